@@ -1,0 +1,94 @@
+"""Everything that d3data raises for its users.
+
+    D3DataError
+    ├── DataError            real images: a missing folder, a corrupt image, a class with too few
+    ├── RecipeError          a recipe that is unknown, misspelt or impossible
+    │   └── BudgetError      no decoder and priors fit into the budget
+    ├── RunError             the folder of one distillation in progress
+    │   ├── RunLockedError   somebody else is driving this run
+    │   ├── ForeignRunError  the folder belongs to another recipe
+    │   └── JobError         a job failed in all its attempts
+    ├── TrainingError        a loss that is not finite, a network that cannot take the images
+    ├── ArtifactError        a distilled set that cannot be used
+    │   ├── FormatError      its manifest or tensors are malformed
+    │   ├── NewerFormatError it was written by a newer d3data
+    │   └── IntegrityError   a file is missing or is not the one that was written
+    ├── UnknownNameError     a name that stands for no data set
+    └── DeviceError          a device that is not there
+
+Each message says what is wrong, where, and what to do next.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class D3DataError(Exception):
+    """The root of all errors that d3data raises for its users."""
+
+
+class DataError(D3DataError):
+    """Real images that cannot be used: missing, corrupt, unlabelled, too few."""
+
+
+class RecipeError(D3DataError):
+    """A recipe that is unknown, misspelt or impossible."""
+
+
+class BudgetError(RecipeError):
+    """No decoder and priors fit into the budget."""
+
+
+class RunError(D3DataError):
+    """The folder of one distillation cannot be used or finished."""
+
+
+class RunLockedError(RunError):
+    """Another process is driving this run."""
+
+
+class ForeignRunError(RunError):
+    """The run folder belongs to another recipe."""
+
+
+class JobError(RunError):
+    """A job failed in all its attempts."""
+
+
+class TrainingError(D3DataError):
+    """Training cannot go on: a loss that is not finite, a network that cannot take the images."""
+
+
+class ArtifactError(D3DataError):
+    """A distilled set that cannot be used."""
+
+
+class FormatError(ArtifactError):
+    """A manifest or a part is malformed."""
+
+
+class NewerFormatError(ArtifactError):
+    """The artifact was written by a newer version of d3data."""
+
+
+class IntegrityError(ArtifactError):
+    """A file of the artifact is missing or is not the one that was written."""
+
+
+class UnknownNameError(D3DataError):
+    """A name that stands for no data set, recipe or task."""
+
+
+class DeviceError(D3DataError):
+    """A device that this machine or process does not have."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A clause that names the nearest known words, or all of them where none is near.
+
+    >>> nearest("fashion-mnits", ["digits", "fashion-mnist"])
+    'did you mean fashion-mnist?'
+    """
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=3)
+    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
