@@ -61,8 +61,11 @@ def cosine(step: int, steps: int, *, warmup: int = 0) -> float:
 
 
 def scheduled(
-    losses: Iterator[Tensor], optimizer: torch.optim.Optimizer, factor: Callable[[int], float],
-    *, start: int = 0,
+    losses: Iterator[Tensor],
+    optimizer: torch.optim.Optimizer,
+    factor: Callable[[int], float],
+    *,
+    start: int = 0,
 ) -> Iterator[Tensor]:
     """Pass `losses` on; before step t is taken, each group's rate is its initial rate x factor(t).
 

@@ -1,0 +1,27 @@
+# make demo   distil the handwritten digits, train on the result, look at it
+# make test   all checks, with a seeded sample of the long suites
+# make soak   the long suites whole
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: demo test soak clean
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	sh scripts/demo $(BIN)
+
+test: $(READY)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/check
+
+soak: $(READY)
+	D3DATA_SOAK=1 PATH="$(CURDIR)/$(BIN):$$PATH" sh scripts/check
+
+clean:
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

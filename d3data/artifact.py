@@ -1,0 +1,242 @@
+"""An artifact: a folder with a manifest and parts, written whole or not at all, read in distrust.
+
+`docs/format.md` specifies the folder.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from d3data import folder as folders
+from d3data import golden, ledger, untrusted
+from d3data.canonical import MOST_BYTES
+from d3data.errors import ArtifactError, FormatError
+from d3data.manifest import (
+    DERIVED,
+    NAME,
+    About,
+    Content,
+    FileEntry,
+    HardLabels,
+    Manifest,
+    PartEntry,
+    SoftLabels,
+    parse,
+    part_paths,
+)
+from d3data.part import Part
+from d3data.preprocessing import Preprocessing
+from d3data.sources.base import Source
+from d3data.sources.specs import Image, SourceSpec
+from d3data.untrusted import Verify
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A folder whose manifest has been read; its files are read, and checked, when asked for.
+
+    `verify` is how: "always" (size and sha256), "size", or "never". Names, shapes and dtypes of
+    tensors, and that values are finite, are checked in any case.
+    """
+
+    folder: Path
+    manifest: Manifest
+    verify: Verify = "always"
+
+    def file(self, path: str) -> bytes:
+        """The bytes of a part, or of a file that the manifest lists.
+
+        Raises:
+            IntegrityError: it is not the file that was written.
+            ArtifactError: the manifest does not list it.
+        """
+        entries = {entry.path: entry for entry in self._entries()}
+        if path not in entries:
+            raise ArtifactError(f"{self.folder} has no {path}; it has {', '.join(entries)}")
+        entry = entries[path]
+        return untrusted.read_known(
+            self.folder, path, size=entry.size, sha256=entry.sha256, verify=self.verify
+        )
+
+    def part(self, number: int) -> Part:
+        """One part, checked.
+
+        Raises:
+            IntegrityError: its file is not the one that was written.
+            FormatError: it does not hold what the manifest says.
+        """
+        content = self.manifest.content
+        entry, where = content.parts[number], str(self.folder / content.parts[number].path)
+        part = Part.decode(
+            self.file(entry.path),
+            spec=content.source,
+            image=content.image,
+            labels=content.label_values,
+            where=where,
+        )
+        if (part.classes, part.items_per_class) != (entry.classes, entry.items_per_class):
+            raise FormatError(f"{where}: it holds other classes or items than its manifest says")
+        return part
+
+    def sources(self) -> list[Source]:
+        """The source of each part, on the CPU, frozen; classes are those of the whole set."""
+        content = self.manifest.content
+        parts = map(self.part, range(len(content.parts)))
+        return [part.source(content.source, content.image) for part in parts]
+
+    @cached_property
+    def ledger(self) -> ledger.Ledger:
+        """What every byte is spent on."""
+        return ledger.measure(self.folder, self.manifest)
+
+    def check(self) -> None:
+        """Read every file that the manifest lists, parts as tensors.
+
+        Raises:
+            ArtifactError: the first fault.
+        """
+        self.sources()
+        for entry in self.manifest.files:
+            self.file(entry.path)
+
+    def check_golden(self) -> golden.Golden:
+        """Draw the golden images again on this machine, and compare.
+
+        Raises:
+            ArtifactError: they differ by more than rounding explains, or the file has a fault.
+        """
+        where = str(self.folder / golden.PATH)
+        stored = self.file(golden.PATH)
+        return golden.compare(stored, self.manifest.content, self.sources(), where=where)
+
+    def _entries(self) -> list[PartEntry | FileEntry]:
+        return [*self.manifest.content.parts, *self.manifest.files]
+
+
+def read(folder: str | Path, *, verify: Verify = "always") -> Artifact:
+    """The artifact in `folder`.
+
+    Raises:
+        ArtifactError: there is none, or its manifest has a fault.
+    """
+    folder = Path(folder)
+    if not (folder / NAME).exists():
+        raise ArtifactError(f"{folder} is not an artifact: it has no {NAME}")
+    page = untrusted.read(folder, NAME, most=MOST_BYTES)
+    return Artifact(folder, parse(page, where=str(folder / NAME)), verify)
+
+
+def check_golden(folder: str | Path) -> golden.Golden:
+    """`Artifact.check_golden` of the artifact in `folder`."""
+    return read(folder).check_golden()
+
+
+def merge(parts: Sequence[Part], *, classes: int) -> list[Part]:
+    """The parts of the subtasks of a task of so many classes, in the order they are written in.
+
+    Raises:
+        ArtifactError: a class is in none of them, or in two.
+    """
+    found = Counter(c for part in parts for c in part.classes)
+    missing = sorted(set(range(classes)) - found.keys())
+    twice = sorted(c for c, times in found.items() if times > 1)
+    strange = sorted(found.keys() - set(range(classes)))
+    for fault, ids in (("in no part", missing), ("in two parts", twice), ("unknown", strange)):
+        if ids:
+            raise ArtifactError(
+                f"the parts do not make {classes} classes: {fault}: {str(ids)[1:60]}; "
+                "finish all subtasks of one run before they are joined"
+            )
+    return sorted(parts, key=lambda part: part.classes)
+
+
+def write(
+    folder: str | Path,
+    *,
+    spec: SourceSpec,
+    image: Image,
+    preprocessing: Preprocessing,
+    classes: Sequence[str],
+    parts: Sequence[Part],
+    about: About,
+    labels: HardLabels | SoftLabels | None = None,
+    draws_per_class: int | None = None,
+    extras: Mapping[str, bytes] | None = None,
+) -> Artifact:
+    """Write an artifact: all of it, or nothing.
+
+    The same tensors and content give the same parts and the same `content` on every machine.
+
+    Args:
+        folder: where; an artifact that is there is replaced.
+        spec: the kind of source that the parts hold, and its sizes.
+        image: the shape and normalisation of the images.
+        preprocessing: the rule that brings real images to this shape.
+        classes: all class names, in order of class id.
+        parts: one per subtask; together they have every class once.
+        about: name, version and provenance.
+        labels: hard unless said otherwise; soft ones are a tensor `labels` (N, K) in every part.
+        draws_per_class: D, the length of an epoch; the most items of a class unless given.
+        extras: other files by path: recipe.toml, report.json, previews, README.md.
+
+    Raises:
+        ArtifactError: the parts do not fit together, a value is not finite, `folder` holds
+            something else, or the disk is full.
+    """
+    folder, where = Path(folder), f"the artifact for {folder}"
+    joined = merge(parts, classes=len(classes))
+    encoded = dict(zip(part_paths(len(joined)), (part.encode() for part in joined), strict=True))
+    most = max(n for part in joined for n in part.items_per_class)
+    content = Content.parse(
+        {
+            "image": image,
+            "preprocessing": preprocessing,
+            "classes": tuple(classes),
+            "source": spec,
+            "parts": tuple(
+                {**_entry(path, encoded[path]), **_members(part)}
+                for path, part in zip(encoded, joined, strict=True)
+            ),
+            "labels": labels or HardLabels(),
+            "sampling": {"draws_per_class": draws_per_class or most},
+        },
+        where=where,
+        error=ArtifactError,
+    )
+    again = [
+        Part.decode(data, spec=spec, image=image, labels=content.label_values, where=where)
+        for data in encoded.values()
+    ]
+    others = dict(extras or {})
+    others[golden.PATH] = golden.make(content, [part.source(spec, image) for part in again])
+    entries = [
+        FileEntry.parse(_entry(path, data), where=where, error=ArtifactError)
+        for path, data in others.items()
+        if path not in DERIVED
+    ]
+    page = Manifest.seal(content, about=about, files=entries).encode()
+    manifest = parse(page, where=where)
+    _require_ours(folder)
+    folders.replace(folder, {NAME: page, **encoded, **others})
+    return Artifact(folder, manifest)
+
+
+def _entry(path: str, content: bytes) -> dict[str, object]:
+    digest = hashlib.sha256(content).hexdigest()
+    return {"path": path, "size": len(content), "sha256": digest}
+
+
+def _members(part: Part) -> dict[str, object]:
+    return {"classes": part.classes, "items_per_class": part.items_per_class}
+
+
+def _require_ours(folder: Path) -> None:
+    known = {NAME, *DERIVED}
+    if (folder / NAME).is_file():
+        manifest = read(folder).manifest
+        known |= {entry.path for entry in manifest.content.parts}
+        known |= {entry.path for entry in manifest.files}
+    folders.require_ours(folder, NAME, known)

@@ -1,0 +1,151 @@
+"""Experts: trajectories of networks trained on real images.
+
+Cazenavette et al. 2022, "Dataset Distillation by Matching Training Trajectories",
+arXiv 2203.11932: a trajectory is the network's parameters before training and after each epoch.
+"""
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from d3data import augment, nets, rng
+from d3data.errors import RunError
+from d3data.files import write_bytes
+from d3data.frozen import Frozen
+from d3data.nets import Norm
+from d3data.tasks import Task
+from d3data.training import Watch, descend, ignore
+
+
+class NetworkSpec(Frozen):
+    """The network that experts and matching methods look through; None suits the image size."""
+
+    name: str = "convnet"
+    width: int = Field(default=128, ge=1, le=4096)
+    depth: int | None = Field(default=None, ge=1, le=8)
+    norm: Norm = "instance"
+
+    def build(self, task: Task, seed: int, *key: str | int) -> nn.Module:
+        """A freshly initialised network for `task`; the same key gives the same weights."""
+        with rng.seeded(seed, "network", *key):
+            return nets.build(
+                self.name,
+                channels=task.rule.channels,
+                size=task.rule.size,
+                classes=len(task.classes),
+                width=self.width,
+                depth=self.depth,
+                norm=self.norm,
+            )
+
+
+class ExpertPlan(Frozen):
+    """The trajectories that an objective asks for: plain SGD on real images, as published."""
+
+    network: NetworkSpec = NetworkSpec()
+    count: int = Field(default=100, ge=1)
+    epochs: int = Field(default=50, ge=1)
+    batch: int = Field(default=256, ge=1)
+    learning_rate: float = Field(default=0.01, gt=0)
+    momentum: float = Field(default=0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    augment: str = "siamese"
+
+    def steps(self, task: Task) -> int:
+        """The steps that training one expert on `task` takes."""
+        return self.epochs * math.ceil(len(task.train) / self.batch)
+
+    def file_name(self, task: Task, seed: int, index: int) -> str:
+        """The name of one trajectory's file: a hash of all that decides what is in it."""
+        what = {**self.dump(), "count": None, "task": task.fingerprint, "seed": seed}
+        text = json.dumps({**what, "index": index}, sort_keys=True)
+        return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
+
+
+def record(
+    plan: ExpertPlan, task: Task, *, seed: int, index: int, path: Path,
+    device: torch.device, watch: Watch = ignore,
+) -> None:
+    """Train expert number `index` and write its epochs + 1 snapshots to `path`.
+
+    The file holds one tensor, `snapshots` (epochs + 1, P) float32.
+    """
+    network = plan.network.build(task, seed, "expert", index).to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay,
+    )
+    per_epoch = math.ceil(len(task.train) / plan.batch)
+    snapshots = [flat(network)]
+
+    def snapshot(step: int, loss: Tensor) -> None:
+        if (step + 1) % per_epoch == 0:
+            snapshots.append(flat(network))
+        watch(step, loss)
+
+    losses = _epochs(plan, task, network, seed=seed, index=index, device=device)
+    descend(losses, [optimizer], steps=plan.epochs * per_epoch, watch=snapshot)
+    write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
+
+
+def _epochs(
+    plan: ExpertPlan, task: Task, network: nn.Module, *, seed: int, index: int,
+    device: torch.device,
+) -> Iterator[Tensor]:
+    change = augment.augmentation(plan.augment)
+    for epoch in range(plan.epochs):
+        random = rng.generator(seed, "expert", index, epoch)
+        for chosen in torch.randperm(len(task.train), generator=random).split(plan.batch):
+            images = change(task.train.read(chosen).to(device), random)
+            yield F.cross_entropy(network(images), task.train.labels[chosen].to(device))
+
+
+def flat(network: nn.Module) -> Tensor:
+    """All parameters as one new vector (P,) on the CPU."""
+    return nn.utils.parameters_to_vector(network.parameters()).detach().cpu().clone()
+
+
+class Experts:
+    """Recorded trajectories and the network they are trajectories of."""
+
+    def __init__(
+        self, plan: ExpertPlan, task: Task, paths: Sequence[Path], *, device: torch.device
+    ) -> None:
+        self.plan, self.device = plan, device
+        self._task, self._paths = task, list(paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def network(self) -> nn.Module:
+        """A network of the experts' architecture, to be loaded with snapshots."""
+        return self.plan.network.build(self._task, 0).to(self.device)
+
+    def snapshot(self, trajectory: int, epoch: int) -> Tensor:
+        """(P,): the parameters of one expert after `epoch` epochs.
+
+        Raises:
+            RunError: the file is missing or broken.
+        """
+        path = self._paths[trajectory]
+        try:
+            with safetensors.safe_open(path, framework="pt") as file:
+                vector: Tensor = file.get_slice("snapshots")[epoch]
+        except (OSError, safetensors.SafetensorError) as failure:
+            raise RunError(f"expert {path} is broken ({failure}): delete it and repeat") from None
+        return vector.to(self.device)
+
+    def trained(self, trajectory: int, epoch: int) -> nn.Module:
+        """The network of one snapshot, frozen."""
+        network = self.network().requires_grad_(False)
+        nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
+        return network

@@ -1,0 +1,245 @@
+"""What a run consists of: pure functions of a JSON-able job, each of which writes one result.
+
+A job may be killed at any moment and done again, by another process: its result is whole or not
+there, and a subtask goes on from its checkpoint.
+"""
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import safetensors.torch
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from d3data import rng, training
+from d3data.distill import experts
+from d3data.distill.checkpoint import Checkpoint, Saved
+from d3data.distill.experts import ExpertPlan, Experts
+from d3data.distill.journal import START, Journal, Report, watching
+from d3data.distill.recipe import Recipe
+from d3data.distill.relabel import relabel
+from d3data.distill.stages import Setting, Stage, optimise, warm_up
+from d3data.errors import D3DataError, RunError
+from d3data.files import sha256, write_bytes, write_json
+from d3data.frozen import Frozen
+from d3data.part import Part
+from d3data.sources import parts
+from d3data.sources.base import Source
+from d3data.sources.specs import Image
+from d3data.tasks import Task, TaskSpec
+
+Load = Callable[[TaskSpec, str | None], Task]
+
+
+class _Job(Frozen):
+    """What all jobs have: the run's `folder`, its recipe, and where and how wide to compute.
+
+    The same job gives the same bits on the CPU at one number of `threads`.
+    """
+
+    name: str
+    folder: Path
+    recipe: Recipe
+    data: str | None
+    classes: tuple[int, ...]
+    device: str
+    threads: int = Field(ge=1)
+
+    def task(self, load: Load) -> Task:
+        """The task of the job's classes."""
+        return load(self.recipe.task, self.data).subtask(self.classes)
+
+
+class ExpertJob(_Job):
+    """Train expert number `index` of a plan on some classes and write its trajectory to `path`."""
+
+    kind: Literal["expert"] = "expert"
+    plan: ExpertPlan
+    index: int
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        """Whether the trajectory is there."""
+        return self.path.exists()
+
+    def perform(self, report: Report, load: Load) -> None:
+        """Train it, from its beginning."""
+        task, seed = self.task(load), self.recipe.seed
+        steps = self.plan.steps(task)
+        experts.record(
+            self.plan, task,
+            seed=seed, index=self.index, path=self.path,
+            device=training.device(self.device), watch=watching(report, "expert", steps),
+        )
+
+
+class SubtaskJob(_Job):
+    """Distil some classes: warm start, then the objective; from the checkpoint if there is one."""
+
+    kind: Literal["subtask"] = "subtask"
+    number: int
+    experts: tuple[Path, ...]
+    save_every: float = Field(ge=0, description="seconds between checkpoints")
+
+    @property
+    def place(self) -> Path:
+        """The subtask's folder."""
+        return subtask_folder(self.folder, self.number)
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there and is the one that was written."""
+        result, state = self.place / "result.safetensors", read_state(self.place)
+        return result.exists() and state.get("sha256") == sha256(result)
+
+    def perform(self, report: Report, load: Load) -> None:
+        """Write `result.safetensors`, then `state.json` with its hash."""
+        task, device = self.task(load), training.device(self.device)
+        checkpoint = Checkpoint(self.place / "checkpoint.safetensors", every_seconds=self.save_every)
+        saved = checkpoint.read()
+        plan = self.recipe.objective.experts if self.recipe.objective else None
+        recorded = Experts(plan, task, self.experts, device=device) if plan else None
+        seed = rng.derive(self.recipe.seed, "subtask", self.number)
+        setting = Setting(self.recipe, task, seed, device, recorded)
+        source = blank(self.recipe, task).to(device)
+        with Journal(self.place / "metrics.jsonl", report) as journal:
+            journal.load_state_dict(saved.states["journal"] if saved else START)
+            _stages(source, setting, checkpoint, journal, saved)
+            seconds = journal.seconds
+        content = Part.of(source.cpu(), classes=self.classes).encode()
+        write_bytes(self.place / "result.safetensors", content)
+        state = {"sha256": sha256(self.place / "result.safetensors"), "seconds": round(seconds, 3)}
+        write_json(self.place / "state.json", {**state, "classes": self.classes})
+
+    def part(self, task: Task) -> Part:
+        """The part that the finished job has written.
+
+        Raises:
+            RunError: it is not there.
+        """
+        path = self.place / "result.safetensors"
+        if not self.done:
+            raise RunError(f"{path} is not the one that was written: start the run again")
+        return Part.decode(
+            path.read_bytes(),
+            spec=self.recipe.source, image=image_of(task), labels=None, where=str(path),
+        )
+
+
+class LabelsJob(_Job):
+    """Label one subtask's items by teachers of the whole task (`classes` are all classes)."""
+
+    kind: Literal["labels"] = "labels"
+    subtask: SubtaskJob
+    teachers: tuple[Path, ...]
+
+    @property
+    def path(self) -> Path:
+        """Where the labels go."""
+        return self.subtask.place / "labels.safetensors"
+
+    @property
+    def done(self) -> bool:
+        """Whether the labels are there."""
+        return self.path.exists()
+
+    def perform(self, report: Report, load: Load) -> None:
+        """Write the labels (N, K) of the subtask's items."""
+        config = self.recipe.labels
+        assert config is not None
+        task, device = self.task(load), training.device(self.device)
+        teachers = Experts(config.teacher, task, self.teachers, device=device)
+        source = self.subtask.part(task).source(self.recipe.source, image_of(task)).to(device)
+        seed = rng.derive(self.recipe.seed, "labels", self.subtask.number)
+        labels = relabel(source, teachers, config, seed=seed)
+        write_bytes(self.path, safetensors.torch.save({"labels": labels}))
+
+    def labels(self) -> Tensor:
+        """The labels (N, K) that the finished job has written."""
+        found: Tensor = safetensors.torch.load(self.path.read_bytes())["labels"]
+        return found
+
+
+Job = ExpertJob | SubtaskJob | LabelsJob
+AnyJob: pydantic.TypeAdapter[Job] = pydantic.TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+
+
+def perform(job: Job, report: Report, load: Load) -> None:
+    """Do a job, unless it is done, at its number of threads.
+
+    Raises:
+        D3DataError: it cannot be done, and would not be if it were tried again.
+    """
+    if job.done:
+        return
+    with _machine(job):
+        job.perform(report, load)
+
+
+def loader() -> Load:
+    """A way to load tasks that remembers the last one, for the jobs of one process."""
+    return functools.lru_cache(maxsize=1)(lambda spec, data: spec.load(data))
+
+
+def blank(recipe: Recipe, task: Task) -> Source:
+    """The recipe's source for `task`, its tensors still to be filled."""
+    classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
+    with rng.seeded(recipe.seed, "blank"):
+        return parts.blank(
+            recipe.source, image_of(task), classes=classes, step_size=recipe.step_size
+        )
+
+
+def image_of(task: Task) -> Image:
+    """The shape and normalisation of a task's images."""
+    return Image(channels=task.rule.channels, size=task.size, mean=task.mean, std=task.std)
+
+
+def subtask_folder(run: Path, number: int) -> Path:
+    """Where a subtask of a run keeps its files."""
+    return run / "subtasks" / f"{number:03d}"
+
+
+def read_state(place: Path) -> Mapping[str, Any]:
+    """What `state.json` of a subtask says; empty if there is none or it is broken."""
+    try:
+        state = json.loads((place / "state.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def _stages(
+    source: Source, setting: Setting, checkpoint: Checkpoint, journal: Journal, saved: Saved | None
+) -> None:
+    """Take the stages that the checkpoint has not left behind."""
+
+    def stage(name: str, steps: int) -> Stage:
+        mine = saved if saved is not None and saved.stage == name else None
+        return Stage(name, steps, checkpoint, journal, mine)
+
+    recipe = setting.recipe
+    if saved is None or saved.stage == "warm start":
+        warm_up(source, stage("warm start", recipe.warm_start.steps), setting)
+    if recipe.objective is not None:
+        optimise(source, stage("distill", recipe.steps), setting)
+
+
+@contextlib.contextmanager
+def _machine(job: Job) -> Iterator[None]:
+    """Set torch to the job's threads and, on the CPU, to sums whose order is fixed."""
+    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    torch.set_num_threads(job.threads)
+    torch.use_deterministic_algorithms(job.device == "cpu" or strict)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(strict)

@@ -1,0 +1,61 @@
+"""Matching mean features (DM).
+
+Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv 2110.04181, Eq. 6.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from d3data import augment
+from d3data.distill.experts import ExpertPlan, NetworkSpec
+from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
+from d3data.distill.workbench import Workbench
+from d3data.frozen import Frozen
+from d3data.sources.base import Source
+
+
+class MeanMatching(Frozen):
+    """Asks of the synthetic data that its mean feature is, class by class, that of real images.
+
+        sum over classes of  || mean f(A(x)) - mean f(A(y)) ||^2
+
+    f is a network before its classifier, freshly initialised at each step as published, or, with
+    `experts`, a recorded one after a random epoch from 1 on; A is one augmentation, drawn once
+    and applied to both sides. `samples` synthetic and `real` real images of each class.
+    """
+
+    kind: Literal["dm"] = "dm"
+    network: NetworkSpec = NetworkSpec()
+    experts: ExpertPlan | None = None
+    samples: int = Field(default=48, ge=1)
+    real: int = Field(default=256, ge=1)
+    augment: str = "siamese"
+
+    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+        """Yield the squared distance of mean features, summed over classes."""
+        change = augment.augmentation(self.augment)
+        for step in steps(bench):
+            rng = bench.rng("dm", step)
+            network = self._network(bench, step, rng)
+            items = draws_of_classes(source.classes, self.samples, rng)  # (K, n)
+            real = real_of_classes(bench, self.real, rng)  # (K, m, C, H, W)
+            drawn = source.draw(items.flatten(), rng)
+            shared = change.draw(1, rng, shared=True)
+            x = network.features(change.apply(drawn, shared))  # type: ignore[operator]
+            with torch.no_grad():
+                images = change.apply(real.flatten(0, 1), shared)
+                y = network.features(images)  # type: ignore[operator]
+            gap = x.unflatten(0, items.shape).mean(1) - y.unflatten(0, real.shape[:2]).mean(1)
+            yield gap.square().sum()
+
+    def _network(self, bench: Workbench, step: int, rng: torch.Generator) -> nn.Module:
+        if self.experts is None:
+            seed = int(torch.randint(2**62, (), generator=rng))
+            return self.network.build(bench.task, seed).to(bench.device).requires_grad_(False)
+        expert = int(torch.randint(len(bench.experts), (), generator=rng))
+        epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
+        return bench.experts.trained(expert, epoch)

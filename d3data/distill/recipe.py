@@ -1,0 +1,197 @@
+"""A recipe: everything that a run needs, as a TOML file, validated whole before anything runs."""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+import torch
+from pydantic import Field, model_validator
+from torch import nn
+
+from d3data.distill.experts import ExpertPlan
+from d3data.distill.objectives import AnyObjective
+from d3data.distill.warm_start import WarmStart
+from d3data.errors import RecipeError, nearest
+from d3data.frozen import Frozen
+from d3data.sources.specs import SourceSpec
+from d3data.tasks import TaskSpec
+
+Purpose = Literal["priors", "decoder", "residual", "pixels", "labels", "step_size"]
+
+
+class Optimizer(Frozen):
+    """How one kind of tensor is stepped; a kind that has no optimizer stays as it is."""
+
+    kind: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(default=0.5, ge=0, lt=1, description="of sgd")
+    weight_decay: float = Field(default=0.0, ge=0)
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The torch optimizer of these parameters."""
+        rate, decay = self.learning_rate, self.weight_decay
+        if self.kind == "adam":
+            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
+        return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
+
+
+class Subtasks(Frozen):
+    """How classes are split into blocks: by a rule into `count`, or as lists of class numbers."""
+
+    count: int = Field(default=1, ge=1)
+    rule: Literal["contiguous", "round-robin"] = "contiguous"
+    blocks: tuple[tuple[int, ...], ...] | None = None
+
+    def split(self, classes: int) -> list[list[int]]:
+        """The class numbers of each block; sizes differ by one at most under a rule.
+
+        Raises:
+            RecipeError: more blocks than classes, or lists that miss or repeat a class.
+        """
+        if self.blocks is not None:
+            if sorted(c for block in self.blocks for c in block) != list(range(classes)):
+                raise RecipeError(
+                    f"subtasks.blocks must hold each class number from 0 to {classes - 1} once"
+                )
+            return [sorted(block) for block in self.blocks]
+        if self.count > classes:
+            raise RecipeError(f"subtasks.count is {self.count}, but there are {classes} classes")
+        if self.rule == "round-robin":
+            return [list(range(first, classes, self.count)) for first in range(self.count)]
+        edges = [round(block * classes / self.count) for block in range(self.count + 1)]
+        return [list(range(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+
+
+class SoftLabels(Frozen):
+    """Labels from a teacher trained on the whole task, as D3 adds them after the union.
+
+    One probability vector per item: the teacher's softmax at `temperature`, averaged over
+    `draws` draws of the item; 0 draws label the image of its mean, as published.
+    """
+
+    teacher: ExpertPlan = ExpertPlan(count=1)
+    epoch: int = Field(default=9, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    draws: int = Field(default=0, ge=0, le=1024)
+
+
+class Recipe(Frozen):
+    """Everything that a run needs.
+
+    `items_per_class` priors (or images) of every class are optimised on `objective` for `steps`
+    steps, by the `optimizers`, one for each kind of tensor that is to move; `step_size` is the
+    student's first. Without an objective the source ships as its warm start left it.
+    """
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
+    version: str = Field(default="1.0.0", pattern=r"^\d+\.\d+\.\d+$")
+    description: str = Field(default="", max_length=300)
+    seed: int = Field(default=0, ge=0, lt=2**63)
+    steps: int = Field(default=0, ge=0)
+    items_per_class: int = Field(ge=1)
+    draws_per_class: int = Field(default=128, ge=1)
+    step_size: float = Field(default=0.01, gt=0)
+    task: TaskSpec
+    source: SourceSpec
+    warm_start: WarmStart = WarmStart()
+    objective: AnyObjective | None = None
+    optimizers: dict[Purpose, Optimizer] = {}
+    subtasks: Subtasks = Subtasks()
+    labels: SoftLabels | None = None
+
+    @model_validator(mode="after")
+    def _steps_need_an_objective(self) -> "Recipe":
+        if bool(self.steps) != (self.objective is not None and bool(self.optimizers)):
+            raise ValueError("steps, an objective and optimizers go together: give all or none")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """The hash of the validated recipe, not of its text."""
+        return hashlib.sha256(json.dumps(self.dump(), sort_keys=True).encode()).hexdigest()
+
+    def to_toml(self) -> str:
+        """The whole recipe, defaults included, as TOML."""
+        return tomli_w.dumps(_without_none(self.dump()))
+
+
+def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by name, or from a file written as a path, and apply `key=value` overrides.
+
+    Args:
+        recipe: a name of `recipe_names()`, or a path that ends in `.toml`.
+        overrides: such as `objective.children.0.student_steps=20` or `task.size=32`.
+
+    Raises:
+        RecipeError: unknown name, broken TOML, unknown key or impossible value.
+    """
+    where, text = str(recipe), _text(recipe)
+    try:
+        values = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as failure:
+        raise RecipeError(f"{where} is not TOML: {failure}") from None
+    for override in overrides:
+        _override(values, override)
+    return Recipe.parse(values, where=where)
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(
+        entry.name.removesuffix(".toml")
+        for entry in _folder().iterdir()
+        if entry.name.endswith(".toml")
+    )
+
+
+def recipe_text(name: str) -> str:
+    """The TOML of a recipe of the package, with its comments."""
+    if name not in recipe_names():
+        raise RecipeError(f"unknown recipe {name!r}: {nearest(name, recipe_names())}")
+    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
+
+
+def _folder() -> Traversable:
+    return resources.files("d3data.distill") / "recipes"
+
+
+def _text(recipe: str | Path) -> str:
+    if not str(recipe).endswith(".toml"):
+        return recipe_text(str(recipe))
+    try:
+        return Path(recipe).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as failure:
+        raise RecipeError(f"cannot read the recipe {recipe}: {failure}") from None
+
+
+def _override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    if not equals:
+        raise RecipeError(f"--set {override!r}: write key=value, such as steps=2000")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, last = path.strip().split(".")
+    here: Any = values
+    for step in parents:
+        here = here[int(step)] if isinstance(here, list) else here.setdefault(step, {})
+    if isinstance(here, list):
+        here[int(last)] = value
+    else:
+        here[last] = value
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}
+    if isinstance(value, list):
+        return [_without_none(entry) for entry in value]
+    return value

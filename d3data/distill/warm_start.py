@@ -1,0 +1,190 @@
+"""Start a Gaussian source from real images instead of noise.
+
+A small variational autoencoder (Kingma & Welling 2014, arXiv 1312.6114) is fitted to the task's
+images and its encoder dropped; a diagonal Gaussian mixture of each class's posterior means gives
+the priors; the decoder's norms are calibrated on draws of them and folded; the residual gets the
+power that the draws lack.
+"""
+
+import warnings
+from collections.abc import Iterator
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from d3data import augment, rng
+from d3data.distill.objectives.base import draws_of_classes, real_of_classes
+from d3data.distill.workbench import Workbench
+from d3data.errors import DataError
+from d3data.frozen import Frozen
+from d3data.sources import residual
+from d3data.sources.decoders import Decoder, plan
+from d3data.sources.gaussian import GaussianSource
+from d3data.sources.pixels import PixelsSource
+from d3data.sources.specs import GaussianSpec, Image
+from d3data.tasks import Task
+
+SEEN = 4096  # images of a class at most that its mixture is fitted to
+SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to
+
+
+class WarmStart(Frozen):
+    """How the autoencoder is fitted: error / C H W + `kl` x divergence / C H W, by Adam.
+
+    `steps=0` starts from noise, as published: means and log-variances from N(0, 1), and a
+    decoder as it was initialised.
+    """
+
+    steps: int = Field(default=2000, ge=0)
+    batch: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    kl: float = Field(default=1.0, ge=0)
+    width: int = Field(default=32, ge=1, le=1024)
+    augment: str = "none"
+
+
+class Autoencoder(nn.Module):
+    """An encoder of stride-2 convolutions and the source's decoder with norms."""
+
+    def __init__(self, spec: GaussianSpec, image: Image, *, width: int) -> None:
+        super().__init__()
+        self.decoder = Decoder(plan(spec.decoder, image), norm=True)
+        layers: list[nn.Module] = []
+        channels, size = image.channels, image.size
+        while size > 4:
+            after = min(8 * width, 2 * channels if layers else width)
+            layers += [
+                nn.Conv2d(channels, after, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.LeakyReLU(0.01),
+            ]
+            channels, size = after, -(-size // 2)
+        head = nn.Linear(channels * size**2, 2 * spec.decoder.noise)
+        self.encoder = nn.Sequential(*layers, nn.Flatten(), head)
+
+    def posterior(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, C, H, W) -> means and log-variances, (B, Z) each."""
+        mean, log_variance = self.encoder(images).chunk(2, dim=1)
+        return mean, log_variance
+
+
+def losses(
+    config: WarmStart, autoencoder: Autoencoder, source: GaussianSource, bench: Workbench
+) -> Iterator[Tensor]:
+    """The autoencoder's stream: squared error plus the weighted divergence, a value of an image."""
+    change = augment.augmentation(config.augment)
+    size = source.image.values
+    for step in range(bench.start, bench.steps):
+        random = bench.rng("warm start", step)
+        images, _ = bench.task.train.batch(config.batch, rng=random)
+        images = change(images.to(bench.device), random)
+        mean, log_variance = autoencoder.posterior(images)
+        noise = torch.randn(mean.shape, generator=random).to(mean)
+        latents = mean + (0.5 * log_variance).exp() * noise
+        decoded = source.values(autoencoder.decoder(latents))
+        divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
+        yield F.mse_loss(decoded, images) + config.kl * divergence / size
+
+
+@torch.no_grad()
+def fill(source: GaussianSource, autoencoder: Autoencoder, bench: Workbench) -> None:
+    """Turn a fitted autoencoder into the source's priors, folded decoder and residual.
+
+    Raises:
+        DataError: a class has fewer images than priors.
+    """
+    autoencoder.eval()
+    random = bench.rng("fill", 0)
+    variances = torch.ones_like(source.mean)
+    for label in range(len(bench.task.classes)):
+        items = torch.nonzero(source.classes == label).flatten()
+        images = some_of_class(bench.task, label, random)
+        if len(images) < len(items):
+            raise DataError(
+                f"class {bench.task.classes[label]!r} has {len(images)} training images for "
+                f"{len(items)} priors: lower items_per_class, or add images"
+            )
+        posteriors = [autoencoder.posterior(c.to(bench.device))[0] for c in images.split(256)]
+        seed = rng.derive(random.initial_seed(), label) % 2**31
+        source.mean[items], variances[items] = mixture(torch.cat(posteriors), len(items), seed)
+    source.std.copy_(_shared(source, variances).sqrt())
+    settle(source, autoencoder.decoder, bench)
+
+
+@torch.no_grad()
+def from_noise(source: GaussianSource, bench: Workbench) -> None:
+    """The published start: priors from N(0, 1) and an untrained decoder."""
+    random = bench.rng("from noise", 0)
+    source.mean.copy_(torch.randn(source.mean.shape, generator=random))
+    source.std.copy_(torch.randn(source.std.shape, generator=random).mul(0.5).exp())
+    with rng.seeded(random.initial_seed(), "decoder"):
+        decoder = Decoder(source.decoder.plan, norm=True)
+    settle(source, decoder.to(bench.device), bench)
+
+
+@torch.no_grad()
+def from_images(source: PixelsSource, bench: Workbench) -> None:
+    """Real training images of each class, as many as it has items.
+
+    Raises:
+        DataError: a class has fewer images.
+    """
+    random = bench.rng("from images", 0)
+    for label, name in enumerate(bench.task.classes):
+        items = torch.nonzero(source.classes == label).flatten()
+        there = bench.task.train.counts()[label]
+        if there < len(items):
+            raise DataError(
+                f"class {name!r} has {there} training images for {len(items)} items: "
+                "lower items_per_class, or add images"
+            )
+        images, _ = bench.task.train.batch(len(items), of=label, rng=random)
+        source.pixels[items] = images.to(source.pixels)
+
+
+@torch.no_grad()
+def settle(source: GaussianSource, decoder: Decoder, bench: Workbench) -> None:
+    """Freeze the decoder's norms on draws of the priors, fold them, and fit the residual."""
+    random = bench.rng("settle", 0)
+    items = draws_of_classes(source.classes, -(-SETTLE // len(bench.task.classes)), random)
+    noise = torch.randn(items.numel(), source.mean.shape[1], generator=random).to(source.mean)
+    latents = source.mean[items.flatten()] + source.spread(items.flatten()) * noise
+    decoder.calibrate(latents)
+    source.decoder.load_state_dict(decoder.folded().state_dict())
+    if source.residual is not None:
+        real = real_of_classes(bench, items.shape[1], random).flatten(0, 1)
+        drawn = torch.cat([source.decode(chunk) for chunk in latents.split(256)])
+        residual.fit(source.residual, real.cpu(), drawn.cpu())
+
+
+def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]:
+    """A diagonal Gaussian mixture of (M, Z) points: centres and variances, (components, Z)."""
+    from sklearn.exceptions import ConvergenceWarning
+    from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
+
+    model = GaussianMixture(
+        components, covariance_type="diag", random_state=seed, reg_covar=1e-3, max_iter=50
+    )
+    with warnings.catch_warnings(), threadpool_limits(1):  # one thread adds in one order
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(points.double().cpu().numpy())
+    centres, variances = torch.tensor(model.means_), torch.tensor(model.covariances_)
+    return centres.to(points), variances.to(points)
+
+
+def some_of_class(task: Task, label: int, random: torch.Generator) -> Tensor:
+    """(B, C, H, W): all training images of a class, or `SEEN` of them if there are more."""
+    there = int((task.train.labels == label).sum())
+    return task.train.batch(min(there, SEEN), of=label, rng=random)[0]
+
+
+def _shared(source: GaussianSource, variances: Tensor) -> Tensor:
+    """Variances of items (N, Z) averaged over what shares one: (N, Z), (K, Z) or (Z,)."""
+    if source.spec.std == "item":
+        return variances
+    if source.spec.std == "shared":
+        return variances.mean(0)
+    return torch.stack([variances[source.rows == row].mean(0) for row in source.rows.unique()])

@@ -1,0 +1,141 @@
+"""Which epoch a request for a draw belongs to: counted here, or told from outside."""
+
+import multiprocessing.context
+import operator
+from collections.abc import Iterator, Sequence, Sized
+from typing import Any
+
+import numpy as np
+import torch
+import torch.multiprocessing
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from d3data import rng
+from d3data.errors import D3DataError
+
+LAST = (1 << 32) - 1
+
+
+class Requests:
+    """Counts how often each index was asked for, in memory that all workers share.
+
+    The n-th request for an index, counted from 0, is of epoch n, unless an epoch is set. Workers
+    of any start method share the counts; a copy or an ordinary pickle takes its own along.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._share(torch.zeros(length, dtype=torch.int64), torch.tensor([-1]))
+
+    def _share(self, counts: Tensor, epoch: Tensor) -> None:
+        self._counts, self._epoch = counts, epoch
+        for tensor in (counts, epoch):
+            tensor.share_memory_()  # type: ignore[no-untyped-call]
+        # a lock of the spawn context is inherited by forked workers too, but not the reverse
+        self._lock = torch.multiprocessing.get_context("spawn").Lock()
+
+    def epochs(self, indices: Sequence[int]) -> list[int]:
+        """The epoch of each of these requests, which are counted now."""
+        counts = self._counts.numpy()
+        with self._lock:
+            if (epoch := int(self._epoch)) >= 0:
+                return [epoch] * len(indices)
+            found = []
+            for index in indices:  # one by one: a batch may hold an index twice
+                found.append(int(counts[index]))
+                counts[index] += 1
+        return found
+
+    def set_epoch(self, epoch: int) -> None:
+        """From now on every request is of `epoch`, in every worker."""
+        require_epoch(epoch)
+        with self._lock:
+            self._epoch.fill_(epoch)
+
+    def __getstate__(self) -> dict[str, Any]:
+        if multiprocessing.context.get_spawning_popen() is not None:
+            return self.__dict__
+        return {"_counts": self._counts.clone(), "_epoch": self._epoch.clone()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if "_lock" not in state:
+            self._share(state["_counts"], state["_epoch"])
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Yields (epoch, index): every draw of an epoch once, dealt to the ranks in equal numbers.
+
+    For several ranks, and to resume: `state_dict` carries the epoch and how many of it were
+    yielded, and with the same seed the order after `load_state_dict` is the one that was left.
+    Each new iteration is the next epoch, also where the last was broken off. Where the draws do
+    not divide by the ranks, the first ones of the epoch come again. Tools that deal a sampler to
+    ranks themselves want `rank=0, ranks=1`.
+
+    Args:
+        data: what has the draws.
+        shuffle: whether each epoch has its own order, or all that of the indices.
+        seed: of the order.
+        rank: this process; that of `torch.distributed` where it is initialised, else 0.
+        ranks: how many there are; likewise, else 1.
+    """
+
+    def __init__(
+        self,
+        data: Sized,
+        *,
+        shuffle: bool = True,
+        seed: int = 0,
+        rank: int | None = None,
+        ranks: int | None = None,
+    ) -> None:
+        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+        self.rank = rank if rank is not None else distributed and torch.distributed.get_rank()
+        self.ranks = ranks or (torch.distributed.get_world_size() if distributed else 1)
+        if not 0 <= self.rank < self.ranks:
+            raise D3DataError(f"rank {self.rank} of {self.ranks} ranks: it must be below them")
+        self.draws, self.shuffle, self.seed = len(data), shuffle, seed
+        self.epoch = self.position = 0
+        self._begun = False
+
+    def __len__(self) -> int:
+        """The draws of this rank in an epoch."""
+        return -(-self.draws // self.ranks)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        if self._begun:
+            self.set_epoch(self.epoch + 1)
+        self._begun = True
+        epoch, mine = self.epoch, self._mine()[self.position :]
+        for index in mine:
+            self.position += 1
+            yield epoch, int(index)
+
+    def _mine(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        order = np.arange(self.draws)
+        if self.shuffle:
+            stream = rng.generator(self.seed, "order of draws", self.epoch)
+            order = torch.randperm(self.draws, generator=stream).numpy()
+        return np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
+
+    def set_epoch(self, epoch: int) -> None:
+        """The next iteration is of `epoch`, from its beginning."""
+        require_epoch(epoch)
+        self.epoch, self.position, self._begun = epoch, 0, False
+
+    def state_dict(self) -> dict[str, int]:
+        """Where the sampler is; loaders that prefetch have asked for more than was trained on."""
+        return {"epoch": self.epoch, "position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Go on from there: the rest of that epoch, or the next one if nothing is left of it."""
+        self.set_epoch(state["epoch"])
+        self.position = state["position"]
+        if self.position >= len(self):
+            self.set_epoch(self.epoch + 1)
+
+
+def require_epoch(epoch: int) -> None:
+    """Raise D3DataError unless 0 <= epoch < 2^32."""
+    if not 0 <= operator.index(epoch) <= LAST:
+        raise D3DataError(f"epoch {epoch}: epochs are whole numbers from 0 to {LAST}")

@@ -1,0 +1,136 @@
+"""Protocols: how a network is trained on a set of images before it is tested. Named and frozen.
+
+A number of one protocol and version compares with every other number of the same protocol,
+version and task; whoever changes a setting takes the next version.
+"""
+
+from collections.abc import Callable
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from d3data.errors import RecipeError, nearest
+from d3data.frozen import Frozen
+from d3data.training import cosine
+
+
+def halfway(step: int, steps: int) -> float:
+    """The factor on a learning rate that falls to a tenth after half of the steps."""
+    return 1.0 if step < (steps + 1) // 2 else 0.1
+
+
+schedules: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "halfway": halfway}
+
+
+class Protocol(Frozen):
+    """Training on draws by stochastic gradient descent, then one test, after the last step.
+
+    Attributes:
+        name: what it is called.
+        version: of its settings.
+        width: channels of each convolution of the ConvNet, of the depth that suits the images.
+        networks: how many are trained, each from its own seed.
+        steps: how long, in optimizer steps of `batch` draws; batches run on across epochs.
+        epochs: how long, in passes over the set, whose last batch is what is left; instead of
+            `steps`.
+        batch: draws per step.
+        learning_rate: at the start.
+        momentum: of the gradient.
+        weight_decay: of all parameters.
+        schedule: half a cosine to zero, or a tenth after half of the steps.
+        augment: the augmentation's name; it draws anew for every batch.
+    """
+
+    name: str
+    version: int = Field(ge=1)
+    width: int = Field(ge=1)
+    networks: int = Field(default=5, ge=1)
+    steps: int | None = Field(default=None, ge=1)
+    epochs: int | None = Field(default=None, ge=1)
+    batch: int = Field(ge=1)
+    learning_rate: float = Field(gt=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    weight_decay: float = Field(default=5e-4, ge=0)
+    schedule: Literal["cosine", "halfway"] = "cosine"
+    augment: str
+
+    @model_validator(mode="after")
+    def _lasts(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("a protocol says either steps or epochs")
+        return self
+
+    def length(self, draws: int) -> int:
+        """The optimizer steps of a training on a set of `draws` images per epoch."""
+        return self.steps or (self.epochs or 0) * -(-draws // self.batch)
+
+    def factor(self, step: int, steps: int) -> float:
+        """The factor on the learning rate before `step` of `steps`."""
+        return schedules[self.schedule](step, steps)
+
+
+protocols = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="quick",
+            version=1,
+            width=32,
+            steps=600,
+            batch=128,
+            learning_rate=0.01,
+            augment="siamese-noflip",
+        ),
+        Protocol(
+            name="standard",
+            version=1,
+            width=64,
+            steps=1500,
+            batch=128,
+            learning_rate=0.01,
+            augment="siamese-noflip",
+        ),
+        Protocol(
+            name="field",
+            version=1,
+            width=128,
+            steps=1500,
+            batch=128,
+            learning_rate=0.01,
+            augment="siamese-noflip",
+        ),
+        # Zhao, Mopuri & Bilen 2021, arXiv 2006.05929
+        Protocol(
+            name="dc",
+            version=1,
+            width=128,
+            epochs=300,
+            batch=256,
+            learning_rate=0.01,
+            schedule="halfway",
+            augment="none",
+        ),
+        # Zhao & Bilen 2021, arXiv 2102.08259; it mirrors images, which is wrong for digits
+        Protocol(
+            name="dsa",
+            version=1,
+            width=128,
+            epochs=1000,
+            batch=256,
+            learning_rate=0.01,
+            schedule="halfway",
+            augment="siamese",
+        ),
+    )
+}
+
+
+def named(name: str) -> Protocol:
+    """The protocol of that name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    if name not in protocols:
+        raise RecipeError(f"unknown protocol {name!r}: {nearest(name, protocols)}")
+    return protocols[name]

@@ -1,0 +1,84 @@
+"""Data sets of the Hugging Face Hub, through `datasets`: `ORG/NAME[:CONFIG][@REVISION]`.
+
+Images stay encoded in the memory-mapped Arrow files of the cache of `datasets`.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from d3data.errors import DataError
+from d3data.formats import tables
+from d3data.formats.collection import Collection, Portion, Role, classified, digest, role
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_EXPORT = "refs/convert/parquet"  # where the Hub keeps Parquet copies, a folder for each config
+
+
+class Rows:
+    """The images in one column of a `datasets.Dataset`."""
+
+    def __init__(self, dataset: Any, column: str, place: str) -> None:
+        self.place = place
+        self._cells = dataset.data.column(column)
+        self._feature = dataset.features[column]
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._cells)
+
+    def name(self, index: int) -> str:
+        """The data set, the split and the row."""
+        return f"{self.place} row {index}"
+
+    def read(self, index: int) -> "bytes | Image.Image":
+        """The encoded image, or the one that its path leads to in the cache."""
+        cell = self._cells[index].as_py()
+        if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
+            image: Image.Image = self._feature.decode_example(cell)
+            return image
+        return tables.encoded(cell)
+
+
+def read(reference: str, columns: tuple[str, str] | None = None) -> Collection:
+    """Fetch a data set, or find it in the cache, and index its splits.
+
+    Raises:
+        DataError: it cannot be fetched, or has no columns of images and labels.
+    """
+    found = _fetch(reference)
+    schema = found["train"].features.arrow_schema
+    image, label = tables.columns(schema, reference, columns)
+    values = {
+        part: tables.values(dataset.data.column(label), reference)
+        for part, dataset in found.items()
+    }
+    classes, labels = classified(values, tables.class_names(schema, label), reference)
+    portions = {
+        part: Portion(
+            Rows(dataset, image, f"{reference} {part}"),
+            labels[part],
+            digest([reference, part, str(len(dataset)), str(dataset.info.dataset_size)]),
+        )
+        for part, dataset in found.items()
+    }
+    return Collection(classes, portions, f"hf:{reference}")
+
+
+def _fetch(reference: str) -> dict[Role, Any]:
+    import datasets
+
+    target, _, revision = reference.partition("@")
+    repository, _, config = target.partition(":")
+    place = {"data_dir" if revision == _EXPORT else "name": config or None}
+    try:
+        found = datasets.load_dataset(repository, revision=revision or None, **place)
+    except Exception as failure:  # datasets raises of many kinds, its own and the network's
+        reason = str(failure).partition("\n")[0]
+        raise DataError(
+            f"hf:{reference} cannot be fetched from the Hugging Face Hub ({reason})"
+        ) from failure
+    parts = {part: split for name, split in found.items() if (part := role(name))}
+    if "train" not in parts:
+        raise DataError(f"hf:{reference} has no train split, but {', '.join(found)}")
+    return parts

@@ -1,0 +1,91 @@
+"""The networks: the field's parameter counts, shapes at every size, gradients of gradients."""
+
+import pytest
+import torch
+from torch.func import functional_call
+
+from d3data import nets
+from d3data.errors import TrainingError, UnknownNameError
+from d3data.nets.convnet import norms
+from d3data.rng import generator, seeded
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "parameters"), [(32, 10, 320_010), (32, 100, 504_420), (64, 200, 857_160)]
+)
+def test_parameter_counts_are_the_published_ones(size, classes, parameters):
+    network = nets.build(channels=3, size=size, classes=classes)
+    assert sum(parameter.numel() for parameter in network.parameters()) == parameters
+
+
+@pytest.mark.parametrize(
+    ("size", "depth"),
+    [(8, 2), (16, 2), (28, 3), (32, 3), (64, 4), (96, 5), (128, 5), (224, 5), (256, 5), (512, 5)],
+)
+def test_default_depth(size, depth):
+    assert nets.default_depth(size) == depth
+    assert size >> depth >= 2
+
+
+@pytest.mark.parametrize("size", [8, 17, 28, 64])
+@pytest.mark.parametrize("norm", norms)
+def test_logits_are_the_classifier_on_the_features(size, norm):
+    with seeded(0, "network"):
+        network = nets.build(channels=1, size=size, classes=5, width=8, norm=norm)
+    images = torch.randn(3, 1, size, size, generator=generator(0, "images"))
+    features = network.features(images)
+    assert features.shape == (3, network.classifier.in_features)
+    assert torch.equal(network.eval()(images), network.classifier(network.features(images)))
+
+
+def test_the_features_are_what_the_algorithm_says():
+    with seeded(0, "network"):
+        network = nets.build(channels=3, size=8, classes=2, width=4).double()
+    images = torch.randn(2, 3, 8, 8, dtype=torch.float64, generator=generator(0, "images"))
+    expected = images
+    for block in range(2):
+        convolution, norm = network.blocks[4 * block], network.blocks[4 * block + 1]
+        expected = torch.nn.functional.conv2d(
+            expected, convolution.weight, convolution.bias, padding=1
+        )
+        mean = expected.mean((2, 3), keepdim=True)
+        variance = (expected - mean).square().mean((2, 3), keepdim=True)
+        expected = (expected - mean) / (variance + 1e-5).sqrt()
+        expected = expected * norm.weight[:, None, None] + norm.bias[:, None, None]
+        expected = expected.clamp(min=0).unflatten(2, (-1, 2)).unflatten(4, (-1, 2)).mean((3, 5))
+    torch.testing.assert_close(network.features(images), expected.flatten(1))
+
+
+@pytest.mark.parametrize("norm", norms)
+def test_gradients_of_gradients_agree_with_finite_differences(norm):
+    with seeded(0, "network"):
+        network = nets.build(channels=1, size=8, classes=2, width=4, norm=norm).double()
+    start = {name: p.detach() for name, p in network.named_parameters()}
+    images = torch.randn(3, 1, 8, 8, dtype=torch.float64, generator=generator(0, "images"))
+    labels = torch.tensor([0, 1, 0])
+
+    def after_a_step(images):
+        parameters = {name: p.clone().requires_grad_() for name, p in start.items()}
+        logits = functional_call(network, parameters, (images,))
+        loss = torch.nn.functional.cross_entropy(logits, labels)
+        return torch.autograd.grad(loss, parameters["blocks.0.weight"], create_graph=True)[0]
+
+    assert torch.autograd.gradcheck(after_a_step, images.requires_grad_())
+
+
+def test_the_same_seed_builds_the_same_network():
+    built = []
+    for seed in (0, 0, 1):
+        with seeded(seed, "network"):
+            built.append(nets.build(channels=1, size=8, classes=2, width=4).classifier.weight)
+    assert torch.equal(built[0], built[1])
+    assert not torch.equal(built[0], built[2])
+
+
+def test_what_cannot_be_built_says_what_can():
+    with pytest.raises(UnknownNameError, match="did you mean convnet"):
+        nets.build("convnt", channels=1, size=8, classes=2)
+    with pytest.raises(UnknownNameError, match="did you mean instance"):
+        nets.build(channels=1, size=8, classes=2, norm="instanc")
+    with pytest.raises(TrainingError, match="from 1 to 3"):
+        nets.build(channels=1, size=8, classes=2, depth=4)

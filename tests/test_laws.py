@@ -1,0 +1,162 @@
+"""What holds for every objective on every source."""
+
+import pytest
+import safetensors.torch
+import toys
+import torch
+
+from d3data.distill.engine import distill
+from d3data.errors import TrainingError
+from d3data.sources import parts
+
+PAIRS = [(objective, source) for objective in toys.OBJECTIVES for source in toys.SPECS]
+every_pair = pytest.mark.parametrize(("objective", "kind"), PAIRS)
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    return toys.experts(tmp_path_factory.mktemp("experts"))
+
+
+def run(objective, kind, experts, *, steps, source=None, **more):
+    """Distil from a fresh toy source; return it, its losses, and the bench."""
+    source = toys.source(kind) if source is None else source
+    bench = toys.bench(experts, steps=steps, **more)
+    losses: list[float] = []
+    optimizers = toys.optimizers(source, kind)
+    distill(
+        source, toys.OBJECTIVES[objective], bench, optimizers,
+        watch=lambda step, loss: losses.append(loss.item()),
+    )
+    return source, losses, bench
+
+
+def same(one, other):
+    left, right = one.state_dict(), other.state_dict()
+    return left.keys() == right.keys() and all(torch.equal(left[k], right[k]) for k in left)
+
+
+def mean_loss(objective, source, experts, *, steps=16):
+    """The objective's mean value at a source that stands still."""
+    bench = toys.bench(experts, steps=steps)
+    stream = toys.OBJECTIVES[objective].losses(source, bench)
+    return sum(next(stream).item() for _ in range(steps)) / steps
+
+
+@every_pair
+def test_the_loss_falls(objective, kind, experts):
+    before = mean_loss(objective, toys.source(kind), experts)
+    source, _, _ = run(objective, kind, experts, steps=60)
+    assert mean_loss(objective, source, experts) < before
+
+
+@every_pair
+def test_what_is_trained_gets_finite_gradients_and_the_rest_none(objective, kind, experts):
+    source = toys.source(kind)
+    declared = source.train_only(toys.TRAINED[kind])
+    bench = toys.bench(experts, steps=2)
+    touched = set()
+    for loss in toys.OBJECTIVES[objective].losses(source, bench):
+        source.zero_grad(set_to_none=True)
+        loss.backward()
+        for name, parameter in source.named_parameters():
+            if parameter.grad is not None:
+                assert torch.isfinite(parameter.grad).all(), name
+                touched.add(name)
+        if len(touched) and bench.start + 1 == bench.steps:
+            break
+    trained = {name for name, p in source.named_parameters() if p.requires_grad}
+    matches_students = "mtt" in objective or objective in ("alternate", "sum")
+    expected = {n for n in trained if n != "step_size" or matches_students}
+    assert touched == expected
+    assert {id(p) for group in declared.values() for p in group} == {
+        id(p) for p in source.parameters() if p.requires_grad
+    }
+
+
+@every_pair
+def test_a_seed_repeats(objective, kind, experts):
+    first, losses, _ = run(objective, kind, experts, steps=4)
+    second, again, _ = run(objective, kind, experts, steps=4)
+    assert losses == again
+    assert same(first, second)
+
+
+@every_pair
+def test_a_restart_at_any_step_changes_nothing(objective, kind, experts):
+    steps = 5
+    whole, _, _ = run(objective, kind, experts, steps=steps)
+    for stop in range(1, steps):
+        source = toys.source(kind)
+        optimizers = toys.optimizers(source, kind)
+        method = toys.OBJECTIVES[objective]
+        bench = toys.bench(experts, steps=stop)
+        distill(source, method, bench, optimizers)
+        states = [optimizer.state_dict() for optimizer in optimizers]
+        kept = {name: value.state_dict() for name, value in bench.kept.items()}
+        fresh = toys.source(kind)
+        fresh.load_state_dict(source.state_dict())
+        renewed = toys.optimizers(fresh, kind)
+        for optimizer, state in zip(renewed, states, strict=True):
+            optimizer.load_state_dict(state)
+        rest = toys.bench(experts, steps=steps, start=stop, restored=kept)
+        distill(fresh, method, rest, renewed)
+        assert same(whole, fresh), stop
+
+
+@every_pair
+def test_a_stream_ends_where_it_is_told_to(objective, kind, experts):
+    source = toys.source(kind)
+    stream = toys.OBJECTIVES[objective].losses(source, toys.bench(experts, steps=3))
+    assert len(list(stream)) == 3
+
+
+def test_a_stream_that_ends_early_is_an_error(experts):
+    source = toys.source("pixels")
+    short = toys.OBJECTIVES["dm"].losses(source, toys.bench(experts, steps=2))
+
+    class Short:
+        experts = None
+
+        def losses(self, source, bench):
+            return short
+
+    with pytest.raises(TrainingError, match="ended at step 2 of 3"):
+        distill(source, Short(), toys.bench(experts, steps=3), [])
+
+
+@pytest.mark.parametrize("kind", toys.SPECS)
+def test_writing_and_reading_gives_the_same_images(kind, tmp_path):
+    source = toys.source(kind)
+    for name, parameter in source.named_parameters():
+        if name == "std":
+            parameter.data[..., ::2] *= -1  # the sign of a standard deviation has no meaning
+    safetensors.torch.save_file(parts.tensors(source), tmp_path / "part.safetensors")
+    tensors = safetensors.torch.load_file(tmp_path / "part.safetensors")
+    image = toys.image_of(toys.task())
+    again = parts.build(toys.SPECS[kind], image, tensors, classes=source.classes)
+    items = torch.arange(len(source.classes))
+    one = source.draw(items, torch.Generator().manual_seed(1))
+    other = again.draw(items, torch.Generator().manual_seed(1))
+    assert torch.equal(one, other)
+    assert torch.equal(source.images(items, None), again.images(items, None))
+
+
+@pytest.mark.parametrize("kind", toys.SPECS)
+def test_a_layout_is_what_is_stored(kind):
+    source = toys.source(kind)
+    stored = {name: tuple(tensor.shape) for name, tensor in parts.tensors(source).items()}
+    image = toys.image_of(toys.task())
+    assert stored == parts.layout(
+        toys.SPECS[kind], image, items=len(source.classes), classes=3, labels=None
+    )
+
+
+@pytest.mark.parametrize("kind", toys.SPECS)
+def test_an_image_depends_on_its_own_noise_and_nothing_else(kind):
+    source = toys.source(kind).eval()
+    items = torch.tensor([5, 0, 3])
+    noise = torch.randn(3, *source.noise_shape, generator=torch.Generator().manual_seed(2))
+    together = source.images(items, noise)
+    alone = torch.cat([source.images(items[i : i + 1], noise[i : i + 1]) for i in range(3)])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)

@@ -1,0 +1,114 @@
+"""Small tasks and sources for tests: real digits, tiny sizes."""
+
+import functools
+
+import torch
+from torch import Tensor
+
+from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
+from d3data.distill.objectives import (
+    Alternate,
+    KernelMatching,
+    MeanMatching,
+    Objective,
+    TrajectoryMatching,
+    WeightedSum,
+)
+from d3data.distill.warm_start import from_noise
+from d3data.distill.workbench import Workbench
+from d3data.sources import parts
+from d3data.sources.base import Source
+from d3data.sources.gaussian import GaussianSource
+from d3data.sources.pixels import PixelsSource
+from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
+from d3data.tasks import Task, load_task
+
+CPU = torch.device("cpu")
+NETWORK = NetworkSpec(width=8)
+PLAN = ExpertPlan(network=NETWORK, count=2, epochs=3, batch=64, augment="none")
+
+MTT = TrajectoryMatching(
+    experts=PLAN, student_steps=3, expert_epochs=1, max_start_epoch=2, batch=4
+)
+MMD = KernelMatching(experts=PLAN, samples=8, bandwidth="median")
+
+OBJECTIVES: dict[str, Objective] = {
+    "mtt": MTT,
+    "mmd": MMD,
+    "mmd-published": KernelMatching(experts=PLAN, samples=8),
+    "dm": MeanMatching(network=NETWORK, samples=6, real=16, augment="siamese-noflip"),
+    "dm-experts": MeanMatching(experts=PLAN, samples=6, real=16, augment="none"),
+    "alternate": Alternate(children=(MTT, MMD)),
+    "sum": WeightedSum(children=(MTT, MMD), weights=(1.0, 0.5)),
+}
+
+GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4))
+SPECS: dict[str, GaussianSpec | PixelsSpec] = {
+    "gaussian": GAUSSIAN,
+    "gaussian-residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
+    "gaussian-shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
+    "pixels": PixelsSpec(),
+}
+
+
+@functools.cache
+def task() -> Task:
+    """The digits 0, 1 and 2."""
+    return load_task("digits").subtask([0, 1, 2])
+
+
+def image_of(task: Task) -> Image:
+    """The geometry and normalisation of a task."""
+    return Image(
+        channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std
+    )
+
+
+def experts(folder, plan: ExpertPlan = PLAN) -> Experts:
+    """Recorded trajectories on the toy task."""
+    paths = [folder / plan.file_name(task(), 0, index) for index in range(plan.count)]
+    for index, path in enumerate(paths):
+        if not path.exists():
+            record(plan, task(), seed=0, index=index, path=path, device=CPU)
+    return Experts(plan, task(), paths, device=CPU)
+
+
+def bench(experts: Experts | None, *, steps: int, **more) -> Workbench:
+    """A workbench on the toy task."""
+    return Workbench(task(), seed=7, steps=steps, experts=experts, **more)
+
+
+def source(kind: str, *, items_per_class: int = 3) -> Source:
+    """A source started from noise, or from real images; two classes have different counts."""
+    counts = [items_per_class, items_per_class + 1, items_per_class]
+    classes = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    made = parts.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
+    at = bench(None, steps=0)
+    if isinstance(made, GaussianSource):
+        from_noise(made, at)
+    elif isinstance(made, PixelsSource):
+        made.pixels.data.copy_(_real(classes))
+    return made
+
+
+def _real(classes: Tensor) -> Tensor:
+    rng = torch.Generator().manual_seed(0)
+    return torch.cat([task().train.batch(1, of=label, rng=rng)[0] for label in classes.tolist()])
+
+
+TRAINED = {
+    "gaussian": ("priors", "decoder", "step_size"),
+    "gaussian-residual": ("priors", "decoder", "residual"),
+    "gaussian-shared": ("priors",),
+    "pixels": ("pixels", "step_size"),
+}
+
+
+def optimizers(source: Source, kind: str) -> list[torch.optim.Optimizer]:
+    """Adam on what a kind of source trains in these tests."""
+    chosen = source.train_only(TRAINED[kind])
+    rates = {"step_size": 1e-4, "pixels": 3e-2}
+    return [
+        torch.optim.Adam(parameters, lr=rates.get(name, 3e-3))
+        for name, parameters in chosen.items()
+    ]
