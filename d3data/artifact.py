@@ -235,8 +235,14 @@ def _members(part: Part) -> dict[str, object]:
 
 def _require_ours(folder: Path) -> None:
     known = {NAME, *DERIVED}
-    if (folder / NAME).is_file():
-        manifest = read(folder).manifest
+    if not folder.is_symlink() and (folder / NAME).is_file():
+        try:
+            manifest = read(folder).manifest
+        except ArtifactError as fault:
+            raise ArtifactError(
+                f"{folder} stays as it is, as its manifest cannot be read ({fault}); "
+                "choose another folder or delete this one"
+            ) from None
         known |= {entry.path for entry in manifest.content.parts}
         known |= {entry.path for entry in manifest.files}
     folders.require_ours(folder, NAME, known)

@@ -3,10 +3,9 @@
 Legend: B draws, K classes, D draws per class, N items of all parts.
 """
 
-import contextlib
 import copy
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
 from d3data.manifest import Content
+from d3data.precision import full_precision
 from d3data.sources import draws
 from d3data.sources.base import Source
 
@@ -110,16 +110,3 @@ class Drawer:
         values = math.prod(source.noise_shape)
         white = torch.from_numpy(draws.noise(self.seed, epochs, indices, values=values))
         return white.reshape(-1, *source.noise_shape)
-
-
-@contextlib.contextmanager
-def full_precision(device: torch.device) -> Iterator[None]:
-    """Decode in float32 whatever the caller trains in: no autocast, no TF32."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    cudnn = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    try:
-        with torch.autocast(device.type, enabled=False), cudnn:
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)

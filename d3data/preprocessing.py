@@ -9,7 +9,6 @@ An image goes upright (EXIF), then to grey or RGB, then to a square:
     pad      scaled to fit inside, centred on black; `padding` pixels stay black on every side
 """
 
-from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -87,11 +86,11 @@ def suited(shapes: Iterable[tuple[int, int, str]], *, size: int | None = None) -
     largest of 16, 32, 64 and 128 pixels that half of the images reach with their shorter one.
     Grey only where all images are.
     """
-    seen = Counter(shapes)
-    sides = sorted(min(width, height) for width, height, _ in seen.elements())
-    squares = {(width, height) for width, height, _ in seen}
-    if size is None and len(squares) == 1 and sides[0] == max(*squares) and 8 <= sides[0] <= 512:
-        size = sides[0]
+    seen = list(shapes)
+    sides = sorted(min(width, height) for width, height, _ in seen)
+    first, *others = {(width, height) for width, height, _ in seen}
+    if size is None and not others and first[0] == first[1] and 8 <= first[0] <= 512:
+        size = first[0]
     if size is None:
         median = sides[len(sides) // 2]
         size = max((side for side in (16, 32, 64, 128) if side <= median), default=8)

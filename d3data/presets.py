@@ -44,7 +44,7 @@ PRESETS = {
         native=8,
         channels=1,
         mean=(0.3053,),
-        std=(0.3762,),
+        std=(0.3758,),
         licence="CC BY 4.0",
         source="Alpaydin and Kaynak 1998, https://archive.ics.uci.edu/dataset/80",
     ),

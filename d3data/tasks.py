@@ -16,7 +16,7 @@ import torch
 from d3data import formats
 from d3data.errors import DataError, UnknownNameError, nearest
 from d3data.formats import digits, hub_datasets
-from d3data.formats.collection import Collection, digest
+from d3data.formats.collection import Collection, digest, some
 from d3data.frozen import Frozen
 from d3data.partition import Rows, fingerprint, partition
 from d3data.preprocessing import Fit, Preprocessing, suited
@@ -28,7 +28,7 @@ __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
 SEEN = 512  # images whose headers tell the size and channels of one's own
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Task:
     """Real labelled images: train, validation and (where there is one) test.
 
@@ -47,6 +47,15 @@ class Task:
     train: Split
     validation: Split
     test: Split | None
+
+    def __repr__(self) -> str:
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        counts = ", ".join(f"{name} {len(split)}" for name, split in parts.items() if split)
+        colour = "grey" if self.channels == 1 else "RGB"
+        return (
+            f"Task({self.name}: {len(self.classes)} classes ({some(self.classes)}), "
+            f"{self.size}x{self.size} {colour}; {counts}; licence: {self.licence}; {self.source})"
+        )
 
     @property
     def channels(self) -> int:

@@ -28,10 +28,11 @@ def opened(folder: Path, path: str) -> Iterator[BinaryIO]:
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     with contextlib.ExitStack() as stack:
         try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            stack.callback(os.close, handle)
             for step in steps:
-                stack.callback(os.close, handle)
                 handle = os.open(step, flags, dir_fd=handle)
+                stack.callback(os.close, handle)
         except FileNotFoundError:
             raise IntegrityError(f"{where} is missing; {AGAIN}") from None
         except OSError as fault:  # a link is ELOOP, or ENOTDIR on the way
@@ -40,10 +41,9 @@ def opened(folder: Path, path: str) -> Iterator[BinaryIO]:
                     f"{where} is reached by a link; copy the file itself"
                 ) from None
             raise IntegrityError(f"{where} cannot be read: {fault.strerror}") from fault
-        file = stack.enter_context(os.fdopen(handle, "rb"))
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise IntegrityError(f"{where} is not a regular file; {AGAIN}")
-        yield file
+        yield stack.enter_context(os.fdopen(handle, "rb", closefd=False))
 
 
 def read(folder: Path, path: str, *, most: int) -> bytes:

@@ -1,0 +1,11 @@
+"""The command line: `d3data`. Results go to stdout, everything else to stderr."""
+
+from d3data.cli.app import app
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
+    app()
+
+
+__all__ = ["app", "main"]

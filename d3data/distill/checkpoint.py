@@ -61,7 +61,9 @@ class Checkpoint:
             RunError: the disk is full; the last checkpoint is still there.
         """
         tensors: dict[str, Tensor] = {}
-        states = {name: _pack(thing.state_dict(), name, tensors) for name, thing in objects.items()}
+        states = {
+            name: _pack(thing.state_dict(), name, tensors) for name, thing in objects.items()
+        }
         page = {"stage": stage, "step": step, "states": states, "sha256": _digest(tensors)}
         write_bytes(self.path, safetensors.torch.save(tensors, {METADATA: json.dumps(page)}))
         self._last = time.monotonic()
@@ -116,5 +118,5 @@ def _digest(tensors: Mapping[str, Tensor]) -> str:
     total = hashlib.sha256()
     for name in sorted(tensors):
         total.update(name.encode())
-        total.update(tensors[name].reshape(-1).view(torch.uint8).numpy())
+        total.update(tensors[name].reshape(-1).view(torch.uint8).numpy().data)
     return total.hexdigest()

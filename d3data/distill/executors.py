@@ -6,7 +6,6 @@ was killed included, costs that attempt and nothing else.
 """
 
 import contextlib
-import io
 import json
 import os
 import queue
@@ -16,7 +15,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -49,12 +48,13 @@ class Failed:
 
 
 Watch = Callable[[Job, Progress], None]
+Outcomes = Generator[Done | Failed, None, None]
 
 
 class Executor(Protocol):
     """Does jobs, in any order, and tells of each how it went."""
 
-    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Iterator[Done | Failed]:
+    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs; `watch` is called, in the caller's thread, as they get on."""
         ...
 
@@ -92,7 +92,7 @@ class Inline:
 
     retries: Retries = Retries()
 
-    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Iterator[Done | Failed]:
+    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs in their order."""
         load = loader()
         for job in jobs:
@@ -112,7 +112,7 @@ class Processes:
     devices: Sequence[str] = ()
     retries: Retries = Retries()
 
-    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Iterator[Done | Failed]:
+    def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs, begun in their order."""
         waiting: queue.SimpleQueue[Job] = queue.SimpleQueue()
         for job in jobs:
@@ -138,9 +138,7 @@ class Processes:
         return {"CUDA_VISIBLE_DEVICES": self.devices[number % len(self.devices)]}
 
 
-def _outcomes(
-    told: "queue.SimpleQueue[Any]", slots: int, watch: Watch
-) -> Iterator[Done | Failed]:
+def _outcomes(told: "queue.SimpleQueue[Any]", slots: int, watch: Watch) -> Iterator[Done | Failed]:
     """What the slots tell, until all have said None; progress goes to `watch`."""
     while slots:
         match told.get():
@@ -230,18 +228,17 @@ class _Worker:
 
     def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             [sys.executable, "-m", "d3data.distill.worker"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            bufsize=0,
             env={**os.environ, "OMP_NUM_THREADS": str(job.threads), **environment},
             start_new_session=True,  # Ctrl-C is for the driver, which ends its workers
         )
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._in, self._out = self._process.stdin, io.BufferedReader(self._process.stdout)
+        self._in, self._out = self._process.stdin, self._process.stdout
 
     def perform(self, job: Job, report: Report) -> None:
         """Have the job done.
@@ -252,6 +249,7 @@ class _Worker:
         """
         with contextlib.suppress(BrokenPipeError):  # then there is nothing to be read either
             self._in.write(job.model_dump_json().encode() + b"\n")
+            self._in.flush()
         for line in self._out:
             if not line.endswith(b"\n"):
                 break  # it died in the middle of a word
@@ -266,7 +264,8 @@ class _Worker:
 
     def hang_up(self) -> None:
         """Have it end: it does when its stdin does."""
-        self._in.close()
+        with contextlib.suppress(BrokenPipeError):
+            self._in.close()
 
     def end(self) -> None:
         """End it and wait for that."""

@@ -72,8 +72,14 @@ class ExpertPlan(Frozen):
 
 
 def record(
-    plan: ExpertPlan, task: Task, *, seed: int, index: int, path: Path,
-    device: torch.device, watch: Watch = ignore,
+    plan: ExpertPlan,
+    task: Task,
+    *,
+    seed: int,
+    index: int,
+    path: Path,
+    device: torch.device,
+    watch: Watch = ignore,
 ) -> None:
     """Train expert number `index` and write its epochs + 1 snapshots to `path`.
 
@@ -82,7 +88,9 @@ def record(
     network = plan.network.build(task, seed, "expert", index).to(device)
     optimizer = torch.optim.SGD(
         network.parameters(),
-        lr=plan.learning_rate, momentum=plan.momentum, weight_decay=plan.weight_decay,
+        lr=plan.learning_rate,
+        momentum=plan.momentum,
+        weight_decay=plan.weight_decay,
     )
     per_epoch = math.ceil(len(task.train) / plan.batch)
     snapshots = [flat(network)]
@@ -98,7 +106,12 @@ def record(
 
 
 def _epochs(
-    plan: ExpertPlan, task: Task, network: nn.Module, *, seed: int, index: int,
+    plan: ExpertPlan,
+    task: Task,
+    network: nn.Module,
+    *,
+    seed: int,
+    index: int,
     device: torch.device,
 ) -> Iterator[Tensor]:
     change = augment.augmentation(plan.augment)

@@ -6,6 +6,7 @@ there, and a subtask goes on from its checkpoint.
 
 import contextlib
 import functools
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from d3data.distill.journal import START, Journal, Report, watching
 from d3data.distill.recipe import Recipe
 from d3data.distill.relabel import relabel
 from d3data.distill.stages import Setting, Stage, optimise, warm_up
-from d3data.errors import D3DataError, RunError
+from d3data.errors import RunError
 from d3data.files import sha256, write_bytes, write_json
 from d3data.frozen import Frozen
 from d3data.part import Part
@@ -74,9 +75,13 @@ class ExpertJob(_Job):
         task, seed = self.task(load), self.recipe.seed
         steps = self.plan.steps(task)
         experts.record(
-            self.plan, task,
-            seed=seed, index=self.index, path=self.path,
-            device=training.device(self.device), watch=watching(report, "expert", steps),
+            self.plan,
+            task,
+            seed=seed,
+            index=self.index,
+            path=self.path,
+            device=training.device(self.device),
+            watch=watching(report, "expert", steps),
         )
 
 
@@ -102,7 +107,9 @@ class SubtaskJob(_Job):
     def perform(self, report: Report, load: Load) -> None:
         """Write `result.safetensors`, then `state.json` with its hash."""
         task, device = self.task(load), training.device(self.device)
-        checkpoint = Checkpoint(self.place / "checkpoint.safetensors", every_seconds=self.save_every)
+        checkpoint = Checkpoint(
+            self.place / "checkpoint.safetensors", every_seconds=self.save_every
+        )
         saved = checkpoint.read()
         plan = self.recipe.objective.experts if self.recipe.objective else None
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
@@ -115,8 +122,13 @@ class SubtaskJob(_Job):
             seconds = journal.seconds
         content = Part.of(source.cpu(), classes=self.classes).encode()
         write_bytes(self.place / "result.safetensors", content)
-        state = {"sha256": sha256(self.place / "result.safetensors"), "seconds": round(seconds, 3)}
-        write_json(self.place / "state.json", {**state, "classes": self.classes})
+        state = {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "classes": self.classes,
+            "seconds": round(seconds, 3),
+            "device": _device_name(device),
+        }
+        write_json(self.place / "state.json", state)
 
     def part(self, task: Task) -> Part:
         """The part that the finished job has written.
@@ -129,7 +141,10 @@ class SubtaskJob(_Job):
             raise RunError(f"{path} is not the one that was written: start the run again")
         return Part.decode(
             path.read_bytes(),
-            spec=self.recipe.source, image=image_of(task), labels=None, where=str(path),
+            spec=self.recipe.source,
+            image=image_of(task),
+            labels=None,
+            where=str(path),
         )
 
 
@@ -168,7 +183,9 @@ class LabelsJob(_Job):
 
 
 Job = ExpertJob | SubtaskJob | LabelsJob
-AnyJob: pydantic.TypeAdapter[Job] = pydantic.TypeAdapter(Annotated[Job, Field(discriminator="kind")])
+AnyJob: pydantic.TypeAdapter[Job] = pydantic.TypeAdapter(
+    Annotated[Job, Field(discriminator="kind")]
+)
 
 
 def perform(job: Job, report: Report, load: Load) -> None:
@@ -230,6 +247,10 @@ def _stages(
         warm_up(source, stage("warm start", recipe.warm_start.steps), setting)
     if recipe.objective is not None:
         optimise(source, stage("distill", recipe.steps), setting)
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 @contextlib.contextmanager

@@ -24,7 +24,8 @@ def relabel(source: Source, teachers: Experts, config: SoftLabels, *, seed: int)
     """
     networks = [teachers.trained(index, config.epoch).eval() for index in range(len(teachers))]
     labels = []
-    for number, items in enumerate(torch.arange(len(source.classes)).split(CHUNK)):
+    for number, first in enumerate(range(0, len(source.classes), CHUNK)):
+        items = torch.arange(first, min(first + CHUNK, len(source.classes)))
         total = torch.zeros((), device=teachers.device)
         for draw in range(max(1, config.draws)):
             if config.draws == 0:

@@ -48,7 +48,7 @@ def main() -> None:
 
 def _listen(lines: "queue.Queue[bytes]") -> None:
     """Pass lines of stdin on; at its end, end the process whatever it is doing."""
-    with open(0, "rb", buffering=0, closefd=False) as stdin:  # noqa: PTH123
+    with open(0, "rb", buffering=0, closefd=False) as stdin:
         for line in stdin:
             lines.put(line)
     os._exit(1)

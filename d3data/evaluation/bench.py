@@ -91,7 +91,7 @@ class Bench:
             )
         except TrainingError as failure:
             raise TrainingError(
-                f"{stage} (seed {seed}): {failure}; protocol {self.protocol.name} trains at "
-                f"{self.protocol.learning_rate:g}, so if it must stay, distil the set with lower "
-                "ones or with clipped values"
+                f"{stage} (seed {seed}): {failure}; {self.protocol.name} trains at "
+                f"{self.protocol.learning_rate:g}: where that must stay, distil the set again "
+                "with lower ones"
             ) from failure

@@ -12,7 +12,8 @@ from d3data.errors import DataError
 from d3data.formats import folders, hub_datasets, npz, parquet, torchvision, webdataset
 from d3data.formats.collection import Collection
 
-_READERS = {".tar": webdataset.read, ".npz": npz.read}
+DEPTH = 4  # levels of folders that are looked at to tell the format
+_READERS = {".tar": webdataset.read, "images": folders.read, ".npz": npz.read}
 
 
 def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collection:
@@ -39,21 +40,29 @@ def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collec
     kind = _kind(path)
     if kind == ".parquet":
         return parquet.read(path, columns)
-    return _READERS.get(kind, folders.read)(path)
+    return _READERS[kind](path)
 
 
 def _kind(path: Path) -> str:
-    """The suffix that tells the format: that of the file, or of the files nearest the top."""
+    """What a file is by its suffix, or a folder by the files nearest to its top."""
     telling = (".parquet", *_READERS)
     if path.is_file():
         if path.suffix not in telling:
             raise DataError(f"{path}: a single file is .parquet, .tar or .npz; or give a folder")
         return path.suffix
-    for folder, subfolders, files in os.walk(path):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found = {Path(folder, file).suffix for file in files}
+    level = [path]
+    for depth in range(DEPTH):
+        entries = [e for folder in level for e in _entries(folder)]
+        names = [entry.name for entry in entries if not entry.is_dir()]
+        found = {Path(name).suffix for name in names}
+        if depth and any(map(folders.is_image, names)):  # at the top they have no class
+            found.add("images")
         if kinds := [kind for kind in telling if kind in found]:
             return kinds[0]
-        if any(folders.is_image(file) for file in files):
-            break
-    return ""
+        level = [Path(entry) for entry in entries if entry.is_dir()]
+    return "images"
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(folder) as entries:
+        return [entry for entry in entries if not entry.name.startswith(".")]

@@ -54,10 +54,10 @@ def read(path: Path) -> Collection:
     """
     file = path if path.is_file() else _only(sorted(path.glob("*.npz")), path)
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             parts = {part: key for part, key in _KEYS.items() if f"{key}_images" in archive}
             values = {part: _labels(archive[f"{key}_labels"], file) for part, key in parts.items()}
-    except (ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
+    except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
         raise DataError(
             f"{file} is no archive of train_images, train_labels, ... ({failure}); fetch it again"
         ) from None

@@ -51,10 +51,13 @@ def read(place: str) -> Collection:
     kind = _kind(name)
     if not root:
         raise DataError(f"torchvision:{place} has no root; write torchvision:{name}:/where/it/is")
-    found = {part: dataset for part in _SPLITS if (dataset := _split(kind, root, part))}
+    tried = {part: _split(kind, root, part) for part in _SPLITS}
+    found = {
+        part: dataset for part, dataset in tried.items() if not isinstance(dataset, Exception)
+    }
     if "train" not in found:
         raise DataError(
-            f"torchvision has no {name} at {root}; fetch it with "
+            f"torchvision has no {name} at {root} ({tried['train']}); fetch it with "
             f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
         )
     names = getattr(found["train"], "classes", None)
@@ -81,22 +84,20 @@ def _kind(name: str) -> Any:
 
 
 def _split(kind: Any, root: str, part: Role) -> Any:
-    """The data set of one split, None where it has none or its files are not there."""
+    """The data set of one split, or why there is none."""
     parameters = inspect.signature(kind).parameters
+    choices: list[dict[str, Any]] = [{}] if part == "train" else []
     if "train" in parameters:
-        choices: list[dict[str, Any]] = (
-            [{"train": part == "train"}] if part != "validation" else []
-        )
+        choices = [{"train": part == "train"}] if part != "validation" else []
     elif "split" in parameters:
         choices = [{"split": name} for name in _SPLITS[part]]
-    else:
-        choices = [{}] if part == "train" else []
+    failure: Exception = ValueError(f"it has no {part} split")
     for choice in choices:
         try:
             return kind(root, **choice)
-        except (ValueError, RuntimeError, OSError):
-            continue
-    return None
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as fault:
+            failure = fault
+    return failure
 
 
 def _labels(dataset: Any) -> NDArray[np.int64]:

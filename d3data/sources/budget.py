@@ -1,6 +1,7 @@
-"""From a budget to a source: which decoder, and how many priors, a number of values or bytes buys."""
+"""From a budget to a source: which decoder, and how many priors, some values or bytes buy."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,14 +10,18 @@ from d3data.sources.decoders import plan
 from d3data.sources.parts import layout, published_values
 from d3data.sources.specs import DecoderSpec, GaussianSpec, Image
 
-FLOAT = 4  # bytes
-SHARE = 0.5  # of the values that decoders may take
-OVERHEAD = 1500  # bytes of a manifest, and about as many of a part's header
+Family = Literal["small", "medium", "large"]
+
+FLOAT = 4  # bytes of a stored value
+HEADER = 80  # bytes that a part's header spends on a tensor
+MANIFEST = 2600  # bytes of a manifest, without class names
+CLASS = 30  # bytes that a manifest spends on a class
+SHARES = (0.4, 0.6)  # how much of a budget decoders should take: found on digits and clothes
 
 
 @dataclass(frozen=True)
 class Budget:
-    """What a budget buys: the source of every subtask and the priors of every class."""
+    """What a budget buys: one source for every subtask, and priors for every class."""
 
     source: GaussianSpec
     items_per_class: int
@@ -28,20 +33,79 @@ def plan_budget(
     image: Image,
     *,
     classes: int,
-    subtasks: int = 1,
     values: int | None = None,
-    bytes: int | None = None,
-    family: Literal["small", "medium", "large"] = "small",
+    size: int | None = None,
+    subtasks: int = 1,
+    family: Family = "small",
+    std: Literal["item", "class", "shared"] = "shared",
     residual: bool = True,
 ) -> Budget:
-    """Choose decoder and priors for a budget of published `values` or of `bytes` on disk.
+    """Pick a decoder and the number of priors that use up a budget.
 
-    The widest decoder whose copies take at most half the budget, with a noise that grows with
-    its width; priors fill the rest.
+    Of the decoders that take about half of it, with latents once to twice as long as the decoder
+    is wide, the one that leaves least over; priors fill the rest.
+
+    Args:
+        image: the images to be made.
+        classes: K, in all subtasks together.
+        values: the budget in values as papers count them; or
+        size: the budget in bytes of manifest and parts.
+        subtasks: how many decoders there are.
+        family: of decoders.
+        std: what shares a standard deviation.
+        residual: whether draws carry the residual field.
 
     Raises:
-        BudgetError: not even the smallest decoder with one prior a class fits.
+        BudgetError: not even the smallest decoder and one prior a class fit.
     """
-    if (values is None) == (bytes is None):
-        raise BudgetError("give either values or bytes")
-    raise NotImplementedError
+    if (values is None) == (size is None):
+        raise BudgetError("give a budget either in values or in bytes (size)")
+    blocks = [classes * (i + 1) // subtasks - classes * i // subtasks for i in range(subtasks)]
+    limit = float(values if values is not None else size or 0)
+    found: list[tuple[bool, float, Budget]] = []
+    for decoder in _decoders(image, family):
+        source = GaussianSpec(decoder=decoder, std=std, residual=residual)
+        one = _cost(source, image, blocks, 1)
+        each = _used(_cost(source, image, blocks, 2), values) - _used(one, values)
+        items = 1 + math.floor((limit - _used(one, values)) / each)
+        if items < 1:
+            continue
+        bought = _cost(source, image, blocks, items)
+        share = 1 - items * each / limit
+        balanced = SHARES[0] <= share <= SHARES[1]
+        found.append((balanced, _used(bought, values), bought))
+    if not found:
+        raise BudgetError(
+            f"a budget of {limit:.0f} {'values' if values else 'bytes'} is too small for any "
+            f"decoder of {image.size} px and {classes} priors in {subtasks} subtasks: "
+            "raise it, use fewer subtasks, or smaller images"
+        )
+    return max(found, key=lambda candidate: candidate[:2])[2]
+
+
+def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:
+    """Decoders on a ladder of widths, each with latents of once to twice its width."""
+    base = plan(DecoderSpec(family="small", width=1, noise=1), image).base
+    widths = sorted({round(2 * 1.06**step) for step in range(130)})
+    for width in widths:
+        if family == "large":
+            yield DecoderSpec(family=family, width=width, noise=width * base**2)
+            continue
+        for noise in sorted({width, round(1.25 * width), round(1.5 * width), 2 * width}):
+            yield DecoderSpec(family=family, width=width, noise=noise)
+
+
+def _cost(source: GaussianSpec, image: Image, blocks: list[int], items: int) -> Budget:
+    published = stored = tensors = 0
+    for classes in blocks:
+        sizes = {"items": items * classes, "classes": classes}
+        published += published_values(source, image, **sizes)
+        shapes = layout(source, image, **sizes)
+        stored += sum(math.prod(shape) for shape in shapes.values())
+        tensors += len(shapes)
+    overhead = MANIFEST + CLASS * sum(blocks) + HEADER * tensors
+    return Budget(source, items, published, FLOAT * stored + overhead)
+
+
+def _used(bought: Budget, values: int | None) -> int:
+    return bought.bytes if values is None else bought.published_values

@@ -23,12 +23,13 @@ class Residual(nn.Module):
     axis at the centres of bins that are equally wide from 0 to sqrt(1/2) cycles a pixel.
     """
 
+    axes: Tensor
     lower: Tensor
     share: Tensor
 
     def __init__(self, image: Image) -> None:
         super().__init__()
-        self.axes = nn.Parameter(torch.eye(image.channels), requires_grad=False)
+        self.register_buffer("axes", torch.eye(image.channels))  # orthonormal, so never learned
         self.amplitudes = nn.Parameter(torch.zeros(image.channels, BINS))
         position = (frequencies(image.size) / HIGHEST * BINS - 0.5).clamp(0, BINS - 1)
         lower = position.floor().long().clamp(max=BINS - 2)

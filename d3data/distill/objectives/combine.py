@@ -66,8 +66,7 @@ class WeightedSum(_Children):
     def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
         """Yield the weighted sum of one loss of every child."""
         streams = [
-            child.losses(source, bench.child(index))
-            for index, child in enumerate(self.children)
+            child.losses(source, bench.child(index)) for index, child in enumerate(self.children)
         ]
         for losses in zip(*streams, strict=True):
             weighted = [w * loss for w, loss in zip(self.weights, losses, strict=True)]

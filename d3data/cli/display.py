@@ -1,0 +1,136 @@
+"""How far things are, on stderr: bars on a terminal, a line now and then elsewhere."""
+
+import sys
+import time
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+from d3data.cli.output import say, spell
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import TaskID
+
+    from d3data.distill.driver import Event
+
+EVERY = 10.0  # seconds between two lines about one job
+
+
+class Step(Protocol):
+    """So many of the `steps` of a stage are taken; the last one's loss was `loss`."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def step(self) -> int: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def loss(self) -> float: ...
+
+
+class Lines:
+    """A line about each job now and then, with the time that its stage still takes."""
+
+    def __init__(self) -> None:
+        self._began: dict[tuple[str, str], tuple[float, int]] = {}
+        self._said: dict[str, float] = {}
+
+    def step(self, job: str, at: Step) -> None:
+        """A job has got on."""
+        now = time.monotonic()
+        since, first = self._began.setdefault((job, at.stage), (now, at.step))
+        if now - self._said.setdefault(job, now) < EVERY:
+            return
+        self._said[job] = now
+        left = ""
+        if at.step > first:
+            rest = (now - since) / (at.step - first) * (at.steps - at.step)
+            left = f", {spell(rest)} left"
+        name = f"{job}: {at.stage}" if job else at.stage
+        say(f"{name} {at.step}/{at.steps}, loss {at.loss:.4g}{left}")
+
+    def finish(self, job: str, done: int, total: int) -> None:
+        """A job is done."""
+        say(f"{job} is done ({done} of {total})")
+
+    def close(self) -> None:
+        """There is nothing to take down."""
+
+
+class LiveBars:
+    """A bar for each job that is running, and one for all of them."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeRemainingColumn,
+        )
+
+        self._bars: Bars = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[loss]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        self._bars.start()
+        self._jobs: dict[str, tuple[TaskID, str]] = {}
+        self._whole: TaskID | None = None
+
+    def step(self, job: str, at: Step) -> None:
+        """A job has got on."""
+        name = f"{job}: {at.stage}" if job else at.stage
+        bar, stage = self._jobs.get(job, (None, ""))
+        if bar is None or stage != at.stage:
+            if bar is not None:
+                self._bars.remove_task(bar)
+            bar = self._bars.add_task(name, total=at.steps, loss="")
+            self._jobs[job] = bar, at.stage
+        self._bars.update(bar, completed=at.step, loss=f"loss {at.loss:.4g}")
+
+    def finish(self, job: str, done: int, total: int) -> None:
+        """A job is done."""
+        if job in self._jobs:
+            self._bars.remove_task(self._jobs.pop(job)[0])
+        if self._whole is None:
+            self._whole = self._bars.add_task("all", total=total, loss="")
+        self._bars.update(self._whole, completed=done)
+
+    def close(self) -> None:
+        """Take the bars down."""
+        self._bars.stop()
+
+
+class Display:
+    """Shows how far things are while it is entered; made for `run` and for `evaluate`."""
+
+    def __enter__(self) -> Self:
+        self._shown: Lines | LiveBars = LiveBars() if sys.stderr.isatty() else Lines()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        failure: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._shown.close()
+
+    def step(self, at: Step) -> None:
+        """The one thing that is going on has got on."""
+        self._shown.step("", at)
+
+    def happened(self, event: "Event") -> None:
+        """Something happened in a run."""
+        if event.progress is not None:
+            self._shown.step(event.job or "", event.progress)
+        elif event.what == "done":
+            self._shown.finish(event.job or "", event.done, event.total)
+        elif event.what in ("failed", "note", "planned"):
+            say(f"{event.job}: {event.message}" if event.job else event.message)

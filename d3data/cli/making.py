@@ -1,0 +1,174 @@
+"""Commands that make artifacts: recipes, init, distill, status."""
+
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from d3data.cli.display import Display
+from d3data.cli.output import Json, give, say, spell, table
+
+if TYPE_CHECKING:
+    from d3data.inspection import Inspection
+
+recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
+
+Data = Annotated[
+    str | None,
+    typer.Option(help="Where the real images are, unless a preset or the recipe knows."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
+
+
+@recipes.callback()
+def list_recipes(context: typer.Context, json: Json = False) -> None:
+    """List the recipes that come with d3data."""
+    if context.invoked_subcommand is None:
+        found = resources.files("d3data") / "distill" / "recipes"
+        names = sorted(
+            f.name.removesuffix(".toml") for f in found.iterdir() if f.name.endswith(".toml")
+        )
+        give("\n".join(names), names, as_json=json)
+
+
+@recipes.command()
+def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
+    """Print a recipe: TOML, to be redirected into a file and changed."""
+    from d3data.distill.recipe import recipe_text
+
+    typer.echo(recipe_text(name), nl=False)
+
+
+def init(
+    place: Annotated[
+        str,
+        typer.Argument(metavar="DATA", help="A folder of images, or hf:... or torchvision:..."),
+    ],
+    budget: Annotated[str, typer.Option(help="What the artifact may take on disk.")] = "100kB",
+    out: Annotated[Path, typer.Option(help="Where the recipe goes.")] = Path("recipe.toml"),
+) -> None:
+    """Look at real images, and write a recipe for them."""
+    from d3data.distill.suggest import parse_size, suggest
+    from d3data.files import write_bytes
+    from d3data.inspection import inspect
+
+    if out.exists():
+        raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
+    size, found = parse_size(budget), inspect(place)
+    for line in describe(found):
+        say(line)
+    recipe = suggest(found, size=size)
+    command = f"d3data distill {out} --data {place}"
+    header = f"# Made for {place} by `d3data init --budget {budget}`.\n# {command}\n\n"
+    write_bytes(out, (header + recipe.to_toml()).encode())
+    say(f"{recipe.items_per_class} priors a class and one decoder; now: {command}")
+    typer.echo(str(out))
+
+
+def describe(found: "Inspection") -> list[str]:
+    """What a look at images found, a line each."""
+    sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in found.sizes[:4])
+    modes = ", ".join(f"{mode} ({count})" for mode, count in found.modes[:4])
+    counts = [
+        f"{split}: {sum(each)} images, {min(each)} to {max(each)} a class"
+        for split, each in found.counts.items()
+    ]
+    return [
+        f"{found.place}: {found.total} images of {len(found.classes)} classes, "
+        f"{found.checked} looked at",
+        *counts,
+        f"sizes: {sizes}{' ...' if len(found.sizes) > 4 else ''}",
+        f"modes: {modes}",
+        f"rule: {found.spec.channels} x {found.spec.size} x {found.spec.size}, {found.spec.fit}",
+        *(f"problem: {problem}" for problem in found.problems),
+    ]
+
+
+def distill(
+    recipe: Annotated[
+        str, typer.Argument(help="A name of `d3data recipes`, or a path to a .toml.")
+    ],
+    data: Data = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The run folder; runs/NAME unless given.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as steps=2000."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
+    device: Device = "cpu",
+    executor: Annotated[
+        Literal["processes", "inline"], typer.Option(help="Who does the jobs.")
+    ] = "processes",
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Jobs at a time; one a core or accelerator.")
+    ] = None,
+    experts: Annotated[
+        Path | None, typer.Option(help="A folder of trajectories that several runs share.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    json: Json = False,
+) -> None:
+    """Make an artifact from a recipe; the same command goes on with what was stopped."""
+    from d3data import distill
+    from d3data.distill.machine import machine
+
+    changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
+    chosen = distill.load_recipe(recipe, overrides=changes)
+    folder = out or Path("runs") / chosen.name
+    place = machine(device, 1 if executor == "inline" else workers)
+    if dry_run:
+        numbers = distill.prepare(
+            chosen, out=folder, data=data, place=place, experts=experts
+        ).numbers()
+        give(table(["what", "number"], list(numbers.items())), numbers, as_json=json)
+        return
+    try:
+        with Display() as display:
+            made = distill.run(
+                chosen,
+                out=folder,
+                data=data,
+                executor=executor,
+                workers=workers,
+                device=device,
+                experts=experts,
+                progress=display.happened,
+            )
+    except KeyboardInterrupt:
+        say(f"stopped; the same command goes on with {folder}")
+        raise typer.Exit(130) from None
+    give(str(made), {"artifact": str(made)}, as_json=json)
+
+
+def status(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")], json: Json = False
+) -> None:
+    """Show how far a run is."""
+    from d3data.distill import status
+
+    found = status(folder)
+    rows = [
+        [
+            f"{part.number:03d}",
+            len(part.classes),
+            part.stage,
+            f"{part.step}/{part.steps}" if part.steps else "",
+            "" if part.loss is None else f"{part.loss:.4g}",
+            spell(part.seconds),
+            "" if part.seconds_left is None else spell(part.seconds_left),
+        ]
+        for part in found.subtasks
+    ]
+    lines = [
+        f"{found.recipe} ({found.identity[:12]}): {found.done} of {found.total} jobs are done, "
+        + (f"driven by {found.driver}" if found.driver else "nobody drives it"),
+        table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
+        *([f"last failure: {found.last_failure}"] if found.last_failure else []),
+        *([f"artifact: {found.artifact}"] if found.artifact else []),
+    ]
+    document = asdict(found) | {"artifact": found.artifact and str(found.artifact)}
+    give("\n".join(lines), document, as_json=json)

@@ -1,0 +1,82 @@
+"""What this machine gives to a run: cores, accelerators, and the versions that decide its bits."""
+
+import os
+import platform
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from d3data import training
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How many jobs run at a time, and on what.
+
+    `devices` are the entries for CUDA_VISIBLE_DEVICES that workers take in turn; none on a CPU.
+    """
+
+    device: str
+    workers: int
+    devices: tuple[str, ...] = ()
+
+    def threads(self, jobs: int) -> int:
+        """The threads of each of so many jobs: OMP_NUM_THREADS, or the cores dealt out."""
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        if wanted.isdecimal() and int(wanted) > 0:
+            return int(wanted)
+        return max(1, cores() // max(1, min(self.workers, jobs)))
+
+
+def machine(device: str, workers: int | None) -> Machine:
+    """This machine; by default one worker an accelerator, or one a core on the CPU.
+
+    Raises:
+        DeviceError: it does not have the device.
+    """
+    kind = training.device(device).type
+    if kind == "cpu":
+        return Machine("cpu", workers or cores())
+    if kind != "cuda":
+        return Machine(device, workers or 1)
+    _, _, index = device.partition(":")
+    entries = _visible()
+    chosen = entries if not index else (entries[int(index)],)
+    return Machine("cuda", workers or len(chosen), chosen)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def versions() -> dict[str, str]:
+    """The versions of what decides the bits of a result."""
+    from d3data import __version__
+
+    return {
+        "d3data": __version__,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+    }
+
+
+def environment(device: str) -> dict[str, Any]:
+    """What `env.json` says of this machine."""
+    return {
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "device": device,
+    }
+
+
+def _visible() -> tuple[str, ...]:
+    entries = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if entries:
+        return tuple(entry.strip() for entry in entries.split(","))
+    return tuple(str(index) for index in range(torch.cuda.device_count()))

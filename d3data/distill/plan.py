@@ -1,0 +1,249 @@
+"""What a run will do, known and checked before any of it is done."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from d3data.distill.experts import ExpertPlan
+from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
+from d3data.distill.machine import Machine
+from d3data.distill.recipe import Recipe
+from d3data.errors import DataError, RecipeError
+from d3data.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
+from d3data.sources.base import purpose
+from d3data.sources.parts import layout, published_values
+from d3data.sources.specs import PixelsSpec
+from d3data.tasks import Task
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The jobs of a run and what they will make; `content` has no digests yet."""
+
+    recipe: Recipe
+    task: Task
+    content: Content
+    experts: tuple[ExpertJob, ...]
+    subtasks: tuple[SubtaskJob, ...]
+    labels: tuple[LabelsJob, ...]
+
+    @property
+    def stages(self) -> Mapping[str, Sequence[Job]]:
+        """What is done one after the other; the jobs of one stage in any order."""
+        return {"experts": self.experts, "subtasks": self.subtasks, "labels": self.labels}
+
+    @property
+    def jobs(self) -> list[Job]:
+        """All jobs."""
+        return [job for jobs in self.stages.values() for job in jobs]
+
+    def numbers(self) -> dict[str, Any]:
+        """What the run takes and gives, as numbers.
+
+        `published_values` are counted as papers count them, `tensor_bytes` are those on disk.
+        """
+        content, recipe = self.content, self.recipe
+        spec, image = recipe.source, content.image
+        labels, names = content.label_values, [len(job.classes) for job in self.subtasks]
+        sizes = [{"items": k * recipe.items_per_class, "classes": k} for k in names]
+        values = [published_values(spec, image, **size, labels=labels) for size in sizes]
+        shapes = [s for size in sizes for s in layout(spec, image, **size, labels=labels).values()]
+        warm = 0 if isinstance(spec, PixelsSpec) else recipe.warm_start.steps
+        tasks = {job.classes: self.task.subtask(job.classes) for job in self.experts}
+        return {
+            "classes": len(content.classes),
+            "items": sum(size["items"] for size in sizes),
+            "experts": len(self.experts),
+            "expert_steps": sum(job.plan.steps(tasks[job.classes]) for job in self.experts),
+            "expert_bytes": sum(_snapshot_bytes(job.plan, self.task) for job in self.experts),
+            "subtasks": len(self.subtasks),
+            "steps": len(self.subtasks) * (warm + recipe.steps),
+            "published_values": sum(values),
+            "tensor_bytes": sum(4 * math.prod(shape) for shape in shapes),
+            "jobs_done": sum(job.done for job in self.jobs),
+            "jobs": len(self.jobs),
+        }
+
+
+def plan_run(
+    recipe: Recipe,
+    *,
+    data: str | None,
+    folder: Path,
+    machine: Machine,
+    threads: Mapping[str, int] | None = None,
+    experts: Path | None = None,
+    save_every: float = 30.0,
+) -> Plan:
+    """The plan of a run in `folder`; looks at the data, writes nothing.
+
+    Args:
+        recipe: what to make.
+        data: where the images are, unless the recipe or its task's name says it.
+        folder: the run's.
+        machine: how many jobs at a time, on what.
+        threads: the threads of each stage's jobs, if an earlier plan chose them.
+        experts: the folder of recorded trajectories, the run's own unless given.
+        save_every: seconds between checkpoints.
+
+    Raises:
+        DataError: the images cannot be used, or a class has fewer of them than it needs.
+        RecipeError: the recipe asks for what cannot be made of these images.
+    """
+    task = recipe.task.load(data)
+    blocks = [sorted(block) for block in recipe.subtasks.split(len(task.classes))]
+    content = _draft(recipe, task, blocks)
+    _check(recipe, task, blocks)
+    objective, teacher = recipe.objective, recipe.labels.teacher if recipe.labels else None
+    wanted = [(objective.experts, block) for block in blocks] if objective else []
+    groups = [(plan, block) for plan, block in wanted if plan is not None]
+    counts = {"subtasks": len(blocks), "labels": len(blocks)}
+    counts["experts"] = sum(plan.count for plan, _ in groups) + (teacher.count if teacher else 0)
+    chosen = {stage: machine.threads(count) for stage, count in counts.items()} | dict(
+        threads or {}
+    )
+    planner = _Planner(
+        recipe,
+        task,
+        experts or folder / "experts",
+        threads=chosen,
+        common={"data": data, "folder": folder.absolute(), "device": machine.device},
+    )
+    recorded = [planner.trajectories(plan, block) for plan, block in groups]
+    subtasks = [
+        planner.subtask(number, block, recorded[number] if recorded else [], save_every)
+        for number, block in enumerate(blocks)
+    ]
+    teachers = planner.trajectories(teacher, range(len(task.classes))) if teacher else []
+    labels = [planner.labels(job, teachers) for job in subtasks] if teacher else []
+    experts_first = (*(job for jobs in recorded for job in jobs), *teachers)
+    return Plan(recipe, task, content, experts_first, tuple(subtasks), tuple(labels))
+
+
+@dataclass(frozen=True)
+class _Planner:
+    """Makes jobs; `common` is what all have, `threads` what each stage's have."""
+
+    recipe: Recipe
+    task: Task
+    experts: Path
+    threads: Mapping[str, int]
+    common: Mapping[str, Any]
+
+    def trajectories(self, plan: ExpertPlan, classes: Sequence[int]) -> list[ExpertJob]:
+        subtask = self.task.subtask(classes)
+        return [self._expert(plan, classes, subtask, index) for index in range(plan.count)]
+
+    def _expert(
+        self, plan: ExpertPlan, classes: Sequence[int], subtask: Task, index: int
+    ) -> ExpertJob:
+        path = self.experts.absolute() / plan.file_name(subtask, self.recipe.seed, index)
+        return ExpertJob(
+            **self.common,
+            recipe=self.recipe,
+            name=f"expert {path.stem[:8]}",
+            threads=self.threads["experts"],
+            classes=tuple(classes),
+            plan=plan,
+            index=index,
+            path=path,
+        )
+
+    def subtask(
+        self, number: int, classes: Sequence[int], experts: Sequence[ExpertJob], save_every: float
+    ) -> SubtaskJob:
+        return SubtaskJob(
+            **self.common,
+            recipe=self.recipe,
+            name=f"subtask {number:03d}",
+            threads=self.threads["subtasks"],
+            classes=tuple(classes),
+            number=number,
+            experts=tuple(job.path for job in experts),
+            save_every=save_every,
+        )
+
+    def labels(self, subtask: SubtaskJob, teachers: Sequence[ExpertJob]) -> LabelsJob:
+        return LabelsJob(
+            **self.common,
+            recipe=self.recipe,
+            name=f"labels {subtask.number:03d}",
+            threads=self.threads["labels"],
+            classes=tuple(range(len(self.task.classes))),
+            subtask=subtask,
+            teachers=tuple(job.path for job in teachers),
+        )
+
+
+def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
+    """What the artifact's manifest will say, digests aside: finds what it could not say."""
+    each = recipe.items_per_class
+    entries = [
+        PartEntry(
+            path=path,
+            size=0,
+            sha256="0" * 64,
+            classes=tuple(block),
+            items_per_class=(each,) * len(block),
+        )
+        for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True)
+    ]
+    draft = {
+        "image": image_of(task),
+        "preprocessing": task.rule,
+        "classes": task.classes,
+        "source": recipe.source,
+        "parts": tuple(entries),
+        "labels": labels_of(recipe),
+        "sampling": {"draws_per_class": recipe.draws_per_class},
+    }
+    return Content.parse(draft, where=f"the recipe {recipe.name}")
+
+
+def labels_of(recipe: Recipe) -> HardLabels | SoftLabels:
+    """What the manifest says of the labels that the recipe asks for."""
+    if recipe.labels is None:
+        return HardLabels()
+    plan = recipe.labels.teacher
+    teacher = (
+        f"{plan.network.name} of width {plan.network.width} after epoch {recipe.labels.epoch}"
+    )
+    return SoftLabels(teacher=teacher, temperature=recipe.labels.temperature)
+
+
+def _check(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> None:
+    """Refuse what would fail after hours, or mean nothing."""
+    if recipe.objective and recipe.objective.experts and min(map(len, blocks)) < 2:
+        raise RecipeError(
+            f"the recipe {recipe.name} makes a subtask of one class, which has no trajectory to "
+            "match (its cross-entropy is constant): lower subtasks.count, or choose an objective "
+            "without experts"
+        )
+    if recipe.labels and recipe.labels.epoch > recipe.labels.teacher.epochs:
+        raise RecipeError(
+            f"labels.epoch is {recipe.labels.epoch}, but the teacher has only "
+            f"labels.teacher.epochs = {recipe.labels.teacher.epochs}"
+        )
+    there = {purpose(name) for name in layout(recipe.source, image_of(task), items=1, classes=1)}
+    for kind in sorted(set(recipe.optimizers) - there):
+        raise RecipeError(
+            f"optimizers.{kind}: a {recipe.source.kind} source like this has none; "
+            f"it has {', '.join(sorted(there))}"
+        )
+    needs_images = isinstance(recipe.source, PixelsSpec) or recipe.warm_start.steps > 0
+    for name, count in zip(task.classes, task.train.counts(), strict=True):
+        if needs_images and count < recipe.items_per_class:
+            raise DataError(
+                f"class {name!r} has {count} training images for {recipe.items_per_class} items: "
+                "lower items_per_class, or add images"
+            )
+
+
+def _snapshot_bytes(plan: ExpertPlan, task: Task) -> int:
+    with torch.device("meta"):
+        network = plan.network.build(task, 0)
+    return 4 * (plan.epochs + 1) * sum(p.numel() for p in network.parameters())

@@ -1,0 +1,182 @@
+"""A run: a folder in which a recipe becomes an artifact, stopped and started at will."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from d3data.distill.driver import Driver, Tell
+from d3data.distill.executors import Executor, Inline, Processes, Retries
+from d3data.distill.lock import NAME as LOCK
+from d3data.distill.lock import driving
+from d3data.distill.machine import Machine, environment, machine
+from d3data.distill.plan import Plan, plan_run
+from d3data.distill.recipe import Recipe, load_recipe
+from d3data.distill.result import about
+from d3data.errors import ForeignRunError, RecipeError, RunError, nearest
+from d3data.files import write_bytes, write_json
+
+RECIPE, ENVIRONMENT = "recipe.toml", "env.json"
+LITTER = (".*.*", "experts/.*", "subtasks/*/.*")  # what killed processes leave
+
+ExecutorName = Literal["processes", "inline"]
+EXECUTORS = ("processes", "inline")
+
+
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path,
+    data: str | Path | None = None,
+    executor: ExecutorName | Executor = "processes",
+    workers: int | None = None,
+    device: str = "cpu",
+    experts: str | Path | None = None,
+    attempts: int = 3,
+    save_every: float = 30.0,
+    progress: Tell | None = None,
+) -> Path:
+    """Make the artifact of a recipe in the run folder `out`, or go on with making it.
+
+    Killed at any moment and started again, it finishes; on the CPU with the same tensors, bit
+    for bit, as if it had never been killed.
+
+    Args:
+        recipe: a recipe, the name of one that comes with the package, or a path to one.
+        out: the run folder; it belongs to this recipe and these images from then on.
+        data: where the images are, unless the recipe or its task's name says it.
+        executor: "processes", "inline", or any `Executor`, which then counts its own attempts.
+        workers: jobs at a time; one an accelerator, or one a core on the CPU, unless given.
+        device: cpu, cuda, cuda:N or mps.
+        experts: a folder of recorded trajectories that several runs share.
+        attempts: how often a job is tried whose worker dies.
+        save_every: seconds between checkpoints.
+        progress: called with every event, in this thread.
+
+    Returns:
+        The folder of the artifact.
+
+    Raises:
+        RunLockedError: another process is driving this run.
+        ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
+        JobError: jobs failed in all their attempts.
+        D3DataError: whatever is wrong with recipe, images, device or disk.
+    """
+    place = machine(device, 1 if executor == "inline" else workers)
+    doing = _executor(executor, place, Retries(attempts))
+    with driving(Path(out)):
+        plan = prepare(
+            recipe, out=out, data=data, place=place, experts=experts, save_every=save_every
+        )
+        driver = Driver(plan, Path(out), progress)
+        _claim(Path(out), plan, place, driver)
+        return driver.drive(doing)
+
+
+def prepare(
+    recipe: Recipe | str | Path,
+    *,
+    out: str | Path,
+    place: Machine,
+    data: str | Path | None = None,
+    experts: str | Path | None = None,
+    save_every: float = 30.0,
+) -> Plan:
+    """What `run` with these arguments will do on the machine `place`; writes nothing.
+
+    Raises:
+        ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
+        D3DataError: whatever is wrong with recipe or images.
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    begun = _begun(Path(out), recipe)
+    plan = plan_run(
+        recipe,
+        data=None if data is None else str(data),
+        folder=Path(out),
+        machine=place,
+        threads=begun.get("threads"),
+        experts=None if experts is None else Path(experts),
+        save_every=save_every,
+    )
+    about(plan, seconds=0.0, device=place.device)  # may find fault with names in the recipe
+    if begun and begun["fingerprint"] != plan.task.fingerprint:
+        raise ForeignRunError(
+            f"{out} was begun with images of fingerprint {begun['fingerprint'][:12]}, and these "
+            f"have {plan.task.fingerprint[:12]}: give the same images, or another folder"
+        )
+    return plan
+
+
+def read_environment(folder: Path) -> Mapping[str, Any]:
+    """What `env.json` of a run says.
+
+    Raises:
+        RunError: it is missing or broken.
+    """
+    try:
+        found: Mapping[str, Any] = json.loads((folder / ENVIRONMENT).read_bytes())
+        return {
+            key: found[key] for key in ("versions", "device", "fingerprint", "classes", "threads")
+        }
+    except (OSError, ValueError, TypeError, KeyError) as failure:
+        raise RunError(
+            f"{folder / ENVIRONMENT} is broken ({failure!r}): delete {folder / RECIPE} to begin "
+            "the run anew; subtasks that are done stay so"
+        ) from None
+
+
+def _begun(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
+    """What a run that was begun in `folder` was begun with; empty where there is none.
+
+    Raises:
+        ForeignRunError: it is another recipe's, or no run.
+    """
+    if not (folder / RECIPE).exists():
+        strange = [p.name for p in folder.glob("*") if p.name not in (LOCK, ENVIRONMENT)]
+        if strange:
+            raise ForeignRunError(
+                f"{folder} is not a run and not empty (it has {sorted(strange)[0]}): give another "
+                "folder"
+            )
+        return {}
+    there = load_recipe(folder / RECIPE)
+    if there.identity != recipe.identity:
+        raise ForeignRunError(
+            f"{folder} belongs to the recipe {there.name} with identity {there.identity[:12]}, "
+            f"not to {recipe.name} with identity {recipe.identity[:12]}: give another folder, or "
+            f"take the recipe as it is in {folder / RECIPE}"
+        )
+    return read_environment(folder)
+
+
+def _claim(folder: Path, plan: Plan, place: Machine, driver: Driver) -> None:
+    """Make the folder that of this plan, or note how this machine differs from the first."""
+    for pattern in LITTER:
+        for left in folder.glob(pattern):
+            left.unlink()
+    now = environment(place.device)
+    if not (folder / RECIPE).exists():
+        threads = {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs}
+        task = {"fingerprint": plan.task.fingerprint, "classes": len(plan.task.classes)}
+        write_json(folder / ENVIRONMENT, {**now, **task, "threads": threads})
+        write_bytes(folder / RECIPE, plan.recipe.to_toml().encode())
+        return
+    begun = read_environment(folder)
+    for key in ("versions", "device"):
+        if begun[key] != now[key]:
+            driver.tell(
+                "note",
+                f"begun with {key} {begun[key]}, goes on with {now[key]}: the tensors will "
+                "not be those of a run that was never stopped",
+            )
+
+
+def _executor(executor: ExecutorName | Executor, place: Machine, retries: Retries) -> Executor:
+    if executor == "processes":
+        return Processes(place.workers, place.devices, retries)
+    if executor == "inline":
+        return Inline(retries)
+    if isinstance(executor, str):
+        raise RecipeError(f"unknown executor {executor!r}: {nearest(executor, EXECUTORS)}")
+    return executor

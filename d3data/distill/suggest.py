@@ -1,0 +1,64 @@
+"""A recipe for one's own images, from a look at them and a number of bytes."""
+
+import re
+
+from d3data.distill.objectives import MeanMatching
+from d3data.distill.recipe import Optimizer, Recipe
+from d3data.errors import BudgetError, DataError
+from d3data.inspection import Inspection
+from d3data.sources.budget import plan_budget
+from d3data.sources.specs import Image
+
+UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
+STEPS = 500
+
+
+def suggest(found: Inspection, *, size: int) -> Recipe:
+    """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
+
+    The path of the images is left out, as it is one of this machine.
+
+    Raises:
+        DataError: the images have problems, which it lists.
+        BudgetError: nothing fits into so few bytes.
+    """
+    if found.problems:
+        raise DataError(f"{found.place}: {'; '.join(found.problems)}")
+    spec = found.spec.model_copy(update={"data": None})
+    assert spec.channels is not None
+    assert spec.size is not None
+    middle = (0.5,) * spec.channels
+    image = Image(channels=spec.channels, size=spec.size, mean=middle, std=middle)
+    bought = plan_budget(image, classes=len(found.classes), size=size)
+    least = min(found.counts["train"])
+    there = least - max(1, round(spec.validation * least))  # what is held out is not distilled
+    items = min(bought.items_per_class, there)
+    return Recipe(
+        name=f"{spec.name[:48].strip('-')}-{size // 1000}kb",
+        description=f"{len(found.classes)} classes of {found.place}"[:300],
+        steps=STEPS,
+        items_per_class=items,
+        draws_per_class=max(128, items),
+        task=spec,
+        source=bought.source,
+        objective=MeanMatching(),
+        optimizers={
+            "priors": Optimizer(learning_rate=1e-2, schedule="cosine"),
+            "decoder": Optimizer(learning_rate=1e-4, schedule="cosine"),
+        },
+    )
+
+
+def parse_size(text: str) -> int:
+    """Bytes from what a person writes.
+
+    >>> parse_size("100kB"), parse_size("1.5 MiB"), parse_size("4000")
+    (100000, 1572864, 4000)
+
+    Raises:
+        BudgetError: it is not a size.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmM]?i?[bB]?)", text.strip())
+    if not match or match[2].lower() not in UNITS:
+        raise BudgetError(f"{text!r} is not a size: write bytes, or such as 100kB or 1.5MB")
+    return round(float(match[1]) * UNITS[match[2].lower()])

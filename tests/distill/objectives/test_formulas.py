@@ -1,0 +1,165 @@
+"""Each objective against a naive reference in float64."""
+
+import math
+
+import pytest
+import toys
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from d3data.distill.objectives import MeanMatching, TrajectoryMatching
+from d3data.distill.objectives.base import draws_of_classes
+from d3data.distill.objectives.kernel_matching import discrepancy
+from d3data.errors import D3DataError, RecipeError
+
+
+@pytest.fixture(scope="module")
+def experts(tmp_path_factory):
+    return toys.experts(tmp_path_factory.mktemp("experts"))
+
+
+def naive_mmd(x, y, widths):
+    """Gretton et al. 2012, Eq. 3, pair by pair."""
+
+    def k(a, b):
+        distance = sum((p - q) ** 2 for p, q in zip(a.tolist(), b.tolist(), strict=True))
+        return sum(math.exp(-distance / (2 * s * s)) for s in widths)
+
+    m, n = len(x), len(y)
+    within_x = sum(k(x[i], x[j]) for i in range(m) for j in range(m) if i != j) / (m * (m - 1))
+    within_y = sum(k(y[i], y[j]) for i in range(n) for j in range(n) if i != j) / (n * (n - 1))
+    across = sum(k(a, b) for a in x for b in y) / (m * n)
+    return within_x + within_y - 2 * across
+
+
+@pytest.mark.parametrize("bandwidth", ["published", "median"])
+def test_the_discrepancy_is_the_unbiased_mmd(bandwidth):
+    rng = torch.Generator().manual_seed(0)
+    x = 2 * torch.randn(3, 5, 4, generator=rng, dtype=torch.float64)
+    y = 1 + torch.randn(3, 7, 4, generator=rng, dtype=torch.float64)
+    expected = []
+    for one, other in zip(x, y, strict=True):
+        widths = [1.0, 2, 4, 8, 16]
+        if bandwidth == "median":
+            squared = sorted(((a - b) ** 2).sum().item() for a in one for b in other)
+            median = squared[(len(squared) - 1) // 2]
+            widths = [f * math.sqrt(median) for f in (0.25, 0.5, 1, 2, 4)]
+        expected.append(naive_mmd(one, other, widths))
+    torch.testing.assert_close(discrepancy(x, y, bandwidth), torch.tensor(expected).double())
+
+
+def test_the_estimator_is_unbiased():
+    rng = torch.Generator().manual_seed(0)
+    x, y = torch.randn(2, 3000, 4, 3, generator=rng)
+    values = discrepancy(x, y, "published")
+    assert abs(values.mean()) < 4 * values.std() / math.sqrt(len(values))
+    assert (values < 0).any()
+
+
+def test_the_discrepancy_keeps_its_gradient_at_large_distances():
+    x = (100 * torch.randn(1, 8, 16)).requires_grad_()
+    discrepancy(x, 100 * torch.randn(1, 8, 16) + 50, "median").sum().backward()
+    assert x.grad.abs().max() > 1e-6
+
+
+def naive_student(source, vector, network, step_size, batches):
+    """Plain gradient descent in float64, one parameter list at a time."""
+    network = network.double()
+    nn.utils.vector_to_parameters(vector.double().clone(), network.parameters())
+    for items in batches:
+        loss = F.cross_entropy(network(source.pixels[items].double()), source.classes[items])
+        gradients = torch.autograd.grad(loss, list(network.parameters()))
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.data.sub_(step_size * gradient)
+    return nn.utils.parameters_to_vector(network.parameters())
+
+
+def test_trajectory_matching_is_its_formula(experts):
+    source = toys.source("pixels")
+    objective = toys.MTT
+    bench = toys.bench(experts, steps=1)
+    loss = next(objective.losses(source, bench))
+    rng = bench.rng("mtt", 0)
+    trajectory = int(torch.randint(len(experts), (), generator=rng))
+    epoch = int(torch.randint(objective.max_start_epoch, (), generator=rng))
+    start = experts.snapshot(trajectory, epoch).double()
+    target = experts.snapshot(trajectory, epoch + objective.expert_epochs).double()
+    batches = torch.randperm(len(source.classes), generator=rng).split(objective.batch)
+    step_size = source.step_size.item() + 1e-4
+    end = naive_student(source, start, experts.network(), step_size, batches[:3])
+    expected = (end - target).square().sum() / (start - target).square().sum()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-3, atol=1e-5)
+
+
+def test_trajectory_matching_differentiates_through_every_step(experts):
+    source = toys.source("pixels")
+    bench = toys.bench(experts, steps=1)
+    next(toys.MTT.losses(source, bench)).backward()
+    rng = bench.rng("mtt", 0)
+    trajectory = int(torch.randint(len(experts), (), generator=rng))
+    epoch = int(torch.randint(toys.MTT.max_start_epoch, (), generator=rng))
+    start, target = (experts.snapshot(trajectory, epoch + e).double() for e in (0, 1))
+    network = experts.network().double()
+    names, shapes = zip(*((n, p.shape) for n, p in network.named_parameters()), strict=True)
+    pieces = start.split([shape.numel() for shape in shapes])
+    student = [p.view(s).requires_grad_() for p, s in zip(pieces, shapes, strict=True)]
+    pixels = source.pixels.detach().double().requires_grad_()
+    step_size = source.step_size.detach().double().requires_grad_()
+    for items in torch.randperm(len(source.classes), generator=rng).split(4)[:3]:
+        logits = functional_call(network, dict(zip(names, student, strict=True)), (pixels[items],))
+        loss = F.cross_entropy(logits, source.classes[items])
+        gradients = torch.autograd.grad(loss, student, create_graph=True)
+        student = [p - (step_size + 1e-4) * g for p, g in zip(student, gradients, strict=True)]
+    end = torch.cat([p.flatten() for p in student])
+    ((end - target).square().sum() / (start - target).square().sum()).backward()
+    for got, expected in (
+        (source.pixels.grad, pixels.grad),
+        (source.step_size.grad, step_size.grad),
+    ):
+        assert (got - expected).norm() < 1e-3 * expected.norm()
+
+
+def test_items_are_used_up_before_they_are_shuffled_again():
+    objective = TrajectoryMatching(student_steps=5, batch=4, max_start_epoch=1)
+    batches = list(objective._batches(10, torch.Generator().manual_seed(0)))
+    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4]
+    assert sorted(torch.cat(batches[:3]).tolist()) == list(range(10))
+
+
+def test_mean_matching_is_its_formula():
+    source = toys.source("pixels")
+    objective = MeanMatching(network=toys.NETWORK, samples=3, real=5, augment="none")
+    bench = toys.bench(None, steps=1)
+    loss = next(objective.losses(source, bench))
+    rng = bench.rng("dm", 0)
+    network = objective._network(bench, 0, rng).double()
+    items = draws_of_classes(source.classes, 3, rng)
+    expected = 0.0
+    for label in range(3):
+        real = toys.task().train.batch(5, of=label, rng=rng)[0]
+        mean_real = sum(network.features(i[None].double()) for i in real) / 5
+        drawn = [network.features(source.pixels[i][None].double()) for i in items[label]]
+        expected += (sum(drawn) / 3 - mean_real).square().sum().item()
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_draws_of_a_class_are_spread_over_its_items():
+    classes = torch.tensor([0, 0, 0, 1, 1])
+    items = draws_of_classes(classes, 7, torch.Generator().manual_seed(0))
+    assert items.shape == (2, 7)
+    assert (classes[items] == torch.tensor([[0], [1]])).all()
+    assert torch.bincount(items[0], minlength=3)[:3].tolist() in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
+
+
+def test_a_subtask_of_one_class_has_no_trajectory(experts):
+    bench = toys.bench(experts, steps=1)
+    bench.task = toys.task().subtask([0])
+    with pytest.raises(RecipeError, match="one class has no trajectory"):
+        next(toys.MTT.losses(toys.source("pixels"), bench))
+
+
+def test_trajectories_that_are_too_short_are_refused():
+    with pytest.raises(D3DataError, match=r"reach epoch 28, but experts\.epochs is 10"):
+        TrajectoryMatching.parse({"experts": {"epochs": 10}}, where="recipe")

@@ -1,0 +1,163 @@
+import os
+import signal
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pictures
+import pytest
+import runs
+
+from d3data.distill.executors import Done, Failed, Inline, Processes, Retries
+from d3data.distill.experts import ExpertPlan
+from d3data.distill.jobs import AnyJob, ExpertJob
+from d3data.errors import DataError, JobError, RunError
+
+FAST = Retries(attempts=3, pause=0.01)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return pictures.image_folder(tmp_path_factory.mktemp("images"))
+
+
+@pytest.fixture
+def job(place, tmp_path):
+    return jobs(place, tmp_path, count=1)[0]
+
+
+def jobs(place, out, *, count, epochs=1):
+    """Experts on a few pictures: the smallest of jobs."""
+    recipe = runs.recipe(task={"name": "toys"})
+    plan = ExpertPlan(**{**runs.EXPERTS, "epochs": epochs, "batch": 2})
+    return [
+        ExpertJob(
+            name=f"expert {index}",
+            folder=out,
+            recipe=recipe,
+            data=str(place),
+            classes=(0, 1),
+            device="cpu",
+            threads=1,
+            plan=plan,
+            index=index,
+            path=out / f"{index}.safetensors",
+        )
+        for index in range(count)
+    ]
+
+
+def nothing(job, progress):
+    pass
+
+
+class Calls:
+    """Fails in its own way as often as it is told to."""
+
+    def __init__(self, *failures):
+        self.failures, self.count = list(failures), 0
+
+    def __call__(self):
+        self.count += 1
+        if self.failures:
+            raise self.failures.pop(0)
+
+
+def test_a_job_survives_json(job):
+    assert AnyJob.validate_json(job.model_dump_json()) == job
+
+
+def test_what_fails_for_no_fault_of_ours_is_tried_again_after_growing_pauses(job):
+    once, pauses = Calls(OSError("a"), MemoryError("b")), []
+    outcomes = list(Retries(attempts=3, pause=2.0).outcomes(job, once, pauses.append))
+    assert [type(outcome) for outcome in outcomes] == [Failed, Failed, Done]
+    assert [(o.attempt, o.last) for o in outcomes[:2]] == [(1, False), (2, False)]
+    assert pauses == [2.0, 4.0]
+
+
+def test_a_job_that_always_fails_is_given_up(job):
+    once = Calls(*[ValueError("no")] * 9)
+    outcomes = list(FAST.outcomes(job, once, time.sleep))
+    assert [outcome.last for outcome in outcomes] == [False, False, True]
+    assert isinstance(outcomes[-1].error, JobError)
+    assert "expert 0 failed: no" in str(outcomes[-1].error)
+    assert once.count == 3
+
+
+def test_an_error_of_ours_is_not_tried_again(job):
+    once = Calls(DataError("no images"))
+    [outcome] = FAST.outcomes(job, once, time.sleep)
+    assert outcome.last
+    assert isinstance(outcome.error, DataError)
+
+
+def test_inline_does_jobs_in_their_order_and_reports(place, tmp_path):
+    wanted, seen = jobs(place, tmp_path, count=3), []
+    outcomes = list(Inline().run(wanted, watch=lambda job, at: seen.append((job.name, at.step))))
+    assert outcomes == [Done(job) for job in wanted]
+    assert all(job.done for job in wanted)
+    assert [name for name, step in seen if step == 2] == ["expert 0", "expert 1", "expert 2"]
+
+
+def test_processes_give_the_same_bytes_and_report(place, tmp_path):
+    ours = jobs(place, tmp_path / "inline", count=3)
+    theirs = jobs(place, tmp_path / "processes", count=3)
+    list(Inline().run(ours, watch=nothing))
+    seen = []
+    outcomes = list(Processes(1).run(theirs, watch=lambda job, at: seen.append((job.name, at))))
+    assert {outcome.job.name for outcome in outcomes} == {job.name for job in theirs}
+    for one, other in zip(ours, theirs, strict=True):
+        assert one.path.read_bytes() == other.path.read_bytes()
+    assert {name for name, at in seen if at.step == at.steps} == {job.name for job in theirs}
+
+
+def test_a_killed_worker_costs_one_attempt(place, tmp_path):
+    long, short = jobs(place, tmp_path, count=1, epochs=300)[0], jobs(place, tmp_path, count=2)[1]
+    killed = []
+
+    def kill(job, progress):
+        if not killed:
+            killed.extend(runs.children(os.getpid()))
+            os.kill(_worker(killed), signal.SIGKILL)
+
+    outcomes = list(Processes(1, retries=FAST).run([long, short], watch=kill))
+    first, *others = outcomes
+    assert isinstance(first, Failed)
+    assert not first.last
+    assert "it was killed by SIGKILL" in str(first.error)
+    assert others == [Done(long), Done(short)]
+    assert not runs.lives(_worker(killed))
+
+
+def _worker(pids):
+    """The one among our children that is a worker."""
+    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids if runs.lives(pid)}
+    return next((pid for pid, line in lines.items() if b"d3data.distill.worker" in line), pids[0])
+
+
+def test_errors_of_a_worker_come_as_themselves_and_stopping_ends_the_workers(place, tmp_path):
+    [lost] = jobs(tmp_path / "nowhere", tmp_path, count=1)
+    blocked = jobs(place, tmp_path / "file" / "below", count=1)[0]
+    (tmp_path / "file").write_text("not a folder")
+    endless = jobs(place, tmp_path, count=2, epochs=10**6)[1]
+    pids = []
+    with closing(
+        Processes(1, retries=FAST).run(
+            [lost, blocked, endless], watch=lambda job, at: pids.append(_workers())
+        )
+    ) as outcomes:
+        first, second = next(outcomes), next(outcomes)
+        assert isinstance(first.error, DataError)
+        assert "nowhere does not exist" in str(first.error)
+        assert isinstance(second.error, RunError)
+        assert first.last
+        assert second.last
+        [worker] = runs.until(_workers)
+        began = time.monotonic()
+    assert not runs.lives(worker)
+    assert time.monotonic() - began < 9
+
+
+def _workers():
+    pids = runs.children(os.getpid())
+    return [p for p in pids if b"distill.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]

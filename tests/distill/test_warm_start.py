@@ -1,0 +1,75 @@
+import pytest
+import toys
+import torch
+
+from d3data.distill import warm_start
+from d3data.distill.workbench import Workbench
+from d3data.errors import DataError
+from d3data.sources import parts
+from d3data.training import descend
+
+
+def started(spec, *, steps=150, items=3, seed=0):
+    task = toys.task()
+    image = toys.image_of(task)
+    classes = torch.arange(3).repeat_interleave(items)
+    source = parts.blank(spec, image, classes=classes, step_size=0.01)
+    config = warm_start.WarmStart(steps=steps, batch=32, kl=0.03, width=8)
+    bench = Workbench(task, seed=seed, steps=steps)
+    torch.manual_seed(0)
+    autoencoder = warm_start.Autoencoder(spec, image, width=8)
+    optimizer = torch.optim.Adam(autoencoder.parameters(), lr=5e-3)
+    stream = warm_start.losses(config, autoencoder, source, bench)
+    losses = []
+    descend(stream, [optimizer], steps=steps, watch=lambda step, loss: losses.append(loss.item()))
+    warm_start.fill(source, autoencoder, bench)
+    return source, losses
+
+
+def test_images_of_a_warm_start_are_nearer_to_their_class_than_noise():
+    warm, losses = started(toys.SPECS["gaussian-residual"])
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+    cold = toys.source("gaussian-residual")
+    train = toys.task().train
+    means = torch.stack(
+        [train.read((train.labels == label).nonzero().flatten()).mean(0) for label in range(3)]
+    )
+
+    def distance(source):
+        made = source.images(torch.arange(len(source.classes)), None).detach()
+        return (made - means[source.classes]).square().mean().item()
+
+    assert distance(warm) < 0.6 * distance(cold)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "gaussian-residual", "gaussian-shared"])
+def test_standard_deviations_have_the_shape_that_the_source_shares(kind):
+    source, _ = started(toys.SPECS[kind], steps=2)
+    rows = {"gaussian": (9, 4), "gaussian-residual": (3, 4), "gaussian-shared": (4,)}
+    assert source.std.shape == rows[kind]
+    assert (source.std > 0).all()
+
+
+def test_a_mixture_finds_clusters():
+    rng = torch.Generator().manual_seed(0)
+    centres = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
+    points = (centres[:, None] + torch.randn(3, 200, 2, generator=rng)).flatten(0, 1)
+    found, variances = warm_start.mixture(points, 3, seed=0)
+    nearest = torch.cdist(centres, found).min(1).values
+    assert (nearest < 0.3).all()
+    torch.testing.assert_close(variances, torch.ones(3, 2), atol=0.3, rtol=0)
+
+
+def test_more_priors_than_images_are_refused():
+    with pytest.raises(DataError, match=r"class '0' has \d+ training images for 400 priors"):
+        started(toys.SPECS["gaussian"], steps=1, items=400)
+
+
+def test_the_published_start_is_noise():
+    source = toys.source("gaussian", items_per_class=400)
+    assert abs(source.mean.mean().item()) < 0.05
+    assert source.mean.std().item() == pytest.approx(1, abs=0.05)
+    log_variance = 2 * source.std.log()
+    assert log_variance.std().item() == pytest.approx(1, abs=0.05)
+    drawn = source.draw(torch.arange(600), torch.Generator().manual_seed(0))
+    assert drawn.std() > 0.01

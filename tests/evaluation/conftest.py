@@ -1,0 +1,71 @@
+"""A task, a protocol and a distilled set that are small."""
+
+import pytest
+import torch
+
+from d3data import artifact
+from d3data.dataset import DistilledDataset
+from d3data.evaluation.protocols import Protocol
+from d3data.manifest import About, Method, Provenance
+from d3data.part import Part
+from d3data.rng import generator
+from d3data.sources.specs import Image, PixelsSpec
+from d3data.tasks import load_task
+
+
+@pytest.fixture(scope="session")
+def digits():
+    return load_task("digits")
+
+
+@pytest.fixture(scope="session")
+def task(digits):
+    return digits.subtask([0, 1, 2])
+
+
+@pytest.fixture(scope="session")
+def tiny():
+    return Protocol(
+        name="tiny",
+        version=1,
+        width=4,
+        networks=2,
+        steps=12,
+        batch=16,
+        learning_rate=0.05,
+        augment="siamese-noflip",
+    )
+
+
+@pytest.fixture(scope="session")
+def pixels(digits, tmp_path_factory):
+    """Three real images of each digit, as a distilled set of the kind `pixels`."""
+    rng = generator(0, "pixels")
+    images = torch.cat([digits.train.batch(3, of=label, rng=rng)[0] for label in range(10)])
+    provenance = Provenance(
+        task="digits",
+        licence=digits.licence,
+        source=digits.source,
+        fingerprint=digits.fingerprint,
+        recipe_sha256=None,
+        seeds=("0",),
+        versions={},
+        device="cpu",
+        seconds=0.0,
+        date="2026-01-01",
+    )
+    written = artifact.write(
+        tmp_path_factory.mktemp("artifacts") / "pixels",
+        spec=PixelsSpec(),
+        image=Image(channels=1, size=8, mean=digits.mean, std=digits.std),
+        preprocessing=digits.rule,
+        classes=digits.classes,
+        parts=[Part(tuple(range(10)), (3,) * 10, {"pixels": images, "step_size": torch.ones(1)})],
+        about=About(
+            name="three-digits",
+            version="1.0.0",
+            method=Method(name="real images", reference="none"),
+            provenance=provenance,
+        ),
+    )
+    return DistilledDataset(written)

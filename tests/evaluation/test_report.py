@@ -1,0 +1,84 @@
+"""Reports: statistics, JSON and the table."""
+
+import json
+import math
+
+import pytest
+
+from d3data.evaluation.protocols import named
+from d3data.evaluation.report import Report, Row
+from d3data.evaluation.trials import Trial
+
+
+def trial(seed, accuracy):
+    return Trial(
+        seed=seed,
+        accuracy=accuracy,
+        per_class=(accuracy, None),
+        loss=0.1,
+        steps=600,
+        images=76_800,
+        seconds=1.5,
+    )
+
+
+def row(name, *accuracies, values=1280):
+    return Row.of(
+        name,
+        [trial(seed, accuracy) for seed, accuracy in enumerate(accuracies)],
+        images_per_class=2 if name == "random" else None,
+        values=values,
+        stored=values and 4 * values,
+    )
+
+
+@pytest.fixture
+def report():
+    return Report(
+        data="three-digits 1.0.0",
+        content_sha256="0" * 64,
+        task="digits",
+        fingerprint="1" * 64,
+        split="test",
+        tests=359,
+        classes=("0", "1"),
+        protocol=named("quick"),
+        rows=(row("distilled", 0.8, 0.9), row("random", 0.5, 0.7)),
+        device="cpu",
+        threads=1,
+        versions={"torch": "2"},
+        date="2026-01-01",
+    )
+
+
+def test_mean_and_standard_deviation_over_networks():
+    made = row("x", 0.5, 0.6, 0.9)
+    assert made.mean == pytest.approx(2 / 3)
+    deviations = [(a - 2 / 3) ** 2 for a in (0.5, 0.6, 0.9)]
+    assert made.std == pytest.approx(math.sqrt(sum(deviations) / 2))
+    assert made.seconds == 4.5
+
+
+def test_one_network_has_no_deviation():
+    assert row("x", 0.5).std is None
+    assert row("x", 0.5).cells()[4] == "50.0"
+
+
+def test_json_holds_all_of_it(report):
+    text = report.model_dump_json()
+    assert Report.parse(json.loads(text), where="report.json") == report
+    assert json.loads(text)["rows"][1]["trials"][0]["seed"] == 0
+
+
+def test_the_table(report):
+    assert report.table().splitlines() == [
+        "three-digits 1.0.0 on digits: 359 test images, protocol quick v1, 2 networks",
+        "trained on  images/class  values  bytes   accuracy %  seconds",
+        "distilled              -   1,280  5,120   85.0 ± 7.1        3",
+        "random                 2   1,280  5,120  60.0 ± 14.1        3",
+    ]
+
+
+def test_a_set_that_tells_no_values(report):
+    line = report.model_copy(update={"rows": (row("distilled", 0.5, values=None),)}).table()
+    assert line.splitlines()[-1].split() == ["distilled", "-", "-", "-", "50.0", "2"]

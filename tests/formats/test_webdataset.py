@@ -1,0 +1,107 @@
+"""WebDataset shards: reading what others write, and writing what others read."""
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+import torch
+import webdataset
+from pictures import encoded, picture
+
+from d3data.errors import DataError
+from d3data.formats import webdataset as shards
+from d3data.formats.collection import picture as opened
+
+CLASSES = ("ant", "bee")
+
+
+def samples(count: int) -> list[tuple[torch.Tensor, int]]:
+    rng = torch.Generator().manual_seed(count)
+    pixels = torch.randint(256, (count, 3, 8, 8), generator=rng, dtype=torch.uint8)
+    return [(image, index % 2) for index, image in enumerate(pixels)]
+
+
+def tar(path, members: dict[str, bytes], mode: str = "w") -> None:
+    with tarfile.open(path, mode) as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def test_what_is_written_is_read_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(shards, "SHARD", 3)
+    written = shards.write(tmp_path, samples(7), classes=CLASSES, split="train")
+    shards.write(tmp_path, samples(2), classes=CLASSES, split="test")
+    assert [path.name for path in written] == [f"train-00000{n}.tar" for n in range(3)]
+    found = shards.read(tmp_path)
+    assert found.classes == CLASSES
+    portion = found.portions["train"]
+    assert portion.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert portion.images.name(4) == "train-000001.tar:000004.png"
+    for index, (pixels, _) in enumerate(samples(7)):
+        array = np.array(opened(portion.images, index))
+        assert np.array_equal(array, pixels.permute(1, 2, 0))
+    assert len(found.portions["test"].images) == 2
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_the_library_reads_what_is_written(tmp_path):
+    (path,) = shards.write(tmp_path, samples(3), classes=CLASSES, split="train")
+    read = (
+        webdataset.WebDataset(str(path), shardshuffle=False).decode("rgb8").to_tuple("png", "cls")
+    )
+    for (array, label), (pixels, expected) in zip(read, samples(3), strict=True):
+        assert label == expected
+        assert np.array_equal(array, pixels.permute(1, 2, 0))
+
+
+def test_the_same_samples_give_the_same_bytes(tmp_path):
+    paths = [
+        shards.write(tmp_path / name, samples(3), classes=CLASSES, split="train")[0]
+        for name in "ab"
+    ]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
+def test_others_layouts_are_understood(tmp_path):
+    members = {
+        "./deep/n01.x/a.cls": b"7\n",
+        "./deep/n01.x/a.jpg": encoded(picture(0), "jpeg"),
+        "./b.json": b"{}",
+        "./b.webp": encoded(picture(1), "webp"),
+        "./b.cls": b"10",
+        "./c.PNG": encoded(picture(2)),
+    }
+    tar(tmp_path / "0.tar", members)
+    found = shards.read(tmp_path)
+    portion = found.portions["train"]
+    assert found.classes == ("7", "10")
+    assert portion.labels.tolist() == [0, 1, -1]
+    assert [opened(portion.images, index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
+
+
+def test_class_names_may_be_text(tmp_path):
+    members = {"a.png": encoded(picture(0)), "a.cls": b"bee", "b.png": b"", "b.cls": b"ant"}
+    tar(tmp_path / "train.tar", members)
+    found = shards.read(tmp_path / "train.tar")
+    assert found.classes == ("ant", "bee")
+    assert found.portions["train"].labels.tolist() == [1, 0]
+
+
+def test_faulty_shards_are_refused(tmp_path):
+    image = encoded(picture(0, width=60, height=60))
+    tar(tmp_path / "zipped.tar", {"a.png": image, "a.cls": b"0"}, "w:gz")
+    tar(tmp_path / "bare.tar", {"a.png": image, "a.cls": b"0", "b.cls": b"1"})
+    tar(tmp_path / "short.tar", {"a.png": image, "a.cls": b"0"})
+    content = (tmp_path / "short.tar").read_bytes()
+    (tmp_path / "short.tar").write_bytes(content[:700])
+    for name, message in (
+        ("zipped", "no whole, uncompressed tar"),
+        ("bare", "labels without an image: b"),
+        ("short", "no whole, uncompressed tar"),
+    ):
+        with pytest.raises(DataError, match=message):
+            shards.read(tmp_path / f"{name}.tar")

@@ -1,0 +1,141 @@
+"""Files that are not what the manifest says: changed, missing, links, or no files at all."""
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import made
+import pytest
+
+from d3data import artifact, untrusted
+from d3data.errors import ArtifactError, IntegrityError
+from d3data.untrusted import Verify
+
+PARTS = [f"parts/{number:03d}.safetensors" for number in range(3)]
+FILES = [*PARTS, "golden.safetensors", "recipe.toml"]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    made.write(tmp_path / "toys")
+    return tmp_path / "toys"
+
+
+def flip(path: Path, byte: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[byte] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("path", FILES)
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.999])
+def test_one_bit_is_found(path: str, share: float, place: Path) -> None:
+    flip(place / path, int(share * (place / path).stat().st_size))
+    with pytest.raises(IntegrityError, match=rf"{path} has sha256 .*fetch the artifact again"):
+        artifact.read(place).check()
+
+
+def test_one_bit_of_the_manifest_is_found_wherever_it_is(place: Path) -> None:
+    page = (place / "d3data.json").read_bytes()
+    for byte in range(0, len(page), 13):
+        (place / "d3data.json").write_bytes(page)
+        flip(place / "d3data.json", byte)
+        with pytest.raises(ArtifactError, match=r"d3data\.json"):
+            artifact.read(place)
+
+
+@pytest.mark.parametrize("verify", ["always", "size"])
+def test_another_size_is_found(verify: Verify, place: Path) -> None:
+    with (place / PARTS[1]).open("ab") as file:
+        file.write(b"\0")
+    with pytest.raises(IntegrityError, match="bytes, not"):
+        artifact.read(place, verify=verify).sources()
+
+
+@pytest.mark.parametrize("verify", ["size", "never"])
+def test_who_wants_no_digests_gets_none(verify: Verify, place: Path) -> None:
+    path = place / PARTS[0]
+    flip(path, path.stat().st_size - 1)
+    artifact.read(place, verify=verify).sources()
+
+
+@pytest.mark.parametrize("path", FILES)
+def test_a_missing_file_is_named(path: str, place: Path) -> None:
+    (place / path).unlink()
+    with pytest.raises(IntegrityError, match=f"{path} is missing"):
+        artifact.read(place).check()
+
+
+@pytest.mark.parametrize("path", [*FILES, "d3data.json"])
+def test_links_are_refused(path: str, place: Path) -> None:
+    (place / path).rename(place.parent / "elsewhere")
+    (place / path).symlink_to(place.parent / "elsewhere")
+    with pytest.raises(IntegrityError, match="reached by a link"):
+        artifact.read(place).check()
+
+
+def test_links_on_the_way_are_refused(place: Path) -> None:
+    (place / "parts").rename(place.parent / "elsewhere")
+    (place / "parts").symlink_to(place.parent / "elsewhere")
+    with pytest.raises(IntegrityError, match="reached by a link"):
+        artifact.read(place).sources()
+
+
+def test_a_dangling_link_is_no_artifact(tmp_path: Path) -> None:
+    (tmp_path / "d3data.json").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(ArtifactError, match="is not an artifact"):
+        artifact.read(tmp_path)
+
+
+def test_the_folder_itself_may_be_a_link(place: Path) -> None:
+    link = place.parent / "link"
+    link.symlink_to(place)
+    artifact.read(link).check()
+
+
+def test_a_pipe_does_not_block(place: Path) -> None:
+    (place / PARTS[0]).unlink()
+    os.mkfifo(place / PARTS[0])
+    with pytest.raises(IntegrityError, match="not a regular file"):
+        artifact.read(place).sources()
+
+
+def test_a_folder_is_no_file(place: Path) -> None:
+    (place / PARTS[0]).unlink()
+    (place / PARTS[0]).mkdir()
+    with pytest.raises(IntegrityError, match="not a regular file"):
+        artifact.read(place).sources()
+
+
+def test_a_file_is_no_folder(place: Path) -> None:
+    shutil.rmtree(place / "parts")
+    (place / "parts").write_bytes(b"")
+    with pytest.raises(IntegrityError, match="cannot be read"):
+        artifact.read(place).sources()
+
+
+@pytest.mark.parametrize("path", ["../outside", "/etc/hostname", "a/../../b"])
+def test_paths_stay_inside(path: str, place: Path) -> None:
+    (place.parent / "outside").write_bytes(b"secret")
+    with pytest.raises(IntegrityError, match="relative and inside"):
+        untrusted.read(place, path, most=100)
+
+
+def test_a_manifest_beyond_all_bounds_is_not_read_whole(place: Path) -> None:
+    with (place / "d3data.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(IntegrityError, match="more than 4194304 bytes"):
+        artifact.read(place)
+
+
+def test_no_handle_is_left_open(place: Path) -> None:
+    (place / "link").symlink_to(place)
+    mine = Path("/proc/self/fd")
+    if not mine.is_dir():
+        pytest.skip("this system does not list a process's open files")
+    before = len(list(mine.iterdir()))
+    for path in (*FILES, "nothing", "parts", "parts/nothing", "recipe.toml/x", "link/recipe.toml"):
+        with contextlib.suppress(IntegrityError):
+            untrusted.read(place, path, most=1 << 20)
+    assert len(list(mine.iterdir())) == before

@@ -1,0 +1,137 @@
+"""Parts whose header lies, in an artifact whose digests are all right."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import forging
+import made
+import pytest
+import safetensors.torch
+
+from d3data import artifact
+from d3data.errors import FormatError
+
+Header = dict[str, Any]
+
+
+def edited(change: Callable[[Header], object]) -> Callable[[bytes], bytes]:
+    def forge(content: bytes) -> bytes:
+        header, tensors = forging.split(content)
+        change(header)
+        return forging.join(header, tensors)
+
+    return forge
+
+
+def at(name: str, **changed: Any) -> Callable[[bytes], bytes]:
+    return edited(lambda header: header[name].update(changed))
+
+
+def about(**changed: Any) -> Callable[[bytes], bytes]:
+    """Other classes or items in the metadata."""
+
+    def change(header: Header) -> None:
+        text = json.loads(header["__metadata__"]["d3data"]) | changed
+        header["__metadata__"]["d3data"] = json.dumps(text)
+
+    return edited(change)
+
+
+def repeated(content: bytes) -> bytes:
+    """A header that names a tensor twice."""
+    header, tensors = forging.split(content)
+    entry = json.dumps({"mean": header["mean"]})[1:-1]
+    return forging.join(f"{{{entry},".encode() + json.dumps(header).encode()[1:], tensors)
+
+
+def claiming(length: int) -> Callable[[bytes], bytes]:
+    return lambda content: length.to_bytes(8, "little") + content[8:]
+
+
+FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
+    "nothing": (lambda content: b"", "not a safetensors file"),
+    "seven bytes": (lambda content: content[:7], "not a safetensors file"),
+    "header longer than file": (claiming(1 << 40), "not a safetensors file"),
+    "header of all bits": (claiming((1 << 64) - 1), "not a safetensors file"),
+    "header of 2 MB": (
+        lambda content: forging.join(b" " * (2 << 20) + b"{}", b""),
+        "not a safetensors file",
+    ),
+    "header cut short": (claiming(40), "not JSON"),
+    "header no JSON": (lambda content: forging.join(b"\x80\x04pickle", b""), "not JSON"),
+    "header a list": (lambda content: forging.join(b"[]", b""), "not a JSON object"),
+    "header deep": (lambda c: forging.join(b'{"a":' * 9999 + b"1" + b"}" * 9999, b""), "deeper"),
+    "a tensor twice": (repeated, "'mean' comes twice"),
+    "no metadata": (edited(lambda h: h.pop("__metadata__")), "exactly one key"),
+    "two metadata keys": (edited(lambda h: h["__metadata__"].update(x="y")), "exactly one key"),
+    "another metadata key": (edited(lambda h: h.update(__metadata__={"pt": "{}"})), "exactly one"),
+    "metadata no JSON": (edited(lambda h: h.update(__metadata__={"d3data": "x"})), "not JSON"),
+    "metadata a number": (edited(lambda h: h.update(__metadata__={"d3data": 1})), "not a JSON"),
+    "metadata half a character": (
+        edited(lambda h: h.update(__metadata__={"d3data": "\ud800"})),
+        "not JSON",
+    ),
+    "an unknown word in the metadata": (about(colour=1), "unknown key 'colour'"),
+    "items beyond all bounds": (about(items_per_class=[2, 1 << 70]), "items_per_class"),
+    "no items": (about(items_per_class=[5, 0]), "items_per_class"),
+    "classes in disorder": (about(classes=[2, 0]), "ascend"),
+    "others' classes": (about(classes=[0, 3]), "other classes or items than its manifest says"),
+    "others' items": (about(items_per_class=[1, 4]), "other classes or items"),
+    "more items": (about(items_per_class=[2, 4]), r"'mean' should be F32 \[6, 5\]"),
+    "a tensor more": (
+        edited(lambda h: h.update(evil={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})),
+        "'evil' should be absent",
+    ),
+    "a tensor less": (edited(lambda h: h.pop("mean")), "'mean' should be F32"),
+    "a tensor of another name": (
+        edited(lambda h: h.update(nean=h.pop("mean"))),
+        "'mean' should be F32",
+    ),
+    "float64": (at("mean", dtype="F64"), "is 'F64'"),
+    "no dtype": (at("mean", dtype=None), "is 'None'"),
+    "bytes": (at("mean", dtype="U8"), "should be F32"),
+    "turned round": (at("mean", shape=[5, 5, 1]), "should be F32"),
+    "negative": (at("mean", shape=[-5, -5]), "has no shape"),
+    "fractional": (at("mean", shape=[5.0, 5]), "has no shape"),
+    "shape a word": (at("mean", shape="5x5"), "has no shape"),
+    "no shape": (edited(lambda h: h["mean"].pop("shape")), "has no shape"),
+    "entry a number": (edited(lambda h: h.update(mean=3)), "has no shape"),
+    "overlapping": (
+        edited(lambda h: h["mean"].update(data_offsets=h["std"]["data_offsets"])),
+        "not a well-formed",
+    ),
+    "beyond the end": (at("mean", data_offsets=[1 << 40, (1 << 40) + 100]), "not a well-formed"),
+    "offsets backwards": (at("mean", data_offsets=[100, 0]), "not a well-formed"),
+    "no offsets": (edited(lambda h: h["mean"].pop("data_offsets")), "not a well-formed"),
+    "an empty step size": (
+        edited(lambda h: h["step_size"].update(shape=[0])),
+        r"'step_size' should be F32 \[1\]",
+    ),
+    "a step size of no dimension": (at("step_size", shape=[]), r"should be F32 \[1\]"),
+    "bytes at the end": (lambda content: content + b"\0", "not a well-formed"),
+    "bytes missing": (lambda content: content[:-4], "not a well-formed"),
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forged_header_is_refused_before_a_tensor_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forge, fault = FORGERIES[name]
+    made.write(tmp_path / "toys")
+    forging.put(tmp_path / "toys", forge((tmp_path / "toys" / forging.PART).read_bytes()))
+    if not fault.startswith(("not a well-formed", "other classes")):
+        monkeypatch.setattr(safetensors.torch, "load", lambda content: pytest.fail("it was read"))
+    with pytest.raises(FormatError, match=fault) as caught:
+        artifact.read(tmp_path / "toys").sources()
+    assert forging.PART in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_the_forger_would_succeed_with_an_honest_part(tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    honest = (tmp_path / "toys" / forging.PART).read_bytes()
+    forging.put(tmp_path / "toys", forging.join(*forging.split(honest)))
+    artifact.read(tmp_path / "toys").sources()

@@ -1,0 +1,97 @@
+"""Small artifacts for tests, made of random tensors: nothing is distilled."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from d3data import artifact
+from d3data.artifact import Artifact
+from d3data.manifest import About, Method, Provenance
+from d3data.part import Part
+from d3data.preprocessing import Preprocessing
+from d3data.sources import draws, parts
+from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
+
+IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
+RULE = Preprocessing(channels=3, size=8, fit="crop")
+GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=5))
+SPECS = {
+    "gaussian": GAUSSIAN,
+    "residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
+    "shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
+    "pixels": PixelsSpec(),
+}
+NAMES = ("ant", "bee", "cat", "dog", "eel")
+ABOUT = About(
+    name="toys-ipc2",
+    version="1.2.3",
+    method=Method(name="random", reference="nobody, never"),
+    provenance=Provenance(
+        task="toys",
+        licence="CC0-1.0",
+        source="https://example.org/toys",
+        fingerprint="ab" * 32,
+        recipe_sha256="cd" * 32,
+        seeds=("0", "18446744073709551615"),
+        versions={"torch": "2"},
+        device="cpu",
+        seconds=1.5,
+        date="2026-01-31",
+    ),
+)
+
+
+def part(
+    spec: GaussianSpec | PixelsSpec,
+    classes: tuple[int, ...],
+    items: tuple[int, ...],
+    *,
+    labels: int | None = None,
+    seed: int = 0,
+) -> Part:
+    """A part of random tensors, the same bits on every machine."""
+    shapes = parts.layout(spec, IMAGE, items=sum(items), classes=len(classes), labels=labels)
+    tensors = {n: uniform(shape, seed, number) for number, (n, shape) in enumerate(shapes.items())}
+    if "labels" in tensors:
+        tensors["labels"] = tensors["labels"].softmax(1)
+    return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in tensors.items()})
+
+
+def uniform(shape: tuple[int, ...], *key: int) -> torch.Tensor:
+    """Values from -1 to 1 that float32 holds exactly."""
+    counter = (np.arange(math.prod(shape), dtype=np.uint64), *(np.uint64(0),) * 3)
+    words, *_ = draws.philox(counter, (key[0], key[1]))
+    values = (words >> np.uint64(8)).astype(np.float64) * 2.0**-23 - 1
+    return torch.from_numpy(values.astype(np.float32)).reshape(shape)
+
+
+def three_parts(spec: GaussianSpec | PixelsSpec, *, labels: int | None = None) -> list[Part]:
+    """Five classes with 2, 1, 3, 1, 2 items, in parts that interleave and are out of order."""
+    return [
+        part(spec, (3,), (1,), labels=labels, seed=1),
+        part(spec, (0, 2), (2, 3), labels=labels, seed=2),
+        part(spec, (1, 4), (1, 2), labels=labels, seed=3),
+    ]
+
+
+def arguments(kind: str = "gaussian", **changed: Any) -> dict[str, Any]:
+    """What `artifact.write` is given."""
+    usual: dict[str, Any] = {
+        "spec": SPECS[kind],
+        "image": IMAGE,
+        "preprocessing": RULE,
+        "classes": NAMES,
+        "parts": three_parts(SPECS[kind]),
+        "about": ABOUT,
+        "draws_per_class": 6,
+        "extras": {"recipe.toml": b"name = 'toys'\n", "README.md": b"# toys\n"},
+    }
+    return usual | changed
+
+
+def write(folder: Path, kind: str = "gaussian", **changed: Any) -> Artifact:
+    """An artifact of three parts and five classes."""
+    return artifact.write(folder, **arguments(kind, **changed))

@@ -1,0 +1,379 @@
+"""A distilled set: a pure function of (seed, epoch, index), fresh every epoch, whoever asks."""
+
+import copy
+import pickle  # noqa: TID251  of our own objects
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import made
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Subset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
+
+from d3data.artifact import Artifact
+from d3data.dataset import DistilledDataset
+from d3data.epochs import EpochSampler
+from d3data.errors import D3DataError
+from d3data.manifest import SoftLabels
+from d3data.sources import draws
+
+LENGTH = 30  # five classes of six draws
+
+
+@pytest.fixture(scope="module", params=["gaussian", "residual", "shared", "pixels"])
+def found(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return made.write(tmp_path_factory.mktemp("made") / "toys", request.param)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return made.write(tmp_path_factory.mktemp("made") / "toys")
+
+
+@pytest.fixture(scope="module")
+def soft(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    return made.write(
+        tmp_path_factory.mktemp("made") / "soft",
+        parts=made.three_parts(made.GAUSSIAN, labels=5),
+        labels=SoftLabels(teacher="convnet", temperature=1.0),
+    )
+
+
+def naive(found: Artifact, seed: int, epoch: int, draw: int, per_class: int = 6) -> Tensor:
+    """One draw, straight from section 6 of the format: normalised values."""
+    label, turn = draw % 5, draw // 5
+    (number, part), *_ = (
+        (n, p) for n, p in enumerate(found.manifest.content.parts) if label in p.classes
+    )
+    place = part.classes.index(label)
+    item = (epoch * per_class + turn) % part.items_per_class[place]
+    source = found.sources()[number]
+    noise = None
+    if source.noise_shape:
+        noise = torch.from_numpy(draws.noise(seed, epoch, [draw], values=source.noise_shape[0]))
+    return source.images(torch.tensor([sum(part.items_per_class[:place]) + item]), noise)[0]
+
+
+def near(one: Tensor, other: Tensor) -> bool:
+    """Whether pixels agree but for the rounding that a batch's size may change."""
+    return one.shape == other.shape and bool((one.int() - other.int()).abs().max() <= 1)
+
+
+def test_a_draw_is_what_the_format_says(found: Artifact) -> None:
+    data = DistilledDataset(found, seed=2**63 + 5, output="normalised")
+    assert len(data) == LENGTH
+    for epoch, index in ((0, 0), (0, 29), (1, 7), (2, 12), (70_000, 3)):
+        image, label = data.draw(epoch, index)
+        assert label == index % 5
+        torch.testing.assert_close(image, naive(found, 2**63 + 5, epoch, index), rtol=0, atol=1e-5)
+
+
+def test_outputs_are_one_image_in_three_spellings(found: Artifact) -> None:
+    values = naive(found, 0, 1, 8)
+    mean, std = (torch.tensor(m)[:, None, None] for m in (made.IMAGE.mean, made.IMAGE.std))
+    unit = (values * std + mean).clamp(0, 1)
+    image = DistilledDataset(found).draw(1, 8)[0]
+    assert isinstance(image, tv_tensors.Image)
+    assert image.dtype == torch.uint8
+    assert image.shape == (3, 8, 8)
+    assert (image.float() - 255 * unit).abs().max() <= 0.501
+    floats = DistilledDataset(found, output="float").draw(1, 8)[0]
+    assert isinstance(floats, tv_tensors.Image)
+    torch.testing.assert_close(floats.as_subclass(Tensor), unit, rtol=0, atol=1e-5)
+
+
+def test_batches_orders_and_copies_change_nothing(found: Artifact) -> None:
+    data = DistilledDataset(found, output="normalised")
+    pairs = [(epoch, index) for epoch in range(3) for index in range(LENGTH)]
+    alone = [data.draw(*pair)[0] for pair in pairs]
+    order = np.random.default_rng(0).permutation(len(pairs)).tolist()
+    together = data.__getitems__([pairs[i] for i in order])
+    for place, (image, label) in zip(order, together, strict=True):
+        torch.testing.assert_close(image, alone[place], rtol=0, atol=1e-5)
+        assert label == pairs[place][1] % 5
+    for other in (copy.deepcopy(data), pickle.loads(pickle.dumps(data))):
+        assert torch.equal(other.draw(1, 4)[0], data.draw(1, 4)[0])
+
+
+def test_every_epoch_is_fresh_without_a_word(toys: Artifact) -> None:
+    data = DistilledDataset(toys)
+    for epoch in range(3):
+        for index in (0, 17):
+            assert torch.equal(data[index][0], data.draw(epoch, index)[0])
+    assert not torch.equal(data.draw(0, 0)[0], data.draw(1, 0)[0])
+
+
+def test_a_batch_that_has_an_index_twice_has_two_draws(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    assert [sample["epoch"] for sample in data.__getitems__([4, 4, 1, 4])] == [0, 1, 0, 2]
+
+
+def test_telling_the_epoch_counts_nothing(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    data.draw(5, 3)
+    data.batch(2, [3])
+    told = data.__getitems__([(9, 3), 3, (8, 3), 3])
+    assert [sample["epoch"] for sample in told] == [9, 0, 8, 1]
+    assert data[7, 3]["epoch"] == 7
+
+
+def test_a_set_epoch_holds(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    data.set_epoch(11)
+    assert [data[1]["epoch"], data[1]["epoch"], data[(4, 1)]["epoch"]] == [11, 11, 4]
+
+
+@pytest.mark.parametrize(("method", "workers"), [("fork", 2), ("spawn", 2), ("forkserver", 1)])
+def test_workers_of_any_start_method_share_the_epochs(
+    method: str, workers: int, toys: Artifact
+) -> None:
+    data = DistilledDataset(toys, output="normalised", as_dict=True)
+    loader: DataLoader[Any] = DataLoader(
+        data,
+        batch_size=7,
+        shuffle=True,
+        num_workers=workers,
+        persistent_workers=True,
+        multiprocessing_context=method,
+    )
+    for epoch in range(3):
+        seen = {}
+        for batch in loader:
+            assert set(batch["epoch"].tolist()) == {epoch}
+            seen.update(zip(batch["draw"].tolist(), batch["image"], strict=True))
+        assert sorted(seen) == list(range(LENGTH))
+        torch.testing.assert_close(seen[13], data.draw(epoch, 13)["image"], rtol=0, atol=1e-5)
+    data.set_epoch(40)
+    assert {e for batch in loader for e in batch["epoch"].tolist()} == {40}
+    data.set_epoch(2)
+    assert {e for batch in loader for e in batch["epoch"].tolist()} == {2}
+
+
+def test_workers_that_are_started_anew_go_on_counting(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    loader: DataLoader[Any] = DataLoader(data, batch_size=10, num_workers=2)
+    for epoch in range(2):
+        batches = list(loader)
+        assert {e for batch in batches for e in batch["epoch"].tolist()} == {epoch}
+        assert batches[0]["image"].dtype == torch.uint8
+        assert batches[0]["image"].shape == (10, 3, 8, 8)
+    assert {data[i]["epoch"] for i in range(LENGTH)} == {2}
+
+
+def test_an_epoch_sampler_tells_workers_the_epoch(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    loader: DataLoader[Any] = DataLoader(
+        data, sampler=EpochSampler(data), batch_size=8, num_workers=1
+    )
+    for epoch in range(2):
+        batches = list(loader)
+        assert {e for batch in batches for e in batch["epoch"].tolist()} == {epoch}
+        assert sorted(d for batch in batches for d in batch["draw"].tolist()) == [*range(LENGTH)]
+    assert data[0]["epoch"] == 0
+
+
+def test_a_subset_is_fresh_too(toys: Artifact) -> None:
+    part = Subset(DistilledDataset(toys, as_dict=True), [3, 8])
+    assert [sample["epoch"] for sample in part.__getitems__([0, 1])] == [0, 0]
+    assert [part[0]["epoch"], part[1]["draw"]] == [1, 8]
+
+
+def test_it_is_a_finite_sequence(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    assert [sample["draw"] for sample in data] == list(range(LENGTH))
+    assert data[-1]["draw"] == LENGTH - 1
+    assert data[torch.tensor(3)]["draw"] == 3
+    assert data[np.int64(3)]["draw"] == 3
+    for index in (LENGTH, -LENGTH - 1):
+        with pytest.raises(IndexError):
+            data[index]
+
+
+def test_classes_are_balanced_and_every_item_comes_up(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    samples = [data[i] for i in range(LENGTH)]
+    assert Counter(sample["label"] for sample in samples) == dict.fromkeys(range(5), 6)
+    assert {sample["item"] for sample in samples} == set(range(9))
+    assert data.targets == [sample["label"] for sample in samples]
+
+
+def test_the_length_of_an_epoch_may_be_chosen(toys: Artifact) -> None:
+    data = DistilledDataset(toys, draws_per_class=2, output="normalised")
+    assert len(data) == 10
+    expected = naive(toys, 0, 1, 9, per_class=2)
+    torch.testing.assert_close(data.draw(1, 9)[0], expected, rtol=0, atol=1e-5)
+
+
+def test_seeds_repeat_and_differ(toys: Artifact) -> None:
+    images = [DistilledDataset(toys, seed=seed).draw(0, 1)[0] for seed in (1, 1, 2)]
+    assert torch.equal(images[0], images[1])
+    assert not torch.equal(images[0], images[2])
+
+
+def test_transforms_see_one_sample_each(toys: Artifact) -> None:
+    flip = v2.RandomHorizontalFlip(0.5)
+    data = DistilledDataset(toys, transform=flip, target_transform=lambda label: label + 100)
+    plain = DistilledDataset(toys)
+    torch.manual_seed(0)
+    flipped = 0
+    for index, (image, label) in enumerate(data.__getitems__(list(range(LENGTH)))):
+        original, _ = plain.draw(0, index)
+        turned = near(image, original.flip(-1))
+        assert turned or near(image, original)
+        assert label == index % 5 + 100
+        flipped += turned
+    assert 5 < flipped < 25
+
+
+def test_a_batch_is_what_networks_are_trained_on(found: Artifact) -> None:
+    data = DistilledDataset(found, transform=lambda image: pytest.fail("no transforms"))
+    images, labels = data.batch(3, torch.tensor([4, 0, 29]))
+    assert labels.tolist() == [4, 0, 4]
+    assert images.dtype == torch.float32
+    for image, index in zip(images, (4, 0, 29), strict=True):
+        torch.testing.assert_close(image, naive(found, 0, 3, index), rtol=0, atol=1e-5)
+    assert not images.is_inference()
+    network = torch.nn.Conv2d(3, 1, 3)
+    network(images).sum().backward()
+    assert network.weight.grad is not None
+
+
+def test_an_empty_batch_is_empty(toys: Artifact) -> None:
+    images, labels = DistilledDataset(toys).batch(0, [])
+    assert (images.shape, labels.shape) == ((0, 3, 8, 8), (0,))
+
+
+def test_decoding_does_not_depend_on_how_the_caller_trains(toys: Artifact) -> None:
+    data = DistilledDataset(toys, output="normalised")
+    plain = data.draw(0, 3)[0]
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert torch.equal(data.draw(0, 3)[0], plain)
+        assert torch.get_float32_matmul_precision() == "medium"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+
+
+def test_soft_labels_are_those_of_the_item(soft: Artifact) -> None:
+    data = DistilledDataset(soft, as_dict=True)
+    table = {}
+    for part in soft.manifest.content.parts:
+        number = soft.manifest.content.parts.index(part)
+        rows = iter(soft.part(number).tensors["labels"])
+        for label, count in zip(part.classes, part.items_per_class, strict=True):
+            table[label] = [next(rows) for _ in range(count)]
+    flat = [row for label in range(5) for row in table[label]]
+    for index in range(LENGTH):
+        sample = data.draw(1, index)
+        assert torch.equal(sample["label"], flat[sample["item"]])
+    assert data.batch(0, [2, 3])[1].shape == (2, 5)
+    assert DistilledDataset(soft, soft_labels=False).draw(0, 7)[1] == 2
+
+
+def test_samples_of_classes_do_not_depend_on_the_epoch(toys: Artifact) -> None:
+    data = DistilledDataset(toys, seed=9)
+    images, labels = data.sample(8, classes=["cat", 0], seed=4)
+    assert images.dtype == torch.uint8
+    assert labels.tolist() == [2] * 8 + [0] * 8
+    same = DistilledDataset(toys, seed=4)
+    assert near(images[1], same.draw(0, 7)[0])
+    assert near(images[8 + 7], same.draw(1, 5)[0])  # six draws of a class are an epoch
+    assert data.sample()[1].tolist() == [0, 1, 2, 3, 4]
+    with pytest.raises(D3DataError, match="no class is called 'cta': did you mean cat"):
+        data.sample(classes=["cta"])
+
+
+def test_mean_images_have_no_noise(found: Artifact) -> None:
+    images, labels = DistilledDataset(found).mean_images()
+    assert images.shape == (9, 3, 8, 8)
+    assert labels.tolist() == [0, 0, 1, 2, 2, 2, 3, 4, 4]
+    sources = found.sources()
+    values = sources[0].images(torch.tensor([4]), None)[0]  # the last item of class 2
+    mean, std = (torch.tensor(m)[:, None, None] for m in (made.IMAGE.mean, made.IMAGE.std))
+    assert (images[5].float() - 255 * (values * std + mean).clamp(0, 1)).abs().max() <= 0.501
+
+
+def test_a_finite_copy_has_the_first_draws(toys: Artifact) -> None:
+    data = DistilledDataset(toys)
+    copied = data.materialize(8)
+    assert len(copied) == 40
+    for place, (epoch, index) in ((0, (0, 0)), (29, (0, 29)), (30, (1, 0)), (39, (1, 9))):
+        image, label = copied[place]
+        assert near(image, data.draw(epoch, index)[0])
+        assert label == index % 5
+    assert len(data.materialize()) == LENGTH
+
+
+@pytest.mark.parametrize("output", ["image", "float", "normalised"])
+def test_real_images_are_brought_to_the_same_range(output: Any, toys: Artifact) -> None:
+    data = DistilledDataset(toys, output=output)
+    transform = pickle.loads(pickle.dumps(data.real_transform()))
+    real = transform(torch.full((3, 20, 8), 51, dtype=torch.uint8))
+    drawn = data[0][0]
+    assert (type(real), real.dtype, real.shape) == (type(drawn), drawn.dtype, drawn.shape)
+    expected = {"image": 51.0, "float": 0.2, "normalised": (0.2 - 0.5) / 0.25}[output]
+    assert abs(float(real[1, 0, 0]) - expected) < 1e-6
+
+
+def test_it_says_what_it_is(toys: Artifact) -> None:
+    data = DistilledDataset(toys)
+    assert data.classes == list(made.NAMES)
+    assert data.class_to_idx["dog"] == 3
+    assert data.normalization.mean == made.IMAGE.mean
+    assert data.normalization.std == made.IMAGE.std
+    assert data.version == "1.2.3"
+    assert data.ledger == toys.ledger
+    told = repr(data)
+    for word in ("toys-ipc2 1.2.3", "CC0-1.0", "random", "5, 8x8 RGB, hard", "30 draws from 9"):
+        assert word in told
+    assert f"{toys.ledger.content_bytes:,}" in told
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"seed": -1}, "seed -1"),
+        ({"seed": 1 << 64}, "seed 18446744073709551616"),
+        ({"draws_per_class": 0}, "at least 1"),
+        ({"output": "imgae"}, "did you mean image"),
+    ],
+)
+def test_impossible_options_are_refused(
+    options: dict[str, Any], fault: str, toys: Artifact
+) -> None:
+    with pytest.raises(D3DataError, match=fault):
+        DistilledDataset(toys, **options)
+
+
+def test_the_callers_randomness_is_left_alone(toys: Artifact) -> None:
+    before = torch.random.get_rng_state()
+    data = DistilledDataset(toys)
+    data[0], data.batch(0, [1]), data.sample(), data.mean_images()
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_importing_the_library_imports_nothing_heavy() -> None:
+    code = (
+        "import d3data, d3data.loading, sys; print([m for m in sys.argv[1:] if m in sys.modules])"
+    )
+    heavy = ["torchvision", "datasets", "webdataset", "huggingface_hub", "matplotlib", "PIL"]
+    told = subprocess.run(
+        [sys.executable, "-c", code, *heavy], check=True, capture_output=True, text=True
+    )
+    assert told.stdout.strip() == "[]"
+
+
+def test_nothing_is_left_of_the_folder_but_the_ledger(tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    data = DistilledDataset(found)
+    expected = data.draw(0, 0)[0]
+    (tmp_path / "toys").rename(tmp_path / "moved")
+    assert torch.equal(data.draw(0, 0)[0], expected)

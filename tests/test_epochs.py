@@ -1,0 +1,103 @@
+"""Which epoch a request is of, and samplers that say so."""
+
+import copy
+import pickle  # noqa: TID251  of our own object
+from itertools import islice
+
+import pytest
+import torch
+
+from d3data.epochs import EpochSampler, Requests
+from d3data.errors import D3DataError
+
+
+def test_the_nth_request_for_an_index_is_of_epoch_n() -> None:
+    requests = Requests(3)
+    assert requests.epochs([0, 1, 0, 0]) == [0, 0, 1, 2]
+    assert requests.epochs([2, 0, 1]) == [0, 3, 1]
+    assert requests.epochs([]) == []
+
+
+def test_an_epoch_that_is_set_holds_until_the_next() -> None:
+    requests = Requests(2)
+    requests.set_epoch(7)
+    assert requests.epochs([0, 0]) == [7, 7]
+    requests.set_epoch(0)
+    assert requests.epochs([0, 1]) == [0, 0]
+
+
+@pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_a_copy_counts_for_itself(duplicate: object) -> None:
+    requests = Requests(2)
+    requests.epochs([0, 0])
+    other = duplicate(requests)  # type: ignore[operator]
+    assert other.epochs([0, 0]) == [2, 3]
+    assert requests.epochs([0]) == [2]
+
+
+@pytest.mark.parametrize("epoch", [-1, 1 << 32])
+def test_epochs_have_bounds(epoch: int) -> None:
+    with pytest.raises(D3DataError, match="whole numbers from 0 to 4294967295"):
+        Requests(1).set_epoch(epoch)
+    with pytest.raises(D3DataError, match="whole numbers"):
+        EpochSampler([0]).set_epoch(epoch)
+
+
+def test_an_epoch_has_every_draw_once() -> None:
+    sampler = EpochSampler(range(10))
+    first, second = list(sampler), list(sampler)
+    assert [epoch for epoch, _ in first + second] == [0] * 10 + [1] * 10
+    assert sorted(index for _, index in first) == list(range(10))
+    assert sorted(index for _, index in second) == list(range(10))
+    assert [i for _, i in first] != [i for _, i in second]
+    assert list(EpochSampler(range(10))) == first
+    assert list(EpochSampler(range(10), seed=1)) != first
+
+
+def test_without_shuffling_the_order_is_that_of_the_indices() -> None:
+    assert list(EpochSampler(range(3), shuffle=False)) == [(0, 0), (0, 1), (0, 2)]
+
+
+@pytest.mark.parametrize(("draws", "ranks"), [(12, 3), (10, 4), (3, 8)])
+def test_ranks_share_an_epoch_in_equal_numbers(draws: int, ranks: int) -> None:
+    samplers = [EpochSampler(range(draws), rank=rank, ranks=ranks) for rank in range(ranks)]
+    for epoch in range(2):
+        dealt = [list(sampler) for sampler in samplers]
+        assert {len(mine) for mine in dealt} == {len(samplers[0])}
+        assert {e for mine in dealt for e, _ in mine} == {epoch}
+        indices = [index for mine in dealt for _, index in mine]
+        assert set(indices) == set(range(draws))
+        assert len(indices) - draws == -draws % ranks
+
+
+@pytest.mark.parametrize("taken", [0, 4, 10])
+def test_a_sampler_goes_on_where_it_was_left(taken: int) -> None:
+    whole = EpochSampler(range(10), seed=3)
+    expected = [*whole, *whole, *whole]
+    left = EpochSampler(range(10), seed=3)
+    seen = [*left, *islice(left, taken)]
+    state = left.state_dict()
+    assert state == ({"epoch": 1, "position": taken} if taken else {"epoch": 0, "position": 10})
+    resumed = EpochSampler(range(10), seed=3)
+    resumed.load_state_dict(state)
+    rest = list(resumed)
+    assert seen + rest == expected[: len(seen) + len(rest)]
+    assert len(rest) == (10 - taken or 10)
+    assert next(iter(resumed))[0] == rest[0][0] + 1
+
+
+def test_an_epoch_that_was_broken_off_is_not_repeated() -> None:
+    sampler = EpochSampler(range(10))
+    next(iter(sampler))
+    assert next(iter(sampler))[0] == 1
+
+
+def test_a_rank_is_below_the_ranks() -> None:
+    with pytest.raises(D3DataError, match="rank 2 of 2"):
+        EpochSampler(range(4), rank=2, ranks=2)
+
+
+def test_counts_live_in_shared_memory() -> None:
+    assert all(
+        tensor.is_shared() for tensor in vars(Requests(2)).values() if torch.is_tensor(tensor)
+    )

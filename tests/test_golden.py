@@ -1,0 +1,69 @@
+"""Golden draws: what a machine is checked by."""
+
+from pathlib import Path
+
+import made
+import pytest
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from d3data import artifact, golden, tensorfile
+from d3data.artifact import Artifact
+from d3data.errors import ArtifactError, FormatError
+from d3data.golden import Golden
+from d3data.sources import draws
+
+
+def compared(found: Artifact, stored: dict[str, Tensor]) -> Golden:
+    content = found.manifest.content
+    return golden.compare(tensorfile.encode(stored, {}), content, found.sources(), where="golden")
+
+
+def stored(found: Artifact) -> dict[str, Tensor]:
+    return safetensors.torch.load(found.file(golden.PATH))
+
+
+@pytest.mark.parametrize("kind", made.SPECS)
+def test_a_machine_agrees_with_itself(kind: str, tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys", kind)
+    assert artifact.check_golden(tmp_path / "toys") == Golden(0.0, 0)
+    assert stored(found)["images"].shape == (4, 3, 8, 8)
+    assert ("noise" in stored(found)) == (kind != "pixels")
+
+
+def test_golden_noise_is_that_of_the_sampling_spec(tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys", "residual")  # 5 classes of 6 draws: 30 an epoch
+    noise = draws.noise(0, [0, 1, 2, 3], [0, 7, 15, 22], values=5 + 3 * 8 * 8)
+    assert torch.equal(stored(found)["noise"], torch.from_numpy(noise))
+
+
+def test_golden_images_are_those_of_the_format(tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    images = stored(found)["images"]
+    # draw 7 of epoch 1: class 7 mod 5 = 2, its item (1 x 6 + 1) mod 3 = 1, in the part of 0 and 2
+    source = found.sources()[0]
+    noise = torch.from_numpy(draws.noise(0, [1], [7], values=5))
+    values = source.images(torch.tensor([2 + 1]), noise)[0]
+    mean, std = torch.tensor(made.IMAGE.mean), torch.tensor(made.IMAGE.std)
+    wanted = 255 * (values * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
+    assert (images[1].float() - wanted).abs().max() <= 0.501
+
+
+def test_rounding_is_forgiven_and_more_is_not(tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    tensors = stored(found)
+    images = tensors["images"].int()
+    nearly = (images + torch.where(images < 255, 1, -1)).to(torch.uint8)
+    above = torch.nextafter(tensors["noise"], torch.tensor(torch.inf))
+    assert compared(found, {"images": nearly, "noise": above}).pixel_steps == 1
+    off = (images + torch.where(images < 254, 2, -2)).to(torch.uint8)
+    for changed in ({"images": off}, {"noise": tensors["noise"] * (1 + 1e-6)}):
+        with pytest.raises(ArtifactError, match="this machine draws other images"):
+            compared(found, tensors | changed)
+
+
+def test_another_shape_is_refused(tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    with pytest.raises(FormatError, match="'images' should be U8"):
+        compared(found, stored(found) | {"images": torch.zeros(4, 3, 9, 9, dtype=torch.uint8)})
