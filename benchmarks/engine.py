@@ -42,12 +42,9 @@ def prepare(recipe: Recipe, folder: Path) -> Setting:
 def start(setting: Setting):
     """A source started from noise."""
     recipe, task = setting.recipe, setting.task
-    image = Image(
-        channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std
-    )
+    image = Image(channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std)
     classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
-    source = parts.blank(recipe.source, image, classes=classes, step_size=recipe.step_size)
-    return source
+    return parts.blank(recipe.source, image, classes=classes, step_size=recipe.step_size)
 
 
 def staged(setting: Setting, folder: Path, steps: int) -> float:
@@ -66,7 +63,9 @@ def bare(setting: Setting, folder: Path, steps: int) -> float:
     """Seconds of the same steps in the shortest loop."""
     source = start(setting)
     with Journal(folder / "unused.jsonl", lambda event: None) as journal:
-        stage = Stage("distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None)
+        stage = Stage(
+            "distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None
+        )
         bench = setting.bench(stage)
     from_noise(source, bench)
     parameters = source.train_only(setting.recipe.optimizers)

@@ -7,7 +7,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "DistilledDataset": "d3data.dataset",
-    "EpochSampler": "d3data.dataset",
+    "EpochSampler": "d3data.epochs",
     "evaluate": "d3data.evaluation",
     "load": "d3data.loading",
     "load_task": "d3data.tasks",
@@ -16,7 +16,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
     from d3data.dataset import DistilledDataset as DistilledDataset
-    from d3data.dataset import EpochSampler as EpochSampler
+    from d3data.epochs import EpochSampler as EpochSampler
     from d3data.evaluation import evaluate as evaluate
     from d3data.loading import load as load
     from d3data.tasks import load_task as load_task

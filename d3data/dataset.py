@@ -19,6 +19,7 @@ from d3data.epochs import Requests, require_epoch
 from d3data.errors import D3DataError, nearest
 from d3data.ledger import Ledger
 from d3data.presentation import Output, Presentation, RealTransform, to_uint8
+from d3data.sources.specs import Image
 
 Index = int | tuple[int, int]
 
@@ -98,6 +99,11 @@ class DistilledDataset(Dataset[Any]):
         )
         epochs = [next(counted) if epoch is None else epoch for epoch, _ in told]
         return self._samples(epochs, draws)
+
+    @property
+    def image(self) -> Image:
+        """Channels and size of every image, and the mean and std of its normalisation."""
+        return self.artifact.manifest.content.image
 
     def draw(self, epoch: int, index: int) -> Any:
         """The sample of an index in an epoch: a pure function, which counts nothing."""

@@ -30,7 +30,7 @@ class Requests:
     def _share(self, counts: Tensor, epoch: Tensor) -> None:
         self._counts, self._epoch = counts, epoch
         for tensor in (counts, epoch):
-            tensor.share_memory_()  # type: ignore[no-untyped-call]
+            tensor.share_memory_()
         # a lock of the spawn context is inherited by forked workers too, but not the reverse
         self._lock = torch.multiprocessing.get_context("spawn").Lock()
 

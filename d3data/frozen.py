@@ -42,7 +42,7 @@ def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
 
 
 def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
-    """The keys known at `path` of `model`: fields are followed by name, united models by `kind`."""
+    """The keys known at `path` of `model`: fields go by name, united models by `kind`."""
     here = [model]
     for step in path:
         fields = [m.model_fields[step] for m in here if step in m.model_fields]

@@ -43,7 +43,7 @@ def descend(
             )
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         for optimizer in optimizers:
             optimizer.step()
         watch(step, loss.detach())
@@ -86,14 +86,13 @@ def device(name: str) -> torch.device:
         DeviceError: this machine does not have it.
     """
     there = {
-        "cpu": lambda: 1,
-        "cuda": torch.cuda.device_count,
-        "mps": lambda: int(torch.backends.mps.is_available()),
+        "cpu": 1,
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
     }
     kind, _, index = name.partition(":")
     if kind not in there or (index and not index.isdecimal()):
         raise DeviceError(f"unknown device {name!r}: use cpu, cuda, cuda:N or mps")
-    count = there[kind]()
-    if int(index or 0) >= count:
-        raise DeviceError(f"device {name!r} is not here ({count} of kind {kind}): use cpu")
+    if int(index or 0) >= there[kind]:
+        raise DeviceError(f"device {name!r} is not here ({there[kind]} of kind {kind}): use cpu")
     return torch.device(name)

@@ -40,7 +40,10 @@ def main(count: int = 50) -> list[float]:
     optimizer = torch.optim.Adam(source.train_only(["pixels"])["pixels"], lr=0.1)
     losses = []
     distill(
-        source, MeanImages(), Workbench(task, seed=0, steps=count), [optimizer],
+        source,
+        MeanImages(),
+        Workbench(task, seed=0, steps=count),
+        [optimizer],
         watch=lambda step, loss: losses.append(loss.item()),
     )
     print(f"loss {losses[0]:.1f} -> {losses[-1]:.1f}")

@@ -2,8 +2,8 @@
 
 import pytest
 import safetensors.torch
-import toys
 import torch
+import toys
 
 from d3data.distill.engine import distill
 from d3data.errors import TrainingError
@@ -25,7 +25,10 @@ def run(objective, kind, experts, *, steps, source=None, **more):
     losses: list[float] = []
     optimizers = toys.optimizers(source, kind)
     distill(
-        source, toys.OBJECTIVES[objective], bench, optimizers,
+        source,
+        toys.OBJECTIVES[objective],
+        bench,
+        optimizers,
         watch=lambda step, loss: losses.append(loss.item()),
     )
     return source, losses, bench

@@ -59,9 +59,7 @@ def task() -> Task:
 
 def image_of(task: Task) -> Image:
     """The geometry and normalisation of a task."""
-    return Image(
-        channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std
-    )
+    return Image(channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std)
 
 
 def experts(folder, plan: ExpertPlan = PLAN) -> Experts:

@@ -95,9 +95,27 @@ class Inline:
     def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs in their order."""
         load = loader()
-        for job in jobs:
-            report = seldom(partial(watch, job), seconds=REPORT_EVERY)
-            yield from self.retries.outcomes(job, partial(perform, job, report, load))
+        try:
+            for job in jobs:
+                report = seldom(partial(_show, watch, job), seconds=REPORT_EVERY)
+                yield from self.retries.outcomes(job, partial(perform, job, report, load))
+        except _WatchFailed as failure:
+            raise failure.why from None
+
+
+class _WatchFailed(BaseException):
+    """The caller's own `watch` failed, which is no fault of the job that it was called in."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
+
+
+def _show(watch: Watch, job: Job, progress: Progress) -> None:
+    try:
+        watch(job, progress)
+    except Exception as failure:
+        raise _WatchFailed(failure) from failure
 
 
 @dataclass(frozen=True)

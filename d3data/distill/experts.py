@@ -134,10 +134,10 @@ class Experts:
         self, plan: ExpertPlan, task: Task, paths: Sequence[Path], *, device: torch.device
     ) -> None:
         self.plan, self.device = plan, device
-        self._task, self._paths = task, list(paths)
+        self._task, self.paths = task, list(paths)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self.paths)
 
     def network(self) -> nn.Module:
         """A network of the experts' architecture, to be loaded with snapshots."""
@@ -149,7 +149,7 @@ class Experts:
         Raises:
             RunError: the file is missing or broken.
         """
-        path = self._paths[trajectory]
+        path = self.paths[trajectory]
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 vector: Tensor = file.get_slice("snapshots")[epoch]

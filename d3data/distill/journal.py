@@ -31,13 +31,14 @@ START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}
 
 
 def seldom(report: Report, *, seconds: float) -> Report:
-    """Pass on what was not reported within `seconds` of the last report, and every last step."""
-    last = float("-inf")
+    """Pass on what comes `seconds` after the last report, and each stage's first and last step."""
+    stage, last = "", 0.0
 
     def limited(progress: Progress) -> None:
-        nonlocal last
-        if progress.step == progress.steps or time.monotonic() - last >= seconds:
-            last = time.monotonic()
+        nonlocal stage, last
+        ends = progress.stage != stage or progress.step == progress.steps
+        if ends or time.monotonic() - last >= seconds:
+            stage, last = progress.stage, time.monotonic()
             report(progress)
 
     return limited

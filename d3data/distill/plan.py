@@ -59,7 +59,9 @@ class Plan:
             "items": sum(size["items"] for size in sizes),
             "experts": len(self.experts),
             "expert_steps": sum(job.plan.steps(tasks[job.classes]) for job in self.experts),
-            "expert_bytes": sum(_snapshot_bytes(job.plan, self.task) for job in self.experts),
+            "expert_bytes": sum(
+                _snapshot_bytes(job.plan, tasks[job.classes]) for job in self.experts
+            ),
             "subtasks": len(self.subtasks),
             "steps": len(self.subtasks) * (warm + recipe.steps),
             "published_values": sum(values),

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from importlib.resources.abc import Traversable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from d3data.distill.objectives import AnyObjective
 from d3data.distill.warm_start import WarmStart
 from d3data.errors import RecipeError, nearest
 from d3data.frozen import Frozen
+from d3data.manifest import Name, Version
 from d3data.sources.specs import SourceSpec
 from d3data.tasks import TaskSpec
 
@@ -66,7 +68,7 @@ class Subtasks(Frozen):
         if self.rule == "round-robin":
             return [list(range(first, classes, self.count)) for first in range(self.count)]
         edges = [round(block * classes / self.count) for block in range(self.count + 1)]
-        return [list(range(a, b)) for a, b in zip(edges, edges[1:], strict=False)]
+        return [list(range(a, b)) for a, b in pairwise(edges)]
 
 
 class SoftLabels(Frozen):
@@ -90,8 +92,8 @@ class Recipe(Frozen):
     student's first. Without an objective the source ships as its warm start left it.
     """
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,62}$")
-    version: str = Field(default="1.0.0", pattern=r"^\d+\.\d+\.\d+$")
+    name: Name
+    version: Version = "1.0.0"
     description: str = Field(default="", max_length=300)
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(default=0, ge=0)

@@ -52,7 +52,8 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.decoder = Decoder(plan(spec.decoder, image), norm=True)
         layers: list[nn.Module] = []
-        channels, size = image.channels, image.size
+        channels: int = image.channels
+        size = image.size
         while size > 4:
             after = min(8 * width, 2 * channels if layers else width)
             layers += [
@@ -73,7 +74,7 @@ class Autoencoder(nn.Module):
 def losses(
     config: WarmStart, autoencoder: Autoencoder, source: GaussianSource, bench: Workbench
 ) -> Iterator[Tensor]:
-    """The autoencoder's stream: squared error plus the weighted divergence, a value of an image."""
+    """The autoencoder's stream: squared error plus weighted divergence, per value."""
     change = augment.augmentation(config.augment)
     size = source.image.values
     for step in range(bench.start, bench.steps):

@@ -56,9 +56,9 @@ class GaussianSource(Source):
             return self.decode(latents)
         latents = latents + self.spread(items) * noise[:, : latents.shape[1]]
         images = self.decode(latents)
-        if self.residual is None:
-            return images
-        return images + self.residual(noise[:, latents.shape[1] :].view_as(images))
+        if self.residual is not None:
+            images = images + self.residual(noise[:, latents.shape[1] :].view_as(images))
+        return images
 
     def decode(self, latents: Tensor) -> Tensor:
         """(B, Z) -> (B, C, H, W) normalised values, without the residual."""

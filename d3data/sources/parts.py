@@ -17,7 +17,13 @@ Spec = GaussianSpec | PixelsSpec
 
 
 def layout(
-    spec: Spec, image: Image, *, items: int, classes: int, labels: int | None = None, steps: int = 1
+    spec: Spec,
+    image: Image,
+    *,
+    items: int,
+    classes: int,
+    labels: int | None = None,
+    steps: int = 1,
 ) -> dict[str, tuple[int, ...]]:
     """Names and shapes of a part's tensors, all float32, without building anything.
 
@@ -59,9 +65,7 @@ def published_values(
     return decoder + sum(math.prod(shapes[name]) for name in others)
 
 
-def build(
-    spec: Spec, image: Image, tensors: Mapping[str, Tensor], *, classes: Tensor
-) -> Source:
+def build(spec: Spec, image: Image, tensors: Mapping[str, Tensor], *, classes: Tensor) -> Source:
     """The source that `tensors` hold, of items of the given `classes` (N,) int64."""
     labels, step_size = tensors.get("labels"), tensors["step_size"]
     source: Source
@@ -77,9 +81,7 @@ def blank(
     spec: Spec, image: Image, *, classes: Tensor, step_size: float, labels: int | None = None
 ) -> Source:
     """A source of the right shapes whose tensors are still to be filled."""
-    shapes = layout(
-        spec, image, items=len(classes), classes=len(classes.unique()), labels=labels
-    )
+    shapes = layout(spec, image, items=len(classes), classes=len(classes.unique()), labels=labels)
     tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
     tensors["step_size"].fill_(step_size)
     return build(spec, image, tensors, classes=classes)

@@ -57,7 +57,8 @@ def colour_axes(images: Tensor) -> Tensor:
     _, vectors = torch.linalg.eigh(covariance.reshape(images.shape[1], images.shape[1]))
     axes = vectors.T.flip(0)
     largest = axes.gather(1, axes.abs().argmax(1, keepdim=True))
-    return (axes * largest.sign()).float()
+    signed: Tensor = axes * largest.sign()
+    return signed.float()
 
 
 def power(images: Tensor, axes: Tensor) -> Tensor:

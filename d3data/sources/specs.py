@@ -1,8 +1,8 @@
 """What an artifact and a recipe say of a source: frozen records, no tensors."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from d3data.frozen import Frozen
 
@@ -14,6 +14,14 @@ class Image(Frozen):
     size: int = Field(ge=8, le=512)
     mean: tuple[float, ...] = Field(min_length=1, max_length=3)
     std: tuple[float, ...] = Field(min_length=1, max_length=3)
+
+    @model_validator(mode="after")
+    def _one_of_each_a_channel(self) -> Self:
+        if not len(self.mean) == len(self.std) == self.channels:
+            raise ValueError(f"{self.channels} channels need as many values of mean and of std")
+        if min(self.std) <= 0:
+            raise ValueError("std must be positive")
+        return self
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -51,6 +51,12 @@ def nothing(job, progress):
     pass
 
 
+def workers():
+    """The worker processes of this one."""
+    pids = runs.children(os.getpid())
+    return [p for p in pids if b"distill.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+
+
 class Calls:
     """Fails in its own way as often as it is told to."""
 
@@ -96,7 +102,7 @@ def test_inline_does_jobs_in_their_order_and_reports(place, tmp_path):
     outcomes = list(Inline().run(wanted, watch=lambda job, at: seen.append((job.name, at.step))))
     assert outcomes == [Done(job) for job in wanted]
     assert all(job.done for job in wanted)
-    assert [name for name, step in seen if step == 2] == ["expert 0", "expert 1", "expert 2"]
+    assert [name for name, step in seen if step == 3] == ["expert 0", "expert 1", "expert 2"]
 
 
 def test_processes_give_the_same_bytes_and_report(place, tmp_path):
@@ -112,13 +118,13 @@ def test_processes_give_the_same_bytes_and_report(place, tmp_path):
 
 
 def test_a_killed_worker_costs_one_attempt(place, tmp_path):
-    long, short = jobs(place, tmp_path, count=1, epochs=300)[0], jobs(place, tmp_path, count=2)[1]
+    long, short = jobs(place, tmp_path, count=1, epochs=60)[0], jobs(place, tmp_path, count=2)[1]
     killed = []
 
     def kill(job, progress):
         if not killed:
-            killed.extend(runs.children(os.getpid()))
-            os.kill(_worker(killed), signal.SIGKILL)
+            killed.extend(workers())
+            os.kill(killed[0], signal.SIGKILL)
 
     outcomes = list(Processes(1, retries=FAST).run([long, short], watch=kill))
     first, *others = outcomes
@@ -126,13 +132,7 @@ def test_a_killed_worker_costs_one_attempt(place, tmp_path):
     assert not first.last
     assert "it was killed by SIGKILL" in str(first.error)
     assert others == [Done(long), Done(short)]
-    assert not runs.lives(_worker(killed))
-
-
-def _worker(pids):
-    """The one among our children that is a worker."""
-    lines = {pid: Path(f"/proc/{pid}/cmdline").read_bytes() for pid in pids if runs.lives(pid)}
-    return next((pid for pid, line in lines.items() if b"d3data.distill.worker" in line), pids[0])
+    assert not runs.lives(killed[0])
 
 
 def test_errors_of_a_worker_come_as_themselves_and_stopping_ends_the_workers(place, tmp_path):
@@ -140,24 +140,15 @@ def test_errors_of_a_worker_come_as_themselves_and_stopping_ends_the_workers(pla
     blocked = jobs(place, tmp_path / "file" / "below", count=1)[0]
     (tmp_path / "file").write_text("not a folder")
     endless = jobs(place, tmp_path, count=2, epochs=10**6)[1]
-    pids = []
-    with closing(
-        Processes(1, retries=FAST).run(
-            [lost, blocked, endless], watch=lambda job, at: pids.append(_workers())
-        )
-    ) as outcomes:
+    executor = Processes(1, retries=FAST)
+    with closing(executor.run([lost, blocked, endless], watch=nothing)) as outcomes:
         first, second = next(outcomes), next(outcomes)
         assert isinstance(first.error, DataError)
         assert "nowhere does not exist" in str(first.error)
         assert isinstance(second.error, RunError)
         assert first.last
         assert second.last
-        [worker] = runs.until(_workers)
+        [worker] = runs.until(workers)
         began = time.monotonic()
     assert not runs.lives(worker)
     assert time.monotonic() - began < 9
-
-
-def _workers():
-    pids = runs.children(os.getpid())
-    return [p for p in pids if b"distill.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]

@@ -1,6 +1,6 @@
 import pytest
-import toys
 import torch
+import toys
 
 from d3data.distill import warm_start
 from d3data.distill.workbench import Workbench

@@ -1,5 +1,5 @@
-import toys
 import torch
+import toys
 
 from d3data import rng
 from d3data.distill.engine import distill

@@ -48,7 +48,7 @@ def test_bytes_are_used_up_to_a_few_per_cent(size):
 
 
 def test_too_small_a_budget_says_what_to_do():
-    with pytest.raises(BudgetError, match="too small for any decoder of 32 px.*raise it"):
+    with pytest.raises(BudgetError, match=r"too small for any decoder of 32 px.*raise it"):
         plan_budget(image(3, 32), classes=10, values=100)
 
 

@@ -1,7 +1,9 @@
 """Sampling, version 1, against published vectors and the naive algorithm."""
 
 import math
+import re
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -161,3 +163,13 @@ def test_place_counts_beyond_32_bits() -> None:
         [2**32 - 1], [7], items_per_class=[999_983], draws_per_class=1_000_000
     )
     assert (classes[0], found[0]) == (0, ((2**32 - 1) * 1_000_000 + 7) % 999_983)
+
+
+def test_the_values_on_the_page_of_the_format_hold() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "format.md").read_text(encoding="utf-8")
+    told = re.findall(r"^noise\((\d+), (\d+), (\d+)\)\[:4\] = \[(.*)\]$", page, re.MULTILINE)
+    assert len(told) == 2
+    for seed, epoch, draw, values in told:
+        expected = np.array([float(value) for value in values.split(",")], dtype=np.float32)
+        found = draws.noise(int(seed), int(epoch), [int(draw)], values=4)[0]
+        np.testing.assert_array_max_ulp(found, expected, maxulp=1)

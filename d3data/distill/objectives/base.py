@@ -38,7 +38,7 @@ def steps(bench: Workbench) -> range:
 def draws_of_classes(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """(K, count) items, `count` of each class: its items in random order, as evenly as it goes."""
     rows = []
-    for label in classes.unique():  # type: ignore[no-untyped-call]
+    for label in classes.unique():
         items = torch.nonzero(classes.cpu() == label.cpu()).flatten()
         turns = [
             items[torch.randperm(len(items), generator=rng)]

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-import toys
 import torch
+import toys
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F

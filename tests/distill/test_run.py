@@ -1,0 +1,326 @@
+import json
+import resource
+import socket
+
+import pictures
+import pytest
+import runs
+import torch
+
+from d3data import artifact, distill
+from d3data.distill import driver
+from d3data.distill.jobs import image_of
+from d3data.distill.lock import driving
+from d3data.distill.machine import machine
+from d3data.errors import (
+    D3DataError,
+    DataError,
+    DeviceError,
+    ForeignRunError,
+    RecipeError,
+    RunError,
+    RunLockedError,
+)
+from d3data.sources.pixels import PixelsSource
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def run(recipe, out, **more):
+    return distill.run(recipe, out=out, **{"executor": "inline", "save_every": 0.0} | more)
+
+
+def plan(recipe, out, **more):
+    return distill.prepare(recipe, out=out, place=machine("cpu", 2), **more)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run of two subtasks with experts, soft labels and a residual, and its events."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        out, events = tmp_path_factory.mktemp("run") / "run", []
+        recipe = runs.recipe(
+            objective=runs.MTT_AND_DM,
+            source={**runs.GAUSSIAN, "residual": True},
+            optimizers={**runs.OPTIMIZERS, "residual": {"learning_rate": 0.01}},
+            subtasks={"count": 2, "rule": "round-robin"},
+            labels={"teacher": {**runs.EXPERTS, "count": 1}, "epoch": 1, "draws": 2},
+        )
+        numbers = plan(recipe, out).numbers()
+        assert not out.exists()
+        place = run(recipe, out, progress=events.append)
+        return out, recipe, events, place, numbers
+
+
+def test_a_run_makes_an_artifact_that_says_where_it_is_from(finished):
+    _, recipe, _, place, _ = finished
+    found = artifact.read(place)
+    found.check()
+    found.check_golden()
+    page = found.manifest
+    assert page.about.name == "tiny"
+    assert page.about.provenance.recipe_sha256 == recipe.identity
+    assert page.about.method.name == "gaussian + mtt + dm"
+    assert "arXiv:2203.11932" in page.about.method.reference
+    assert [part.classes for part in page.content.parts] == [(0, 2, 4, 6, 8), (1, 3, 5, 7, 9)]
+    assert distill.Recipe.parse(_toml(found.file("recipe.toml")), where="it") == recipe
+
+
+def _toml(content):
+    import tomllib
+
+    return tomllib.loads(content.decode())
+
+
+def test_soft_labels_are_probabilities_over_all_classes(finished):
+    for source in artifact.read(finished[3]).sources():
+        assert source.labels.shape == (10, 10)
+        torch.testing.assert_close(source.labels.sum(1), torch.ones(10))
+        assert source.labels.std() > 0
+
+
+def test_the_plan_tells_the_numbers_that_come_out(finished):
+    out, _, _, place, numbers = finished
+    ledger = artifact.read(place).ledger
+    assert numbers["published_values"] == ledger.published_values
+    assert numbers["tensor_bytes"] == 4 * ledger.stored_values
+    assert numbers["items"] == 20
+    sizes = [path.stat().st_size for path in (out / "experts").iterdir()]
+    assert len(sizes) == numbers["experts"] == 5
+    assert 0 < sum(sizes) - numbers["expert_bytes"] < 200 * len(sizes)
+    lines = sum(len(p.read_text().splitlines()) for p in out.glob("subtasks/*/metrics.jsonl"))
+    assert numbers["steps"] == lines == 20
+
+
+def test_events_count_all_jobs_and_are_noted_down(finished):
+    out, _, events, _, _ = finished
+    assert (events[0].what, events[0].done, events[0].total) == ("planned", 0, 9)
+    assert [e.done for e in events if e.what == "done"] == list(range(1, 10))
+    assert events[-1].what == "written"
+    assert {e.progress.stage for e in events if e.progress} == {"expert", "warm start", "distill"}
+    noted = [
+        json.loads(line)["what"] for line in (out / "progress.jsonl").read_text().splitlines()
+    ]
+    assert noted == [e.what for e in events if e.what != "progress"]
+
+
+def test_what_is_done_is_not_done_again(finished):
+    out, recipe, _, place, _ = finished
+    files = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
+    events = []
+    assert run(recipe, out, progress=events.append) == place
+    assert [event.what for event in events] == ["planned"]
+    changed = {path.name for path, time in files.items() if path.stat().st_mtime_ns != time}
+    assert changed <= {".lock", "progress.jsonl"}
+
+
+def test_a_lost_result_and_a_spoilt_artifact_are_made_again(finished):
+    out, recipe, _, place, _ = finished
+    before = runs.outcome(out)
+    (out / "subtasks" / "001" / "result.safetensors").write_bytes(b"spoilt")
+    (place / "parts" / "000.safetensors").write_bytes(b"spoilt")
+    run(recipe, out)
+    assert runs.outcome(out) == before
+
+
+def test_the_status_of_a_finished_run(finished):
+    found = distill.status(finished[0])
+    assert (found.done, found.total, found.driver) == (9, 9, None)
+    assert [part.stage for part in found.subtasks] == ["done", "done"]
+    assert found.artifact == finished[3]
+
+
+def test_the_status_of_a_run_that_was_stopped(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.progress and event.progress.stage == "distill":
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(runs.recipe(steps=200), tmp_path, progress=stop)
+    found = distill.status(tmp_path)
+    [part] = found.subtasks
+    assert (found.done, found.artifact) == (0, None)
+    assert part.stage == "distill"
+    assert (part.step, part.steps) == (1, 200)
+    assert part.loss > 0
+
+
+def test_a_folder_that_is_no_run_has_no_status(tmp_path):
+    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.toml"):
+        distill.status(tmp_path)
+
+
+def test_pixels_begin_as_real_images_of_their_classes(tmp_path):
+    recipe = runs.recipe(source={"kind": "pixels"}, steps=0, objective=None, optimizers={})
+    [source] = artifact.read(run(recipe, tmp_path)).sources()
+    assert isinstance(source, PixelsSource)
+    task = recipe.task.load()
+    for image, label in zip(source.pixels, source.classes, strict=True):
+        members = torch.nonzero(task.train.labels == label).flatten()
+        assert (task.train.read(members) == image).flatten(1).all(1).any()
+
+
+def test_a_gaussian_run_can_start_from_noise(tmp_path):
+    place = run(runs.recipe(warm_start={"steps": 0}), tmp_path)
+    assert artifact.read(place).sources()[0].mean.std() > 0.5
+
+
+def test_seeds_make_different_tensors(tmp_path):
+    one, other = (run(runs.recipe(seed=seed), tmp_path / str(seed)) for seed in (0, 1))
+    digests = [artifact.read(place).manifest.content_sha256 for place in (one, other)]
+    assert digests[0] != digests[1]
+
+
+def test_runs_share_experts_by_what_is_in_them(tmp_path):
+    shared = tmp_path / "experts"
+    for name, steps in (("a", 2), ("b", 3)):
+        run(runs.recipe(objective=runs.MTT, steps=steps), tmp_path / name, experts=shared)
+    assert len(list(shared.iterdir())) == 2
+    assert not (tmp_path / "a" / "experts").exists()
+
+
+def test_a_folder_of_another_recipe_is_refused_and_both_are_named(finished):
+    out, recipe, _, _, _ = finished
+    other = runs.recipe(seed=4)
+    with pytest.raises(ForeignRunError) as failure:
+        run(other, out)
+    assert recipe.identity[:12] in str(failure.value)
+    assert other.identity[:12] in str(failure.value)
+
+
+def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    with pytest.raises(ForeignRunError, match=r"not a run and not empty \(it has thesis\.tex\)"):
+        run(runs.recipe(), tmp_path)
+
+
+def test_other_images_than_those_of_the_beginning_are_refused(tmp_path):
+    images = pictures.image_folder(tmp_path / "images", count=6)
+    recipe = runs.recipe(task={"name": "toys"}, items_per_class=1)
+    run(recipe, tmp_path / "run", data=images)
+    pictures.image_folder(tmp_path / "images", count=7)
+    with pytest.raises(ForeignRunError, match="was begun with images of fingerprint"):
+        run(recipe, tmp_path / "run", data=images)
+
+
+def test_a_second_driver_is_refused_with_the_host_and_process_of_the_first(tmp_path):
+    with driving(tmp_path):
+        with pytest.raises(RunLockedError) as failure:
+            run(runs.recipe(), tmp_path)
+        assert socket.gethostname() in str(failure.value)
+        assert f"process {runs.os.getpid()}" in str(failure.value)
+    with driving(tmp_path):
+        pass
+
+
+def refused(error, match, out, **changed):
+    with pytest.raises(error, match=match):
+        plan(runs.recipe(**changed), out)
+    assert not out.exists()
+
+
+def test_what_could_never_finish_is_refused_before_any_job(tmp_path):
+    out = tmp_path / "run"
+    refused(
+        RecipeError,
+        "subtask of one class, which has no trajectory",
+        out,
+        objective=runs.MTT,
+        subtasks={"count": 10},
+    )
+    refused(
+        DataError, "class '0' has .* training images for 500 items", out,
+        items_per_class=500, draws_per_class=500,
+    )  # fmt: skip
+    refused(RecipeError, "draws_per_class must be at least 9", out, items_per_class=9)
+    refused(
+        RecipeError, "optimizers.pixels: a gaussian source like this has none", out,
+        optimizers={"pixels": {"learning_rate": 1.0}},
+    )  # fmt: skip
+    refused(
+        RecipeError, "labels.epoch is 9, but the teacher has only", out,
+        labels={"teacher": runs.EXPERTS},
+    )  # fmt: skip
+    refused(RecipeError, "subtasks.count is 11", out, subtasks={"count": 11})
+    refused(D3DataError, "name", out, name="a--b")
+
+
+def test_an_unknown_device_or_executor_is_refused(tmp_path):
+    with pytest.raises(DeviceError, match="unknown device"):
+        run(runs.recipe(), tmp_path / "run", device="tpu")
+    with pytest.raises(RecipeError, match="did you mean inline"):
+        run(runs.recipe(), tmp_path / "run", executor="inlin")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_broken_checkpoint_is_named(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(event):
+        if event.progress and event.progress.stage == "distill":
+            raise Stop
+
+    with pytest.raises(Stop):
+        run(runs.recipe(), tmp_path, progress=stop)
+    path = tmp_path / "subtasks" / "000" / "checkpoint.safetensors"
+    path.write_bytes(path.read_bytes()[:-10])
+    with pytest.raises(RunError, match=r"is broken .*: delete it and repeat"):
+        run(runs.recipe(), tmp_path)
+
+
+def test_a_full_disk_is_a_clear_error_and_loses_nothing(tmp_path):
+    recipe = runs.recipe(objective=runs.MTT_AND_DM)
+    run(recipe, tmp_path / "whole")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    sizes = sorted(path.stat().st_size for path in (tmp_path / "whole").rglob("*.safetensors"))
+    for limit in (100, sizes[0] - 1, sizes[-1] - 1):  # the system refuses to write more to a file
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
+        try:
+            with pytest.raises(D3DataError, match=r"cannot write .*(space|folder)"):
+                run(recipe, tmp_path / "run")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    run(recipe, tmp_path / "run")
+    assert runs.outcome(tmp_path / "run") == runs.outcome(tmp_path / "whole")
+    assert not list(tmp_path.rglob(".*.*"))
+
+
+def test_all_failures_of_a_stage_are_told_once_the_others_are_done(tmp_path, monkeypatch):
+    def fail(job, report, load):
+        if job.number != 1:
+            raise ValueError(f"no {job.number}")
+        done.append(job.name)
+
+    done = []
+    recipe = runs.recipe(subtasks={"count": 3})
+    monkeypatch.setattr("d3data.distill.executors.perform", fail)
+    inline = distill.Inline(distill.Retries(attempts=2, pause=0.0))
+    with pytest.raises(distill.executors.JobError) as failure:
+        run(recipe, tmp_path, executor=inline)
+    assert "subtask 000 failed: no 0; subtask 002 failed: no 2" in str(failure.value)
+    assert "The same command tries again" in str(failure.value)
+    assert done == ["subtask 001"]
+    noted = [json.loads(line) for line in (tmp_path / driver.LOG).read_text().splitlines()]
+    assert [n["what"] for n in noted] == [
+        "planned",
+        "failed",
+        "failed",
+        "done",
+        "failed",
+        "failed",
+    ]
+
+
+def test_the_image_of_a_task_is_that_of_its_rule():
+    task = runs.recipe().task.load()
+    image = image_of(task)
+    assert image.shape == (1, 8, 8)
+    assert (image.mean, image.std) == (task.mean, task.std)
