@@ -256,11 +256,10 @@ def _device_name(device: torch.device) -> str:
 @contextlib.contextmanager
 def _machine(job: Job) -> Iterator[None]:
     """Set torch to the job's threads and, on the CPU, to sums whose order is fixed."""
-    threads, strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    torch.set_num_threads(job.threads)
+    strict = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(job.device == "cpu" or strict)
     try:
-        yield
+        with training.using_threads(job.threads):
+            yield
     finally:
-        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(strict)

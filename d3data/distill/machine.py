@@ -22,12 +22,15 @@ class Machine:
     workers: int
     devices: tuple[str, ...] = ()
 
-    def threads(self, jobs: int) -> int:
-        """The threads of each of so many jobs: OMP_NUM_THREADS, or the cores dealt out."""
+    def threads(self, jobs: int, size: int) -> int:
+        """The threads of each of so many jobs on images of `size` pixels.
+
+        OMP_NUM_THREADS, or the cores dealt out as far as they are of use.
+        """
         wanted = os.environ.get("OMP_NUM_THREADS", "")
         if wanted.isdecimal() and int(wanted) > 0:
             return int(wanted)
-        return max(1, cores() // max(1, min(self.workers, jobs)))
+        return training.threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
 
 
 def machine(device: str, workers: int | None) -> Machine:

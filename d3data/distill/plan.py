@@ -105,9 +105,8 @@ def plan_run(
     groups = [(plan, block) for plan, block in wanted if plan is not None]
     counts = {"subtasks": len(blocks), "labels": len(blocks)}
     counts["experts"] = sum(plan.count for plan, _ in groups) + (teacher.count if teacher else 0)
-    chosen = {stage: machine.threads(count) for stage, count in counts.items()} | dict(
-        threads or {}
-    )
+    fresh = {stage: machine.threads(count, task.rule.size) for stage, count in counts.items()}
+    chosen = fresh | dict(threads or {})
     planner = _Planner(
         recipe,
         task,

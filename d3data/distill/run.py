@@ -1,6 +1,7 @@
 """A run: a folder in which a recipe becomes an artifact, stopped and started at will."""
 
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +18,8 @@ from d3data.errors import ForeignRunError, RecipeError, RunError, nearest
 from d3data.files import write_bytes, write_json
 
 RECIPE, ENVIRONMENT = "recipe.toml", "env.json"
-LITTER = (".*.*", "experts/.*", "subtasks/*/.*")  # what killed processes leave
+BEGINNINGS = (".recipe.toml.*", ".env.json.*")
+LITTER = (*BEGINNINGS, ".artifact.*", "experts/.*", "subtasks/*/.*")  # of killed processes
 
 ExecutorName = Literal["processes", "inline"]
 EXECUTORS = ("processes", "inline")
@@ -133,7 +135,8 @@ def _begun(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
         ForeignRunError: it is another recipe's, or no run.
     """
     if not (folder / RECIPE).exists():
-        strange = [p.name for p in folder.glob("*") if p.name not in (LOCK, ENVIRONMENT)]
+        ours = {LOCK, ENVIRONMENT, *(p.name for name in BEGINNINGS for p in folder.glob(name))}
+        strange = [p.name for p in folder.glob("*") if p.name not in ours]
         if strange:
             raise ForeignRunError(
                 f"{folder} is not a run and not empty (it has {sorted(strange)[0]}): give another "
@@ -154,7 +157,7 @@ def _claim(folder: Path, plan: Plan, place: Machine, driver: Driver) -> None:
     """Make the folder that of this plan, or note how this machine differs from the first."""
     for pattern in LITTER:
         for left in folder.glob(pattern):
-            left.unlink()
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
     now = environment(place.device)
     if not (folder / RECIPE).exists():
         threads = {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs}

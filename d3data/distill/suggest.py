@@ -2,15 +2,17 @@
 
 import re
 
+from d3data.distill.experts import NetworkSpec
 from d3data.distill.objectives import MeanMatching
 from d3data.distill.recipe import Optimizer, Recipe
+from d3data.distill.warm_start import WarmStart
 from d3data.errors import BudgetError, DataError
 from d3data.inspection import Inspection
 from d3data.sources.budget import plan_budget
 from d3data.sources.specs import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
-STEPS = 500
+STEPS = 300
 
 
 def suggest(found: Inspection, *, size: int) -> Recipe:
@@ -41,10 +43,14 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
         draws_per_class=max(128, items),
         task=spec,
         source=bought.source,
-        objective=MeanMatching(),
+        warm_start=WarmStart(kl=0.1),
+        objective=MeanMatching(
+            network=NetworkSpec(width=32), samples=32, real=64, augment="siamese-noflip"
+        ),
         optimizers={
-            "priors": Optimizer(learning_rate=1e-2, schedule="cosine"),
-            "decoder": Optimizer(learning_rate=1e-4, schedule="cosine"),
+            "priors": Optimizer(learning_rate=5e-3, schedule="cosine"),
+            "decoder": Optimizer(learning_rate=1e-3, schedule="cosine"),
+            "residual": Optimizer(learning_rate=1e-3, schedule="cosine"),
         },
     )
 

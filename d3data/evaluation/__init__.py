@@ -75,9 +75,11 @@ def evaluate(
         device=place,
         progress=progress,
     )
-    first = bench.distilled(draws)
-    per_class = real.per_class(draws, task, values=first.values)
-    others = [bench.real(name, choose, per_class) for name, choose in chosen.items()]
+    threads = training.threads(task.rule.size, torch.get_num_threads())
+    with training.using_threads(threads):
+        first = bench.distilled(draws)
+        per_class = real.per_class(draws, task, values=first.values)
+        others = [bench.real(name, choose, per_class) for name, choose in chosen.items()]
     page = draws.artifact.manifest if isinstance(draws, DistilledDataset) else None
     return Report(
         data=f"{page.about.name} {page.about.version}" if page else type(draws).__name__,
@@ -90,7 +92,7 @@ def evaluate(
         protocol=settings,
         rows=(first, *others),
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
-        threads=torch.get_num_threads(),
+        threads=threads,
         versions={
             "python": platform.python_version(),
             "torch": torch.__version__,

@@ -1,7 +1,24 @@
 """Protocols: how a network is trained on a set of images before it is tested. Named and frozen.
 
-A number of one protocol and version compares with every other number of the same protocol,
-version and task; whoever changes a setting takes the next version.
+A number compares with every other number of the same task, protocol and version; whoever changes
+a setting takes the next version. `quick`, `standard` and `field` differ in width and steps. What
+they share was chosen on held-out train images by training on few real images, n of each class;
+no test image was looked at. Accuracies in %, width 32, 500 to 600 steps, 2 to 5 networks:
+
+    learning rate            0.01   0.03      augmentation      siamese  -noflip  none   crop
+    digits, n = 10           95.2   95.2      digits, n = 10       94.0     95.2  93.0   93.7
+    digits, n = 100          99.3   99.6      digits, n = 100      98.9     99.3  98.9   98.2
+    Fashion 14 px, n = 10    71.6   71.9      Fashion, n = 10      72.2     71.6  72.1   68.8
+    Fashion 14 px, n = 50    79.2   80.7      Fashion, n = 50      79.2     79.2  79.9   77.5
+    Fashion 14 px, n = 1000  82.1   83.9      CIFAR-10, n = 10     27.8     25.1  25.2      -
+    CIFAR-10 16 px, n = 10   25.1   25.4      CIFAR-10, n = 100    47.8     46.9  44.8      -
+    CIFAR-10 16 px, n = 100  46.9   46.5      (at 0.01, sizes as on the left)
+
+AdamW at 0.001 came within 0.8 points of 0.01 wherever it was measured but on CIFAR-10 with n = 10
+(26.6). At full size one network of width 32 on Fashion-MNIST, n = 50, reached 82.4 and 83.0, and
+two of width 64 after 1,500 steps on digits, n = 10, reached 95.4 and 95.1. Width 128 was not
+measured. One augmentation serves all tasks, without mirrors: these cost digits up to 1.2 points,
+and photographs would gain up to 2.6 from them.
 """
 
 from collections.abc import Callable
@@ -78,7 +95,7 @@ protocols = {
             width=32,
             steps=600,
             batch=128,
-            learning_rate=0.01,
+            learning_rate=0.03,
             augment="siamese-noflip",
         ),
         Protocol(
@@ -87,7 +104,7 @@ protocols = {
             width=64,
             steps=1500,
             batch=128,
-            learning_rate=0.01,
+            learning_rate=0.03,
             augment="siamese-noflip",
         ),
         Protocol(
@@ -96,7 +113,7 @@ protocols = {
             width=128,
             steps=1500,
             batch=128,
-            learning_rate=0.01,
+            learning_rate=0.03,
             augment="siamese-noflip",
         ),
         # Zhao, Mopuri & Bilen 2021, arXiv 2006.05929

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pictures
 import pytest
-import runs
+import tiny_runs as runs
 
 from d3data.distill.executors import Done, Failed, Inline, Processes, Retries
 from d3data.distill.experts import ExpertPlan

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-import runs
+import tiny_runs as runs
 
 from d3data import distill
 from d3data.distill.machine import machine

@@ -4,7 +4,7 @@ import socket
 
 import pictures
 import pytest
-import runs
+import tiny_runs as runs
 import torch
 
 from d3data import artifact, distill
@@ -199,6 +199,17 @@ def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ForeignRunError, match=r"not a run and not empty \(it has thesis\.tex\)"):
         run(runs.recipe(), tmp_path)
+
+
+def test_what_killed_processes_leave_is_cleared_away(tmp_path):
+    recipe = runs.recipe()
+    (tmp_path / ".recipe.toml.x1").write_text("half")
+    run(recipe, tmp_path)
+    for left in (".env.json.x2", "subtasks/000/.result.safetensors.x3", ".artifact.x4/new/a"):
+        (tmp_path / left).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / left).write_text("half")
+    run(recipe, tmp_path)
+    assert not list(tmp_path.rglob(".*.*"))
 
 
 def test_other_images_than_those_of_the_beginning_are_refused(tmp_path):

@@ -1,5 +1,8 @@
 """Protocols: what their settings mean, and that published ones never change."""
 
+import hashlib
+import json
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -47,3 +50,20 @@ def test_cosine_ends_near_zero():
     assert factors[0] == 1
     assert 0 < factors[-1] < 1e-3
     assert (factors.diff() < 0).all()
+
+
+PUBLISHED = {
+    ("quick", 1): "1b6ae2cc52ba626375656dc57b019f24563988c1d65388fadcc220731513fbab",
+    ("standard", 1): "4c0d56d3b992192ed2f05304748095826b444868957f7e845fb88ccc74bd00c2",
+    ("field", 1): "f953f40e9a0f03e97d2469c264a8b7e644b11480dd9319f624d31cf6c55cdfce",
+    ("dc", 1): "d23cfd062b12779800bfd20e6332c0e794ea17ff9c06edade13af9568e6eb295",
+    ("dsa", 1): "6880f0fb994f7815df873671c42214e624ef2ba817371a0ed02d34efe27c4f1a",
+}
+
+
+@pytest.mark.parametrize("name", protocols)
+def test_what_was_published_never_changes(name):
+    """Whoever changes a setting raises the version and adds a line here; no line is edited."""
+    protocol = protocols[name]
+    text = json.dumps(protocol.dump(), sort_keys=True)
+    assert PUBLISHED[name, protocol.version] == hashlib.sha256(text.encode()).hexdigest()

@@ -12,7 +12,9 @@ from d3data import distill
 from d3data.distill import Recipe
 
 PROCESSES = multiprocessing.get_context("forkserver")  # forks of a process that has imported all
-PROCESSES.set_forkserver_preload(["d3data.distill", "sklearn.datasets", "sklearn.mixture"])
+PROCESSES.set_forkserver_preload(
+    ["d3data.distill", "torch._dynamo", "sklearn.datasets", "sklearn.mixture"]
+)
 
 EXPERTS = {
     "count": 2,
@@ -61,8 +63,8 @@ def recipe(**changed: Any) -> Recipe:
 
 
 def start(recipe: Recipe, out: Path, **more: Any) -> Any:
-    """A process that runs a recipe, saving itself at every step."""
-    options = {"out": out, "executor": "inline", "workers": 1, "save_every": 0.0} | more
+    """A process that runs a recipe, saving itself all the time."""
+    options = {"out": out, "executor": "inline", "workers": 1, "save_every": 0.05} | more
     process = PROCESSES.Process(target=distill.run, args=(recipe,), kwargs=options)
     process.start()
     return process

@@ -1,0 +1,277 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import made
+import pictures
+import pytest
+from typer.testing import CliRunner
+
+import d3data
+import tiny_runs as runs
+from d3data.cli import app
+from d3data.distill import Recipe, load_recipe
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def call(*arguments, code=0):
+    """Run a command; its stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+def document(*arguments):
+    """The one JSON document that a command gives."""
+    stdout, _ = call(*arguments, "--json")
+    return json.loads(stdout)
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(runs.recipe().to_toml())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(toml, tmp_path_factory):
+    """A finished run, and what the command said on stderr."""
+    out = tmp_path_factory.mktemp("run")
+    stdout, stderr = call("distill", toml, "--out", out, "--executor", "inline")
+    assert stdout.strip() == str(out / "artifact")
+    return out, stderr
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys, d3data.cli; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_command_explains_itself():
+    stdout, _ = call("--help")
+    for command in [
+        "list",
+        "info",
+        "preview",
+        "init",
+        "distill",
+        "status",
+        "evaluate",
+        "env",
+        "recipes",
+    ]:
+        assert command in stdout
+        assert "Usage" in call(command, "--help")[0]
+    assert call("--version")[0].strip() == d3data.__version__
+
+
+def test_distill_tells_what_it_does_on_stderr_only(run):
+    out, stderr = run
+    assert "1 jobs to do" in stderr
+    assert "subtask 000 is done (1 of 1)" in stderr
+    assert document("distill", out / "recipe.toml", "--out", out) == {
+        "artifact": str(out / "artifact")
+    }
+
+
+def test_a_dry_run_writes_nothing(toml, tmp_path):
+    numbers = document("distill", toml, "--out", tmp_path / "run", "--dry-run", "--set", "steps=5")
+    assert (numbers["steps"], numbers["jobs"], numbers["jobs_done"]) == (9, 1, 0)
+    assert not (tmp_path / "run").exists()
+    assert "published_values" in call("distill", toml, "--dry-run", "--out", tmp_path / "run")[0]
+
+
+def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call("distill", toml, "--executor", "inline", "--seed", "8", "--set", "name=mine")
+    assert load_recipe(tmp_path / "runs" / "mine" / "recipe.toml") == runs.recipe(
+        name="mine", seed=8
+    )
+
+
+def test_status_shows_each_subtask(run):
+    out, _ = run
+    stdout, _ = call("status", out)
+    assert "1 of 1 jobs are done, nobody drives it" in stdout
+    assert re.search(r"^000 +10 +done +6/6 ", stdout, re.MULTILINE)
+    found = document("status", out)
+    assert found["subtasks"][0]["stage"] == "done"
+    assert found["artifact"] == str(out / "artifact")
+
+
+def test_the_recipes_of_the_package_are_listed_and_shown(tmp_path):
+    names = document("recipes")
+    assert "digits-ipc4" in names
+    assert call("recipes")[0].split() == names
+    for name in names:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(call("recipes", "show", name)[0])
+        assert load_recipe(path) == load_recipe(name)
+
+
+def test_list_and_info(tmp_path):
+    assert "digits-ipc4" in document("list")
+    assert document("list", "no-such-*") == {}
+    made.write(tmp_path / "toys")
+    stdout, _ = call("info", tmp_path / "toys")
+    assert stdout.startswith("toys-ipc2 1.2.3\n")
+    found = document("info", tmp_path / "toys")
+    assert found["manifest"]["content"]["classes"] == list(made.NAMES)
+    assert found["ledger"]["published_values"] > 0
+
+
+def test_a_preview_has_a_row_for_each_class_and_always_the_same_pixels(tmp_path):
+    from PIL import Image
+
+    made.write(tmp_path / "toys")
+    for name in ("a", "b"):
+        call("preview", tmp_path / "toys", "--out", tmp_path / f"{name}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as picture:
+        assert picture.size == (6 * 34 + 2, 5 * 34 + 2)  # 6 draws of 5 classes, 32 px and a frame
+        corner = [picture.getpixel((2 + 34 * x + i, 2)) for x in range(6) for i in (0, 31)]
+    assert len(set(corner)) > 6
+
+
+def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
+    images = pictures.image_folder(tmp_path / "my images", count=60)
+    out = tmp_path / "own.toml"
+    stdout, stderr = call("init", images, "--budget", "12kB", "--out", out)
+    assert stdout.strip() == str(out)
+    assert "120 images of 2 classes" in stderr
+    recipe = load_recipe(out)
+    assert recipe.task.data is None
+    small = ["--set", "warm_start.steps=2", "--set", "steps=1", "--executor", "inline"]
+    call("distill", out, "--data", images, "--out", tmp_path / "run", *small)
+    ledger = document("info", tmp_path / "run" / "artifact")["ledger"]
+    assert 9_000 < sum(ledger["bytes"].values()) <= 12_000
+    assert "exists: give another --out" in call("init", images, "--out", out, code=2)[1]
+
+
+def test_init_lists_what_is_wrong_with_the_images(tmp_path):
+    images = pictures.image_folder(tmp_path / "images", count=3)
+    (images / "ant" / "0.png").write_bytes(b"no image")
+    _, stderr = call("init", images, "--out", tmp_path / "own.toml", code=1)
+    assert "cannot be decoded" in stderr
+    assert "ant/0.png" in stderr
+    assert not (tmp_path / "own.toml").exists()
+
+
+def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
+    from d3data.evaluation import protocols
+
+    short = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
+    monkeypatch.setitem(protocols.protocols, "quick", short)
+    out, path = run[0], tmp_path / "report.json"
+    options = ["--protocol", "quick", "--seeds", "2", "--out", path]
+    found = document("evaluate", out / "artifact", *options)
+    assert json.loads(path.read_text()) == found
+    assert [row["name"] for row in found["rows"]] == ["distilled", "random"]
+    assert len(found["rows"][0]["trials"]) == 2
+    stdout, _ = call("evaluate", out / "artifact", *options[:4], "--no-baselines")
+    assert "distilled" in stdout
+    assert "random" not in stdout
+
+
+def test_env_names_versions_and_devices():
+    found = document("env")
+    assert found["d3data"] == d3data.__version__
+    assert "torch" in found
+    assert "cuda" in found
+
+
+def wrong(code, match, *arguments):
+    stdout, stderr = call(*arguments, code=code)
+    assert stdout == ""
+    assert re.search(match, stderr), stderr
+    assert "Traceback" not in stderr
+
+
+def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path):
+    wrong(1, "unknown recipe 'digits-ipc5': did you mean digits-ipc4", "distill", "digits-ipc5")
+    wrong(1, "unknown key 'step': did you mean steps", "distill", toml, "--set", "step=4")
+    wrong(1, "write key=value", "distill", toml, "--set", "steps")
+    wrong(1, "digits-ipc4", "info", "digits-ipc5")
+    wrong(1, "is not a run", "status", tmp_path)
+    wrong(1, "not a size", "init", tmp_path, "--budget", "much")
+    wrong(2, "Missing argument", "distill")
+    wrong(2, "No such command", "distil")
+    wrong(2, "Invalid value", "distill", toml, "--workers", "0")
+
+
+def test_a_spoilt_artifact_is_a_failed_verification(tmp_path):
+    folder = made.write(tmp_path / "toys").folder
+    part = folder / "parts" / "000.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"\x00")
+    wrong(3, "000.safetensors", "preview", folder, "--out", tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    result = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
+    assert isinstance(result.exception, d3data.errors.RunError)
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
+    command = [sys.executable, "-c", "from d3data.cli import main; main()", "distill", str(toml)]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), "--set", "steps=100000", "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "subtasks" / "000" / "metrics.jsonl"
+    runs.until(lambda: log.exists() and log.stat().st_size > 1000)
+    [worker] = runs.children(process.pid)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert f"stopped; the same command goes on with {tmp_path}" in stderr
+    assert "Traceback" not in stderr
+    assert not runs.lives(worker)
+
+
+def test_bars_appear_on_a_terminal_only(toml, tmp_path):
+    import pty
+
+    parent, child = pty.openpty()
+    code = (
+        "import types; from d3data.cli.display import Display\n"
+        "with Display() as display:\n"
+        "    for step in (1, 2):\n"
+        "        at = types.SimpleNamespace(stage='distill', step=step, steps=2, loss=0.5)\n"
+        "        display.step(at)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], stderr=child, check=True)
+    time.sleep(0.1)
+    said = runs.os.read(parent, 10_000).decode()
+    runs.os.close(parent)
+    runs.os.close(child)
+    assert "distill" in said
+    assert "2/2" in said
+    assert "loss 0.5" in said
+    plain = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert plain.stderr == ""
+
+
+def test_recipe_toml_is_its_own_fixed_point(toml):
+    recipe = load_recipe(toml)
+    assert isinstance(recipe, Recipe)
+    assert recipe.to_toml() == Path(toml).read_text()
