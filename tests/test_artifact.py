@@ -9,10 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import made
 import pytest
 import torch
 
+import made
 from d3data import artifact, folder
 from d3data.errors import ArtifactError, FormatError
 from d3data.manifest import SoftLabels

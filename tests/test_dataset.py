@@ -8,7 +8,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import made
 import numpy as np
 import pytest
 import torch
@@ -17,6 +16,7 @@ from torch.utils.data import DataLoader, Subset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+import made
 from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
 from d3data.epochs import EpochSampler

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-import made
 import pytest
 import safetensors.torch
 import torch
 from torch import Tensor
 
+import made
 from d3data import artifact, golden, tensorfile
 from d3data.artifact import Artifact
 from d3data.errors import ArtifactError, FormatError

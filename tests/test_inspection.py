@@ -3,11 +3,11 @@
 import time
 
 import pytest
-from pictures import ROOT, encoded, image_folder, needs_real, picture
 
 from d3data.errors import DataError
 from d3data.inspection import _task_name, inspect
 from d3data.tasks import TaskSpec
+from pictures import ROOT, encoded, image_folder, needs_real, picture
 
 
 def photographs(root, count: int = 10):

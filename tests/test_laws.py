@@ -3,8 +3,8 @@
 import pytest
 import safetensors.torch
 import torch
-import toys
 
+import toys
 from d3data.distill.engine import distill
 from d3data.errors import TrainingError
 from d3data.sources import parts

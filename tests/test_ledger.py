@@ -3,9 +3,9 @@
 import math
 from pathlib import Path
 
-import made
 import pytest
 
+import made
 from d3data import artifact
 from d3data.errors import IntegrityError
 from d3data.manifest import SoftLabels

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-import made
 import pytest
 import torch
 
 import d3data
+import made
 from d3data import artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, IntegrityError, UnknownNameError

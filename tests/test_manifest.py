@@ -4,9 +4,9 @@ import hashlib
 import json
 from typing import Any
 
-import made
 import pytest
 
+import made
 from d3data import canonical, manifest
 from d3data.errors import FormatError, IntegrityError, NewerFormatError
 from d3data.manifest import Content, FileEntry, Manifest

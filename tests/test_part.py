@@ -2,10 +2,10 @@
 
 import json
 
-import made
 import pytest
 import torch
 
+import made
 from d3data import canonical
 from d3data.errors import ArtifactError, FormatError
 from d3data.part import Part

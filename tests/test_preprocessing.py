@@ -6,12 +6,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import picture
 from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from d3data.errors import DataError
 from d3data.preprocessing import Preprocessing, suited
+from pictures import picture
 
 FITS = ("squash", "crop", "pad")
 

@@ -5,11 +5,11 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, picture
 
 from d3data.errors import DataError
 from d3data.preprocessing import Preprocessing
 from d3data.splits import Gallery, Split
+from pictures import encoded, picture
 
 RULE = Preprocessing(channels=3, size=8, fit="squash")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)

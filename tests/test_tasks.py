@@ -9,13 +9,13 @@ import numpy as np
 import pydantic
 import pytest
 import torch
-from pictures import encoded, image_folder, needs_real, picture
 
 from d3data.errors import DataError, UnknownNameError
 from d3data.formats import hub_datasets, parquet
 from d3data.preprocessing import Preprocessing
 from d3data.presets import PRESETS
 from d3data.tasks import TaskSpec, load_task
+from pictures import encoded, image_folder, needs_real, picture
 
 RNG = torch.Generator().manual_seed(0)
 

@@ -64,9 +64,9 @@ def preview(
     out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("preview.png"),
 ) -> None:
     """Draw a picture: a row for each class, its draws side by side."""
-    from d3data import load
     from d3data.cli.grid import grid
     from d3data.files import write_bytes
+    from d3data.loading import load
 
     picture, rows = grid(load(name, output="float"))
     write_bytes(out, picture)

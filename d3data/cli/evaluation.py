@@ -26,7 +26,7 @@ def evaluate(
     json: Json = False,
 ) -> None:
     """Train networks on a data set, and test them on real images."""
-    from d3data import evaluate
+    from d3data.evaluation import evaluate
     from d3data.files import write_json
 
     with Display() as display:

@@ -119,7 +119,7 @@ def distill(
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.load_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
-    place = machine(device, 1 if executor == "inline" else workers)
+    place = machine(device, workers, inline=executor == "inline")
     if dry_run:
         numbers = distill.prepare(
             chosen, out=folder, data=data, place=place, experts=experts
@@ -164,7 +164,7 @@ def status(
         for part in found.subtasks
     ]
     lines = [
-        f"{found.recipe} ({found.identity[:12]}): {found.done} of {found.total} jobs are done, "
+        f"{found.recipe} ({found.identity[:12]}): jobs done: {found.done} of {found.total}; "
         + (f"driven by {found.driver}" if found.driver else "nobody drives it"),
         table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
         *([f"last failure: {found.last_failure}"] if found.last_failure else []),

@@ -54,7 +54,7 @@ class Driver:
             JobError: jobs failed in all their attempts; the others of their stage are done.
             D3DataError: what one of them raised, at once.
         """
-        self.tell("planned", message=f"{self._total - self._done} jobs to do")
+        self.tell("planned", message=f"jobs to do: {self._total - self._done}")
         for jobs in self._plan.stages.values():
             self._complete([job for job in jobs if not job.done], executor)
         return self._finish()
@@ -68,7 +68,7 @@ class Driver:
         progress: Progress | None = None,
     ) -> None:
         """Tell the caller, and note down all but progress."""
-        event = Event(what, self._done, self._total, job, message, progress)
+        event = self._event(what, message, job, progress)
         if what != "progress":
             _note(self._folder / LOG, event)
         if self._tell is not None:
@@ -78,19 +78,28 @@ class Driver:
         failures: list[JobError] = []
         with closing(executor.run(jobs, watch=self._watch)) as outcomes:
             for outcome in outcomes:
-                if not isinstance(outcome, Failed):
+                if isinstance(outcome, Failed):
+                    failures += self._failed(outcome)
+                else:
                     self._done += 1
                     self.tell("done", job=outcome.job.name)
-                    continue
-                again = "" if outcome.last else "; it will be tried again"
-                message = f"attempt {outcome.attempt}: {outcome.error}{again}"
-                self.tell("failed", message, job=outcome.job.name)
-                if isinstance(outcome.error, JobError):
-                    failures += [outcome.error] if outcome.last else []
-                else:
-                    raise outcome.error
         if failures:
             raise _together(failures)
+
+    def _failed(self, outcome: Failed) -> list[JobError]:
+        """What is to be raised at the end of the stage; other errors are raised at once."""
+        error, name = outcome.error, outcome.job.name
+        if not isinstance(error, JobError):
+            _note(self._folder / LOG, self._event("failed", str(error), name))
+            raise error
+        again = "" if outcome.last else "; it will be tried again"
+        self.tell("failed", f"attempt {outcome.attempt}: {error}{again}", job=name)
+        return [error] if outcome.last else []
+
+    def _event(
+        self, what: What, message: str, job: str | None, progress: Progress | None = None
+    ) -> Event:
+        return Event(what, self._done, self._total, job, message, progress)
 
     def _watch(self, job: Job, progress: Progress) -> None:
         self.tell("progress", job=job.name, progress=progress)

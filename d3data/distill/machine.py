@@ -33,17 +33,22 @@ class Machine:
         return training.threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
 
 
-def machine(device: str, workers: int | None) -> Machine:
+def machine(device: str, workers: int | None, *, inline: bool = False) -> Machine:
     """This machine; by default one worker an accelerator, or one a core on the CPU.
 
+    Args:
+        device: cpu, cuda, cuda:N or mps.
+        workers: jobs at a time, if not by default.
+        inline: one job at a time, in a process that sees all accelerators.
+
     Raises:
-        DeviceError: it does not have the device.
+        DeviceError: this machine does not have the device.
     """
     kind = training.device(device).type
-    if kind == "cpu":
-        return Machine("cpu", workers or cores())
+    if inline:
+        return Machine(device, 1)
     if kind != "cuda":
-        return Machine(device, workers or 1)
+        return Machine(device, workers or (cores() if kind == "cpu" else 1))
     _, _, index = device.partition(":")
     entries = _visible()
     chosen = entries if not index else (entries[int(index)],)

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from d3data.distill.driver import Driver, Tell
-from d3data.distill.executors import Executor, Inline, Processes, Retries
+from d3data.distill.executors import Executor, Inline, Retries
 from d3data.distill.lock import NAME as LOCK
 from d3data.distill.lock import driving
 from d3data.distill.machine import Machine, environment, machine
 from d3data.distill.plan import Plan, plan_run
+from d3data.distill.processes import Processes
 from d3data.distill.recipe import Recipe, load_recipe
 from d3data.distill.result import about
 from d3data.errors import ForeignRunError, RecipeError, RunError, nearest
@@ -64,7 +65,7 @@ def run(
         JobError: jobs failed in all their attempts.
         D3DataError: whatever is wrong with recipe, images, device or disk.
     """
-    place = machine(device, 1 if executor == "inline" else workers)
+    place = machine(device, workers, inline=executor == "inline")
     doing = _executor(executor, place, Retries(attempts))
     with driving(Path(out)):
         plan = prepare(

@@ -31,16 +31,16 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
     assert spec.size is not None
     middle = (0.5,) * spec.channels
     image = Image(channels=spec.channels, size=spec.size, mean=middle, std=middle)
-    bought = plan_budget(image, classes=len(found.classes), size=size)
     least = min(found.counts["train"])
     there = least - max(1, round(spec.validation * least))  # what is held out is not distilled
-    items = min(bought.items_per_class, there)
+    classes = len(found.classes)
+    bought = plan_budget(image, classes=classes, size=size, most_per_class=there)
     return Recipe(
         name=f"{spec.name[:48].strip('-')}-{size // 1000}kb",
-        description=f"{len(found.classes)} classes of {found.place}"[:300],
+        description=f"{classes} classes of {found.place}"[:300],
         steps=STEPS,
-        items_per_class=items,
-        draws_per_class=max(128, items),
+        items_per_class=bought.items_per_class,
+        draws_per_class=max(128, bought.items_per_class),
         task=spec,
         source=bought.source,
         warm_start=WarmStart(kl=0.1),

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import torch
 
-import d3data
-from d3data import training
+from d3data import __version__, training
 from d3data.dataset import DistilledDataset
 from d3data.evaluation import baselines as real
 from d3data.evaluation import checks, protocols
@@ -96,7 +95,7 @@ def evaluate(
         versions={
             "python": platform.python_version(),
             "torch": torch.__version__,
-            "d3data": d3data.__version__,
+            "d3data": __version__,
         },
         date=date or datetime.date.today().isoformat(),
     )

@@ -39,11 +39,13 @@ def plan_budget(
     family: Family = "small",
     std: Literal["item", "class", "shared"] = "shared",
     residual: bool = True,
+    most_per_class: int | None = None,
 ) -> Budget:
     """Pick a decoder and the number of priors that use up a budget.
 
-    Of the decoders that take about half of it, with latents once to twice as long as the decoder
-    is wide, the one that leaves least over; priors fill the rest.
+    Of the decoders whose maps keep two channels or more (one starves the warm start), that take
+    about half of the budget, and whose latents are once to twice as long as they are wide, the
+    one that leaves least over; priors fill the rest.
 
     Args:
         image: the images to be made.
@@ -54,6 +56,7 @@ def plan_budget(
         family: of decoders.
         std: what shares a standard deviation.
         residual: whether draws carry the residual field.
+        most_per_class: priors of a class at most, where it has few real images to stand for.
 
     Raises:
         BudgetError: not even the smallest decoder and one prior a class fit.
@@ -62,25 +65,27 @@ def plan_budget(
         raise BudgetError("give a budget either in values or in bytes (size)")
     blocks = [classes * (i + 1) // subtasks - classes * i // subtasks for i in range(subtasks)]
     limit = float(values if values is not None else size or 0)
-    found: list[tuple[bool, float, Budget]] = []
+    found: list[tuple[bool, bool, int, Budget]] = []
     for decoder in _decoders(image, family):
         source = GaussianSpec(decoder=decoder, std=std, residual=residual)
         one = _cost(source, image, blocks, 1)
         each = _used(_cost(source, image, blocks, 2), values) - _used(one, values)
         items = 1 + math.floor((limit - _used(one, values)) / each)
+        items = min(items, most_per_class or items)
         if items < 1:
             continue
         bought = _cost(source, image, blocks, items)
         share = 1 - items * each / limit
         balanced = SHARES[0] <= share <= SHARES[1]
-        found.append((balanced, _used(bought, values), bought))
+        wide = plan(decoder, image).channels[-1] > 1
+        found.append((wide, balanced, _used(bought, values), bought))
     if not found:
         raise BudgetError(
             f"a budget of {limit:.0f} {'values' if values else 'bytes'} is too small for any "
             f"decoder of {image.size} px and {classes} priors in {subtasks} subtasks: "
             "raise it, use fewer subtasks, or smaller images"
         )
-    return max(found, key=lambda candidate: candidate[:2])[2]
+    return max(found, key=lambda candidate: candidate[:3])[3]
 
 
 def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-import toys
 
+import toys
 from d3data.distill.engine import distill
 from d3data.distill.experts import Experts
 

@@ -4,13 +4,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-import pictures
 import pytest
-import tiny_runs as runs
 
-from d3data.distill.executors import Done, Failed, Inline, Processes, Retries
+import pictures
+import tiny_runs as runs
+from d3data.distill.executors import Done, Failed, Inline, Retries
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import AnyJob, ExpertJob
+from d3data.distill.processes import Processes
 from d3data.errors import DataError, JobError, RunError
 
 FAST = Retries(attempts=3, pause=0.01)
@@ -152,3 +153,10 @@ def test_errors_of_a_worker_come_as_themselves_and_stopping_ends_the_workers(pla
         began = time.monotonic()
     assert not runs.lives(worker)
     assert time.monotonic() - began < 9
+
+
+def test_workers_take_accelerators_in_turn():
+    executor = Processes(3, devices=("0", "GPU-5"))
+    seen = [executor.environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
+    assert seen == ["0", "GPU-5", "0"]
+    assert Processes(3).environment(0) == {}

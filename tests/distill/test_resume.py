@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-import tiny_runs as runs
 
+import tiny_runs as runs
 from d3data import distill
 from d3data.distill.machine import machine
 from d3data.errors import RunLockedError

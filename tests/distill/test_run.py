@@ -2,21 +2,22 @@ import json
 import resource
 import socket
 
-import pictures
 import pytest
-import tiny_runs as runs
 import torch
 
+import pictures
+import tiny_runs as runs
 from d3data import artifact, distill
 from d3data.distill import driver
 from d3data.distill.jobs import image_of
 from d3data.distill.lock import driving
-from d3data.distill.machine import machine
+from d3data.distill.machine import Machine, cores, machine
 from d3data.errors import (
     D3DataError,
     DataError,
     DeviceError,
     ForeignRunError,
+    JobError,
     RecipeError,
     RunError,
     RunLockedError,
@@ -263,6 +264,29 @@ def test_what_could_never_finish_is_refused_before_any_job(tmp_path):
     refused(D3DataError, "name", out, name="a--b")
 
 
+def test_workers_and_accelerators_by_default(monkeypatch):
+    assert machine("cpu", None).workers == cores()
+    assert machine("cpu", 7).workers == 7
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-x")
+    assert machine("cuda", None) == Machine("cuda", 2, ("3", "GPU-x"))
+    assert machine("cuda:1", None) == Machine("cuda", 1, ("GPU-x",))
+    assert machine("cuda:1", 4, inline=True) == Machine("cuda:1", 1)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert machine("cuda", 4) == Machine("cuda", 4, ("0", "1"))
+
+
+def test_cores_are_dealt_to_jobs_that_run_at_a_time(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr("d3data.distill.machine.cores", lambda: 8)
+    place = Machine("cpu", 4)
+    assert [place.threads(jobs, 64) for jobs in (1, 2, 3, 4, 100)] == [8, 4, 2, 2, 2]
+    assert Machine("cpu", 20).threads(100, 64) == 1
+    assert place.threads(1, 8) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert place.threads(100, 64) == 3
+
+
 def test_an_unknown_device_or_executor_is_refused(tmp_path):
     with pytest.raises(DeviceError, match="unknown device"):
         run(runs.recipe(), tmp_path / "run", device="tpu")
@@ -314,7 +338,7 @@ def test_all_failures_of_a_stage_are_told_once_the_others_are_done(tmp_path, mon
     recipe = runs.recipe(subtasks={"count": 3})
     monkeypatch.setattr("d3data.distill.executors.perform", fail)
     inline = distill.Inline(distill.Retries(attempts=2, pause=0.0))
-    with pytest.raises(distill.executors.JobError) as failure:
+    with pytest.raises(JobError) as failure:
         run(recipe, tmp_path, executor=inline)
     assert "subtask 000 failed: no 0; subtask 002 failed: no 2" in str(failure.value)
     assert "The same command tries again" in str(failure.value)

@@ -1,7 +1,7 @@
 import pytest
 import torch
-import toys
 
+import toys
 from d3data.distill import warm_start
 from d3data.distill.workbench import Workbench
 from d3data.errors import DataError

@@ -1,6 +1,6 @@
 import torch
-import toys
 
+import toys
 from d3data import rng
 from d3data.distill.engine import distill
 from d3data.distill.workbench import Workbench

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, image_folder, picture
 
 from d3data.formats import folders
+from pictures import encoded, image_folder, picture
 
 
 def labels_of(found, part="train") -> dict[str, int]:

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from pictures import encoded, image_folder, picture
 
 from d3data import formats
 from d3data.errors import DataError
 from d3data.formats import folders, npz, parquet, webdataset
+from pictures import encoded, image_folder, picture
 
 SAMPLES = [(torch.zeros(3, 8, 8, dtype=torch.uint8), 0)] * 2
 

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from pictures import image_folder
 
 from d3data.errors import DataError
 from d3data.formats import hub_datasets, parquet
 from d3data.formats.collection import picture
+from pictures import image_folder
 
 
 @pytest.fixture(autouse=True)

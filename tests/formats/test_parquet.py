@@ -8,11 +8,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 import torch
-from pictures import ROOT, encoded, needs_real, picture
 
 from d3data.errors import DataError
 from d3data.formats import parquet
 from d3data.formats.collection import picture as opened
+from pictures import ROOT, encoded, needs_real, picture
 
 CLASSES = ("ant", "bee", "cow")
 

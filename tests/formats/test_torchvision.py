@@ -4,11 +4,11 @@ import struct
 
 import numpy as np
 import pytest
-from pictures import image_folder
 
 from d3data.errors import DataError
 from d3data.formats import torchvision
 from d3data.formats.collection import picture
+from pictures import image_folder
 
 
 def idx(path, values: np.ndarray) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 import webdataset
-from pictures import encoded, picture
 
 from d3data.errors import DataError
 from d3data.formats import webdataset as shards
 from d3data.formats.collection import picture as opened
+from pictures import encoded, picture
 
 CLASSES = ("ant", "bee")
 

@@ -5,9 +5,9 @@ import os
 import shutil
 from pathlib import Path
 
-import made
 import pytest
 
+import made
 from d3data import artifact, untrusted
 from d3data.errors import ArtifactError, IntegrityError
 from d3data.untrusted import Verify

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import forging
-import made
 import pytest
 import safetensors.torch
 
+import forging
+import made
 from d3data import artifact
 from d3data.errors import FormatError
 

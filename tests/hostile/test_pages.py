@@ -5,10 +5,10 @@ import random
 from pathlib import Path
 from typing import Any
 
-import forging
-import made
 import pytest
 
+import forging
+import made
 from d3data import artifact, manifest
 from d3data.errors import ArtifactError
 

@@ -3,10 +3,10 @@
 import struct
 from pathlib import Path
 
-import forging
-import made
 import pytest
 
+import forging
+import made
 from d3data import artifact
 from d3data.errors import FormatError
 

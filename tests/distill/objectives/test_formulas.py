@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-import toys
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+import toys
 from d3data.distill.objectives import MeanMatching, TrajectoryMatching
 from d3data.distill.objectives.base import draws_of_classes
 from d3data.distill.objectives.kernel_matching import discrepancy
