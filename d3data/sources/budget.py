@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 from d3data.errors import BudgetError
 from d3data.sources.decoders import plan
@@ -11,6 +12,7 @@ from d3data.sources.parts import layout, published_values
 from d3data.sources.specs import DecoderSpec, GaussianSpec, Image
 
 Family = Literal["small", "medium", "large"]
+Unit = Literal["values", "bytes"]
 
 FLOAT = 4  # bytes of a stored value
 HEADER = 80  # bytes that a part's header spends on a tensor
@@ -27,6 +29,10 @@ class Budget:
     items_per_class: int
     published_values: int
     bytes: int
+
+    def used(self, unit: Unit) -> int:
+        """What it costs in that unit."""
+        return self.published_values if unit == "values" else self.bytes
 
 
 def plan_budget(
@@ -63,29 +69,35 @@ def plan_budget(
     """
     if (values is None) == (size is None):
         raise BudgetError("give a budget either in values or in bytes (size)")
-    blocks = [classes * (i + 1) // subtasks - classes * i // subtasks for i in range(subtasks)]
-    limit = float(values if values is not None else size or 0)
-    found: list[tuple[bool, bool, int, Budget]] = []
+    unit: Unit = "bytes" if values is None else "values"
+    limit = values or size or 0
+    edges = [classes * block // subtasks for block in range(subtasks + 1)]
+    blocks = [after - before for before, after in pairwise(edges)]
+    found: list[_Candidate] = []
     for decoder in _decoders(image, family):
         source = GaussianSpec(decoder=decoder, std=std, residual=residual)
-        one = _cost(source, image, blocks, 1)
-        each = _used(_cost(source, image, blocks, 2), values) - _used(one, values)
-        items = 1 + math.floor((limit - _used(one, values)) / each)
-        items = min(items, most_per_class or items)
-        if items < 1:
-            continue
-        bought = _cost(source, image, blocks, items)
-        share = 1 - items * each / limit
-        balanced = SHARES[0] <= share <= SHARES[1]
-        wide = plan(decoder, image).channels[-1] > 1
-        found.append((wide, balanced, _used(bought, values), bought))
+        one, two = (_cost(source, image, blocks, items).used(unit) for items in (1, 2))
+        items = min(1 + (limit - one) // (two - one), most_per_class or limit)
+        if items >= 1:
+            bought = _cost(source, image, blocks, items)
+            share = 1 - items * (two - one) / limit
+            wide = plan(decoder, image).channels[-1] > 1
+            balanced = SHARES[0] <= share <= SHARES[1]
+            found.append(_Candidate(wide, balanced, bought.used(unit), bought))
     if not found:
         raise BudgetError(
-            f"a budget of {limit:.0f} {'values' if values else 'bytes'} is too small for any "
-            f"decoder of {image.size} px and {classes} priors in {subtasks} subtasks: "
-            "raise it, use fewer subtasks, or smaller images"
+            f"a budget of {limit} {unit} is too small for any decoder of {image.size} px and "
+            f"{classes} priors in {subtasks} subtasks: raise it, use fewer subtasks, or smaller "
+            "images"
         )
-    return max(found, key=lambda candidate: candidate[:3])[3]
+    return max(found, key=lambda candidate: candidate[:3]).bought
+
+
+class _Candidate(NamedTuple):
+    wide: bool
+    balanced: bool
+    used: int
+    bought: Budget
 
 
 def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:
@@ -110,7 +122,3 @@ def _cost(source: GaussianSpec, image: Image, blocks: list[int], items: int) -> 
         tensors += len(shapes)
     overhead = MANIFEST + CLASS * sum(blocks) + HEADER * tensors
     return Budget(source, items, published, FLOAT * stored + overhead)
-
-
-def _used(bought: Budget, values: int | None) -> int:
-    return bought.bytes if values is None else bought.published_values

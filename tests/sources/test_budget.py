@@ -2,6 +2,7 @@ import pytest
 
 from d3data.errors import BudgetError
 from d3data.sources.budget import plan_budget
+from d3data.sources.decoders import plan
 from d3data.sources.parts import published_values
 from d3data.sources.specs import Image
 
@@ -55,3 +56,18 @@ def test_too_small_a_budget_says_what_to_do():
 def test_a_budget_is_one_number():
     with pytest.raises(BudgetError, match="either"):
         plan_budget(image(3, 32), classes=10)
+
+
+def test_a_last_map_of_one_channel_is_the_last_resort():
+    def narrowest(values):
+        bought = plan_budget(image(1, 28), classes=10, values=values)
+        return plan(bought.source.decoder, image(1, 28)).channels[-1]
+
+    assert narrowest(3_000) == 1
+    assert all(narrowest(values) >= 2 for values in (8_000, 20_000, 80_000))
+
+
+def test_priors_of_a_class_have_a_bound():
+    bought = plan_budget(image(1, 28), classes=10, values=50_000, most_per_class=4)
+    assert bought.items_per_class == 4
+    assert bought.published_values > 0.9 * 50_000
