@@ -8,7 +8,7 @@ from d3data.distill.recipe import Optimizer, Recipe
 from d3data.distill.warm_start import WarmStart
 from d3data.errors import BudgetError, DataError
 from d3data.inspection import Inspection
-from d3data.sources.budget import plan_budget
+from d3data.sources.budget import FLOAT, plan_budget
 from d3data.sources.specs import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
@@ -26,11 +26,13 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
     """
     if found.problems:
         raise DataError(f"{found.place}: {'; '.join(found.problems)}")
-    spec = found.spec.model_copy(update={"data": None})
+    assert found.spec.channels is not None
+    assert found.spec.size is not None
+    side = affordable(found.spec.size, found.spec.channels, size)
+    spec = found.spec.model_copy(update={"data": None, "size": side})
     assert spec.channels is not None
-    assert spec.size is not None
     middle = (0.5,) * spec.channels
-    image = Image(channels=spec.channels, size=spec.size, mean=middle, std=middle)
+    image = Image(channels=spec.channels, size=side, mean=middle, std=middle)
     least = min(found.counts["train"])
     there = least - max(1, round(spec.validation * least))  # what is held out is not distilled
     classes = len(found.classes)
@@ -43,9 +45,9 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
         draws_per_class=max(128, bought.items_per_class),
         task=spec,
         source=bought.source,
-        warm_start=WarmStart(kl=0.1),
+        warm_start=WarmStart(batch=64, kl=0.1, width=16),
         objective=MeanMatching(
-            network=NetworkSpec(width=32), samples=32, real=64, augment="siamese-noflip"
+            network=NetworkSpec(width=32), samples=16, real=32, augment="siamese-noflip"
         ),
         optimizers={
             "priors": Optimizer(learning_rate=5e-3, schedule="cosine"),
@@ -53,6 +55,17 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
             "residual": Optimizer(learning_rate=1e-3, schedule="cosine"),
         },
     )
+
+
+def affordable(side: int, channels: int, size: int) -> int:
+    """The pixels of a side: `side`, halved until an image has at most half the budget's values.
+
+    >>> affordable(224, 3, 100_000), affordable(32, 1, 100_000), affordable(8, 1, 600)
+    (56, 32, 8)
+    """
+    while side >= 16 and 2 * channels * side**2 > size / FLOAT:
+        side //= 2
+    return side
 
 
 def parse_size(text: str) -> int:
