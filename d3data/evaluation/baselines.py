@@ -44,15 +44,17 @@ def random(train: Split, per_class: int, *, rng: torch.Generator) -> Photographs
 
 
 def per_class(draws: Draws, task: Task, *, values: int | None) -> int:
-    """How many real images of each class take no more values than the set, but at least one.
+    """How many real images of each class take as many values as the set, rounded in their favour.
 
     Args:
         draws: the set.
         task: what the images would be of.
         values: that the set stores, as papers count them; None where it stores its images.
     """
-    stored = len(draws) if values is None else values // (task.channels * task.size**2)
-    return max(1, stored // len(task.classes))
+    classes = len(task.classes)
+    if values is None:
+        return max(1, len(draws) // classes)
+    return -(-values // (classes * task.channels * task.size**2))
 
 
 class Baseline(Interface):

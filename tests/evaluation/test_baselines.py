@@ -45,9 +45,9 @@ def test_they_are_the_same_in_every_epoch():
 
 
 @pytest.mark.parametrize(
-    ("values", "count"), [(640, 1), (1279, 1), (1280, 2), (6400, 10), (100, 1)]
+    ("values", "count"), [(100, 1), (640, 1), (641, 2), (1280, 2), (2450, 4), (6400, 10)]
 )
-def test_as_many_as_the_values_pay_for_but_one_at_least(digits, values, count):
+def test_real_images_take_as_many_values_as_the_set_or_a_few_more(digits, values, count):
     draws = Photographs(torch.zeros(30, 1, 8, 8), torch.arange(30) % 10)
     assert baselines.per_class(draws, digits, values=values) == count
 
