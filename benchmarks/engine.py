@@ -19,24 +19,12 @@ from pathlib import Path
 import torch
 
 from d3data.distill.checkpoint import Checkpoint
-from d3data.distill.experts import Experts, record
 from d3data.distill.journal import Journal
-from d3data.distill.recipe import Recipe, load_recipe
+from d3data.distill.recipe import load_recipe
 from d3data.distill.stages import Setting, Stage, optimise
 from d3data.distill.warm_start import from_noise
 from d3data.sources import parts
 from d3data.sources.specs import Image
-
-CPU = torch.device("cpu")
-
-
-def prepare(recipe: Recipe, folder: Path) -> Setting:
-    """The task and one recorded expert: what both loops share."""
-    task = recipe.task.load()
-    plan = recipe.objective.experts
-    path = folder / "expert.safetensors"
-    record(plan, task, seed=0, index=0, path=path, device=CPU)
-    return Setting(recipe, task, 0, CPU, Experts(plan, task, [path], device=CPU))
 
 
 def start(setting: Setting):
@@ -91,7 +79,7 @@ def main() -> None:
     recipe = load_recipe("digits-ipc4")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        setting = prepare(recipe, folder)
+        setting = Setting(recipe, recipe.task.load(), 0, torch.device("cpu"))
         staged(setting, folder, 10)
         rounds = [
             (staged(setting, folder, options.steps), bare(setting, folder, options.steps))

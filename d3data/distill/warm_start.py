@@ -27,7 +27,10 @@ from d3data.sources.specs import GaussianSpec, Image
 from d3data.tasks import Task
 
 SEEN = 4096  # images of a class at most that its mixture is fitted to
-SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to
+SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to, or
+SETTLE_VALUES = 2**23  # as many as have so many values, and one of each class at least
+CHUNK = 256  # images that are encoded or decoded at a time
+FLOOR = 1e-3  # variance of a prior at least
 
 
 class WarmStart(Frozen):
@@ -101,15 +104,13 @@ def fill(source: GaussianSource, autoencoder: Autoencoder, bench: Workbench) -> 
     variances = torch.ones_like(source.mean)
     for label in range(len(bench.task.classes)):
         items = torch.nonzero(source.classes == label).flatten()
-        images = some_of_class(bench.task, label, random)
-        if len(images) < len(items):
-            raise DataError(
-                f"class {bench.task.classes[label]!r} has {len(images)} training images for "
-                f"{len(items)} priors: lower items_per_class, or add images"
-            )
-        posteriors = [autoencoder.posterior(c.to(bench.device))[0] for c in images.split(256)]
+        members = (bench.task.train.labels == label).nonzero().flatten()
+        _require_images(bench.task, label, len(items), of="priors")
+        seen = members[torch.randperm(len(members), generator=random)[:SEEN]]
+        images = (bench.task.train.read(chunk).to(bench.device) for chunk in seen.split(CHUNK))
+        points = torch.cat([autoencoder.posterior(chunk)[0] for chunk in images])
         seed = rng.derive(random.initial_seed(), label) % 2**31
-        source.mean[items], variances[items] = mixture(torch.cat(posteriors), len(items), seed)
+        source.mean[items], variances[items] = mixture(points, len(items), seed)
     source.std.copy_(_shared(source, variances).sqrt())
     settle(source, autoencoder.decoder, bench)
 
@@ -133,14 +134,9 @@ def from_images(source: PixelsSource, bench: Workbench) -> None:
         DataError: a class has fewer images.
     """
     random = bench.rng("from images", 0)
-    for label, name in enumerate(bench.task.classes):
+    for label in range(len(bench.task.classes)):
         items = torch.nonzero(source.classes == label).flatten()
-        there = bench.task.train.counts()[label]
-        if there < len(items):
-            raise DataError(
-                f"class {name!r} has {there} training images for {len(items)} items: "
-                "lower items_per_class, or add images"
-            )
+        _require_images(bench.task, label, len(items), of="items")
         images, _ = bench.task.train.batch(len(items), of=label, rng=random)
         source.pixels[items] = images.to(source.pixels)
 
@@ -149,25 +145,31 @@ def from_images(source: PixelsSource, bench: Workbench) -> None:
 def settle(source: GaussianSource, decoder: Decoder, bench: Workbench) -> None:
     """Freeze the decoder's norms on draws of the priors, fold them, and fit the residual."""
     random = bench.rng("settle", 0)
-    items = draws_of_classes(source.classes, -(-SETTLE // len(bench.task.classes)), random)
+    draws = max(1, min(SETTLE, SETTLE_VALUES // source.image.values))
+    items = draws_of_classes(source.classes, -(-draws // len(bench.task.classes)), random)
     noise = torch.randn(items.numel(), source.mean.shape[1], generator=random).to(source.mean)
     latents = source.mean[items.flatten()] + source.spread(items.flatten()) * noise
     decoder.calibrate(latents)
     source.decoder.load_state_dict(decoder.folded().state_dict())
     if source.residual is not None:
         real = real_of_classes(bench, items.shape[1], random).flatten(0, 1)
-        drawn = torch.cat([source.decode(chunk) for chunk in latents.split(256)])
+        drawn = torch.cat([source.decode(chunk) for chunk in latents.split(CHUNK)])
         residual.fit(source.residual, real.cpu(), drawn.cpu())
 
 
 def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]:
-    """A diagonal Gaussian mixture of (M, Z) points: centres and variances, (components, Z)."""
+    """A diagonal Gaussian mixture of (M, Z) points: centres and variances, (components, Z).
+
+    Where each point has a component of its own, the points are the centres.
+    """
+    if len(points) == components:
+        return points, torch.full_like(points, FLOOR)
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.mixture import GaussianMixture
     from threadpoolctl import threadpool_limits
 
     model = GaussianMixture(
-        components, covariance_type="diag", random_state=seed, reg_covar=1e-3, max_iter=50
+        components, covariance_type="diag", random_state=seed, reg_covar=FLOOR, max_iter=50
     )
     with warnings.catch_warnings(), threadpool_limits(1):  # one thread adds in one order
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -176,10 +178,13 @@ def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]
     return centres.to(points), variances.to(points)
 
 
-def some_of_class(task: Task, label: int, random: torch.Generator) -> Tensor:
-    """(B, C, H, W): all training images of a class, or `SEEN` of them if there are more."""
-    there = int((task.train.labels == label).sum())
-    return task.train.batch(min(there, SEEN), of=label, rng=random)[0]
+def _require_images(task: Task, label: int, items: int, *, of: str) -> None:
+    there = task.train.counts()[label]
+    if there < items:
+        raise DataError(
+            f"class {task.classes[label]!r} has {there} training images for {items} {of}: "
+            "lower items_per_class, or add images"
+        )
 
 
 def _shared(source: GaussianSource, variances: Tensor) -> Tensor:

@@ -48,7 +48,10 @@ class Alternate(_Children):
             for index, child in enumerate(self.children)
         ]
         for step in steps(bench):
-            yield next(streams[step % count])
+            loss = next(streams[step % count], None)
+            if loss is None:
+                return
+            yield loss
 
 
 class WeightedSum(_Children):

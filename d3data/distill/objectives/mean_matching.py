@@ -4,10 +4,10 @@ Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv 2110
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import Literal, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from d3data import augment
@@ -23,25 +23,34 @@ class MeanMatching(Frozen):
 
         sum over classes of  || mean f(A(x)) - mean f(A(y)) ||^2
 
-    f is a network before its classifier, freshly initialised at each step as published, or, with
-    `experts`, a recorded one after a random epoch from 1 on; A is one augmentation, drawn once
-    and applied to both sides. `samples` synthetic and `real` real images of each class.
+    f is `network` before its classifier, freshly initialised at each step as published, or, with
+    `experts` in its place, a recorded one after a random epoch from 1 on; A is one augmentation,
+    drawn once and applied to both sides. `samples` draws and `real` real images of each class;
+    of a source without noise each item once, as published, up to `samples`.
     """
 
     kind: Literal["dm"] = "dm"
-    network: NetworkSpec = NetworkSpec()
+    network: NetworkSpec | None = None
     experts: ExpertPlan | None = None
     samples: int = Field(default=48, ge=1)
     real: int = Field(default=256, ge=1)
     augment: str = "siamese"
 
+    @model_validator(mode="after")
+    def _one_kind_of_network(self) -> Self:
+        if self.network is not None and self.experts is not None:
+            raise ValueError("give either a network or experts: features come from one of them")
+        return self
+
     def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
         change = augment.augmentation(self.augment)
+        fewest = int(torch.bincount(source.classes).min())
+        samples = self.samples if source.noise_shape else min(self.samples, fewest)
         for step in steps(bench):
             rng = bench.rng("dm", step)
             network = self._network(bench, step, rng)
-            items = draws_of_classes(source.classes, self.samples, rng)  # (K, n)
+            items = draws_of_classes(source.classes, samples, rng)  # (K, n)
             real = real_of_classes(bench, self.real, rng)  # (K, m, C, H, W)
             drawn = source.draw(items.flatten(), rng)
             shared = change.draw(1, rng, shared=True)
@@ -55,7 +64,8 @@ class MeanMatching(Frozen):
     def _network(self, bench: Workbench, step: int, rng: torch.Generator) -> nn.Module:
         if self.experts is None:
             seed = int(torch.randint(2**62, (), generator=rng))
-            return self.network.build(bench.task, seed).to(bench.device).requires_grad_(False)
+            network = self.network or NetworkSpec()
+            return network.build(bench.task, seed).to(bench.device).requires_grad_(False)
         expert = int(torch.randint(len(bench.experts), (), generator=rng))
         epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
         return bench.experts.trained(expert, epoch)
