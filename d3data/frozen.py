@@ -38,7 +38,10 @@ def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
         return f"unknown key {place!r}: {nearest(str(key), _keys(model, path))}"
-    return f"{place or 'value'}: {entry['msg']} (got {_short(entry.get('input'))})"
+    said, given = entry["msg"].removeprefix("Value error, "), entry.get("input")
+    if not isinstance(given, Mapping | pydantic.BaseModel):  # else it is all of a record
+        said = f"{said} (got {_short(given)})"
+    return f"{place}: {said}" if place else said
 
 
 def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:

@@ -108,10 +108,6 @@ class Content(Frozen):
         most = max(n for part in self.parts for n in part.items_per_class)
         draws = self.sampling.draws_per_class
         faults = {
-            "image.mean and image.std need one value for each channel": (
-                len(image.mean) != image.channels or len(image.std) != image.channels
-            ),
-            "image.std must be positive": min(image.std) <= 0,
             "preprocessing and image disagree on channels or size": (
                 (rule.channels, rule.size) != (image.channels, image.size)
             ),

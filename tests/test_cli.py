@@ -15,8 +15,11 @@ import pictures
 import tiny_runs as runs
 from d3data.cli import app
 from d3data.distill import Recipe, load_recipe
+from d3data.evaluation import protocols
 
 COMMANDS = {"list", "info", "preview", "init", "distill", "status", "evaluate", "env", "recipes"}
+
+SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
 
 
 @pytest.fixture(autouse=True)
@@ -139,7 +142,7 @@ def test_a_preview_has_a_row_for_each_class_and_always_the_same_pixels(tmp_path)
     assert len(set(corner)) > 6
 
 
-def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
+def test_init_writes_a_recipe_that_fits_the_budget(tmp_path, monkeypatch):
     images = pictures.image_folder(tmp_path / "my images", count=20)
     out = tmp_path / "own.toml"
     stdout, stderr = call("init", images, "--budget", "12kB", "--out", out)
@@ -147,11 +150,23 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     assert "40 images of 2 classes" in stderr
     recipe = load_recipe(out)
     assert recipe.task.data is None
+    assert str(tmp_path) not in recipe.to_toml()
+    assert (recipe.name, recipe.description) == ("my-images", "2 classes of my-images")
+    command = f"d3data distill {out} --data '{images}'"
+    assert stderr.strip().endswith(f"now: {command}")
+    said = out.read_text().splitlines()
+    assert said[:2] == [f"# Made by d3data init '{images}' --budget 12kB", f"# {command}"]
     small = ["--set", "warm_start.steps=2", "--set", "steps=1", "--executor", "inline"]
     call("distill", out, "--data", images, "--out", tmp_path / "run", *small)
     ledger = document("info", tmp_path / "run" / "artifact")["ledger"]
     assert 9_000 < sum(ledger["bytes"].values()) <= 12_000
     assert "exists: give another --out" in call("init", images, "--out", out, code=2)[1]
+    assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
+    artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
+    wrong(1, "--split validation", "evaluate", artifact, "--data", images, *quick)
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    found = document("evaluate", artifact, "--data", images, *quick, "--split", "validation")
+    assert (found["split"], found["tests"]) == ("validation", 4)
 
 
 def test_init_lists_what_is_wrong_with_the_images(tmp_path):
@@ -164,10 +179,7 @@ def test_init_lists_what_is_wrong_with_the_images(tmp_path):
 
 
 def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
-    from d3data.evaluation import protocols
-
-    short = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
-    monkeypatch.setitem(protocols.protocols, "quick", short)
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
     out, path = run[0], tmp_path / "report.json"
     options = ["--protocol", "quick", "--seeds", "2", "--out", path]
     found = document("evaluate", out / "artifact", *options)
@@ -193,10 +205,28 @@ def wrong(code, match, *arguments):
     assert "Traceback" not in stderr
 
 
+NO_AUGMENT = ["--set", "warm_start.augment=siames"]
+
+
+@pytest.mark.parametrize(
+    "change", ["steps.a=1", "task.name.0=1", "subtasks.blocks.2=[1]", "subtasks.blocks.-1=[1]",
+               "subtasks.blocks.x=[1]", "subtasks.blocks.0.9=1"],
+)  # fmt: skip
+def test_a_change_to_a_place_that_is_not_there_is_named(tmp_path, change):
+    blocks = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    path = tmp_path / "tiny.toml"
+    path.write_text(runs.recipe(subtasks={"blocks": blocks}).to_toml())
+    wrong(1, re.escape(f"--set {change!r}: "), "distill", path, "--set", change)
+    good = load_recipe(path, overrides=["subtasks.blocks.1=[9, 5, 6, 7, 8]"])
+    assert good.subtasks.blocks[1] == (9, 5, 6, 7, 8)
+
+
 def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path):
     wrong(1, "unknown recipe 'digits-ipc5': did you mean digits-ipc4", "distill", "digits-ipc5")
     wrong(1, "unknown key 'step': did you mean steps", "distill", toml, "--set", "step=4")
     wrong(1, "write key=value", "distill", toml, "--set", "steps")
+    wrong(1, "path to a recipe must end in .toml", "distill", "./digits")
+    wrong(1, "warm_start.augment: unknown", "distill", toml, "--dry-run", *NO_AUGMENT)
     wrong(1, "digits-ipc4", "info", "digits-ipc5")
     wrong(1, "is not a run", "status", tmp_path)
     wrong(1, "not a size", "init", tmp_path, "--budget", "much")

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from d3data import errors, files, rng, training
 from d3data.frozen import Frozen
@@ -56,6 +56,44 @@ class Tree(Frozen):
     height: float = Field(default=1.0, gt=0)
     top: Leaf | Branch = Field(default=Leaf(), discriminator="kind")
     leaves: tuple[Leaf, ...] = ()
+
+
+class Pair(Frozen):
+    low: int = 0
+    high: int = 0
+    name: str = "pair"
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not name:
+            raise ValueError("a pair needs a name")
+        return name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Pair":
+        if self.low > self.high:
+            raise ValueError("low is above high")
+        return self
+
+
+class Pairs(Frozen):
+    pairs: tuple[Pair, ...]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        (Pair, {"low": 1}, "pairs.toml: low is above high"),
+        (Pairs, {"pairs": [{}, {"low": 1}]}, "pairs.toml: pairs.1: low is above high"),
+        (Pairs, {}, "pairs.toml: pairs: Field required"),
+        (Pair, {"name": ""}, "pairs.toml: name: a pair needs a name (got '')"),
+    ],
+)
+def test_a_fault_of_a_record_is_told_in_its_own_words(kind, values, message):
+    with pytest.raises(errors.RecipeError) as failure:
+        kind.parse(values, where="pairs.toml")
+    assert str(failure.value) == message
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ROOT = Path(d3data.__file__).parent
 
 # from the ground to the roof; modules of one floor may import each other
 FLOORS = [
-    {"errors", "frozen", "rng", "files", "untrusted", "canonical", "precision"},
+    {"errors", "frozen", "rng", "files", "untrusted", "canonical", "precision", "cookbook"},
     {"preprocessing", "tensorfile"},
     {"sources"},
     {"part", "manifest", "folder", "golden", "ledger", "artifact", "drawing", "presentation"},

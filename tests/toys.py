@@ -1,5 +1,6 @@
 """Small tasks and sources for tests: real digits, tiny sizes."""
 
+import copy
 import functools
 
 import torch
@@ -47,6 +48,7 @@ SPECS: dict[str, GaussianSpec | PixelsSpec] = {
     "gaussian": GAUSSIAN,
     "gaussian-residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
     "gaussian-shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
+    "medium": GaussianSpec(decoder=DecoderSpec(family="medium", width=8, noise=4)),
     "pixels": PixelsSpec(),
 }
 
@@ -78,6 +80,11 @@ def bench(experts: Experts | None, *, steps: int, **more) -> Workbench:
 
 def source(kind: str, *, items_per_class: int = 3) -> Source:
     """A source started from noise, or from real images; two classes have different counts."""
+    return copy.deepcopy(_started(kind, items_per_class))
+
+
+@functools.cache
+def _started(kind: str, items_per_class: int) -> Source:
     counts = [items_per_class, items_per_class + 1, items_per_class]
     classes = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
     made = parts.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
@@ -98,15 +105,16 @@ TRAINED = {
     "gaussian": ("priors", "decoder", "step_size"),
     "gaussian-residual": ("priors", "decoder", "residual"),
     "gaussian-shared": ("priors",),
+    "medium": ("priors", "decoder"),
     "pixels": ("pixels", "step_size"),
 }
 
 
-def optimizers(source: Source, kind: str) -> list[torch.optim.Optimizer]:
-    """Adam on what a kind of source trains in these tests."""
+def optimizers(source: Source, kind: str, *, haste: float = 1) -> list[torch.optim.Optimizer]:
+    """Adam on what a kind of source trains in these tests, `haste` times as fast as is usual."""
     chosen = source.train_only(TRAINED[kind])
     rates = {"step_size": 1e-4, "pixels": 3e-2}
     return [
-        torch.optim.Adam(parameters, lr=rates.get(name, 3e-3))
+        torch.optim.Adam(parameters, lr=haste * rates.get(name, 3e-3))
         for name, parameters in chosen.items()
     ]

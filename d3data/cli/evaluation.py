@@ -1,7 +1,7 @@
 """The command evaluate."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,6 +21,9 @@ def evaluate(
     baselines: Annotated[
         bool, typer.Option(help="Also train on real images of the same size.")
     ] = True,
+    split: Annotated[
+        Literal["test", "validation"], typer.Option(help="The real images to test on.")
+    ] = "test",
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
     json: Json = False,
@@ -36,6 +39,7 @@ def evaluate(
             protocol=protocol,
             seeds=None if seeds is None else range(seeds),
             baselines=("random",) if baselines else (),
+            split=split,
             device=device,
             progress=display.step,
         )

@@ -1,14 +1,15 @@
 """Commands that make artifacts: recipes, init, distill, status."""
 
 from dataclasses import asdict
-from importlib import resources
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from d3data.cli.display import Display
 from d3data.cli.output import Json, give, say, spell, table
+from d3data.cookbook import recipe_names, recipe_text
 
 if TYPE_CHECKING:
     from d3data.inspection import Inspection
@@ -26,18 +27,13 @@ Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
     if context.invoked_subcommand is None:
-        found = resources.files("d3data") / "distill" / "recipes"
-        names = sorted(
-            f.name.removesuffix(".toml") for f in found.iterdir() if f.name.endswith(".toml")
-        )
+        names = recipe_names()
         give("\n".join(names), names, as_json=json)
 
 
 @recipes.command()
 def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
-    from d3data.distill.recipe import recipe_text
-
     typer.echo(recipe_text(name), nl=False)
 
 
@@ -54,15 +50,18 @@ def init(
     from d3data.files import write_bytes
     from d3data.inspection import inspect
 
+    if out.suffix != ".toml":
+        raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
     size, found = parse_size(budget), inspect(place)
     for line in describe(found):
         say(line)
     recipe = suggest(found, size=size)
-    command = f"d3data distill {out} --data {place}"
-    header = f"# Made for {place} by `d3data init --budget {budget}`.\n# {command}\n\n"
-    write_bytes(out, (header + recipe.to_toml()).encode())
+    command = f"d3data distill {quote(str(out))} --data {quote(place)}"
+    made = f"d3data init {quote(place)} --budget {quote(budget)}"
+    header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
+    write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
     say(f"{recipe.items_per_class} priors a class and one decoder; now: {command}")
     typer.echo(str(out))
 

@@ -126,12 +126,15 @@ def _together(failures: Sequence[JobError]) -> JobError:
 
 
 def _note(path: Path, event: Event) -> None:
-    """Append a line to the log of a run."""
+    """Append a line to the log of a run, below a line that a crash has torn."""
     said = {key: value for key, value in asdict(event).items() if value not in (None, "")}
     line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **said}
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        with path.open("ab+") as file:
+            if size := file.tell():
+                file.seek(size - 1)
+            torn = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
     except OSError as failure:
         raise RunError(
             f"cannot write {path}: {failure.strerror}; free some space and repeat: "

@@ -162,11 +162,17 @@ class LabelsJob(_Job):
 
     @property
     def done(self) -> bool:
-        """Whether the labels are there."""
-        return self.path.exists()
+        """Whether the labels are there, are those that were written, and of this result."""
+        state = _read_json(self.subtask.place / "labels.json")
+        result = read_state(self.subtask.place).get("sha256")
+        return (
+            self.path.exists()
+            and state.get("sha256") == sha256(self.path)
+            and state.get("result") == result
+        )
 
     def perform(self, report: Report, load: Load) -> None:
-        """Write the labels (N, K) of the subtask's items."""
+        """Write the labels (N, K) of the subtask's items, then `labels.json` with their hash."""
         config = self.recipe.labels
         assert config is not None
         task, device = self.task(load), training.device(self.device)
@@ -174,10 +180,22 @@ class LabelsJob(_Job):
         source = self.subtask.part(task).source(self.recipe.source, image_of(task)).to(device)
         seed = rng.derive(self.recipe.seed, "labels", self.subtask.number)
         labels = relabel(source, teachers, config, seed=seed)
-        write_bytes(self.path, safetensors.torch.save({"labels": labels}))
+        content = safetensors.torch.save({"labels": labels})
+        write_bytes(self.path, content)
+        state = {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "result": read_state(self.subtask.place)["sha256"],
+        }
+        write_json(self.subtask.place / "labels.json", state)
 
     def labels(self) -> Tensor:
-        """The labels (N, K) that the finished job has written."""
+        """The labels (N, K) that the finished job has written.
+
+        Raises:
+            RunError: they are not there.
+        """
+        if not self.done:
+            raise RunError(f"{self.path} is not the one that was written: start the run again")
         found: Tensor = safetensors.torch.load(self.path.read_bytes())["labels"]
         return found
 
@@ -226,8 +244,12 @@ def subtask_folder(run: Path, number: int) -> Path:
 
 def read_state(place: Path) -> Mapping[str, Any]:
     """What `state.json` of a subtask says; empty if there is none or it is broken."""
+    return _read_json(place / "state.json")
+
+
+def _read_json(path: Path) -> Mapping[str, Any]:
     try:
-        state = json.loads((place / "state.json").read_bytes())
+        state = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return {}
     return state if isinstance(state, dict) else {}

@@ -9,12 +9,11 @@ from typing import Any
 import torch
 
 from d3data.distill.experts import ExpertPlan
+from d3data.distill.feasible import check
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
 from d3data.distill.machine import Machine
 from d3data.distill.recipe import Recipe
-from d3data.errors import DataError, RecipeError
 from d3data.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
-from d3data.sources.base import purpose
 from d3data.sources.parts import layout, published_values
 from d3data.sources.specs import PixelsSpec
 from d3data.tasks import Task
@@ -99,7 +98,7 @@ def plan_run(
     task = recipe.task.load(data)
     blocks = [sorted(block) for block in recipe.subtasks.split(len(task.classes))]
     content = _draft(recipe, task, blocks)
-    _check(recipe, task, blocks)
+    check(recipe, task, blocks)
     objective, teacher = recipe.objective, recipe.labels.teacher if recipe.labels else None
     wanted = [(objective.experts, block) for block in blocks] if objective else []
     groups = [(plan, block) for plan, block in wanted if plan is not None]
@@ -214,34 +213,6 @@ def labels_of(recipe: Recipe) -> HardLabels | SoftLabels:
         f"{plan.network.name} of width {plan.network.width} after epoch {recipe.labels.epoch}"
     )
     return SoftLabels(teacher=teacher, temperature=recipe.labels.temperature)
-
-
-def _check(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> None:
-    """Refuse what would fail after hours, or mean nothing."""
-    if recipe.objective and recipe.objective.experts and min(map(len, blocks)) < 2:
-        raise RecipeError(
-            f"the recipe {recipe.name} makes a subtask of one class, which has no trajectory to "
-            "match (its cross-entropy is constant): lower subtasks.count, or choose an objective "
-            "without experts"
-        )
-    if recipe.labels and recipe.labels.epoch > recipe.labels.teacher.epochs:
-        raise RecipeError(
-            f"labels.epoch is {recipe.labels.epoch}, but the teacher has only "
-            f"labels.teacher.epochs = {recipe.labels.teacher.epochs}"
-        )
-    there = {purpose(name) for name in layout(recipe.source, image_of(task), items=1, classes=1)}
-    for kind in sorted(set(recipe.optimizers) - there):
-        raise RecipeError(
-            f"optimizers.{kind}: a {recipe.source.kind} source like this has none; "
-            f"it has {', '.join(sorted(there))}"
-        )
-    needs_images = isinstance(recipe.source, PixelsSpec) or recipe.warm_start.steps > 0
-    for name, count in zip(task.classes, task.train.counts(), strict=True):
-        if needs_images and count < recipe.items_per_class:
-            raise DataError(
-                f"class {name!r} has {count} training images for {recipe.items_per_class} items: "
-                "lower items_per_class, or add images"
-            )
 
 
 def _snapshot_bytes(plan: ExpertPlan, task: Task) -> int:

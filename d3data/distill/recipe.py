@@ -4,27 +4,27 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from importlib.resources.abc import Traversable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from d3data.cookbook import recipe_text
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
 from d3data.distill.warm_start import WarmStart
-from d3data.errors import RecipeError, nearest
+from d3data.errors import RecipeError
 from d3data.frozen import Frozen
 from d3data.manifest import Name, Version
+from d3data.part import Count
 from d3data.sources.specs import SourceSpec
 from d3data.tasks import TaskSpec
 
-Purpose = Literal["priors", "decoder", "residual", "pixels", "labels", "step_size"]
+Purpose = Literal["priors", "decoder", "residual", "pixels", "step_size"]
 
 
 class Optimizer(Frozen):
@@ -49,7 +49,7 @@ class Subtasks(Frozen):
 
     count: int = Field(default=1, ge=1)
     rule: Literal["contiguous", "round-robin"] = "contiguous"
-    blocks: tuple[tuple[int, ...], ...] | None = None
+    blocks: tuple[Annotated[tuple[int, ...], Field(min_length=1)], ...] | None = None
 
     def split(self, classes: int) -> list[list[int]]:
         """The class numbers of each block; sizes differ by one at most under a rule.
@@ -97,8 +97,8 @@ class Recipe(Frozen):
     description: str = Field(default="", max_length=300)
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(default=0, ge=0)
-    items_per_class: int = Field(ge=1)
-    draws_per_class: int = Field(default=128, ge=1)
+    items_per_class: Count
+    draws_per_class: Count = 128
     step_size: float = Field(default=0.01, gt=0)
     task: TaskSpec
     source: SourceSpec
@@ -128,7 +128,7 @@ def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name, or from a file written as a path, and apply `key=value` overrides.
 
     Args:
-        recipe: a name of `recipe_names()`, or a path that ends in `.toml`.
+        recipe: a name of `d3data.distill.recipe_names()`, or a path that ends in `.toml`.
         overrides: such as `objective.children.0.student_steps=20` or `task.size=32`.
 
     Raises:
@@ -144,29 +144,14 @@ def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe.parse(values, where=where)
 
 
-def recipe_names() -> list[str]:
-    """The names of the recipes that come with the package."""
-    return sorted(
-        entry.name.removesuffix(".toml")
-        for entry in _folder().iterdir()
-        if entry.name.endswith(".toml")
-    )
-
-
-def recipe_text(name: str) -> str:
-    """The TOML of a recipe of the package, with its comments."""
-    if name not in recipe_names():
-        raise RecipeError(f"unknown recipe {name!r}: {nearest(name, recipe_names())}")
-    return (_folder() / f"{name}.toml").read_text(encoding="utf-8")
-
-
-def _folder() -> Traversable:
-    return resources.files("d3data.distill") / "recipes"
-
-
 def _text(recipe: str | Path) -> str:
     if not str(recipe).endswith(".toml"):
-        return recipe_text(str(recipe))
+        if isinstance(recipe, Path) or "/" in recipe or recipe.startswith("."):
+            raise RecipeError(
+                f"{recipe}: a path to a recipe must end in .toml; "
+                "`d3data init FOLDER` writes one for a folder of images"
+            )
+        return recipe_text(recipe)
     try:
         return Path(recipe).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as failure:
@@ -184,11 +169,22 @@ def _override(values: dict[str, Any], override: str) -> None:
     *parents, last = path.strip().split(".")
     here: Any = values
     for step in parents:
-        here = here[int(step)] if isinstance(here, list) else here.setdefault(step, {})
-    if isinstance(here, list):
-        here[int(last)] = value
-    else:
-        here[last] = value
+        key = _key(here, step, override)
+        here = here.setdefault(key, {}) if isinstance(here, dict) else here[key]
+    here[_key(here, last, override)] = value
+
+
+def _key(here: Any, step: str, override: str) -> Any:
+    """The key or index of a table or list that a step of an override's path names."""
+    if isinstance(here, dict):
+        return step
+    if not isinstance(here, list):
+        raise RecipeError(f"--set {override!r}: there is no {step!r} in {here!r}")
+    if not step.isdecimal() or int(step) >= len(here):
+        raise RecipeError(
+            f"--set {override!r}: {step!r} is no place in a list of {len(here)}, whose first is 0"
+        )
+    return int(step)
 
 
 def _without_none(value: Any) -> Any:

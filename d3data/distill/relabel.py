@@ -1,6 +1,6 @@
 """Soft labels from teachers trained on the whole task, as D3 adds them after the union.
 
-Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999, section 4.
+Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999.
 """
 
 import torch

@@ -1,8 +1,9 @@
 """A run: a folder in which a recipe becomes an artifact, stopped and started at will."""
 
 import json
+import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from d3data.distill.recipe import Recipe, load_recipe
 from d3data.distill.result import about
 from d3data.errors import ForeignRunError, RecipeError, RunError, nearest
 from d3data.files import write_bytes, write_json
+from d3data.formats.collection import some
 
 RECIPE, ENVIRONMENT = "recipe.toml", "env.json"
 BEGINNINGS = (".recipe.toml.*", ".env.json.*")
@@ -65,6 +67,7 @@ def run(
         JobError: jobs failed in all their attempts.
         D3DataError: whatever is wrong with recipe, images, device or disk.
     """
+    _require_options(workers=workers, attempts=attempts, save_every=save_every)
     place = machine(device, workers, inline=executor == "inline")
     doing = _executor(executor, place, Retries(attempts))
     with driving(Path(out)):
@@ -91,6 +94,7 @@ def prepare(
         ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
         D3DataError: whatever is wrong with recipe or images.
     """
+    _require_options(save_every=save_every)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
     begun = _begun(Path(out), recipe)
     plan = plan_run(
@@ -111,6 +115,14 @@ def prepare(
     return plan
 
 
+def _require_options(*, save_every: float, workers: int | None = None, attempts: int = 1) -> None:
+    for name, number in (("workers", workers), ("attempts", attempts)):
+        if number is not None and number < 1:
+            raise RecipeError(f"{name} is {number}, and must be at least 1")
+    if not 0 <= save_every < math.inf:
+        raise RecipeError(f"save_every is {save_every}: give seconds, 0 to save at every step")
+
+
 def read_environment(folder: Path) -> Mapping[str, Any]:
     """What `env.json` of a run says.
 
@@ -124,8 +136,8 @@ def read_environment(folder: Path) -> Mapping[str, Any]:
         }
     except (OSError, ValueError, TypeError, KeyError) as failure:
         raise RunError(
-            f"{folder / ENVIRONMENT} is broken ({failure!r}): delete {folder / RECIPE} to begin "
-            "the run anew; subtasks that are done stay so"
+            f"{folder / ENVIRONMENT} is missing or broken ({failure!r}), so the run cannot go "
+            "on: give another folder"
         ) from None
 
 
@@ -148,10 +160,20 @@ def _begun(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
     if there.identity != recipe.identity:
         raise ForeignRunError(
             f"{folder} belongs to the recipe {there.name} with identity {there.identity[:12]}, "
-            f"not to {recipe.name} with identity {recipe.identity[:12]}: give another folder, or "
-            f"take the recipe as it is in {folder / RECIPE}"
+            f"not to {recipe.name} with identity {recipe.identity[:12]} (they differ in "
+            f"{some(sorted(_differing('', there.dump(), recipe.dump())))}): give another folder, "
+            f"or take the recipe as it is in {folder / RECIPE}"
         )
     return read_environment(folder)
+
+
+def _differing(place: str, one: Any, other: Any) -> Iterator[str]:
+    """The keys whose values differ, such as `source.decoder.width`."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in {*one, *other}:
+            yield from _differing(f"{place}.{key}".lstrip("."), one.get(key), other.get(key))
+    elif one != other:
+        yield place
 
 
 def _claim(folder: Path, plan: Plan, place: Machine, driver: Driver) -> None:

@@ -60,9 +60,9 @@ def status(folder: str | Path) -> Status:
         raise RunError(f"{folder} is not a run: it has no {RECIPE}")
     recipe = load_recipe(folder / RECIPE)
     blocks = recipe.subtasks.split(read_environment(folder)["classes"])
-    events = _lines(folder / LOG)
+    events = _lines(folder / LOG, {"what", "done", "total"})
     last = events[-1] if events else {}
-    failures = [event for event in events if event.get("what") == "failed"]
+    failures = [event for event in events if event["what"] == "failed"]
     return Status(
         recipe=recipe.name,
         identity=recipe.identity,
@@ -74,12 +74,13 @@ def status(folder: str | Path) -> Status:
             for number, block in enumerate(blocks)
         ),
         artifact=folder / "artifact" if (folder / "artifact" / MANIFEST).exists() else None,
-        last_failure=f"{failures[-1]['job']}: {failures[-1]['message']}" if failures else None,
+        last_failure=_spell(failures[-1]) if failures else None,
     )
 
 
 def _subtask(place: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatus:
-    lines, state = _lines(place / "metrics.jsonl"), read_state(place)
+    state = read_state(place)
+    lines = _lines(place / "metrics.jsonl", {"stage", "step", "steps", "loss", "seconds"})
     if not lines:
         return SubtaskStatus(
             number, classes, "done" if state else "waiting", 0, 0, None, 0.0, None
@@ -102,8 +103,15 @@ def _subtask(place: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatu
     )
 
 
-def _lines(path: Path) -> list[Mapping[str, Any]]:
-    """The last whole lines of a log, as much of it as `TAIL` holds."""
+def _spell(failure: Mapping[str, Any]) -> str:
+    return f"{failure.get('job', '')}: {failure.get('message', '')}"
+
+
+def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
+    """The last whole lines of a log that have these keys, as much of it as `TAIL` holds.
+
+    A line that a crash has torn is left out.
+    """
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -112,4 +120,13 @@ def _lines(path: Path) -> list[Mapping[str, Any]]:
     except OSError:
         return []
     whole = text[: text.rfind(b"\n") + 1].splitlines()
-    return [json.loads(line) for line in (whole[1:] if size > TAIL else whole)]
+    read = [_read(line) for line in (whole[1:] if size > TAIL else whole)]
+    return [line for line in read if line.keys() >= keys]
+
+
+def _read(line: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}

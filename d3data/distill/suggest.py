@@ -38,8 +38,8 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
     classes = len(found.classes)
     bought = plan_budget(image, classes=classes, size=size, most_per_class=there)
     return Recipe(
-        name=f"{spec.name[:48].strip('-')}-{size // 1000}kb",
-        description=f"{classes} classes of {found.place}"[:300],
+        name=spec.name,
+        description=f"{classes} classes of {spec.name}",
         steps=STEPS,
         items_per_class=bought.items_per_class,
         draws_per_class=max(128, bought.items_per_class),

@@ -1,16 +1,20 @@
 """What must hold before any network is trained."""
 
+import tomllib
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
-from d3data.errors import ArtifactError, DataError
+from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.evaluation.report import SplitName
 from d3data.evaluation.trials import CHUNK, Draws
-from d3data.tasks import Split, Task, load_task
+from d3data.tasks import Split, Task, TaskSpec
+
+RECIPE = "recipe.toml"
 
 
 def origin(draws: Draws, data: str | Path | None) -> Task:
@@ -19,21 +23,32 @@ def origin(draws: Draws, data: str | Path | None) -> Task:
     Raises:
         DataError: `draws` do not say, or the images are not at `data`.
         UnknownNameError: no preset knows them and `data` is not given.
+        ArtifactError: the set's recipe cannot be read.
     """
     if not isinstance(draws, DistilledDataset):
         raise DataError(
             f"a {type(draws).__name__} does not say which real images it was made from: "
             "give them, evaluate(data, task)"
         )
-    page = draws.artifact.manifest
-    rule = page.content.preprocessing
-    return load_task(
-        page.about.provenance.task,
-        data=data,
-        size=rule.size,
-        channels=rule.channels,
-        fit=rule.fit,
-    )
+    rule = draws.artifact.manifest.content.preprocessing
+    seen = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
+    return _named(draws.artifact).model_copy(update=seen).load(data)
+
+
+def _named(found: Artifact) -> TaskSpec:
+    """The task of the recipe in an artifact; without a recipe, the one that it is named after.
+
+    Where the images were is left out: it is a place on the machine of whoever made the set.
+    """
+    name = found.manifest.about.provenance.task
+    if RECIPE not in {entry.path for entry in found.manifest.files}:
+        return TaskSpec.parse({"name": name}, where="the set's task", error=FormatError)
+    try:
+        table = tomllib.loads(found.file(RECIPE).decode())["task"]
+    except (ValueError, KeyError) as failure:
+        raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
+    spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
+    return spec.model_copy(update={"data": None})
 
 
 def tests(task: Task, name: SplitName) -> Split:
@@ -44,9 +59,10 @@ def tests(task: Task, name: SplitName) -> Split:
     """
     split = task.test if name == "test" else task.validation
     if split is None or len(split) == 0:
+        other = "validation" if name == "test" else "test"
         raise DataError(
-            f"{task.name} has no {name} images: add a {name} split, "
-            f"or choose {'validation' if name == 'test' else 'test'}"
+            f"{task.name} has no {name} images: add a {name} split, or take the {other} images: "
+            f"--split {other} (split={other!r})"
         )
     return split
 

@@ -18,7 +18,7 @@ class Image(Frozen):
     @model_validator(mode="after")
     def _one_of_each_a_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels:
-            raise ValueError(f"{self.channels} channels need as many values of mean and of std")
+            raise ValueError("mean and std need one value for each channel")
         if min(self.std) <= 0:
             raise ValueError("std must be positive")
         return self

@@ -128,6 +128,43 @@ def test_a_lost_result_and_a_spoilt_artifact_are_made_again(finished):
     assert runs.outcome(out) == before
 
 
+def test_spoilt_labels_are_made_again(finished):
+    out, recipe, _, place, _ = finished
+    before = runs.outcome(out)
+    for number in ("000", "001"):
+        path = out / "subtasks" / number / "labels.safetensors"
+        path.write_bytes(path.read_bytes()[:-1] + b"\x7f")
+    (place / "parts" / "000.safetensors").write_bytes(b"spoilt")
+    events = []
+    run(recipe, out, progress=events.append)
+    assert [e.job for e in events if e.what == "done"] == ["labels 000", "labels 001"]
+    assert runs.outcome(out) == before
+
+
+def test_a_torn_line_spoils_no_status(finished, tmp_path):
+    recipe = runs.recipe(steps=2)
+    run(recipe, tmp_path)
+    whole = distill.status(tmp_path)
+    metrics = tmp_path / "subtasks" / "000" / "metrics.jsonl"
+    for path in (metrics, tmp_path / driver.LOG):
+        lines = path.read_bytes().splitlines(keepends=True)
+        torn = [b'{"what": "failed", "do\n', b"5\n", b"{}\n", b"\xff\n", *lines, b'{"to']
+        path.write_bytes(b"".join(torn))
+    assert distill.status(tmp_path) == whole
+    run(recipe, tmp_path)
+    last = (tmp_path / driver.LOG).read_text(errors="replace").splitlines()[-2:]
+    assert last[0] == '{"to'
+    assert json.loads(last[1])["what"] == "planned"
+
+
+def test_a_run_that_lost_its_environment_says_what_helps(tmp_path):
+    run(runs.recipe(), tmp_path)
+    (tmp_path / "env.json").write_text("{")
+    for read in (lambda: run(runs.recipe(), tmp_path), lambda: distill.status(tmp_path)):
+        with pytest.raises(RunError, match=r"env\.json is missing or broken .*another folder$"):
+            read()
+
+
 def test_the_status_of_a_finished_run(finished):
     found = distill.status(finished[0])
     assert (found.done, found.total, found.driver) == (9, 9, None)
@@ -194,6 +231,10 @@ def test_a_folder_of_another_recipe_is_refused_and_both_are_named(finished):
         run(other, out)
     assert recipe.identity[:12] in str(failure.value)
     assert other.identity[:12] in str(failure.value)
+    assert "(they differ in labels, " in str(failure.value)
+    changed = recipe.model_copy(update={"seed": 4})
+    with pytest.raises(ForeignRunError, match=r"\(they differ in seed\): give another"):
+        run(changed, out)
 
 
 def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
@@ -262,6 +303,83 @@ def test_what_could_never_finish_is_refused_before_any_job(tmp_path):
     )  # fmt: skip
     refused(RecipeError, "subtasks.count is 11", out, subtasks={"count": 11})
     refused(D3DataError, "name", out, name="a--b")
+
+
+DEEP = {"width": 4, "depth": 4}
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        (
+            {"warm_start": {"augment": "siamse"}},
+            "^warm_start.augment: unknown augmentation 'siamse': did you mean siamese",
+        ),
+        (
+            {
+                "objective": {
+                    **runs.MTT_AND_DM,
+                    "children": [runs.MTT, {**runs.DM, "augment": "x"}],
+                }
+            },
+            "^objective.children.1.augment: unknown",
+        ),
+        (
+            {"objective": {**runs.MTT, "experts": {**runs.EXPERTS, "augment": "x"}}},
+            "^objective.experts.augment: unknown",
+        ),
+        (
+            {"labels": {"teacher": {**runs.EXPERTS, "augment": "x"}, "epoch": 1}},
+            "^labels.teacher.augment: unknown",
+        ),
+        ({"objective": {**runs.DM, "network": DEEP}}, "^objective.network: .* from 1 to 3"),
+        (
+            {"objective": {**runs.MTT, "experts": {**runs.EXPERTS, "network": {"name": "resnt"}}}},
+            "^objective.experts.network: unknown network 'resnt'",
+        ),
+        (
+            {"labels": {"teacher": {**runs.EXPERTS, "network": DEEP}, "epoch": 1}},
+            "^labels.teacher.network: a ConvNet of depth 4",
+        ),
+        (
+            {"objective": {**runs.DM, "network": {"width": 5, "norm": "group"}}},
+            "^objective.network: num_channels",
+        ),
+    ],
+)
+def test_names_and_depths_are_refused_before_any_job(tmp_path, changed, match):
+    refused(RecipeError, match, tmp_path / "run", **changed)
+    with pytest.raises(RecipeError, match=match):
+        run(runs.recipe(**changed), tmp_path / "run")
+    assert {path.name for path in (tmp_path / "run").iterdir()} <= {".lock"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "match"),
+    [
+        ({"subtasks": {"blocks": [[], list(range(10))]}}, "subtasks.blocks.0: .* at least 1"),
+        ({"items_per_class": 1_000_001}, "items_per_class"),
+        ({"draws_per_class": 1_000_001}, "draws_per_class"),
+        ({"optimizers": {"labels": {"learning_rate": 0.1}}}, "optimizers.labels"),
+    ],
+)
+def test_what_no_recipe_can_say(changed, match):
+    with pytest.raises(RecipeError, match=match):
+        runs.recipe(**changed)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"workers": 0}, {"attempts": 0}, {"save_every": -1.0}, {"save_every": float("nan")}],
+)
+def test_options_that_mean_nothing_are_refused(tmp_path, options):
+    with pytest.raises(RecipeError, match=f"^{next(iter(options))} is "):
+        run(runs.recipe(), tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
+    if "save_every" in options:
+        refused_plan = options | {"out": tmp_path / "run"}
+        with pytest.raises(RecipeError, match="save_every is"):
+            plan(runs.recipe(), **refused_plan)
 
 
 def test_workers_and_accelerators_by_default(monkeypatch):

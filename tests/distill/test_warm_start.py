@@ -1,11 +1,13 @@
 import pytest
 import torch
+from torch.distributions import Normal, kl_divergence
 
 import toys
 from d3data.distill import warm_start
 from d3data.distill.workbench import Workbench
 from d3data.errors import DataError
 from d3data.sources import parts
+from d3data.sources.decoders import Decoder
 from d3data.training import descend
 
 
@@ -48,6 +50,49 @@ def test_standard_deviations_have_the_shape_that_the_source_shares(kind):
     rows = {"gaussian": (9, 4), "gaussian-residual": (3, 4), "gaussian-shared": (4,)}
     assert source.std.shape == rows[kind]
     assert (source.std > 0).all()
+
+
+@pytest.mark.parametrize("kl", [0.0, 1.0])
+def test_the_autoencoders_loss_is_its_formula(kl):
+    image = toys.image_of(toys.task())
+    source = toys.source("gaussian")
+    torch.manual_seed(0)
+    autoencoder = warm_start.Autoencoder(source.spec, image, width=8)
+    bench = Workbench(toys.task(), seed=0, steps=1)
+    config = warm_start.WarmStart(batch=16, kl=kl, width=8)
+    loss = next(warm_start.losses(config, autoencoder, source, bench))
+    rng = bench.rng("warm start", 0)
+    images = toys.task().train.batch(16, rng=rng)[0].double()
+    mean, log_variance = autoencoder.double().posterior(images)
+    posterior = Normal(mean, (log_variance / 2).exp())
+    latents = mean + posterior.stddev * torch.randn(mean.shape, generator=rng)
+    error = (source.values(autoencoder.decoder(latents)) - images).square().sum()
+    divergence = kl_divergence(posterior, Normal(0.0, 1.0)).sum()
+    expected = (error + kl * divergence) / images.numel()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize("kind", ["gaussian", "medium"])
+def test_each_folded_norm_gives_its_scale_and_shift_to_draws_of_the_priors(kind):
+    source = toys.source(kind)
+    torch.manual_seed(0)
+    decoder = Decoder(source.decoder.plan, norm=True)
+    for norm in decoder.norms:
+        torch.nn.init.uniform_(norm.weight, 0.5, 2)
+        torch.nn.init.normal_(norm.bias)
+    warm_start.settle(source, decoder, Workbench(toys.task(), seed=0, steps=0))
+    maps = []
+    for up in source.decoder.double().ups:
+        up.register_forward_hook(lambda layer, given, made: maps.append(made.detach()))
+    classes = source.classes
+    counts = torch.bincount(classes)[classes]
+    items = torch.arange(len(classes)).repeat_interleave(1200 // counts)  # 1200 a class
+    noise = torch.randn(len(items), 4, dtype=torch.float64)
+    source.decoder(source.mean[items] + source.spread(items) * noise)
+    for made, norm in zip(maps, decoder.norms, strict=True):
+        spread, centre = made.std((0, 2, 3)), made.mean((0, 2, 3))
+        torch.testing.assert_close(spread, norm.weight.detach().double(), atol=0, rtol=0.1)
+        torch.testing.assert_close(centre, norm.bias.detach().double(), atol=0.1, rtol=0)
 
 
 def test_a_mixture_finds_clusters():

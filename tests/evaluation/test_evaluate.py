@@ -6,10 +6,21 @@ import pytest
 import torch
 
 import d3data
-from d3data.errors import ArtifactError, DataError, DeviceError, RecipeError, TrainingError
-from d3data.evaluation import evaluate
+from d3data import artifact
+from d3data.dataset import DistilledDataset
+from d3data.errors import (
+    ArtifactError,
+    DataError,
+    DeviceError,
+    FormatError,
+    RecipeError,
+    TrainingError,
+)
+from d3data.evaluation import checks, evaluate
 from d3data.evaluation.baselines import Photographs, random
 from d3data.rng import generator
+from d3data.tasks import load_task
+from pictures import encoded, picture
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +109,7 @@ def untouched(progress):
         ({"classes": tuple("abcdefghij")}, "differ in"),
         ({"classes": tuple("1032456789")}, "their order"),
         ({"mean": (0.5,)}, "mean"),
-        ({"test": None}, "no test images.*'validation'|no test images.*validation"),
+        ({"test": None}, r"no test images.*--split validation \(split='validation'\)"),
     ],
 )
 def test_a_task_that_does_not_fit_is_refused(pixels, digits, tiny, changes, message):
@@ -110,6 +121,52 @@ def test_a_rule_that_differs_is_refused(pixels, digits, tiny):
     rule = digits.rule.model_copy(update={"fit": "squash"})
     with pytest.raises(DataError, match="rule"):
         evaluate(pixels, replace(digits, rule=rule), protocol=tiny, progress=untouched)
+
+
+def test_the_task_is_that_of_the_recipe_in_the_set(pixels, tmp_path):
+    made = _with_recipe(pixels, tmp_path / "a", "[task]\nname = 'digits'\nvalidation = 0.3\n")
+    task = checks.origin(made, None)
+    assert task.fingerprint == load_task("digits", validation=0.3).fingerprint
+    assert len(task.validation) > 2 * len(checks.origin(pixels, None).validation)
+
+
+def test_the_place_in_a_recipe_is_not_looked_at(pixels, tmp_path):
+    text = "[task]\nname = 'digits'\ndata = '/nowhere'\n"
+    task = checks.origin(_with_recipe(pixels, tmp_path / "a", text), None)
+    assert task.source == load_task("digits").source
+
+
+def test_the_columns_of_a_recipe_are_read(pixels, tmp_path):
+    table = "name = 'digits'\ncolumns = ['left', 'right']\n"
+    made = _with_recipe(pixels, tmp_path / "a", f"[task]\n{table}")
+    import pyarrow
+    import pyarrow.parquet
+
+    path = tmp_path / "own.parquet"
+    columns = {"left": [encoded(picture(i)) for i in range(40)], "right": ["a", "b"] * 20}
+    pyarrow.parquet.write_table(pyarrow.table(columns), path)
+    assert checks.origin(made, path).classes == ("a", "b")
+
+
+@pytest.mark.parametrize("text", ["[task", "steps = 1", "task = 3", "[task]\nnam = 'digits'\n"])
+def test_a_broken_recipe_in_the_set_is_named(pixels, tmp_path, text):
+    with pytest.raises(FormatError, match=r"recipe\.toml of the set"):
+        checks.origin(_with_recipe(pixels, tmp_path / "a", text), None)
+
+
+def _with_recipe(pixels, folder, text):
+    page = pixels.artifact.manifest
+    written = artifact.write(
+        folder,
+        spec=page.content.source,
+        image=page.content.image,
+        preprocessing=page.content.preprocessing,
+        classes=page.content.classes,
+        parts=[pixels.artifact.part(0)],
+        about=page.about,
+        extras={"recipe.toml": text.encode()},
+    )
+    return DistilledDataset(written)
 
 
 def test_tensors_do_not_say_where_they_come_from(digits, tiny):

@@ -1,5 +1,6 @@
 """Each objective against a naive reference in float64."""
 
+import dataclasses
 import math
 
 import pytest
@@ -9,7 +10,12 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 import toys
-from d3data.distill.objectives import MeanMatching, TrajectoryMatching
+from d3data.distill.objectives import (
+    KernelMatching,
+    MeanMatching,
+    TrajectoryMatching,
+    WeightedSum,
+)
 from d3data.distill.objectives.base import draws_of_classes
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError
@@ -59,8 +65,10 @@ def test_the_estimator_is_unbiased():
 
 
 def test_the_discrepancy_keeps_its_gradient_at_large_distances():
-    x = (100 * torch.randn(1, 8, 16)).requires_grad_()
-    discrepancy(x, 100 * torch.randn(1, 8, 16) + 50, "median").sum().backward()
+    rng = torch.Generator().manual_seed(0)
+    x, y = 100 * torch.randn(2, 1, 8, 16, generator=rng)
+    x.requires_grad_()
+    discrepancy(x, y + 50, "median").sum().backward()
     assert x.grad.abs().max() > 1e-6
 
 
@@ -76,8 +84,35 @@ def naive_student(source, vector, network, step_size, batches):
     return nn.utils.parameters_to_vector(network.parameters())
 
 
-def test_trajectory_matching_is_its_formula(experts):
+@pytest.mark.parametrize("bandwidth", ["published", "median"])
+def test_kernel_matching_looks_through_an_expert_after_its_last_epoch(bandwidth, experts):
     source = toys.source("pixels")
+    objective = KernelMatching(experts=toys.PLAN, samples=3, bandwidth=bandwidth)
+    bench = toys.bench(experts, steps=1)
+    loss = next(objective.losses(source, bench))
+    rng = bench.rng("mmd", 0)
+    expert = int(torch.randint(len(experts), (), generator=rng))
+    network = experts.network().requires_grad_(False).double()
+    last = experts.snapshot(expert, toys.PLAN.epochs).double()
+    nn.utils.vector_to_parameters(last, network.parameters())
+    items = draws_of_classes(source.classes, 3, rng)
+    expected = 0.0
+    for label in range(3):
+        y = network.features(toys.task().train.batch(3, of=label, rng=rng)[0].double())
+        x = network.features(source.pixels[items[label]].double())
+        median = torch.cdist(x, y).flatten().sort().values[4].item()
+        widths = {
+            "published": [1.0, 2, 4, 8, 16],
+            "median": [f * median for f in (0.25, 0.5, 1, 2, 4)],
+        }
+        expected += naive_mmd(x, y, widths[bandwidth])
+    assert loss.item() == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize(("learned", "applied"), [(0.02, 0.0201), (-0.5, -0.0049)])
+def test_trajectory_matching_is_its_formula(learned, applied, experts):
+    source = toys.source("pixels")
+    source.step_size.data.fill_(learned)
     objective = toys.MTT
     bench = toys.bench(experts, steps=1)
     loss = next(objective.losses(source, bench))
@@ -87,8 +122,7 @@ def test_trajectory_matching_is_its_formula(experts):
     start = experts.snapshot(trajectory, epoch).double()
     target = experts.snapshot(trajectory, epoch + objective.expert_epochs).double()
     batches = torch.randperm(len(source.classes), generator=rng).split(objective.batch)
-    step_size = source.step_size.item() + 1e-4
-    end = naive_student(source, start, experts.network(), step_size, batches[:3])
+    end = naive_student(source, start, experts.network(), applied, batches[:3])
     expected = (end - target).square().sum() / (start - target).square().sum()
     torch.testing.assert_close(loss.double(), expected, rtol=1e-3, atol=1e-5)
 
@@ -143,6 +177,53 @@ def test_mean_matching_is_its_formula():
         drawn = [network.features(source.pixels[i][None].double()) for i in items[label]]
         expected += (sum(drawn) / 3 - mean_real).square().sum().item()
     assert loss.item() == pytest.approx(expected, rel=1e-4)
+
+
+class OneImage:
+    """Training images of which all of a class are the same."""
+
+    def __init__(self, images):
+        self.images = images
+
+    def batch(self, size, *, of, rng):
+        return self.images[of].expand(size, -1, -1, -1), torch.full((size,), of)
+
+
+def test_mean_matching_augments_both_sides_with_the_same_numbers():
+    source = toys.source("pixels")
+    images = torch.cat([source.pixels.detach()[source.classes == label][:1] for label in range(3)])
+    task = dataclasses.replace(toys.task(), train=OneImage(images))
+
+    def losses(pixels, augment):
+        source.pixels.data.copy_(pixels[source.classes])
+        objective = MeanMatching(network=toys.NETWORK, samples=4, real=5, augment=augment)
+        bench = toys.Workbench(task, seed=7, steps=8)
+        return torch.stack([loss.detach() for loss in objective.losses(source, bench)])
+
+    others = losses(images.roll(1, 0), "siamese-noflip")
+    assert (losses(images, "siamese-noflip") < 1e-6 * others).all()
+    assert not torch.isclose(others, losses(images.roll(1, 0), "none"), rtol=1e-3).all()
+
+
+@pytest.mark.parametrize("start", [0, 1])
+def test_children_take_turns(start, experts):
+    source = toys.source("pixels")
+    bench = toys.bench(experts, steps=5, start=start)
+    losses = [loss.item() for loss in toys.OBJECTIVES["alternate"].losses(source, bench)]
+    trajectories = toys.MTT.losses(source, toys.bench(experts, steps=3, path="0/"))
+    kernels = toys.MMD.losses(source, toys.bench(experts, steps=2, path="1/"))
+    turns = (trajectories, kernels, trajectories, kernels, trajectories)
+    assert losses == [next(stream).item() for stream in turns][start:]
+
+
+def test_a_sum_weighs_its_children(experts):
+    source = toys.source("pixels")
+    objective = WeightedSum(children=(toys.MTT, toys.MMD), weights=(0.25, -3.0))
+    losses = [loss.item() for loss in objective.losses(source, toys.bench(experts, steps=2))]
+    trajectories = toys.MTT.losses(source, toys.bench(experts, steps=2, path="0/"))
+    kernels = toys.MMD.losses(source, toys.bench(experts, steps=2, path="1/"))
+    expected = [0.25 * a.item() - 3 * b.item() for a, b in zip(trajectories, kernels, strict=True)]
+    assert losses == pytest.approx(expected, rel=1e-5)
 
 
 def test_draws_of_a_class_are_spread_over_its_items():
