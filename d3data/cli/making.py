@@ -42,7 +42,9 @@ def init(
         str,
         typer.Argument(metavar="DATA", help="A folder of images, or hf:... or torchvision:..."),
     ],
-    budget: Annotated[str, typer.Option(help="What the artifact may take on disk.")] = "100kB",
+    budget: Annotated[
+        str, typer.Option(help="What manifest and parts may take on disk.")
+    ] = "100kB",
     out: Annotated[Path, typer.Option(help="Where the recipe goes.")] = Path("recipe.toml"),
 ) -> None:
     """Look at real images, and write a recipe for them."""
@@ -62,7 +64,12 @@ def init(
     made = f"d3data init {quote(place)} --budget {quote(budget)}"
     header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
     write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
-    say(f"{recipe.items_per_class} priors a class and one decoder; now: {command}")
+    if "test" not in found.counts:
+        say("no test split was found: evaluate with --split validation")
+    say(
+        f"images of {recipe.task.size} px, {recipe.items_per_class} priors a class and one "
+        f"decoder; now: {command}"
+    )
     typer.echo(str(out))
 
 
@@ -73,6 +80,7 @@ def describe(found: "Inspection") -> list[str]:
     counts = [
         f"{split}: {sum(each)} images, {min(each)} to {max(each)} a class"
         for split, each in found.counts.items()
+        if each
     ]
     return [
         f"{found.place}: {found.total} images of {len(found.classes)} classes, "

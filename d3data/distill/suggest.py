@@ -12,7 +12,7 @@ from d3data.sources.budget import FLOAT, plan_budget
 from d3data.sources.specs import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
-STEPS = 300
+STEPS = 200
 
 
 def suggest(found: Inspection, *, size: int) -> Recipe:
@@ -45,9 +45,9 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
         draws_per_class=max(128, bought.items_per_class),
         task=spec,
         source=bought.source,
-        warm_start=WarmStart(batch=64, kl=0.1, width=16),
+        warm_start=WarmStart(steps=1200, batch=64, kl=0.1, width=16),
         objective=MeanMatching(
-            network=NetworkSpec(width=32), samples=16, real=32, augment="siamese-noflip"
+            network=NetworkSpec(width=16), samples=16, real=32, augment="siamese-noflip"
         ),
         optimizers={
             "priors": Optimizer(learning_rate=5e-3, schedule="cosine"),
