@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
-from d3data.errors import RecipeError, nearest
+from d3data.errors import entry
 from d3data.frozen import Frozen
 
 BRIGHTNESS = 1.0  # added: [-0.5, 0.5) in normalised values
@@ -181,6 +181,4 @@ def augmentation(name: str) -> Augmentation:
     Raises:
         RecipeError: there is none.
     """
-    if name not in augmentations:
-        raise RecipeError(f"unknown augmentation {name!r}: {nearest(name, augmentations)}")
-    return augmentations[name]
+    return entry(augmentations, name, what="augmentation")

@@ -20,7 +20,10 @@ Each message says what is wrong, where, and what to do next.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 class D3DataError(Exception):
@@ -92,3 +95,16 @@ def nearest(word: str, known: Iterable[str]) -> str:
     known = sorted(known)
     close = difflib.get_close_matches(word, known, n=3)
     return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+
+
+def entry(
+    table: Mapping[str, T], name: str, *, what: str, error: type[D3DataError] = RecipeError
+) -> T:
+    """The entry of a closed table, or `error` with the nearest names there are.
+
+    >>> entry({"sgd": 1}, "sgd", what="optimizer")
+    1
+    """
+    if name not in table:
+        raise error(f"unknown {what} {name!r}: {nearest(name, table)}")
+    return table[name]

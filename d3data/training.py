@@ -86,7 +86,7 @@ def threads(size: int, share: int) -> int:
     """How many of its `share` of cores a training on images of `size` pixels puts to use.
 
     Threads that wait for each other cost small images more than they save: the digits' warm
-    start took 3 to 6 times as long on two threads of a busy machine as on one.
+    start took 3 to 9 times as long on two threads of a busy machine as on one.
     """
     return 1 if size <= SMALL else share
 

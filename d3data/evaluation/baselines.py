@@ -8,7 +8,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor
 
-from d3data.errors import RecipeError, nearest
+from d3data.errors import entry
 from d3data.evaluation.trials import Draws
 from d3data.tasks import Split, Task
 
@@ -73,6 +73,4 @@ def named(name: str) -> Baseline:
     Raises:
         RecipeError: there is none.
     """
-    if name not in baselines:
-        raise RecipeError(f"unknown baseline {name!r}: {nearest(name, baselines)}")
-    return baselines[name]
+    return entry(baselines, name, what="baseline")

@@ -26,7 +26,7 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from d3data.errors import RecipeError, nearest
+from d3data.errors import entry
 from d3data.frozen import Frozen
 from d3data.training import cosine
 
@@ -148,6 +148,4 @@ def named(name: str) -> Protocol:
     Raises:
         RecipeError: there is none.
     """
-    if name not in protocols:
-        raise RecipeError(f"unknown protocol {name!r}: {nearest(name, protocols)}")
-    return protocols[name]
+    return entry(protocols, name, what="protocol")

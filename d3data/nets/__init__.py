@@ -1,6 +1,6 @@
 """The networks that are trained on real and on distilled images."""
 
-from d3data.errors import UnknownNameError, nearest
+from d3data.errors import UnknownNameError, entry
 from d3data.nets.convnet import ConvNet, Norm, default_depth
 
 __all__ = ["ConvNet", "Norm", "build", "default_depth", "networks"]
@@ -33,8 +33,7 @@ def build(
         UnknownNameError: there is no such network or norm.
         TrainingError: the network is too deep for the images.
     """
-    if name not in networks:
-        raise UnknownNameError(f"unknown network {name!r}: {nearest(name, networks)}")
-    return networks[name](
+    network = entry(networks, name, what="network", error=UnknownNameError)
+    return network(
         channels=channels, size=size, classes=classes, width=width, depth=depth, norm=norm
     )

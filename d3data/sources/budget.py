@@ -18,7 +18,7 @@ FLOAT = 4  # bytes of a stored value
 HEADER = 80  # bytes that a part's header spends on a tensor
 MANIFEST = 2600  # bytes of a manifest, without class names
 CLASS = 30  # bytes that a manifest spends on a class
-SHARES = (0.4, 0.6)  # how much of a budget decoders should take: found on digits and clothes
+SHARES = (0.4, 0.6)  # of a budget for decoders: a rule of thumb
 
 
 @dataclass(frozen=True)
