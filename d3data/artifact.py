@@ -6,7 +6,8 @@
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -39,12 +40,14 @@ class Artifact:
     """A folder whose manifest has been read; its files are read, and checked, when asked for.
 
     `verify` is how: "always" (size and sha256), "size", or "never". Names, shapes and dtypes of
-    tensors, and that values are finite, are checked in any case.
+    tensors, and that values are finite, are checked in any case. Where the folder holds links,
+    as in a cache, `links` names the file of every path.
     """
 
     folder: Path
     manifest: Manifest
     verify: Verify = "always"
+    links: Mapping[str, Path] = field(default_factory=dict)
 
     def file(self, path: str) -> bytes:
         """The bytes of a part, or of a file that the manifest lists.
@@ -53,13 +56,13 @@ class Artifact:
             IntegrityError: it is not the file that was written.
             ArtifactError: the manifest does not list it.
         """
-        entries = {entry.path: entry for entry in self._entries()}
+        content = self.manifest.content
+        listed: list[PartEntry | FileEntry] = [*content.parts, *self.manifest.files]
+        entries = {entry.path: entry for entry in listed}
         if path not in entries:
             raise ArtifactError(f"{self.folder} has no {path}; it has {', '.join(entries)}")
-        entry = entries[path]
-        return untrusted.read_known(
-            self.folder, path, size=entry.size, sha256=entry.sha256, verify=self.verify
-        )
+        with self._open(entries[path]) as file:
+            return file.read()
 
     def part(self, number: int) -> Part:
         """One part, checked.
@@ -70,13 +73,15 @@ class Artifact:
         """
         content = self.manifest.content
         entry, where = content.parts[number], str(self.folder / content.parts[number].path)
-        part = Part.decode(
-            self.file(entry.path),
-            spec=content.source,
-            image=content.image,
-            labels=content.label_values,
-            where=where,
-        )
+        with self._open(entry) as file:
+            part = Part.decode(
+                file,
+                spec=content.source,
+                image=content.image,
+                labels=content.label_values,
+                where=where,
+                quantisation=entry.quantisation,
+            )
         if (part.classes, part.items_per_class) != (entry.classes, entry.items_per_class):
             raise FormatError(f"{where}: it holds other classes or items than its manifest says")
         return part
@@ -90,7 +95,7 @@ class Artifact:
     @cached_property
     def ledger(self) -> ledger.Ledger:
         """What every byte is spent on."""
-        return ledger.measure(self.folder, self.manifest)
+        return ledger.measure(self.manifest, locate=self._locate, sizes=self._sizes())
 
     def check(self) -> None:
         """Read every file that the manifest lists, parts as tensors.
@@ -112,21 +117,43 @@ class Artifact:
         stored = self.file(golden.PATH)
         return golden.compare(stored, self.manifest.content, self.sources(), where=where)
 
-    def _entries(self) -> list[PartEntry | FileEntry]:
-        return [*self.manifest.content.parts, *self.manifest.files]
+    def _open(self, entry: PartEntry | FileEntry) -> AbstractContextManager[untrusted.Reader]:
+        return untrusted.known(
+            *self._locate(entry.path), size=entry.size, sha256=entry.sha256, verify=self.verify
+        )
+
+    def _locate(self, path: str) -> tuple[Path, str]:
+        """The folder, and the path in it, of the file that holds `path`."""
+        if path in self.links:
+            return self.links[path].parent, self.links[path].name
+        return self.folder, path
+
+    def _sizes(self) -> dict[str, int]:
+        if self.links:
+            return {path: file.stat().st_size for path, file in self.links.items()}
+        return folders.sizes(self.folder)
 
 
-def read(folder: str | Path, *, verify: Verify = "always") -> Artifact:
+def read(
+    folder: str | Path, *, verify: Verify = "always", links: Mapping[str, Path] | None = None
+) -> Artifact:
     """The artifact in `folder`.
+
+    Args:
+        folder: where it is.
+        verify: what to check of its files: "always" size and sha256, "size", or "never".
+        links: the real file of every path, where the folder holds links to them; any other link
+            is refused.
 
     Raises:
         ArtifactError: there is none, or its manifest has a fault.
     """
-    folder = Path(folder)
-    if not (folder / NAME).exists():
+    folder, links = Path(folder), links or {}
+    page = links.get(NAME, folder / NAME)
+    if not page.exists():
         raise ArtifactError(f"{folder} is not an artifact: it has no {NAME}")
-    page = untrusted.read(folder, NAME, most=MOST_BYTES)
-    return Artifact(folder, parse(page, where=str(folder / NAME)), verify)
+    text = untrusted.read(page.parent, page.name, most=MOST_BYTES)
+    return Artifact(folder, parse(text, where=str(folder / NAME)), verify, links)
 
 
 def check_golden(folder: str | Path) -> golden.Golden:
@@ -207,8 +234,15 @@ def write(
         error=ArtifactError,
     )
     again = [
-        Part.decode(data, spec=spec, image=image, labels=content.label_values, where=where)
-        for data in encoded.values()
+        Part.decode(
+            encoded[entry.path],
+            spec=spec,
+            image=image,
+            labels=content.label_values,
+            where=where,
+            quantisation=entry.quantisation,
+        )
+        for entry in content.parts
     ]
     others = dict(extras or {})
     others[golden.PATH] = golden.make(content, [part.source(spec, image) for part in again])
@@ -224,13 +258,42 @@ def write(
     return Artifact(folder, manifest)
 
 
+def extend(folder: str | Path, files: Mapping[str, bytes]) -> Artifact:
+    """Give an artifact other files beside its parts, such as a report, a preview or a card.
+
+    Files of these paths are replaced and all others stay; so does `content`.
+
+    Raises:
+        ArtifactError: the artifact has a fault, a path is not free, or the disk is full.
+    """
+    old = read(folder)
+    _require_ours(old.folder)
+    kept = {path: (old.folder / path).read_bytes() for path in folders.sizes(old.folder)}
+    all_files = {**kept, **files}
+    parts = {entry.path for entry in old.manifest.content.parts}
+    entries = [
+        FileEntry.parse(_entry(path, data), where=str(folder), error=ArtifactError)
+        for path, data in all_files.items()
+        if path not in (NAME, *DERIVED, *(parts - files.keys()))
+    ]
+    content, about = old.manifest.content, old.manifest.about
+    page = Manifest.seal(content, about=about, files=entries).encode()
+    manifest = parse(page, where=str(folder))
+    folders.replace(old.folder, {**all_files, NAME: page})
+    return Artifact(old.folder, manifest)
+
+
 def _entry(path: str, content: bytes) -> dict[str, object]:
     digest = hashlib.sha256(content).hexdigest()
     return {"path": path, "size": len(content), "sha256": digest}
 
 
 def _members(part: Part) -> dict[str, object]:
-    return {"classes": part.classes, "items_per_class": part.items_per_class}
+    return {
+        "classes": part.classes,
+        "items_per_class": part.items_per_class,
+        "quantisation": part.quantisation,
+    }
 
 
 def _require_ours(folder: Path) -> None:

@@ -3,25 +3,23 @@
 Legend: B draws, K classes, D draws per class, N items, C H W an image.
 """
 
-import operator
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset
+from torch.utils.data import Dataset, TensorDataset, get_worker_info
 
+from d3data import citations, finite, summary, training
 from d3data.artifact import Artifact
-from d3data.drawing import Drawer
-from d3data.epochs import Requests, require_epoch
-from d3data.errors import D3DataError, nearest
+from d3data.drawing import Drawer, Latent
+from d3data.epochs import Index, Requests
+from d3data.errors import D3DataError, DeviceError, nearest
 from d3data.ledger import Ledger
-from d3data.presentation import Output, Presentation, RealTransform, to_uint8
+from d3data.presentation import Output, Presentation, RealTransform
 from d3data.sources.specs import Image
-
-Index = int | tuple[int, int]
 
 
 class Normalisation(NamedTuple):
@@ -46,13 +44,18 @@ class DistilledDataset(Dataset[Any]):
         transform: applied to each image.
         target_transform: applied to each label.
         output: what an image is: "image", uint8 `tv_tensors.Image`; "float", the same as float32
-            from 0 to 1; "normalised", a float32 tensor of normalised values, unclipped.
-        soft_labels: give the (K,) float32 label of an item, where the artifact has them, instead
-            of its class.
-        as_dict: samples are {"image", "label", "item", "epoch", "draw"} instead of pairs.
+            from 0 to 1; "normalised", a float32 tensor of normalised values, unclipped; "latent",
+            a `Latent`, which `decode` makes images of.
+        soft_labels: whether a label is the (K,) float32 one of its item, instead of its class;
+            "auto" where the artifact has them.
+        as_dict: samples are {"image", "label", "item", "epoch", "draw"} instead of pairs; where
+            they are latents, the fields of a `Latent` and "label".
+        device: where images are decoded, and returned; labels that are classes are numbers.
+        revision: the commit that the artifact was fetched from, if any.
 
     Raises:
         ArtifactError: a part of the artifact has a fault.
+        DeviceError: this machine does not have the device.
     """
 
     def __init__(
@@ -64,25 +67,35 @@ class DistilledDataset(Dataset[Any]):
         transform: Callable[[Any], Any] | None = None,
         target_transform: Callable[[Any], Any] | None = None,
         output: Output = "image",
-        soft_labels: bool = True,
+        soft_labels: bool | Literal["auto"] = "auto",
         as_dict: bool = False,
+        device: str | torch.device = "cpu",
+        revision: str | None = None,
     ) -> None:
         content = artifact.manifest.content
         draws = content.sampling.draws_per_class if draws_per_class is None else draws_per_class
-        if not 0 <= seed < 1 << 64:
-            raise D3DataError(f"seed {seed}: seeds are whole numbers from 0 to 2^64 - 1")
         if draws < 1:
             raise D3DataError(f"draws_per_class is {draws}: an epoch needs at least 1")
+        if output == "latent" and transform is not None:
+            raise D3DataError(
+                "output='latent': there is no image yet that a transform could change"
+            )
         self.artifact, self.seed, self.draws_per_class = artifact, seed, draws
         self.transform, self.target_transform, self.as_dict = transform, target_transform, as_dict
-        self._present = Presentation(output, content.image)
-        self._drawer = Drawer(content, artifact.sources(), seed=seed, draws_per_class=draws)
+        self.device, self.revision = training.device(str(device)), revision
+        self.present = Presentation(output, content.image)
+        self.drawer = Drawer(content, artifact.sources(), seed=seed, draws_per_class=draws)
         self._elsewhere: dict[torch.device, Drawer] = {}
-        self._soft = self._drawer.soft_labels() if soft_labels else None
+        self._soft = self.drawer.soft_labels() if soft_labels else None
+        if soft_labels is True and self._soft is None:
+            raise D3DataError(
+                f"{artifact.manifest.about.name} has hard labels: soft_labels=True asks for what "
+                "it does not have; leave it out"
+            )
         self._requests = Requests(len(self))
 
     def __len__(self) -> int:
-        return len(self._drawer)
+        return len(self.drawer)
 
     def __getitem__(self, index: Index) -> Any:
         """The sample of an index, of its next epoch; or that of (epoch, index)."""
@@ -90,15 +103,7 @@ class DistilledDataset(Dataset[Any]):
 
     def __getitems__(self, indices: Sequence[Index]) -> list[Any]:
         """Many samples, decoded together; PyTorch's loaders ask for whole batches so."""
-        told = [index if isinstance(index, tuple) else (None, index) for index in indices]
-        draws = [self._checked(index) for _, index in told]
-        counted = iter(
-            self._requests.epochs(
-                [draw for (epoch, _), draw in zip(told, draws, strict=True) if epoch is None]
-            )
-        )
-        epochs = [next(counted) if epoch is None else epoch for epoch, _ in told]
-        return self._samples(epochs, draws)
+        return self._samples(self.drawer.latents(*self._requests.resolve(indices)))
 
     @property
     def image(self) -> Image:
@@ -107,32 +112,63 @@ class DistilledDataset(Dataset[Any]):
 
     def draw(self, epoch: int, index: int) -> Any:
         """The sample of an index in an epoch: a pure function, which counts nothing."""
-        return self._samples([epoch], [self._checked(index)])[0]
+        return self[epoch, index]
 
     def set_epoch(self, epoch: int) -> None:
         """From now on every request is of `epoch`, in every worker, until the next call."""
         self._requests.set_epoch(epoch)
 
+    def latents(self, indices: Sequence[Index]) -> tuple[Latent, Tensor]:
+        """The samples of a batch before they are decoded, as one `Latent`, and their labels.
+
+        Requests are counted as those for images are. Labels are (B,) int64 classes, or (B, K)
+        float32 where they are soft. It runs on the CPU, in any worker of a loader.
+        """
+        latent = self.drawer.latents(*self._requests.resolve(indices))
+        return latent, self._labels(latent)
+
+    def decode(self, latent: Latent, *, device: str | torch.device | None = None) -> Tensor:
+        """The images of a batch of latents, (B, C, H, W): float32 normalised values, unclipped.
+
+        Args:
+            latent: one batch, as `latents` gives it, or a loader where the output is "latent".
+            device: where to decode and return them; the set's own unless given.
+        """
+        chosen = self.device if device is None else training.device(str(device))
+        return self.on(chosen).decode(latent)
+
+    def on(self, device: torch.device) -> Drawer:
+        """What draws on a device, where the set is not in a worker of a loader."""
+        if device.type == "cpu":
+            return self.drawer
+        if get_worker_info() is not None:
+            raise DeviceError(
+                f"device {str(device)!r}: a worker of a DataLoader cannot decode on it; "
+                "d3data.DecodingLoader(data, batch_size, device) has workers that make latents, "
+                "and decodes them in the main process"
+            )
+        if device not in self._elsewhere:
+            self._elsewhere[device] = self.drawer.to(device)
+        return self._elsewhere[device]
+
     def batch(
-        self, epoch: int, indices: ArrayLike, *, device: torch.device | str = "cpu"
+        self, epoch: int, indices: ArrayLike, *, device: str | torch.device | None = None
     ) -> tuple[Tensor, Tensor]:
         """Draws of one epoch as networks are trained on them; counts nothing, transforms nothing.
 
         Args:
             epoch: 0 <= epoch < 2^32.
             indices: (B,), each 0 <= index < K D.
-            device: where to decode and return them.
+            device: where to decode and return them; the set's own unless given.
 
         Returns:
             (B, C, H, W) float32 normalised values, unclipped, and labels: (B,) int64 classes, or
             (B, K) float32 where labels are soft.
         """
-        require_epoch(epoch)
-        draws = np.array(
-            [self._checked(index) for index in np.asarray(indices).tolist()], np.int64
-        )
-        images = self._on(torch.device(device)).images(epoch, draws)
-        return images, self._labels(np.full(len(draws), epoch), draws).to(images.device)
+        pairs = [(epoch, index) for index in np.asarray(indices).tolist()]
+        latent, labels = self.latents(pairs)
+        images = self.decode(latent, device=device)
+        return images, labels.to(images.device)
 
     def sample(
         self, n: int = 1, *, classes: Sequence[int | str] | None = None, seed: int = 0
@@ -143,28 +179,43 @@ class DistilledDataset(Dataset[Any]):
             uint8 (B, C, H, W) and (B,) int64 classes, where B is n for each class.
         """
         ids = range(len(self.classes)) if classes is None else [self._class(c) for c in classes]
-        turns, of = np.tile(np.arange(n), len(ids)), np.repeat(np.array(ids, np.int64), n)
-        epochs, turns = np.divmod(turns, self.draws_per_class)
-        drawer = Drawer(
-            self.artifact.manifest.content,
-            self._drawer.sources,
-            seed=seed,
-            draws_per_class=self.draws_per_class,
-        )
-        images = drawer.images(epochs, turns * len(self.classes) + of)
-        return to_uint8(images, drawer.image), torch.from_numpy(of)
+        return finite.first_of_classes(self.on(self.device).seeded(seed), list(ids), n)
 
     def mean_images(self) -> tuple[Tensor, Tensor]:
         """The image without noise of every item: uint8 (N, C, H, W), and (N,) int64 classes."""
-        images = to_uint8(self._drawer.means(), self._drawer.image)
-        return images, torch.from_numpy(self._drawer.item_classes)
+        return finite.means(self.on(self.device))
+
+    def interpolate(self, a: int, b: int, steps: int) -> Tensor:
+        """Images along the straight line between the latents of items `a` and `b`, without noise.
+
+        Items are counted as `mean_images` gives them, whose images are the two ends.
+
+        Returns:
+            uint8 (steps, C, H, W).
+
+        Raises:
+            D3DataError: the items have decoders of their own, or no latents.
+        """
+        count = range(len(self.drawer.item_classes))
+        return finite.between(self.on(self.device), count[a], count[b], steps)
 
     def materialize(self, draws_per_class: int | None = None) -> TensorDataset:
         """A finite copy: the first draws, epoch 0 before epoch 1, as uint8 images and labels."""
-        count = draws_per_class or self.draws_per_class
-        epochs, draws = np.divmod(np.arange(count * len(self.classes)), len(self))
-        images = to_uint8(self._drawer.images(epochs, draws), self._drawer.image)
-        return TensorDataset(images, self._labels(epochs, draws))
+        count = self.draws_per_class if draws_per_class is None else draws_per_class
+        latent = self.drawer.latents(*np.divmod(np.arange(count * len(self.classes)), len(self)))
+        return TensorDataset(finite.pixels(self.on(self.device), latent), self._labels(latent))
+
+    def to_hf(self, draws_per_class: int | None = None) -> Any:
+        """What `materialize` has, as a `datasets.Dataset` with features Image and ClassLabel."""
+        from d3data.export import to_hf
+
+        return to_hf(self, draws_per_class)
+
+    def to_iterable(self, epochs: int = 1) -> Any:
+        """The draws of the first epochs as a `datasets.IterableDataset`, made as it is read."""
+        from d3data.export import to_iterable
+
+        return to_iterable(self, epochs)
 
     @property
     def classes(self) -> list[str]:
@@ -182,9 +233,16 @@ class DistilledDataset(Dataset[Any]):
         return list(range(len(self.classes))) * self.draws_per_class
 
     @property
+    def features(self) -> Any:
+        """The columns of `to_hf`: image, label and, where labels are soft, soft_label."""
+        from d3data.formats import hub_datasets
+
+        return hub_datasets.features(self.classes, soft=self._soft is not None)
+
+    @property
     def normalization(self) -> Normalisation:
         """Mean and standard deviation of the pixel values, from 0 to 1, of each channel."""
-        return Normalisation(self._drawer.image.mean, self._drawer.image.std)
+        return Normalisation(self.image.mean, self.image.std)
 
     @property
     def ledger(self) -> Ledger:
@@ -196,70 +254,56 @@ class DistilledDataset(Dataset[Any]):
         """The version of the content, X.Y.Z."""
         return self.artifact.manifest.about.version
 
+    @property
+    def fingerprint(self) -> str:
+        """The sha256 of all that decides what a network is trained on."""
+        return self.artifact.manifest.content_sha256
+
+    @property
+    def card(self) -> str | None:
+        """The text of the artifact's README.md, somebody's own words; None where it has none."""
+        return summary.card(self.artifact)
+
+    def citation(self) -> str:
+        """BibTeX entries of the method and of the real images."""
+        return citations.bibtex(self.artifact.manifest.about)
+
     def real_transform(self) -> RealTransform:
-        """Brings real images to the shape, type and range of this set's own."""
-        return RealTransform(self.artifact.manifest.content.preprocessing, self._present)
+        """Brings real images to the shape, type and range of this set's own.
+
+        Raises:
+            D3DataError: the set's are latents or whitened values, which real images have none of.
+        """
+        return RealTransform(self.artifact.manifest.content.preprocessing, self.present)
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_elsewhere": {}}
 
     def __repr__(self) -> str:
-        page, spent = self.artifact.manifest, self.ledger
-        made, image = page.about.provenance, page.content.image
-        colour = "grey" if image.channels == 1 else "RGB"
-        items = len(self._drawer.item_classes)
-        kind = page.content.source.kind
-        return "\n".join(
-            (
-                f"DistilledDataset {page.about.name} {page.about.version}",
-                f"    classes  {len(self.classes)}, {image.size}x{image.size} {colour}, "
-                f"{page.content.labels.kind} labels",
-                f"    epoch    {len(self)} draws from {items} items ({kind}), seed {self.seed}",
-                f"    bytes    {spent.content_bytes:,}: {spent.ipc_bytes:.3g} images per class in "
-                f"bytes, {spent.ipc_floats:.3g} in values",
-                f"    made     {made.date} from {made.task} by {page.about.method.name} "
-                f"({page.about.method.reference})",
-                f"    licence  {made.licence} ({made.source})",
-                f"    content  {page.content_sha256}",
-            )
-        )
+        items, kind = len(self.drawer.item_classes), self.artifact.manifest.content.source.kind
+        epoch = f"{len(self)} draws from {items} items ({kind}), seed {self.seed}"
+        return "DistilledDataset " + "\n".join(summary.lines(self.artifact, epoch=epoch))
 
-    def _samples(self, epochs: Sequence[int], draws: Sequence[int]) -> list[Any]:
-        for epoch in epochs:
-            require_epoch(epoch)
-        when, which = np.array(epochs, np.int64), np.array(draws, np.int64)
-        images = self._present.batch(self._drawer.images(when, which))
-        labels = self._labels(when, which)
-        items = self._drawer.items(when, which).tolist()
-        return [
-            self._sample(*fields)
-            for fields in zip(images, labels, items, epochs, draws, strict=True)
-        ]
-
-    def _sample(self, image: Tensor, label: Tensor, item: int, epoch: int, draw: int) -> Any:
-        shown = self._present.one(image)
-        target = int(label) if self._soft is None else label
-        shown = self.transform(shown) if self.transform else shown
-        target = self.target_transform(target) if self.target_transform else target
+    def _samples(self, latent: Latent) -> list[Any]:
+        labels, soft = self._labels(latent), self._soft is not None
+        if self.present.output == "latent":
+            shown: Any = map(Latent, *(field.unbind() for field in latent))
+        else:
+            images = self.present.batch(self.on(self.device).decode(latent))
+            shown = map(self.present.one, images.unbind())
+            labels = labels.to(images.device) if soft else labels
+        targets: Any = labels.unbind() if soft else labels.tolist()
+        if self.transform is not None:
+            shown = map(self.transform, shown)
+        if self.target_transform is not None:
+            targets = map(self.target_transform, targets)
         if not self.as_dict:
-            return shown, target
-        return {"image": shown, "label": target, "item": item, "epoch": epoch, "draw": draw}
+            return list(zip(shown, targets, strict=True))
+        keys = (latent.item.tolist(), latent.epoch.tolist(), latent.draw.tolist())
+        return list(map(_record, shown, targets, *keys))
 
-    def _labels(self, epochs: ArrayLike, draws: ArrayLike) -> Tensor:
-        if self._soft is None:
-            return torch.from_numpy(np.asarray(draws) % len(self.classes))
-        return self._soft[torch.from_numpy(self._drawer.items(epochs, draws))]
-
-    def _on(self, device: torch.device) -> Drawer:
-        if device.type == "cpu":
-            return self._drawer
-        if device not in self._elsewhere:
-            self._elsewhere[device] = self._drawer.to(device)
-        return self._elsewhere[device]
-
-    def _checked(self, index: int) -> int:
-        """The index counted from 0, as sequences do: -1 is the last."""
-        return range(len(self))[operator.index(index)]
+    def _labels(self, latent: Latent) -> Tensor:
+        return latent.draw % len(self.classes) if self._soft is None else self._soft[latent.item]
 
     def _class(self, named: int | str) -> int:
         if isinstance(named, str) and named not in self.class_to_idx:
@@ -267,3 +311,9 @@ class DistilledDataset(Dataset[Any]):
         return (
             self.class_to_idx[named] if isinstance(named, str) else range(len(self.classes))[named]
         )
+
+
+def _record(shown: Any, target: Any, item: int, epoch: int, draw: int) -> dict[str, Any]:
+    if isinstance(shown, Latent):
+        return {**shown._asdict(), "label": target}
+    return {"image": shown, "label": target, "item": item, "epoch": epoch, "draw": draw}

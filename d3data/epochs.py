@@ -2,6 +2,7 @@
 
 import multiprocessing.context
 import operator
+import warnings
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
 
@@ -15,35 +16,65 @@ from d3data import rng
 from d3data.errors import D3DataError
 
 LAST = (1 << 32) - 1
+ALONE = (
+    "each of {ranks} ranks counts the epochs of its draws for itself, so that draws are repeated: "
+    "give the loader `sampler=d3data.EpochSampler(data)`, or call `data.set_epoch(epoch)` before "
+    "every epoch"
+)
+
+Index = int | tuple[int, int]  # a draw of its next epoch, or (epoch, draw)
 
 
 class Requests:
     """Counts how often each index was asked for, in memory that all workers share.
 
     The n-th request for an index, counted from 0, is of epoch n, unless an epoch is set. Workers
-    of any start method share the counts; a copy or an ordinary pickle takes its own along.
+    of any start method share the counts; a copy or an ordinary pickle takes its own along. Where
+    several ranks count, each for itself, the first request that is counted warns of it.
     """
 
     def __init__(self, length: int) -> None:
+        self._ranks = 1  # as the process knew that this one was sent from
         self._share(torch.zeros(length, dtype=torch.int64), torch.tensor([-1]))
 
     def _share(self, counts: Tensor, epoch: Tensor) -> None:
-        self._counts, self._epoch = counts, epoch
-        for tensor in (counts, epoch):
+        self._counts, self._epoch, self._warned = counts, epoch, torch.tensor([False])
+        for tensor in (counts, epoch, self._warned):
             tensor.share_memory_()
         # a lock of the spawn context is inherited by forked workers too, but not the reverse
         self._lock = torch.multiprocessing.get_context("spawn").Lock()
 
-    def epochs(self, indices: Sequence[int]) -> list[int]:
+    def resolve(self, indices: Sequence[Index]) -> tuple[list[int], list[int]]:
+        """The epoch and the draw of each request; those that do not tell an epoch are counted.
+
+        Indices count from the end where they are negative, as those of sequences do.
+
+        Raises:
+            IndexError: there is no such draw.
+            D3DataError: a told epoch is none.
+        """
+        draws = range(len(self._counts))
+        told = [index if isinstance(index, tuple) else (None, index) for index in indices]
+        epochs = [None if epoch is None else require_epoch(epoch) for epoch, _ in told]
+        asked = [draws[operator.index(index)] for _, index in told]
+        silent = [draw for epoch, draw in zip(epochs, asked, strict=True) if epoch is None]
+        counted = iter(self.epochs(silent))
+        return [next(counted) if epoch is None else epoch for epoch in epochs], asked
+
+    def epochs(self, draws: Sequence[int]) -> list[int]:
         """The epoch of each of these requests, which are counted now."""
         counts = self._counts.numpy()
         with self._lock:
             if (epoch := int(self._epoch)) >= 0:
-                return [epoch] * len(indices)
+                return [epoch] * len(draws)
             found = []
-            for index in indices:  # one by one: a batch may hold an index twice
-                found.append(int(counts[index]))
-                counts[index] += 1
+            for draw in draws:  # one by one: a batch may hold an index twice
+                found.append(int(counts[draw]))
+                counts[draw] += 1
+            alone = bool(draws) and self._all_ranks() > 1 and not self._warned
+            self._warned |= alone
+        if alone:
+            warnings.warn(ALONE.format(ranks=self._all_ranks()), stacklevel=3)
         return found
 
     def set_epoch(self, epoch: int) -> None:
@@ -52,14 +83,18 @@ class Requests:
         with self._lock:
             self._epoch.fill_(epoch)
 
+    def _all_ranks(self) -> int:
+        return max(self._ranks, placed()[1])
+
     def __getstate__(self) -> dict[str, Any]:
         if multiprocessing.context.get_spawning_popen() is not None:
-            return self.__dict__
+            return {**self.__dict__, "_ranks": self._all_ranks()}
         return {"_counts": self._counts.clone(), "_epoch": self._epoch.clone()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         if "_lock" not in state:
+            self._ranks = 1
             self._share(state["_counts"], state["_epoch"])
 
 
@@ -89,9 +124,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:
-        distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
-        self.rank = rank if rank is not None else distributed and torch.distributed.get_rank()
-        self.ranks = ranks or (torch.distributed.get_world_size() if distributed else 1)
+        here, all_ranks = placed()
+        self.rank, self.ranks = here if rank is None else rank, ranks or all_ranks
         if not 0 <= self.rank < self.ranks:
             raise D3DataError(f"rank {self.rank} of {self.ranks} ranks: it must be below them")
         self.draws, self.shuffle, self.seed = len(data), shuffle, seed
@@ -135,7 +169,15 @@ class EpochSampler(Sampler[tuple[int, int]]):
             self.set_epoch(self.epoch + 1)
 
 
-def require_epoch(epoch: int) -> None:
-    """Raise D3DataError unless 0 <= epoch < 2^32."""
+def placed() -> tuple[int, int]:
+    """The rank of this process and how many there are, as `torch.distributed` knows them."""
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    return 0, 1
+
+
+def require_epoch(epoch: int) -> int:
+    """The epoch; D3DataError unless 0 <= epoch < 2^32."""
     if not 0 <= operator.index(epoch) <= LAST:
         raise D3DataError(f"epoch {epoch}: epochs are whole numbers from 0 to {LAST}")
+    return operator.index(epoch)

@@ -13,6 +13,14 @@
     │   ├── FormatError      its manifest or tensors are malformed
     │   ├── NewerFormatError it was written by a newer d3data
     │   └── IntegrityError   a file is missing or is not the one that was written
+    ├── ExportError          a finite copy of a distilled set that cannot be written
+    ├── HubError             the Hugging Face Hub, or its cache here, cannot give or take a set
+    │   ├── NotPublishedError  there is no such repository, revision or file to be seen
+    │   ├── NotCachedError   nothing may be asked of the Hub, and the cache lacks something
+    │   ├── AccessError      a token is missing, wrong, or may not do this
+    │   ├── UnreachableError the Hub did not answer, or only that it cannot now
+    │   ├── ConflictError    somebody else was there first
+    │   └── VersionTakenError  the version was published with other content
     ├── UnknownNameError     a name that stands for no data set
     └── DeviceError          a device that is not there
 
@@ -76,6 +84,38 @@ class NewerFormatError(ArtifactError):
 
 class IntegrityError(ArtifactError):
     """A file of the artifact is missing or is not the one that was written."""
+
+
+class ExportError(D3DataError):
+    """A finite copy of a distilled set that cannot be written."""
+
+
+class HubError(D3DataError):
+    """The Hugging Face Hub, or its cache on this machine, cannot give or take a set."""
+
+
+class NotPublishedError(HubError):
+    """There is no such repository, revision or file, as far as one may see."""
+
+
+class NotCachedError(HubError):
+    """Nothing may be asked of the Hub, and something is missing in the cache."""
+
+
+class AccessError(HubError):
+    """A token is missing or wrong, or may not do what was asked."""
+
+
+class UnreachableError(HubError):
+    """The Hub did not answer, or said that it cannot at the moment."""
+
+
+class ConflictError(HubError):
+    """Somebody else changed the repository, or took the name, in the meantime."""
+
+
+class VersionTakenError(HubError):
+    """The version was published before, with other content; versions never change."""
 
 
 class UnknownNameError(D3DataError):

@@ -38,6 +38,16 @@ def replace(folder: Path, files: Mapping[str, bytes]) -> None:
         ) from failure
 
 
+def sizes(folder: Path) -> dict[str, int]:
+    """The size of every file below `folder`, by relative path; links count for nothing."""
+    found = {}
+    for place, _, names in os.walk(folder):
+        for path in (Path(place, name) for name in names):
+            if path.is_file() and not path.is_symlink():
+                found[path.relative_to(folder).as_posix()] = path.stat().st_size
+    return found
+
+
 def require_ours(folder: Path, marker: str, known: Collection[str]) -> None:
     """Raise ArtifactError if replacing `folder` would lose what nobody but its owner can restore.
 

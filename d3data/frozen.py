@@ -13,7 +13,11 @@ class Frozen(pydantic.BaseModel):
     """An immutable record whose fields are its configuration; unknown keys are errors."""
 
     model_config = pydantic.ConfigDict(
-        frozen=True, extra="forbid", allow_inf_nan=False, validate_default=True
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        json_schema_serialization_defaults_required=True,
     )
 
     @classmethod
@@ -34,11 +38,12 @@ class Frozen(pydantic.BaseModel):
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
-    place = ".".join(str(step) for step in entry["loc"])
+    place = _printable(".".join(str(step) for step in entry["loc"]))
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
         return f"unknown key {place!r}: {nearest(str(key), _keys(model, path))}"
-    said, given = entry["msg"].removeprefix("Value error, "), entry.get("input")
+    said = _printable(entry["msg"].removeprefix("Value error, "))
+    given = entry.get("input")
     if not isinstance(given, Mapping | pydantic.BaseModel):  # else it is all of a record
         said = f"{said} (got {_short(given)})"
     return f"{place}: {said}" if place else said
@@ -62,6 +67,10 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
 
 def _kind(model: type[pydantic.BaseModel]) -> Any:
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
 def _short(value: Any) -> str:

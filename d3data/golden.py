@@ -51,7 +51,9 @@ def compare(golden: bytes, content: Content, sources: list[Source], *, where: st
     again = _draw(content, sources)
     names = {torch.float32: "F32", torch.uint8: "U8"}
     expected = {name: (names[t.dtype], tuple(t.shape)) for name, t in again.items()}
-    stored = tensorfile.decode(golden, expected, where=where)
+    file = tensorfile.Memory(golden)
+    header = tensorfile.header(file, where=where)
+    stored = tensorfile.tensors(file, header, expected, where=where)
     ulps = _ulps(stored["noise"], again["noise"]) if "noise" in again else 0.0
     steps = int((stored["images"].int() - again["images"].int()).abs().max())
     if ulps > 1 or steps > 1:

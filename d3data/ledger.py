@@ -1,17 +1,18 @@
 """What every byte of an artifact is spent on, computed from its files: it cannot disagree."""
 
 import math
-import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from d3data import tensorfile, untrusted
-from d3data.errors import IntegrityError
 from d3data.manifest import NAME, Manifest
 from d3data.sources.base import purpose
 from d3data.sources.parts import published_values
+
+Locate = Callable[[str], tuple[Path, str]]
+ALWAYS = ("priors", "decoder", "labels", "augmentation", "scales")  # told also where they are 0
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Ledger:
         purposes: bytes of manifest and parts by purpose (priors, decoder, labels, headers, ...).
         extras: bytes of each other file.
         ipc_values: values of one image per class.
+        source_bytes: bytes of the real training images at this size, as uint8.
     """
 
     published_values: int
@@ -31,6 +33,7 @@ class Ledger:
     purposes: Mapping[str, int]
     extras: Mapping[str, int]
     ipc_values: int
+    source_bytes: int
 
     @property
     def content_bytes(self) -> int:
@@ -52,6 +55,16 @@ class Ledger:
         """Bytes of manifest and parts, in bytes of one uint8 image per class."""
         return self.content_bytes / self.ipc_values
 
+    @property
+    def ipc_prototypes(self) -> float:
+        """Bytes of manifest and parts, in bytes of one float32 image per class."""
+        return self.ipc_bytes / 4
+
+    @property
+    def share_of_source(self) -> float:
+        """Bytes of manifest and parts / bytes of the real images at this size, as uint8."""
+        return self.content_bytes / self.source_bytes
+
     def rows(self) -> list[tuple[str, str, float]]:
         """(section, entry, number) of everything, in order, for tables."""
         return [
@@ -60,39 +73,43 @@ class Ledger:
             ("values", "ipc_floats", self.ipc_floats),
             *(("bytes", name, size) for name, size in self.purposes.items()),
             ("bytes", "manifest and parts", self.content_bytes),
-            ("bytes", "ipc_bytes", self.ipc_bytes),
+            ("against", "one uint8 image per class (ipc_bytes)", self.ipc_bytes),
+            ("against", "one float32 image per class", self.ipc_prototypes),
+            ("against", "the real images, as uint8", self.share_of_source),
             *(("extras", name, size) for name, size in self.extras.items()),
             ("all files", "bytes", self.total_bytes),
         ]
 
     def __str__(self) -> str:
         lines = [
-            f"{section:<10}{entry:<28}{_spell(number):>16}"
+            f"{section:<10}{entry:<40}{_spell(number):>16}"
             for section, entry, number in self.rows()
         ]
         return "\n".join(lines)
 
 
-def measure(folder: Path, manifest: Manifest) -> Ledger:
-    """The ledger of the artifact in `folder`.
+def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> Ledger:
+    """The ledger of the artifact with this manifest.
+
+    Args:
+        manifest: its page.
+        locate: the folder and path of a part's file, from its path in the artifact.
+        sizes: bytes of all its files, by path.
 
     Raises:
-        FormatError: a part is not a safetensors file.
-        IntegrityError: a part is missing, or its tensors do not add up to its size.
+        FormatError: a part is not a safetensors file, or its tensors do not add up to its size.
+        IntegrityError: a part is missing.
     """
-    content = manifest.content
-    spent: Counter[str] = Counter()
+    content, sizes = manifest.content, dict(sizes)
+    spent = Counter(dict.fromkeys(ALWAYS, 0))
     values = published = 0
     for entry in content.parts:
-        header, size = _header(folder, entry.path)
+        header = _header(*locate(entry.path))
         spent["headers"] += header.size
+        shapes = content.layout(entry)
         for name, (_, shape) in header.tensors.items():
-            spent[purpose(name)] += header.bytes_of(name)
-            values += math.prod(shape)
-        if header.size + sum(map(header.bytes_of, header.tensors)) != size:
-            raise IntegrityError(
-                f"{folder / entry.path}: its tensors do not add up to {size} bytes"
-            )
+            spent[purpose(name) if name in shapes else "scales"] += header.bytes_of(name)
+            values += math.prod(shapes.get(name, shape))
         published += published_values(
             content.source,
             content.image,
@@ -100,35 +117,21 @@ def measure(folder: Path, manifest: Manifest) -> Ledger:
             classes=len(entry.classes),
             labels=content.label_values,
         )
-    sizes = _sizes(folder)
+        del sizes[entry.path]
     spent["manifest"] = sizes.pop(NAME)
     return Ledger(
         published_values=published,
         stored_values=values,
         purposes=dict(sorted(spent.items(), key=lambda pair: -pair[1])),
-        extras={path: sizes[path] for path in sorted(sizes.keys() - _paths(manifest))},
+        extras=dict(sorted(sizes.items())),
         ipc_values=len(content.classes) * content.image.values,
+        source_bytes=manifest.about.provenance.images * content.image.values,
     )
 
 
-def _header(folder: Path, path: str) -> tuple[tensorfile.Header, int]:
-    with untrusted.opened(folder, path) as file:
-        start = file.read(8 + tensorfile.MOST_HEADER)
-        return tensorfile.header(start, where=str(folder / path)), os.fstat(file.fileno()).st_size
-
-
-def _sizes(folder: Path) -> dict[str, int]:
-    """The size of every file below `folder`, by relative path; links count for nothing."""
-    found = {}
-    for place, _, names in os.walk(folder):
-        for path in (Path(place, name) for name in names):
-            if path.is_file() and not path.is_symlink():
-                found[path.relative_to(folder).as_posix()] = path.stat().st_size
-    return found
-
-
-def _paths(manifest: Manifest) -> set[str]:
-    return {entry.path for entry in manifest.content.parts}
+def _header(folder: Path, path: str) -> tensorfile.Header:
+    with untrusted.known(folder, path, size=0, sha256="", verify="never") as file:
+        return tensorfile.header(file, where=str(folder / path))
 
 
 def _spell(number: float) -> str:

@@ -10,21 +10,25 @@ or duplicate key, no default left out, no number spelt otherwise. `docs/format.m
 """
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from d3data import canonical
+from d3data import canonical, tensorfile
 from d3data.errors import FormatError, IntegrityError, NewerFormatError, RecipeError
 from d3data.frozen import Frozen
-from d3data.part import Count, Members
+from d3data.part import MOST_STEPS, Count, Members
 from d3data.preprocessing import Preprocessing
+from d3data.sources import quantize
+from d3data.sources.base import purpose
 from d3data.sources.parts import layout
-from d3data.sources.specs import Image, SourceSpec
+from d3data.sources.specs import Image, Quantisation, SourceSpec
 
 NAME = "d3data.json"
+SCHEMA = "urn:d3data:manifest:1"
 FORMAT = 1
 READER: Literal["0.1.0"] = "0.1.0"
 MOST_DRAWS = 10_000_000
@@ -39,7 +43,7 @@ Text = Annotated[
 Name = Annotated[str, StringConstraints(pattern=rf"^{_WORD}([._-]{_WORD})*$", max_length=96)]
 Version = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(\.{_NUMBER}){{2}}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=0, le=1 << 40)]
+Size = Annotated[int, Field(ge=0, le=1 << 33)]
 
 
 class HardLabels(Frozen):
@@ -72,7 +76,7 @@ class PartEntry(Members):
     path: Annotated[str, StringConstraints(pattern=r"^parts/[0-9]{3,6}\.safetensors$")]
     size: Size
     sha256: Digest
-    quantisation: Literal["float32"] = "float32"
+    quantisation: Quantisation = Quantisation()
 
 
 class Content(Frozen):
@@ -100,7 +104,18 @@ class Content(Frozen):
             self.layout(self.parts[0])
         except RecipeError as fault:
             raise ValueError(f"source.{fault}") from None
+        for part in self.parts:
+            self._require_sizes(part)
         return self
+
+    def _require_sizes(self, part: PartEntry) -> None:
+        """What a part stores follows from its items, so what it weighs does too."""
+        shapes = self.layout(part)
+        if part.quantisation != part.quantisation.within({purpose(name) for name in shapes}):
+            raise ValueError(f"{part.path}: a quantisation of tensors that it does not have")
+        least = quantize.stored_bytes(shapes, part.quantisation)
+        if not least <= part.size <= least + 4 * MOST_STEPS + tensorfile.MOST_HEADER:
+            raise ValueError(f"{part.path} cannot have {part.size} bytes: {least} are its tensors")
 
     def _faults(self) -> list[str]:
         image, rule = self.image, self.preprocessing
@@ -159,13 +174,15 @@ class Provenance(Frozen):
     """What a set was made from, and with what.
 
     `fingerprint` identifies the task's images and split; seeds are strings, as 64 bits do not fit
-    into a JSON number; `seconds` is the time that it took and `date` is YYYY-MM-DD.
+    into a JSON number; `images` is how many real images it was made from, `seconds` the time that
+    it took and `date` is YYYY-MM-DD.
     """
 
     task: Text
     licence: Text
     source: Text
     fingerprint: Digest
+    images: int = Field(ge=1, le=1 << 40)
     recipe_sha256: Digest | None
     seeds: tuple[Annotated[str, StringConstraints(pattern=r"^[0-9]{1,20}$")], ...]
     versions: dict[Text, Text]
@@ -177,10 +194,8 @@ class Provenance(Frozen):
 class About(Frozen):
     """Where an artifact comes from; changes nothing of what a network is trained on."""
 
-    name: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]+([._-][a-z0-9]+)*$", max_length=96)]
-    version: Annotated[
-        str, StringConstraints(pattern=r"^(0|[1-9][0-9]{0,5})(\.(0|[1-9][0-9]{0,5})){2}$")
-    ]
+    name: Name
+    version: Version
     method: Method
     provenance: Provenance
 
@@ -242,6 +257,16 @@ class Manifest(Frozen):
     def encode(self) -> bytes:
         """The bytes of `d3data.json`."""
         return canonical.encode(self.dump())
+
+
+def schema() -> str:
+    """The JSON schema (2020-12) of the manifest, as `docs/d3data.schema.json` has it.
+
+    It says what can be said of one value at a time; `parse` knows more.
+    """
+    page = Manifest.model_json_schema(mode="serialization")
+    head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "$id": SCHEMA}
+    return json.dumps(head | page, indent=1, sort_keys=True) + "\n"
 
 
 def part_paths(count: int) -> list[str]:

@@ -12,9 +12,13 @@ from torch import Tensor
 from d3data import tensorfile
 from d3data.errors import ArtifactError, FormatError
 from d3data.frozen import Frozen
-from d3data.sources import parts
+from d3data.sources import parts, quantize
 from d3data.sources.base import Source
-from d3data.sources.specs import Image, SourceSpec
+from d3data.sources.specs import Image, Quantisation, SourceSpec
+
+POSITIVE = {"std", "labels"}
+FLOAT32 = Quantisation()
+MOST_STEPS = 10_000  # step sizes of a part
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -49,14 +53,22 @@ class Part:
         classes: global class ids, ascending.
         items_per_class: how many items each of them has, at least 1.
         tensors: what `d3data.sources.parts.layout` names, float32.
+        quantisation: how its file stores them.
     """
 
     classes: tuple[int, ...]
     items_per_class: tuple[int, ...]
     tensors: Mapping[str, Tensor]
+    quantisation: Quantisation = FLOAT32
 
     @classmethod
-    def of(cls, source: Source, *, classes: Sequence[int] | None = None) -> Self:
+    def of(
+        cls,
+        source: Source,
+        *,
+        classes: Sequence[int] | None = None,
+        quantisation: Quantisation = FLOAT32,
+    ) -> Self:
         """What `source` holds now; its class c is `classes[c]` of the whole task.
 
         Items must come class after class, and `classes` must ascend; without them, ids stay.
@@ -66,45 +78,52 @@ class Part:
         ids = tuple(range(len(groups)) if classes is None else classes)
         assert [c for c, _ in groups] == list(range(len(ids))), "items must be in order of class"
         assert list(ids) == sorted(set(ids)), "global class ids must ascend"
-        return cls(ids, tuple(n for _, n in groups), parts.tensors(source))
+        return cls(ids, tuple(n for _, n in groups), parts.tensors(source), quantisation)
 
     def source(self, spec: SourceSpec, image: Image) -> Source:
         """The source that these tensors hold, frozen; its classes are global ids."""
         classes = torch.tensor(self.classes).repeat_interleave(torch.tensor(self.items_per_class))
-        with torch.random.fork_rng(devices=[]):  # modules draw weights that are overwritten
-            source = parts.build(spec, image, self.tensors, classes=classes)
-        return source.requires_grad_(False)
+        return parts.build(spec, image, self.tensors, classes=classes).requires_grad_(False)
 
     def encode(self) -> bytes:
         """The bytes of the part's file: the same part gives the same ones on every machine.
 
         Raises:
-            ArtifactError: a value is not finite.
+            ArtifactError: a value is not finite, or beyond what its precision holds.
         """
         try:
             tensorfile.require_finite(self.tensors, where=f"the part of classes {self.classes}")
         except FormatError as fault:
             raise ArtifactError(f"{fault}: distil it again with lower learning rates") from None
         members = Members(classes=self.classes, items_per_class=self.items_per_class)
-        return tensorfile.encode(self.tensors, members.dump())
+        return tensorfile.encode(quantize.encode(self.tensors, self.quantisation), members.dump())
 
     @classmethod
     def decode(
-        cls, content: bytes, *, spec: SourceSpec, image: Image, labels: int | None, where: str
+        cls,
+        file: tensorfile.File | bytes,
+        *,
+        spec: SourceSpec,
+        image: Image,
+        labels: int | None,
+        where: str,
+        quantisation: Quantisation = FLOAT32,
     ) -> Self:
         """The part in the bytes of a file, compared with what `spec` needs before it is read.
 
         Args:
-            content: the whole file.
+            file: the file, or all its bytes.
             spec: the source that it must hold.
             image: the images that it makes.
             labels: the length of a soft label, or None.
             where: what messages call the file.
+            quantisation: how it must store its tensors.
 
         Raises:
-            FormatError: not a part, not of this source, or a value that is not finite.
+            FormatError: not a part, not of this source, or a value that cannot be.
         """
-        header = tensorfile.header(content, where=where)
+        file = tensorfile.Memory(file) if isinstance(file, bytes) else file
+        header = tensorfile.header(file, where=where)
         members = Members.parse(header.about, where=f"{where}, its metadata", error=FormatError)
         layout = parts.layout(
             spec,
@@ -114,12 +133,16 @@ class Part:
             labels=labels,
             steps=_steps(header.tensors),
         )
-        expected = {name: ("F32", shape) for name, shape in layout.items()}
-        tensors = tensorfile.decode(content, expected, where=where)
-        return cls(members.classes, members.items_per_class, tensors)
+        expected = quantize.stored(layout, quantisation)
+        held = tensorfile.tensors(file, header, expected, where=where)
+        tensors = quantize.decode(held, layout, quantisation, where=where)
+        for name in POSITIVE & tensors.keys():
+            if tensors[name].numel() and tensors[name].min() < 0:
+                raise FormatError(f"{where}: the tensor {name!r} has negative values")
+        return cls(members.classes, members.items_per_class, tensors, quantisation)
 
 
 def _steps(layout: tensorfile.Layout) -> int:
     """S, the one size that only the file itself tells."""
     _, shape = layout.get("step_size", ("F32", (1,)))
-    return shape[0] if len(shape) == 1 and shape[0] else 1
+    return shape[0] if len(shape) == 1 and 0 < shape[0] <= MOST_STEPS else 1

@@ -1,32 +1,39 @@
-"""Safetensors in exactly one spelling, read from memory by somebody who trusts nobody.
+"""Safetensors in exactly one spelling, read by somebody who trusts nobody.
 
 Safetensors sorts tensors but writes several metadata keys in random order, so a file of ours has
 exactly one: the same tensors give the same bytes on every machine. A header is compared with what
-is expected before a tensor is read.
+is expected before a tensor is read, and a file is read once, straight into its tensors.
 """
 
+import io
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
 from d3data import canonical
-from d3data.errors import FormatError
+from d3data.errors import FormatError, IntegrityError
 
 KEY = "d3data"
 MOST_HEADER = 1 << 20
-_BYTES = {"F32": 4, "U8": 1}
+_DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8}
 
-Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # dtype (F32, U8) and shape, by name
+Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # dtype (F32, F16, U8) and shape, by name
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: `about`, its metadata; `tensors`; `size`, its own bytes."""
+    """What a file says of itself.
+
+    Attributes:
+        about: its metadata.
+        tensors: dtypes and shapes, by name, in the order of the file.
+        size: its own bytes.
+    """
 
     about: dict[str, Any]
     tensors: Layout
@@ -34,8 +41,16 @@ class Header:
 
     def bytes_of(self, name: str) -> int:
         """How many bytes the tensor `name` takes."""
-        dtype, shape = self.tensors[name]
-        return _BYTES[dtype] * math.prod(shape)
+        return bytes_of(*self.tensors[name])
+
+
+def bytes_of(dtype: str, shape: tuple[int, ...]) -> int:
+    """How many bytes a tensor takes.
+
+    >>> bytes_of("F16", (3, 2))
+    12
+    """
+    return _DTYPES[dtype].itemsize * math.prod(shape)
 
 
 def encode(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
@@ -43,16 +58,37 @@ def encode(tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> bytes:
     return safetensors.torch.save(dict(tensors), {KEY: canonical.encode(dict(about)).decode()})
 
 
-def header(content: bytes, *, where: str) -> Header:
-    """Read the header of a file that begins with `content`, found at `where`.
+class File(Protocol):
+    """So many bytes, to be read once from the beginning."""
+
+    size: int
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer` with the bytes that come next; fewer only at the end."""
+
+
+class Memory:
+    """A file that is at hand."""
+
+    def __init__(self, content: bytes) -> None:
+        self.size, self._file = len(content), io.BytesIO(content)
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer`, as `File` says."""
+        return self._file.readinto(buffer)
+
+
+def header(file: File, *, where: str) -> Header:
+    """Read the header of a file found at `where`, and nothing behind it.
 
     Raises:
-        FormatError: not safetensors, or not with exactly one metadata key, ours.
+        FormatError: not safetensors, not with exactly one metadata key, ours, or with tensors
+            that overlap, leave holes or are not all of the file.
     """
-    length = int.from_bytes(content[:8], "little")
-    if len(content) < 8 or length > min(len(content) - 8, MOST_HEADER):
+    length = int.from_bytes(_read(file, min(8, file.size)), "little")
+    if file.size < 8 or length > min(file.size - 8, MOST_HEADER):
         raise FormatError(f"{where}: not a safetensors file, or cut short")
-    table = canonical.decode(content[8 : 8 + length], where=f"{where}, its header")
+    table = canonical.decode(_read(file, length), where=f"{where}, its header")
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or metadata.keys() != {KEY}:
         raise FormatError(f"{where}: its metadata must have exactly one key, {KEY!r}")
@@ -61,35 +97,63 @@ def header(content: bytes, *, where: str) -> Header:
     tensors = {
         name: _entry(entry, f"{where}: the tensor {name[:80]!r}") for name, entry in table.items()
     }
-    return Header(about, tensors, 8 + length)
+    end = 0
+    for name, entry in sorted(table.items(), key=lambda item: _offsets(item[1])):
+        begin, end = end, end + bytes_of(*tensors[name])
+        if _offsets(entry) != (begin, end):
+            raise FormatError(
+                f"{where}: the tensor {name[:80]!r} overlaps another, leaves a hole or has not "
+                "the bytes of its shape"
+            )
+    if 8 + length + end != file.size:
+        raise FormatError(f"{where}: {file.size} bytes, where its header tells {8 + length + end}")
+    ordered = sorted(tensors, key=lambda name: _offsets(table[name]))
+    return Header(about, {name: tensors[name] for name in ordered}, 8 + length)
 
 
-def decode(content: bytes, expected: Layout, *, where: str) -> dict[str, Tensor]:
-    """The tensors of a file found at `where`, which must be exactly the `expected` ones.
+def tensors(file: File, header: Header, expected: Layout, *, where: str) -> dict[str, Tensor]:
+    """The tensors behind the header of a file, which must be exactly the `expected` ones.
 
     Raises:
-        FormatError: another name, shape or dtype, a malformed file, or a value that is not finite.
+        FormatError: another name, shape or dtype, or a value that is not finite.
     """
-    found = header(content, where=where).tensors
+    found = header.tensors
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):
             raise FormatError(
                 f"{where}: the tensor {name[:80]!r} should be {_spell(expected.get(name))} "
                 f"and is {_spell(found.get(name))}"
             )
-    try:
-        tensors: dict[str, Tensor] = safetensors.torch.load(content)
-    except safetensors.SafetensorError as fault:
-        raise FormatError(f"{where}: not a well-formed safetensors file: {fault}") from None
-    require_finite(tensors, where=where)
-    return tensors
+    held = {}
+    for name, (dtype, shape) in found.items():  # each in memory of its own, so that it is aligned
+        held[name] = torch.empty(shape, dtype=_DTYPES[dtype])
+        _fill(file, held[name].flatten().view(torch.uint8).numpy().data)
+        require_finite({name: held[name]}, where=where)
+    return held
 
 
 def require_finite(tensors: Mapping[str, Tensor], *, where: str) -> None:
     """Raise FormatError if a value is infinite or not a number."""
     for name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
-            raise FormatError(f"{where}: the tensor {name!r} has values that are not finite")
+        if tensor.is_floating_point() and tensor.numel():
+            extremes = torch.stack(tensor.aminmax())  # either is nan where any value is
+            if not extremes.isfinite().all():
+                raise FormatError(f"{where}: the tensor {name!r} has values that are not finite")
+
+
+def _read(file: File, size: int) -> bytes:
+    content = bytearray(size)
+    _fill(file, memoryview(content))
+    return bytes(content)
+
+
+def _fill(file: File, buffer: memoryview) -> None:
+    at = 0
+    while at < len(buffer):
+        count = file.readinto(buffer[at:])
+        if not count:
+            raise IntegrityError("a file became shorter while it was read: read it again")
+        at += count
 
 
 def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...]]:
@@ -97,9 +161,17 @@ def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...]]:
     if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
         raise FormatError(f"{where} has no shape")
     dtype = entry.get("dtype")
-    if dtype not in _BYTES:
-        raise FormatError(f"{where} is {str(dtype)[:20]!r}; format 1 has {' and '.join(_BYTES)}")
+    if dtype not in _DTYPES:
+        raise FormatError(f"{where} is {str(dtype)[:20]!r}; format 1 has {', '.join(_DTYPES)}")
     return dtype, tuple(shape)
+
+
+def _offsets(entry: Mapping[str, Any]) -> tuple[int, int]:
+    """Where a tensor says that it begins and ends after the header; -1 where it does not."""
+    offsets = entry.get("data_offsets")
+    if not isinstance(offsets, list) or [type(n) for n in offsets] != [int, int]:
+        return -1, -1
+    return offsets[0], offsets[1]
 
 
 def _spell(entry: tuple[str, tuple[int, ...]] | None) -> str:

@@ -5,17 +5,20 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, Literal
+from typing import Literal
 
 from d3data.errors import IntegrityError
 
 Verify = Literal["always", "size", "never"]
+PIECE = 8 << 20  # bytes read at a time
 AGAIN = "fetch the artifact again"
 
 
 @contextlib.contextmanager
-def opened(folder: Path, path: str) -> Iterator[BinaryIO]:
+def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
     """Open the file `path` of `folder`; what is checked is what is open, whatever is moved later.
 
     Raises:
@@ -59,10 +62,42 @@ def read(folder: Path, path: str, *, most: int) -> bytes:
     return content
 
 
-def read_known(folder: Path, path: str, *, size: int, sha256: str, verify: Verify) -> bytes:
-    """The bytes of a file of known size and digest: what is hashed is what is returned.
+class Reader:
+    """A file that is hashed while it is read: what is hashed is what was handed out."""
 
-    `verify` is "always" (size and digest), "size", or "never".
+    def __init__(self, file: BufferedReader, size: int, beside: Executor | None) -> None:
+        self.size, self._file, self._beside, self._digest = size, file, beside, hashlib.sha256()
+
+    def readinto(self, buffer: memoryview) -> int:
+        """Fill `buffer`, or a part of it, with the bytes that come next; none at the end."""
+        piece = buffer[:PIECE]
+        count = self._file.readinto(piece)
+        if self._beside is not None and count:
+            self._beside.submit(self._digest.update, piece[:count])
+        return count
+
+    def read(self) -> bytes:
+        """All the bytes that are left."""
+        content = bytearray(self.size)
+        at = 0
+        while count := self.readinto(memoryview(content)[at:]):
+            at += count
+        return bytes(content[:at])
+
+    def digest(self) -> str:
+        """The sha256 of the whole file, whatever of it has been read."""
+        rest = bytearray(PIECE)
+        while count := self._file.readinto(rest):
+            self._digest.update(rest[:count])
+        return self._digest.hexdigest()
+
+
+@contextlib.contextmanager
+def known(folder: Path, path: str, *, size: int, sha256: str, verify: Verify) -> Iterator[Reader]:
+    """Read a file of known size and digest inside the block, at whose end both have been checked.
+
+    `verify` is "always" (size and digest), "size", or "never". A digest that is wrong is told
+    before any fault that was found inside the block.
 
     Raises:
         IntegrityError: it is not the file that was written, or as `opened` says.
@@ -71,11 +106,19 @@ def read_known(folder: Path, path: str, *, size: int, sha256: str, verify: Verif
         found = os.fstat(file.fileno()).st_size
         if verify != "never" and found != size:
             raise IntegrityError(f"{folder / path} has {found} bytes, not {size}; {AGAIN}")
-        content = file.read()
-    digest = hashlib.sha256(content).hexdigest() if verify == "always" else sha256
-    if digest != sha256:
-        raise IntegrityError(f"{folder / path} has sha256 {digest}, not {sha256}; {AGAIN}")
-    return content
+        if verify != "always":
+            yield Reader(file, found, None)
+            return
+        beside = ThreadPoolExecutor(1)  # sha256 lets other threads run
+        reader = Reader(file, found, beside)
+        try:
+            yield reader
+        finally:
+            beside.shutdown()
+            if (digest := reader.digest()) != sha256:
+                raise IntegrityError(
+                    f"{folder / path} has sha256 {digest}, not {sha256}; {AGAIN}"
+                ) from None
 
 
 def _on_the_way(folder: Path, steps: tuple[str, ...]) -> list[Path]:

@@ -1,6 +1,8 @@
 """Small artifacts for tests, made of random tensors: nothing is distilled."""
 
+import functools
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +11,11 @@ import torch
 
 from d3data import artifact
 from d3data.artifact import Artifact
-from d3data.manifest import About, Method, Provenance
+from d3data.manifest import About, Method, Provenance, SoftLabels
 from d3data.part import Part
 from d3data.preprocessing import Preprocessing
 from d3data.sources import draws, parts
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
+from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec, Quantisation
 
 IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 RULE = Preprocessing(channels=3, size=8, fit="crop")
@@ -34,6 +36,7 @@ ABOUT = About(
         licence="CC0-1.0",
         source="https://example.org/toys",
         fingerprint="ab" * 32,
+        images=5000,
         recipe_sha256="cd" * 32,
         seeds=("0", "18446744073709551615"),
         versions={"torch": "2"},
@@ -95,3 +98,27 @@ def arguments(kind: str = "gaussian", **changed: Any) -> dict[str, Any]:
 def write(folder: Path, kind: str = "gaussian", **changed: Any) -> Artifact:
     """An artifact of three parts and five classes."""
     return artifact.write(folder, **arguments(kind, **changed))
+
+
+SOFT = SoftLabels(teacher="convnet", temperature=1.0)
+MIXED = Quantisation(decoder="int8", priors="int3", labels="float16", axis="items")
+
+
+def rounded(folder: Path) -> Artifact:
+    """An artifact of integers, with a residual and soft labels, the same on every machine."""
+    row = torch.tensor([0.5, 0.25, 0.125, 0.0625, 0.0625])
+    parts = [
+        replace(
+            part,
+            tensors={
+                **part.tensors,
+                "labels": torch.stack([row.roll(n) for n in range(sum(part.items_per_class))]),
+            },
+            quantisation=MIXED,
+        )
+        for part in three_parts(SPECS["residual"], labels=5)
+    ]
+    return write(folder, "residual", parts=parts, labels=SOFT)
+
+
+GOLDEN = {"toys": write, "rounded": rounded, "pixels": functools.partial(write, kind="pixels")}

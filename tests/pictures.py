@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from d3data.formats.writing import Plan, Sample, Writer
+
 ROOT = os.environ.get("D3DATA_DATA", "")
 needs_real = pytest.mark.skipif(not ROOT, reason="D3DATA_DATA names no folder of real images")
 
@@ -36,3 +38,30 @@ def image_folder(
             image = picture(100 * label + index)
             (root / name / f"{index}.{kind}").write_bytes(encoded(image, kind))
     return root
+
+
+def written(
+    writer: Writer,
+    folder: Path,
+    samples: list,
+    *,
+    split: str = "train",
+    shards: int = 1,
+    classes: tuple[str, ...] = ("ant", "bee"),
+) -> Plan:
+    """Write samples, given as tuples, in one of the formats."""
+    given = [Sample(*sample) for sample in samples]
+    plan = Plan(
+        folder,
+        folder / ".pieces",
+        classes=classes,
+        shape=tuple(given[0].pixels.shape),
+        count=len(given),
+        shards=shards,
+        soft=given[0].soft is not None,
+        split=split,
+    )
+    for shard in range(shards):
+        writer.write(plan, shard, (given[number] for number in plan.rows(shard)))
+    writer.finish(plan)
+    return plan

@@ -13,11 +13,13 @@ import d3data
 import made
 import pictures
 import tiny_runs as runs
+from d3data import artifact
 from d3data.cli import app
 from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
 
-COMMANDS = {"list", "info", "preview", "init", "distill", "status", "evaluate", "env", "recipes"}
+COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
+COMMANDS |= {"export", "recipes"}
 
 SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
 
@@ -127,19 +129,6 @@ def test_list_and_info(tmp_path):
     found = document("info", tmp_path / "toys")
     assert found["manifest"]["content"]["classes"] == list(made.NAMES)
     assert found["ledger"]["published_values"] > 0
-
-
-def test_a_preview_has_a_row_for_each_class_and_always_the_same_pixels(tmp_path):
-    from PIL import Image
-
-    made.write(tmp_path / "toys")
-    for name in ("a", "b"):
-        call("preview", tmp_path / "toys", "--out", tmp_path / f"{name}.png")
-    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
-    with Image.open(tmp_path / "a.png") as picture:
-        assert picture.size == (6 * 34 + 2, 5 * 34 + 2)  # 6 draws of 5 classes, 32 px and a frame
-        corner = [picture.getpixel((2 + 34 * x + i, 2)) for x in range(6) for i in (0, 31)]
-    assert len(set(corner)) > 6
 
 
 def test_init_writes_a_recipe_that_fits_the_budget(tmp_path, monkeypatch):
@@ -297,3 +286,16 @@ def test_recipe_toml_is_its_own_fixed_point(toml):
     recipe = load_recipe(toml)
     assert isinstance(recipe, Recipe)
     assert recipe.to_toml() == Path(toml).read_text()
+
+
+def test_quantize_writes_a_smaller_set(tmp_path):
+    old = made.write(tmp_path / "toys")
+    folder, out = str(old.folder), str(tmp_path / "small")
+    call("quantize", folder, "--bits", "8", "--out", out)
+    told = document("quantize", folder, "--bits", "priors=4,decoder=8", "--out", f"{out}er")
+    assert told["content_bytes"] == artifact.read(f"{out}er").ledger.content_bytes
+    assert told["content_bytes"] < artifact.read(out).ledger.content_bytes
+    assert told["before"] == old.ledger.content_bytes
+    for wrong, code in (("eight", 2), ("priors=four", 2), ("9", 1), ("prior=8", 1)):
+        call("quantize", folder, "--bits", wrong, "--out", f"{out}est", code=code)
+    assert not Path(f"{out}est").exists()

@@ -5,6 +5,7 @@ import pickle  # noqa: TID251  of our own objects
 import subprocess
 import sys
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,17 +13,20 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Subset
+from torch.utils.data import DataLoader, Subset, default_collate
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 import made
+from d3data import citations, drawing, training
 from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
+from d3data.drawing import CHUNK, Latent
 from d3data.epochs import EpochSampler
-from d3data.errors import D3DataError
+from d3data.errors import D3DataError, DeviceError, IntegrityError
 from d3data.manifest import SoftLabels
 from d3data.sources import draws
+from d3data.sources.specs import Whitening
 
 LENGTH = 30  # five classes of six draws
 
@@ -44,6 +48,13 @@ def soft(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         parts=made.three_parts(made.GAUSSIAN, labels=5),
         labels=SoftLabels(teacher="convnet", temperature=1.0),
     )
+
+
+@pytest.fixture(scope="module")
+def whitened(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    way = Whitening(method="zca", regularisation=0.1, images_sha256="ef" * 32)
+    image = made.IMAGE.model_copy(update={"whitening": way})
+    return made.write(tmp_path_factory.mktemp("made") / "whitened", image=image)
 
 
 def naive(found: Artifact, seed: int, epoch: int, draw: int, per_class: int = 6) -> Tensor:
@@ -87,6 +98,82 @@ def test_outputs_are_one_image_in_three_spellings(found: Artifact) -> None:
     floats = DistilledDataset(found, output="float").draw(1, 8)[0]
     assert isinstance(floats, tv_tensors.Image)
     torch.testing.assert_close(floats.as_subclass(Tensor), unit, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("output", ["image", "float", "normalised"])
+def test_images_are_ordinary_tensors(output: Any, found: Artifact) -> None:
+    image, label = DistilledDataset(found, output=output)[3]
+    assert type(label) is int
+    assert image.is_contiguous()
+    assert not image.is_inference()
+    assert image.view(-1).shape == (192,)
+
+
+@pytest.mark.parametrize("most", [2000, drawing.LARGEST_MAP])  # 7 images at a time, or a chunk
+def test_batches_larger_than_a_chunk_are_the_same(
+    most: int, found: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drawing, "LARGEST_MAP", most)
+    data = DistilledDataset(found)
+    epochs, indices = np.divmod(np.arange(2 * CHUNK + 3), LENGTH)
+    images = data.drawer.images(epochs, indices)
+    assert images.is_contiguous()
+    for place in (0, CHUNK - 1, CHUNK, 2 * CHUNK + 2):
+        expected = naive(found, 0, int(epochs[place]), int(indices[place]))
+        torch.testing.assert_close(images[place], expected, rtol=0, atol=1e-5)
+
+
+def test_latents_hold_all_that_an_image_is_made_of(found: Artifact) -> None:
+    seed = 2**64 - 3
+    plain = DistilledDataset(found, seed=seed, output="normalised", as_dict=True)
+    latent, label = DistilledDataset(found, seed=seed, output="latent").draw(70_000, 13)
+    sample = plain.draw(70_000, 13)
+    assert (label, int(latent.item)) == (3, sample["item"])
+    assert [int(key) for key in latent[2:]] == [-3, 70_000, 13]
+    assert all(key.dtype == torch.int64 for key in latent[1:])
+    source = found.sources()[0]
+    assert latent.latent.shape == (source.latent_values,)
+    assert latent.latent.dtype == torch.float32
+    if source.noise_shape:
+        (number,) = (n for n, p in enumerate(found.manifest.content.parts) if 3 in p.classes)
+        noise = torch.from_numpy(draws.noise(seed, 70_000, [13], values=5))
+        row = torch.tensor([found.sources()[number].classes.tolist().index(3)])
+        assert torch.equal(latent.latent, found.sources()[number].latents(row, noise)[0])
+
+
+def test_latents_survive_a_loader_and_another_set_decodes_them(found: Artifact) -> None:
+    data = DistilledDataset(found, seed=2**64 - 1, output="latent")
+    other = DistilledDataset(found, seed=5, output="normalised")
+    plain = DistilledDataset(found, seed=2**64 - 1, output="normalised")
+    loader: DataLoader[Any] = DataLoader(data, batch_size=8, num_workers=1)
+    for number, (latent, labels) in enumerate(loader):
+        assert isinstance(latent, Latent)
+        images = other.decode(latent)
+        for image, label, draw in zip(images, labels, latent.draw, strict=True):
+            expected, of = plain.draw(0, int(draw))
+            torch.testing.assert_close(image, expected, rtol=0, atol=1e-5)
+            assert int(label) == of
+        assert latent.draw.tolist() == list(range(8 * number, min(8 * number + 8, LENGTH)))
+
+
+def test_latents_may_be_dictionaries(toys: Artifact) -> None:
+    data = DistilledDataset(toys, output="latent", as_dict=True)
+    batch = default_collate([data[i] for i in (3, 3, 9)])
+    assert list(batch) == ["latent", "item", "seed", "epoch", "draw", "label"]
+    assert batch["latent"].shape == (3, 5)
+    assert batch["epoch"].tolist() == [0, 1, 0]
+    assert batch["label"].tolist() == [3, 3, 4]
+
+
+def test_a_batch_of_latents_counts_as_requests_do(soft: Artifact) -> None:
+    data = DistilledDataset(soft)
+    latent, labels = data.latents([4, 4, (9, 2), -1])
+    assert latent.epoch.tolist() == [0, 1, 9, 0]
+    assert latent.draw.tolist() == [4, 4, 2, 29]
+    assert labels.shape == (4, 5)
+    pieces = latent.split(3)
+    assert [len(piece.item) for piece in pieces] == [3, 1]
+    assert torch.equal(torch.cat([piece.latent for piece in pieces]), latent.latent)
 
 
 def test_batches_orders_and_copies_change_nothing(found: Artifact) -> None:
@@ -275,7 +362,14 @@ def test_soft_labels_are_those_of_the_item(soft: Artifact) -> None:
         sample = data.draw(1, index)
         assert torch.equal(sample["label"], flat[sample["item"]])
     assert data.batch(0, [2, 3])[1].shape == (2, 5)
+    assert DistilledDataset(soft, soft_labels=True).draw(0, 7)[1].shape == (5,)
     assert DistilledDataset(soft, soft_labels=False).draw(0, 7)[1] == 2
+
+
+def test_soft_labels_that_are_not_there_cannot_be_asked_for(toys: Artifact) -> None:
+    assert DistilledDataset(toys, soft_labels="auto").draw(0, 7)[1] == 2
+    with pytest.raises(D3DataError, match="toys-ipc2 has hard labels"):
+        DistilledDataset(toys, soft_labels=True)
 
 
 def test_samples_of_classes_do_not_depend_on_the_epoch(toys: Artifact) -> None:
@@ -301,6 +395,32 @@ def test_mean_images_have_no_noise(found: Artifact) -> None:
     assert (images[5].float() - 255 * (values * std + mean).clamp(0, 1)).abs().max() <= 0.501
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "residual"])
+def test_a_line_of_latents_has_no_noise(kind: str, tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys", kind)
+    data = DistilledDataset(found)
+    images = data.interpolate(3, 1, 5)  # of classes 2 and 0, whose part is the first
+    assert images.dtype == torch.uint8
+    means, _ = data.mean_images()
+    assert near(images[0], means[3])
+    assert near(images[4], means[1])
+    source = found.sources()[0]
+    quarter = 0.75 * source.mean[2] + 0.25 * source.mean[1]
+    values = source.decode(quarter[None])[0]
+    mean, std = (torch.tensor(m)[:, None, None] for m in (made.IMAGE.mean, made.IMAGE.std))
+    assert (images[1].float() - 255 * (values * std + mean).clamp(0, 1)).abs().max() <= 0.501
+    assert near(data.interpolate(-1, 2, 2)[0], means[8])
+
+
+def test_a_line_needs_one_decoder(toys: Artifact, tmp_path: Path) -> None:
+    with pytest.raises(D3DataError, match="items 0 and 8 have decoders of their own"):
+        DistilledDataset(toys).interpolate(0, 8, 3)
+    with pytest.raises(IndexError):
+        DistilledDataset(toys).interpolate(0, 9, 3)
+    with pytest.raises(D3DataError, match="stores images and no latents"):
+        DistilledDataset(made.write(tmp_path / "pixels", "pixels")).interpolate(0, 1, 3)
+
+
 def test_a_finite_copy_has_the_first_draws(toys: Artifact) -> None:
     data = DistilledDataset(toys)
     copied = data.materialize(8)
@@ -310,6 +430,15 @@ def test_a_finite_copy_has_the_first_draws(toys: Artifact) -> None:
         assert near(image, data.draw(epoch, index)[0])
         assert label == index % 5
     assert len(data.materialize()) == LENGTH
+    assert len(data.materialize(0)) == 0
+
+
+def test_finite_copies_are_made_in_pieces(toys: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = DistilledDataset(toys)
+    whole = data.materialize(110).tensors[0]
+    monkeypatch.setattr("d3data.finite.AT_ONCE", 300 * 192)
+    pieces = data.materialize(110).tensors[0]
+    assert near(whole, pieces)
 
 
 @pytest.mark.parametrize("output", ["image", "float", "normalised"])
@@ -323,8 +452,69 @@ def test_real_images_are_brought_to_the_same_range(output: Any, toys: Artifact) 
     assert abs(float(real[1, 0, 0]) - expected) < 1e-6
 
 
+def test_whitened_values_are_no_colours(whitened: Artifact) -> None:
+    for output in ("image", "float"):
+        with pytest.raises(D3DataError, match=f"output='{output}': the values of this set are wh"):
+            DistilledDataset(whitened, output=output)
+    data = DistilledDataset(whitened, output="normalised")
+    expected = naive(whitened, 0, 0, 7)
+    torch.testing.assert_close(data[7][0], expected, rtol=0, atol=1e-5)
+    assert DistilledDataset(whitened, output="latent")[7][0].latent.shape == (5,)
+    shown = (
+        data.sample,
+        data.mean_images,
+        data.materialize,
+        data.real_transform,
+        lambda: data.interpolate(1, 3, 2),
+    )
+    for look in shown:
+        with pytest.raises(D3DataError, match="are whitened"):
+            look()
+
+
+def test_real_images_have_no_latents(toys: Artifact) -> None:
+    with pytest.raises(D3DataError, match="real images have no latents"):
+        DistilledDataset(toys, output="latent").real_transform()
+
+
+def test_a_device_must_be_there(toys: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(DeviceError, match="unknown device 'gpu'"):
+        DistilledDataset(toys, device="gpu")
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(DeviceError, match="'cuda:1' is not here"):
+        DistilledDataset(toys, device="cuda:1")
+    with pytest.raises(DeviceError, match="'cuda:1' is not here"):
+        DistilledDataset(toys).batch(0, [1], device="cuda:1")
+
+
+def test_a_worker_decodes_on_the_cpu_alone(
+    toys: Artifact, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    data = DistilledDataset(toys, device="cuda")
+    loader: DataLoader[Any] = DataLoader(data, num_workers=1)
+    with pytest.raises(DeviceError, match=r"DecodingLoader\(data, batch_size, device\)"):
+        next(iter(loader))
+    latents = DistilledDataset(toys, device="cuda", output="latent")
+    loader = DataLoader(latents, num_workers=1)
+    assert next(iter(loader))[0].latent.shape == (1, 5)
+
+
+def test_images_are_decoded_on_the_device(soft: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "device", torch.device)
+    monkeypatch.setattr(drawing, "full_precision", lambda device: nullcontext())
+    data = DistilledDataset(soft, device="meta")  # which knows shapes and no values
+    image, label = data[0]
+    assert (image.device.type, label.device.type) == ("meta", "meta")
+    assert data.batch(0, [1, 2])[0].device.type == "meta"
+    assert data.batch(0, [1, 2], device="cpu")[0].device.type == "cpu"
+
+
 def test_it_says_what_it_is(toys: Artifact) -> None:
-    data = DistilledDataset(toys)
+    data = DistilledDataset(toys, revision="0123abcd")
+    assert data.fingerprint == toys.manifest.content_sha256
+    assert (data.revision, DistilledDataset(toys).revision) == ("0123abcd", None)
+    assert data.citation() == citations.bibtex(toys.manifest.about)
     assert data.classes == list(made.NAMES)
     assert data.class_to_idx["dog"] == 3
     assert data.normalization.mean == made.IMAGE.mean
@@ -344,6 +534,7 @@ def test_it_says_what_it_is(toys: Artifact) -> None:
         ({"seed": 1 << 64}, "seed 18446744073709551616"),
         ({"draws_per_class": 0}, "at least 1"),
         ({"output": "imgae"}, "did you mean image"),
+        ({"output": "latent", "transform": abs}, "no image yet"),
     ],
 )
 def test_impossible_options_are_refused(
@@ -351,6 +542,33 @@ def test_impossible_options_are_refused(
 ) -> None:
     with pytest.raises(D3DataError, match=fault):
         DistilledDataset(toys, **options)
+
+
+def test_features_are_those_of_datasets(toys: Artifact, soft: Artifact) -> None:
+    features = DistilledDataset(toys).features
+    assert list(features) == ["image", "label"]
+    assert features["label"].names == list(made.NAMES)
+    encoded = features.encode_example({"image": None, "label": "cat"})
+    assert encoded["label"] == 2
+    label = DistilledDataset(soft).features["soft_label"]
+    assert (label.length, label.feature.dtype) == (5, "float32")
+    assert DistilledDataset(soft, soft_labels=False).features == features
+
+
+def test_the_card_is_read_within_bounds(tmp_path: Path) -> None:
+    data = DistilledDataset(made.write(tmp_path / "toys"))
+    assert data.card == "# toys\n"
+    page = tmp_path / "toys" / "README.md"
+    page.write_bytes(b"\xff" + bytes(2**20))
+    with pytest.raises(IntegrityError, match="more than 1048576 bytes"):
+        data.card  # noqa: B018
+    page.write_bytes(b"caf\xe9")
+    assert data.card == "caf\ufffd"
+    page.unlink()
+    assert data.card is None
+    page.symlink_to("d3data.json")
+    with pytest.raises(IntegrityError, match="reached by a link"):
+        data.card  # noqa: B018
 
 
 def test_the_callers_randomness_is_left_alone(toys: Artifact) -> None:

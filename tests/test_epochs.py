@@ -7,6 +7,7 @@ from itertools import islice
 import pytest
 import torch
 
+from d3data import epochs
 from d3data.epochs import EpochSampler, Requests
 from d3data.errors import D3DataError
 
@@ -90,6 +91,40 @@ def test_an_epoch_that_was_broken_off_is_not_repeated() -> None:
     sampler = EpochSampler(range(10))
     next(iter(sampler))
     assert next(iter(sampler))[0] == 1
+
+
+def test_requests_tell_their_epoch_or_are_counted() -> None:
+    requests = Requests(4)
+    assert requests.resolve([1, (7, 1), -1, 1]) == ([0, 7, 0, 1], [1, 1, 3, 1])
+    assert requests.resolve([(7, -4), (0, 2)]) == ([7, 0], [0, 2])
+    assert requests.resolve([]) == ([], [])
+    for wrong in (4, -5, (0, 4)):
+        with pytest.raises(IndexError):
+            requests.resolve([0, wrong])
+    with pytest.raises(D3DataError, match="epoch -1"):
+        requests.resolve([0, (-1, 0)])
+    assert requests.epochs([0, 3]) == [0, 1]  # what failed was not counted
+
+
+def test_ranks_that_count_for_themselves_are_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "placed", lambda: (1, 3))
+    told, silent = Requests(3), Requests(3)
+    silent.resolve([(0, 1)])
+    silent.resolve([])
+    silent.set_epoch(2)
+    silent.resolve([1])
+    with pytest.warns(UserWarning, match="each of 3 ranks counts") as warned:
+        assert told.resolve([0, 2])[0] == [0, 0]
+    assert warned[0].filename == __file__
+    assert "EpochSampler(data)" in str(warned[0].message)
+    assert told.resolve([0, 2])[0] == [1, 1]
+    with pytest.warns(UserWarning, match="each of 3 ranks"):
+        copy.deepcopy(told).resolve([0])
+
+
+def test_one_rank_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(epochs, "placed", lambda: (0, 1))
+    Requests(3).resolve([0])
 
 
 def test_a_rank_is_below_the_ranks() -> None:

@@ -1,11 +1,15 @@
 """The examples run as they are written."""
 
 import importlib.util
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import d3data.distill
+import made
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -36,3 +40,61 @@ def test_a_classifier_learns_from_a_set(tmp_path, capsys):
 def test_an_objective_of_your_own_is_a_generator():
     losses = example("your_own_objective").main(30)
     assert losses[-1] == pytest.approx(0.1 * losses[0], abs=0.1 * losses[0])
+
+
+def test_two_ranks_train_together(tmp_path):
+    made.write(tmp_path / "toys")
+    script = example("two_ranks").__file__  # its ranks import it as the script that it is
+    told = subprocess.run(
+        [sys.executable, "-W", "error", script, tmp_path / "toys"],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    lines = told.stdout.splitlines()
+    assert [line.split(":")[0] for line in lines] == ["epoch 0", "epoch 1", "epoch 2"]
+    assert all(line.endswith(" of 640 images") for line in lines)  # five classes of 128 draws
+    assert told.stderr == ""
+
+
+@pytest.mark.filterwarnings(
+    "ignore:.isinstance.treespec, LeafSpec.. is deprecated",
+    "ignore:The 'train_dataloader' does not have many workers",
+)
+def test_lightning_trains_on_a_set(tmp_path, capsys):
+    pytest.importorskip("lightning")
+    made.write(tmp_path / "toys")
+    quiet = {"enable_progress_bar": False, "enable_model_summary": False}
+    options = {**quiet, "accelerator": "cpu", "default_root_dir": tmp_path}
+    loss = example("train_with_lightning").main(
+        str(tmp_path / "toys"), epochs=2, draws_per_class=32, enable_checkpointing=False, **options
+    )
+    assert loss > 0
+    assert f"loss {loss:.3f} after 2 epochs" in capsys.readouterr().out
+
+
+def test_a_walk_is_a_film_of_all_classes(tmp_path, capsys):
+    made.write(tmp_path / "toys")
+    count = example("walk").main(str(tmp_path / "toys"), str(tmp_path / "w.gif"), steps=4, side=16)
+    assert count == 4 * 9  # from each prior to the next one of its class
+    with Image.open(tmp_path / "w.gif") as film:
+        assert film.size == (9 * 16, 16)
+        assert film.n_frames > 9
+    assert "36 pictures of 5 classes" in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_shards_come_back_whole(tmp_path, capsys):
+    made.write(tmp_path / "toys")
+    out = str(tmp_path / "shards")
+    assert example("export_to_webdataset").main(str(tmp_path / "toys"), out, 20) == 100
+    assert f"100 images of 5 classes in {out}" in capsys.readouterr().out
+
+
+def test_an_artifact_is_read_without_us():
+    reader = example("read_without_d3data")  # tests/test_without_d3data.py compares every draw
+    content, parts = reader.read(Path(__file__).parent / "golden" / "rounded")
+    image, label = reader.draw(content, parts, seed=0, epoch=0, index=3)
+    assert image.shape == (3, 8, 8)
+    assert label.sum() == 1

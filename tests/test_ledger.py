@@ -7,7 +7,7 @@ import pytest
 
 import made
 from d3data import artifact
-from d3data.errors import IntegrityError
+from d3data.errors import FormatError
 from d3data.manifest import SoftLabels
 from d3data.sources import parts
 
@@ -70,7 +70,7 @@ def test_a_part_that_was_cut_short_does_not_add_up(tmp_path: Path) -> None:
     found = made.write(tmp_path / "toys")
     path = tmp_path / "toys" / "parts" / "001.safetensors"
     path.write_bytes(path.read_bytes()[:-4])
-    with pytest.raises(IntegrityError, match="do not add up"):
+    with pytest.raises(FormatError, match="where its header tells"):
         _ = found.ledger
 
 

@@ -10,7 +10,7 @@ import made
 from d3data import artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, IntegrityError, UnknownNameError
-from d3data.hub import names
+from d3data.hub import index
 
 
 def test_a_folder_is_loaded(tmp_path: Path) -> None:
@@ -54,11 +54,13 @@ def test_a_name_is_pinned_to_its_content(tmp_path: Path, monkeypatch: pytest.Mon
     found = made.write(tmp_path / "toys-ipc2")
     digest = found.manifest.content_sha256
     entry = {"about": "toys", "version": "1.2.3"}
-    monkeypatch.setattr(names, "ZOO", tmp_path)
-    pinned = names.Entry(**entry, content_sha256=digest)
-    monkeypatch.setattr(names, "index", lambda: {"toys-ipc2": pinned})
-    assert d3data.load("toys-ipc2").version == "1.2.3"
-    other = names.Entry(**entry, content_sha256="0" * 64)
-    monkeypatch.setattr(names, "index", lambda: {"toys-ipc2": other})
-    with pytest.raises(IntegrityError, match="reinstall d3data"):
-        d3data.load("toys-ipc2")
+    monkeypatch.setattr(index, "ZOO", tmp_path)
+    for pinned, fault in ((digest, None), ("0" * 64, "was published with")):
+        sets = {"toys-ipc2": index.Entry(**entry, content_sha256=pinned)}
+        known = index.Index(format=1, sets=sets)
+        monkeypatch.setattr(index, "shipped", lambda known=known: known)
+        if fault is None:
+            assert d3data.load("toys-ipc2").version == "1.2.3"
+        else:
+            with pytest.raises(IntegrityError, match=fault):
+                d3data.load("toys-ipc2")

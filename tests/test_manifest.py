@@ -10,6 +10,7 @@ import made
 from d3data import canonical, manifest
 from d3data.errors import FormatError, IntegrityError, NewerFormatError
 from d3data.manifest import Content, FileEntry, Manifest
+from d3data.sources.specs import Quantisation
 
 
 def content(**changed: Any) -> dict[str, Any]:
@@ -27,8 +28,9 @@ def content(**changed: Any) -> dict[str, Any]:
 
 
 def entry(number: int, classes: list[int], items: list[int], **changed: Any) -> dict[str, Any]:
-    usual = {"path": f"parts/{number:03d}.safetensors", "size": 100, "sha256": "0" * 64}
-    members = {"classes": classes, "items_per_class": items, "quantisation": "float32"}
+    usual = {"path": f"parts/{number:03d}.safetensors", "size": 50_000, "sha256": "0" * 64}
+    stored = Quantisation().dump()
+    members = {"classes": classes, "items_per_class": items, "quantisation": stored}
     return usual | members | changed
 
 
@@ -139,7 +141,18 @@ def test_another_spelling_is_refused(respelt: Any) -> None:
         ("content.parts.1.path", "/etc/passwd", "path"),
         ("content.parts.1.size", -1, "size"),
         ("content.parts.1.sha256", "A" * 64, "sha256"),
+        ("content.parts.1.size", 3_000, "cannot have 3000 bytes"),
+        ("content.parts.1.size", 2_000_000, "cannot have 2000000 bytes"),
+        ("content.parts.1.size", 1 << 34, "size"),
         ("content.parts.1.quantisation", "int3", "quantisation"),
+        ("content.parts.1.quantisation.priors", "int9", "priors"),
+        ("content.parts.1.quantisation.priors", "int1", "priors"),
+        ("content.parts.1.quantisation.axis", "rows", "axis"),
+        ("content.parts.1.quantisation.axis", "items", "that it does not have"),
+        ("content.parts.1.quantisation.pixels", "int8", "that it does not have"),
+        ("content.parts.1.quantisation.labels", "float16", "that it does not have"),
+        ("content.image.whitening", {"method": "pca"}, "whitening"),
+        ("content.image.whitening", {"method": "zca", "regularisation": 0}, "whitening"),
         ("content.parts", [], "parts"),
         ("content.sampling.version", 2, "version"),
         ("content.sampling.draws_per_class", 2, "at least 3"),

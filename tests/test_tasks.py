@@ -10,6 +10,7 @@ import pydantic
 import pytest
 import torch
 
+import pictures
 from d3data.errors import DataError, UnknownNameError
 from d3data.formats import hub_datasets, parquet
 from d3data.preprocessing import Preprocessing
@@ -157,7 +158,7 @@ def written(folder: Path, side: int, channels: int) -> Path:
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (20, channels, side, side), generator=rng, dtype=torch.uint8)
     samples = [(image, index % 2) for index, image in enumerate(pixels)]
-    parquet.write(folder, samples, classes=("ant", "bee"), split="train")
+    pictures.written(parquet, folder, samples)
     return folder
 
 

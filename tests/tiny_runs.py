@@ -13,7 +13,16 @@ from d3data.distill import Recipe
 
 PROCESSES = multiprocessing.get_context("forkserver")  # forks of a process that has imported all
 PROCESSES.set_forkserver_preload(
-    ["d3data.distill", "torch._dynamo", "sklearn.datasets", "sklearn.mixture"]
+    [
+        "d3data.distill",
+        "d3data.export",
+        "d3data.publishing",
+        "huggingface_hub.hf_api",
+        "pyarrow.parquet",
+        "sklearn.datasets",
+        "sklearn.mixture",
+        "torch._dynamo",
+    ]
 )
 
 EXPERTS = {

@@ -9,7 +9,16 @@ import typer
 from typer.core import TyperGroup
 
 from d3data import __version__
-from d3data.cli import catalogue, environment, evaluation, making
+from d3data.cli import (
+    cards,
+    catalogue,
+    environment,
+    evaluation,
+    exporting,
+    making,
+    rounding,
+    sharing,
+)
 from d3data.cli.output import say
 from d3data.errors import D3DataError, FormatError, IntegrityError
 
@@ -55,10 +64,16 @@ def d3data(
 
 app.command("list")(catalogue.list_sets)
 app.command()(catalogue.info)
-app.command()(catalogue.preview)
+app.command()(sharing.pull)
+app.command()(sharing.verify)
+app.command()(cards.preview)
+app.command()(cards.card)
+app.command()(exporting.export)
+app.command()(rounding.quantize)
 app.command()(making.init)
 app.command()(making.distill)
 app.add_typer(making.recipes, name="recipes")
 app.command()(making.status)
 app.command()(evaluation.evaluate)
+app.command()(sharing.publish)
 app.command()(environment.env)

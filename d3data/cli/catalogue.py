@@ -1,15 +1,20 @@
-"""Commands that look at data sets: list, info, preview."""
+"""Commands that look data sets up: list, info."""
 
-from fnmatch import fnmatch
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.output import Json, give, say, table
+from d3data.cli.output import Json, give, table
+
+if TYPE_CHECKING:
+    from d3data.hub.index import Found
 
 Name = Annotated[
-    str, typer.Argument(help="A short name of `d3data list`, or a folder written as ./x or /x.")
+    str,
+    typer.Argument(
+        help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
+        "folder written as ./x or /x."
+    ),
 ]
 
 
@@ -17,22 +22,29 @@ def list_sets(
     pattern: Annotated[str, typer.Argument(help="Such as 'digits*'.")] = "*", json: Json = False
 ) -> None:
     """List the data sets that are known by a short name."""
-    from d3data.hub import names
+    from d3data.hub import index
 
-    found = {name: entry for name, entry in names.index().items() if fnmatch(name, pattern)}
-    rows = [[name, entry.version or "not made yet", entry.about] for name, entry in found.items()]
-    document = {name: entry.dump() for name, entry in found.items()}
-    give(table(["name", "version", "what"], rows), document, as_json=json)
+    found = index.search(pattern)
+    rows = [
+        [
+            name,
+            one.entry.version or ("newest" if one.published else "not published yet"),
+            one.entry.repository or "",
+            "" if one.entry.accuracy is None else f"{100 * one.entry.accuracy:.1f}",
+            one.entry.about,
+        ]
+        for name, one in found.items()
+    ]
+    document = {name: _document(one) for name, one in found.items()}
+    give(table(["name", "version", "where", "accuracy %", "what"], rows), document, as_json=json)
 
 
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
-    from d3data import artifact
-    from d3data.hub import names
+    from d3data.hub.pulling import resolve
 
-    place = names.resolve(name)
-    found = artifact.read(place.folder)
-    place.require(found.manifest)
+    place = resolve(name)
+    found = place.read()
     page, ledger = found.manifest, found.ledger
     made, shape = page.about.provenance, page.content.image
     lines = [
@@ -44,6 +56,7 @@ def info(name: Name, json: Json = False) -> None:
         f"items       {sum(part.items for part in page.content.parts)} in "
         f"{len(page.content.parts)} parts, {page.content.labels.kind} labels",
         f"content     {page.content_sha256}",
+        *([f"commit      {place.revision}"] if place.revision else []),
         f"folder      {place.folder}",
         "",
         str(ledger),
@@ -55,20 +68,15 @@ def info(name: Name, json: Json = False) -> None:
         "ipc_bytes": ledger.ipc_bytes,
         "bytes": dict(ledger.purposes),
     }
-    document = {"folder": str(place.folder), "manifest": page.dump(), "ledger": numbers}
+    document = {
+        "folder": str(place.folder),
+        "revision": place.revision,
+        "manifest": page.dump(),
+        "ledger": numbers,
+    }
     give("\n".join(lines), document, as_json=json)
 
 
-def preview(
-    name: Name,
-    out: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("preview.png"),
-) -> None:
-    """Draw a picture: a row for each class, its draws side by side."""
-    from d3data.cli.grid import grid
-    from d3data.files import write_bytes
-    from d3data.loading import load
-
-    picture, rows = grid(load(name, output="float"))
-    write_bytes(out, picture)
-    say(f"{rows} classes, from the top")
-    give(str(out), {"preview": str(out)}, as_json=False)
+def _document(found: "Found") -> dict[str, object]:
+    folder = found.shipped
+    return {**found.entry.dump(), "folder": None if folder is None else str(folder)}

@@ -17,7 +17,7 @@ EVERY = 10.0  # seconds between two lines about one job
 
 
 class Step(Protocol):
-    """So many of the `steps` of a stage are taken; the last one's loss was `loss`."""
+    """So many of the `steps` of a stage are taken; the last one's loss was `loss`, if any."""
 
     @property
     def stage(self) -> str: ...
@@ -26,7 +26,7 @@ class Step(Protocol):
     @property
     def steps(self) -> int: ...
     @property
-    def loss(self) -> float: ...
+    def loss(self) -> float | None: ...
 
 
 class Lines:
@@ -43,12 +43,12 @@ class Lines:
         if now - self._said.setdefault(job, now) < EVERY:
             return
         self._said[job] = now
-        left = ""
+        more = _loss(at)
         if at.step > first:
             rest = (now - since) / (at.step - first) * (at.steps - at.step)
-            left = f", {spell(rest)} left"
+            more += f", {spell(rest)} left"
         name = f"{job}: {at.stage}" if job else at.stage
-        say(f"{name} {at.step}/{at.steps}, loss {at.loss:.4g}{left}")
+        say(f"{name} {at.step}/{at.steps}{more}")
 
     def finish(self, job: str, done: int, total: int) -> None:
         """A job is done."""
@@ -92,7 +92,7 @@ class LiveBars:
                 self._bars.remove_task(bar)
             bar = self._bars.add_task(name, total=at.steps, loss="")
             self._jobs[job] = bar, at.stage
-        self._bars.update(bar, completed=at.step, loss=f"loss {at.loss:.4g}")
+        self._bars.update(bar, completed=at.step, loss=_loss(at).lstrip(", "))
 
     def finish(self, job: str, done: int, total: int) -> None:
         """A job is done."""
@@ -134,3 +134,7 @@ class Display:
             self._shown.finish(event.job or "", event.done, event.total)
         elif event.what in ("failed", "note", "planned"):
             say(f"{event.job}: {event.message}" if event.job else event.message)
+
+
+def _loss(at: Step) -> str:
+    return "" if at.loss is None else f", loss {at.loss:.4g}"

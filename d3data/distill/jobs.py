@@ -9,6 +9,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -34,6 +35,8 @@ from d3data.sources import parts
 from d3data.sources.base import Source
 from d3data.sources.specs import Image
 from d3data.tasks import Task, TaskSpec
+
+OWN = ("decoder", "pixels", "priors")  # what a subtask makes; labels come after all of them
 
 Load = Callable[[TaskSpec, str | None], Task]
 
@@ -120,7 +123,8 @@ class SubtaskJob(_Job):
             journal.load_state_dict(saved.states["journal"] if saved else START)
             _stages(source, setting, checkpoint, journal, saved)
             seconds = journal.seconds
-        content = Part.of(source.cpu(), classes=self.classes).encode()
+        stored = self.recipe.quantisation.within(OWN)
+        content = Part.of(source.cpu(), classes=self.classes, quantisation=stored).encode()
         write_bytes(self.place / "result.safetensors", content)
         state = {
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -145,6 +149,7 @@ class SubtaskJob(_Job):
             image=image_of(task),
             labels=None,
             where=str(path),
+            quantisation=self.recipe.quantisation.within(OWN),
         )
 
 
@@ -267,8 +272,11 @@ def _stages(
     recipe = setting.recipe
     if saved is None or saved.stage == "warm start":
         warm_up(source, stage("warm start", recipe.warm_start.steps), setting)
-    if recipe.objective is not None:
+    if recipe.steps and (saved is None or saved.stage != "quantize"):
         optimise(source, stage("distill", recipe.steps), setting)
+    if recipe.quantize.steps:
+        fresh = replace(setting, seed=rng.derive(setting.seed, "quantize"))
+        optimise(source, stage("quantize", recipe.quantize.steps), fresh, rounded=True)
 
 
 def _device_name(device: torch.device) -> str:

@@ -1,6 +1,5 @@
 """What a run will do, known and checked before any of it is done."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from d3data.distill.machine import Machine
 from d3data.distill.recipe import Recipe
 from d3data.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
 from d3data.sources.parts import layout, published_values
+from d3data.sources.quantize import stored_bytes
 from d3data.sources.specs import PixelsSpec
 from d3data.tasks import Task
 
@@ -50,7 +50,7 @@ class Plan:
         labels, names = content.label_values, [len(job.classes) for job in self.subtasks]
         sizes = [{"items": k * recipe.items_per_class, "classes": k} for k in names]
         values = [published_values(spec, image, **size, labels=labels) for size in sizes]
-        shapes = [s for size in sizes for s in layout(spec, image, **size, labels=labels).values()]
+        shapes = [layout(spec, image, **size, labels=labels) for size in sizes]
         warm = 0 if isinstance(spec, PixelsSpec) else recipe.warm_start.steps
         tasks = {job.classes: self.task.subtask(job.classes) for job in self.experts}
         return {
@@ -62,9 +62,9 @@ class Plan:
                 _snapshot_bytes(job.plan, tasks[job.classes]) for job in self.experts
             ),
             "subtasks": len(self.subtasks),
-            "steps": len(self.subtasks) * (warm + recipe.steps),
+            "steps": len(self.subtasks) * (warm + recipe.steps + recipe.quantize.steps),
             "published_values": sum(values),
-            "tensor_bytes": sum(4 * math.prod(shape) for shape in shapes),
+            "tensor_bytes": sum(stored_bytes(shape, recipe.quantisation) for shape in shapes),
             "jobs_done": sum(job.done for job in self.jobs),
             "jobs": len(self.jobs),
         }
@@ -181,24 +181,30 @@ class _Planner:
 
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
     """What the artifact's manifest will say, digests aside: finds what it could not say."""
-    each = recipe.items_per_class
-    entries = [
-        PartEntry(
-            path=path,
-            size=0,
-            sha256="0" * 64,
-            classes=tuple(block),
-            items_per_class=(each,) * len(block),
+    each, image, labels = recipe.items_per_class, image_of(task), labels_of(recipe)
+    soft = len(task.classes) if labels.kind == "soft" else None
+    entries = []
+    for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True):
+        shapes = layout(
+            recipe.source, image, items=each * len(block), classes=len(block), labels=soft
         )
-        for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True)
-    ]
+        entries.append(
+            PartEntry(
+                path=path,
+                size=stored_bytes(shapes, recipe.quantisation),
+                sha256="0" * 64,
+                classes=tuple(block),
+                items_per_class=(each,) * len(block),
+                quantisation=recipe.quantisation,
+            )
+        )
     draft = {
-        "image": image_of(task),
+        "image": image,
         "preprocessing": task.rule,
         "classes": task.classes,
         "source": recipe.source,
         "parts": tuple(entries),
-        "labels": labels_of(recipe),
+        "labels": labels,
         "sampling": {"draws_per_class": recipe.draws_per_class},
     }
     return Content.parse(draft, where=f"the recipe {recipe.name}")

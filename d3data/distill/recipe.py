@@ -21,7 +21,7 @@ from d3data.errors import RecipeError
 from d3data.frozen import Frozen
 from d3data.manifest import Name, Version
 from d3data.part import Count
-from d3data.sources.specs import SourceSpec
+from d3data.sources.specs import Precision, Quantisation, SourceSpec
 from d3data.tasks import TaskSpec
 
 Purpose = Literal["priors", "decoder", "residual", "pixels", "step_size"]
@@ -84,6 +84,28 @@ class SoftLabels(Frozen):
     draws: int = Field(default=0, ge=0, le=1024)
 
 
+class Quantize(Frozen):
+    """How the set is stored, and `steps` more of distillation on what rounding leaves of it.
+
+    Precisions are as in `Quantisation`. The objective then sees the images of the rounded tensors
+    and gradients pass straight through the rounding; optimizers begin anew. With `steps` here and
+    none in the recipe, all of the distillation is like that.
+    """
+
+    steps: int = Field(default=0, ge=0)
+    decoder: Precision = "float32"
+    labels: Precision = "float32"
+    pixels: Precision = "float32"
+    priors: Precision = "float32"
+    axis: Literal["latents", "items"] = "latents"
+
+    def quantisation(self, source: SourceSpec, *, soft: bool) -> Quantisation:
+        """How the parts of a source are stored, with or without soft labels."""
+        wanted = Quantisation.model_validate(self.model_dump(exclude={"steps"}))
+        own = {"pixels"} if source.kind == "pixels" else {"priors", "decoder"}
+        return wanted.within(own | ({"labels"} if soft else set()))
+
+
 class Recipe(Frozen):
     """Everything that a run needs.
 
@@ -107,12 +129,19 @@ class Recipe(Frozen):
     optimizers: dict[Purpose, Optimizer] = {}
     subtasks: Subtasks = Subtasks()
     labels: SoftLabels | None = None
+    quantize: Quantize = Quantize()
 
     @model_validator(mode="after")
     def _steps_need_an_objective(self) -> "Recipe":
-        if bool(self.steps) != (self.objective is not None and bool(self.optimizers)):
+        steps = self.steps + self.quantize.steps
+        if bool(steps) != (self.objective is not None and bool(self.optimizers)):
             raise ValueError("steps, an objective and optimizers go together: give all or none")
         return self
+
+    @property
+    def quantisation(self) -> Quantisation:
+        """How the parts of the set are stored."""
+        return self.quantize.quantisation(self.source, soft=self.labels is not None)
 
     @property
     def identity(self) -> str:

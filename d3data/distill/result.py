@@ -33,7 +33,7 @@ def write_artifact(plan: Plan, folder: Path) -> artifact.Artifact:
     parts = [job.part(task) for job in plan.subtasks]
     for number, job in enumerate(plan.labels):
         tensors = {**parts[number].tensors, "labels": job.labels()}
-        parts[number] = replace(parts[number], tensors=tensors)
+        parts[number] = replace(parts[number], tensors=tensors, quantisation=recipe.quantisation)
     states = [read_state(job.place) for job in plan.subtasks]
     return artifact.write(
         folder,
@@ -67,6 +67,7 @@ def about(plan: Plan, *, seconds: float, device: str) -> About:
             "licence": task.licence,
             "source": task.source,
             "fingerprint": task.fingerprint,
+            "images": len(task.train) + len(task.validation),
             "recipe_sha256": recipe.identity,
             "seeds": (str(recipe.seed),),
             "versions": versions(),

@@ -19,6 +19,7 @@ from d3data.distill.workbench import Stateful, Workbench
 from d3data.sources.base import Source
 from d3data.sources.gaussian import GaussianSource
 from d3data.sources.pixels import PixelsSource
+from d3data.sources.straight_through import StraightThrough
 from d3data.tasks import Task
 from d3data.training import Watch, cosine, descend, scheduled
 
@@ -108,8 +109,8 @@ def warm_up(source: Source, stage: Stage, setting: Setting) -> None:
     warm_start.fill(source, autoencoder, bench)
 
 
-def optimise(source: Source, stage: Stage, setting: Setting) -> None:
-    """Distil a filled source on the recipe's objective."""
+def optimise(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:
+    """Distil a filled source on the objective; `rounded`, on what storing leaves of it."""
     recipe, bench = setting.recipe, setting.bench(stage)
     assert recipe.objective is not None
     parameters = source.train_only(recipe.optimizers)
@@ -131,7 +132,8 @@ def optimise(source: Source, stage: Stage, setting: Setting) -> None:
         if spec.schedule == "cosine"
     ]
     paced = Paced(recipe.objective, slowing)
-    distill(source, paced, bench, list(optimizers.values()), watch=stage.watch(objects))
+    seen = StraightThrough(source, recipe.quantisation) if rounded else source
+    distill(seen, paced, bench, list(optimizers.values()), watch=stage.watch(objects))
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,20 @@ PATH                               folders of images, Parquet, WebDataset shards
 """
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from d3data.errors import DataError
 from d3data.formats import folders, hub_datasets, npz, parquet, torchvision, webdataset
 from d3data.formats.collection import Collection
+from d3data.formats.writing import Writer
 
+WRITERS: Mapping[str, Writer] = {
+    "imagefolder": folders,
+    "npz": npz,
+    "parquet": parquet,
+    "webdataset": webdataset,
+}
 DEPTH = 4  # levels of folders that are looked at to tell the format
 _READERS = {".tar": webdataset.read, "images": folders.read, ".npz": npz.read}
 

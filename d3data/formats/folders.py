@@ -1,24 +1,40 @@
 """Folders of images: `class/image.jpg`, or `train/class/image.jpg` with val and test beside it.
 
 Files that are no images by their suffix are left alone, as are hidden ones; images outside a
-class folder are unlabelled.
+class folder are unlabelled. Folders that `write` has named are called by the names in its
+`classes.txt`.
 """
 
+import json
 import os
 import re
+import shutil
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
-from d3data.files import write_bytes
+from d3data.files import replacing
 from d3data.formats.collection import Collection, Portion, Role, classified, digest, png, role
+from d3data.formats.writing import Plan, Sample, read_names, write_names
+
+METADATA = "metadata.jsonl"  # what `datasets` looks for
+LONGEST = 100  # bytes of a class name in that of its folder; file systems take 255, some 143
+FILES = "train/**"
+HOW = """\
+`torchvision.datasets.ImageFolder("train")` reads the images. Its class k is line k, counted from
+0, of `classes.txt`: folders have the names of the classes where these are safe names, and numbers
+before them where they are not. `datasets.load_dataset("./")` reads the same, and calls the classes
+as the folders are called. Where the set has soft labels, `train/metadata.jsonl` has a line for
+each image with its file name, class id and soft label, which `load_dataset` makes columns of.
+"""
 
 _IMAGE = re.compile(
     r"[^.].*\.(apng|avif|bmp|gif|hei[cf]|j2k|jfif|jp2|jpe?g?|jpx|p[bgnp]m|png|tga|tiff?|webp)",
     re.IGNORECASE,
 )
+_DEVICE = re.compile(r"(aux|con|nul|prn|(com|lpt)\d)([ .].*)?", re.IGNORECASE)  # on Windows
 
 
 class Files:
@@ -46,7 +62,7 @@ def is_image(name: str) -> bool:
 
 
 def read(root: Path) -> Collection:
-    """All images below a folder; the folders that hold them are the classes, in ASCII order.
+    """All images below a folder; the folders that hold them are the classes, in order of name.
 
     The first level is splits where it has a train folder and nothing but split folders.
     """
@@ -66,26 +82,59 @@ def read(root: Path) -> Collection:
         part: Portion(Files(root, own), labels[part], _identity(root, own))
         for part, own in paths.items()
     }
-    return Collection(classes, portions, str(root))
+    told = read_names(root) or []
+    ours = folder_names(told) == names
+    return Collection(tuple(told) if ours else classes, portions, str(root))
 
 
-def write(
-    folder: Path, samples: Iterable[tuple[Tensor, int]], *, classes: Sequence[str], split: str
-) -> Path:
-    """Write images (C, H, W) of uint8 and their labels as `split/class/000000.png`."""
-    names = folder_names(classes)
-    for index, (pixels, label) in enumerate(samples):
-        write_bytes(folder / split / names[label] / f"{index:06d}.png", png(pixels))
-    return folder / split
+def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+    """Write images as `split/class/00000000.png`, numbered over all classes."""
+    split = plan.folder / plan.split
+    names = folder_names(plan.classes)
+    for name in names:
+        (split / name).mkdir(parents=True, exist_ok=True)
+    with replacing(plan.piece(METADATA, shard)) as temporary, temporary.open("w") as lines:
+        for number, (pixels, label, soft) in zip(plan.rows(shard), samples, strict=True):
+            path = f"{names[label]}/{number:08d}.png"
+            (split / path).write_bytes(png(pixels))
+            if soft is not None:
+                entry = {"file_name": path, "label": label, "soft_label": soft.tolist()}
+                lines.write(f"{json.dumps(entry)}\n")
+        os.sync()  # one for all files, which is many times as fast as one for each
+
+
+def finish(plan: Plan) -> None:
+    """Write `classes.txt`, and `metadata.jsonl` where labels are soft."""
+    write_names(plan.folder, plan.classes)
+    if plan.soft:
+        with replacing(plan.folder / plan.split / METADATA) as path, path.open("wb") as whole:
+            for piece in plan.pieces(METADATA):
+                with piece.open("rb") as lines:
+                    shutil.copyfileobj(lines, whole)
 
 
 def folder_names(classes: Sequence[str]) -> list[str]:
-    """Names that sort as the classes do and are safe as folders: numbered, where need be."""
-    safe = [re.sub(r"[^\w .()&,+-]+", "_", name).strip(" .") for name in classes]
-    if safe == list(classes) and safe == sorted(set(safe)):
+    """Names that sort as the classes do and are safe as folders on any system.
+
+    They are the classes' own where all of these are safe, sorted and different even to a system
+    that ignores case; or else every one begins with its number.
+
+    >>> folder_names(["ant", "bee"]), folder_names(["Ant", "ant", "a/b"])
+    (['ant', 'bee'], ['0 Ant', '1 ant', '2 a_b'])
+    """
+    safe = [_safe(name) for name in classes]
+    different = len({name.casefold() for name in safe}) == len(classes)
+    if safe == sorted(classes) == list(classes) and different and all(safe):
         return safe
     width = len(str(len(classes) - 1))
     return [f"{label:0{width}d} {name}".strip() for label, name in enumerate(safe)]
+
+
+def _safe(name: str) -> str:
+    """A name without what some file system takes amiss; perhaps nothing is left of it."""
+    name = re.sub(r"[^\w .()&,+-]+", "_", unicodedata.normalize("NFC", name))
+    name = name.encode()[:LONGEST].decode(errors="ignore").strip(" .-")
+    return f"{name}_" if _DEVICE.fullmatch(name) else name
 
 
 def _folders(root: Path) -> list[str]:

@@ -1,16 +1,22 @@
-"""Data sets of the Hugging Face Hub, through `datasets`: `ORG/NAME[:CONFIG][@REVISION]`.
+"""Data sets of the library `datasets`: read from the Hugging Face Hub, or made of samples.
 
-Images stay encoded in the memory-mapped Arrow files of the cache of `datasets`.
+A place is written `ORG/NAME[:CONFIG][@REVISION]`. Images stay encoded in the memory-mapped Arrow
+files of the cache of `datasets`.
 """
 
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from d3data.errors import DataError
 from d3data.formats import tables
-from d3data.formats.collection import Collection, Portion, Role, classified, digest, role
+from d3data.formats.collection import Collection, Portion, Role, classified, digest, png, role
+from d3data.formats.writing import Sample
 
 if TYPE_CHECKING:
     from PIL import Image
+
+Samples = Callable[[int, int], Iterator[Sample]]  # those from one number to another
+Cut = tuple[int, int]
 
 _EXPORT = "refs/convert/parquet"  # where the Hub keeps Parquet copies, a folder for each config
 
@@ -82,3 +88,42 @@ def _fetch(reference: str) -> dict[Role, Any]:
     if "train" not in parts:
         raise DataError(f"hf:{reference} has no train split, but {', '.join(found)}")
     return parts
+
+
+def features(classes: Sequence[str], *, soft: bool) -> Any:
+    """The columns of a set as a `datasets.Features`: image, label and, where soft, soft_label."""
+    import datasets
+
+    return datasets.Features.from_dict(tables.features(classes, soft=soft))
+
+
+def stored(
+    samples: Samples, cuts: list[Cut], *, classes: Sequence[str], soft: bool, identity: str
+) -> Any:
+    """A `datasets.Dataset` of samples in the cache, which is looked up there by its identity."""
+    import datasets
+
+    return datasets.Dataset.from_generator(
+        _rows,
+        features=features(classes, soft=soft),
+        gen_kwargs={"samples": samples, "cuts": cuts},
+        fingerprint=identity,
+    )
+
+
+def streamed(samples: Samples, cuts: list[Cut], *, classes: Sequence[str], soft: bool) -> Any:
+    """A `datasets.IterableDataset` of samples, of which each cut is a shard."""
+    import datasets
+
+    return datasets.IterableDataset.from_generator(
+        _rows,
+        features=features(classes, soft=soft),
+        gen_kwargs={"samples": samples, "cuts": cuts},
+    )
+
+
+def _rows(samples: Samples, cuts: list[Cut]) -> Iterator[dict[str, Any]]:
+    for cut in cuts:
+        for pixels, label, soft in samples(*cut):
+            row = {"image": {"bytes": png(pixels), "path": None}, "label": label}
+            yield row if soft is None else {**row, "soft_label": soft.tolist()}

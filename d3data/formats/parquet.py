@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from d3data.errors import DataError
 from d3data.files import replacing
@@ -30,7 +29,14 @@ from d3data.formats.collection import (
     png,
     some,
 )
+from d3data.formats.writing import Plan, Sample
 
+FILES = "train-*.parquet"
+HOW = """\
+`datasets.load_dataset("./")` or `load_dataset("parquet", data_files="train-*.parquet")` reads
+columns `image` (Image), `label` (ClassLabel, with the names of the classes) and, where the set has
+soft labels, `soft_label`.
+"""
 CACHE = 1 << 28  # bytes of encoded row groups that stay in memory, for each split
 GROUP = 256  # images in one row group that is written
 
@@ -110,30 +116,45 @@ def read(path: Path, columns: tuple[str, str] | None = None) -> Collection:
     return Collection(classes, portions, str(path))
 
 
-def write(
-    folder: Path, samples: Iterable[tuple[Tensor, int]], *, classes: Sequence[str], split: str
-) -> Path:
-    """Write images (C, H, W) of uint8 and their labels as one Parquet file of PNGs.
-
-    `datasets.load_dataset(str(folder))` reads it with Image and ClassLabel features.
-    """
+def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+    """Write images as one Parquet file of PNGs, `train-00000-of-00012.parquet`."""
     import pyarrow
     import pyarrow.parquet
 
-    features = {"image": {"_type": "Image"}, "label": {"names": [*classes], "_type": "ClassLabel"}}
-    cell = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
-    schema = pyarrow.schema(
-        [("image", cell), ("label", pyarrow.int64())],
-        metadata={"huggingface": json.dumps({"info": {"features": features}})},
-    )
-    path = folder / f"{split}-00000-of-00001.parquet"
-    with replacing(path) as temporary, pyarrow.parquet.ParquetWriter(temporary, schema) as writer:
-        numbered = enumerate(samples)
+    schema = _written(plan)
+    path = plan.folder / f"{plan.split}-{shard:05d}-of-{plan.shards:05d}.parquet"
+    numbered = zip(plan.rows(shard), samples, strict=True)
+    with (
+        replacing(path) as temporary,
+        pyarrow.parquet.ParquetWriter(temporary, schema, use_dictionary=["label"]) as writer,
+    ):
         while rows := list(islice(numbered, GROUP)):
-            cells = [{"bytes": png(x), "path": f"{index:06d}.png"} for index, (x, _) in rows]
-            table = {"image": cells, "label": [label for _, (_, label) in rows]}
-            writer.write_table(pyarrow.table(table, schema))
-    return path
+            columns = {
+                "image": [{"bytes": png(s.pixels), "path": f"{n:08d}.png"} for n, s in rows],
+                "label": [s.label for _, s in rows],
+            }
+            if plan.soft:
+                columns["soft_label"] = [s.soft.tolist() for _, s in rows if s.soft is not None]
+            writer.write_table(pyarrow.table(columns, schema))
+
+
+def finish(plan: Plan) -> None:
+    """There is nothing else: every file has the names of the classes."""
+
+
+def _written(plan: Plan) -> Any:
+    """The schema of what is written, which tells `datasets` about images and classes."""
+    import pyarrow
+
+    kinds = {
+        "image": pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())]),
+        "label": pyarrow.int64(),
+    }
+    if plan.soft:
+        kinds["soft_label"] = pyarrow.list_(pyarrow.float32(), len(plan.classes))
+    features = tables.features(plan.classes, soft=plan.soft)
+    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    return pyarrow.schema(list(kinds.items()), metadata=about)
 
 
 def _schema(file: Path) -> Any:

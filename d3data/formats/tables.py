@@ -1,6 +1,7 @@
 """Columns of Arrow tables as Hugging Face data sets lay them out: images and labels."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,17 @@ from d3data.formats.collection import UNLABELLED, some
 
 IMAGE = ("image", "img", "images", "jpg", "png", "picture")
 LABEL = ("label", "labels", "fine_label", "target", "class", "cls")
+
+
+def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:
+    """The columns that are written, in the words of `datasets`: image, label, soft_label."""
+    number = {"dtype": "float32", "_type": "Value"}
+    label = {"feature": number, "length": len(classes), "_type": "List"}
+    return {
+        "image": {"_type": "Image"},
+        "label": {"names": [*classes], "_type": "ClassLabel"},
+        **({"soft_label": label} if soft else {}),
+    }
 
 
 def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[str, str]:

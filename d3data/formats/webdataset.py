@@ -4,18 +4,18 @@ Shards are indexed once and images are read where they lie, so a shard must not 
 A file `classes.txt` beside the shards, one name a line, names the classes.
 """
 
+import io
+import json
 import tarfile
 from collections.abc import Iterable, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.files import replacing, write_bytes
+from d3data.files import replacing
 from d3data.formats import folders
 from d3data.formats.collection import (
     UNLABELLED,
@@ -28,9 +28,15 @@ from d3data.formats.collection import (
     png,
     some,
 )
+from d3data.formats.writing import Plan, Sample, read_names, write_names
 
-SHARD = 10_000  # images in one shard that is written
-NAMES = "classes.txt"
+FILES = "shard-*.tar"
+HOW = """\
+`webdataset.WebDataset(sorted(glob.glob("shard-*.tar")), shardshuffle=100).shuffle(1000)` reads
+samples with members `png` and `cls`, the class id, and where the set has soft labels `json`,
+`{"soft_label": [...]}`; `.decode("pil")` decodes them. Class k is line k, counted from 0, of
+`classes.txt`. `datasets.load_dataset("./")` reads the same members as columns.
+"""
 
 
 class Place(NamedTuple):
@@ -72,15 +78,13 @@ def read(path: Path) -> Collection:
     """
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else sorted(path.rglob("*.tar"))
-    names = root / NAMES
     places: dict[Role, list[Place]] = {}
     values: dict[Role, NDArray[np.str_] | NDArray[np.int64]] = {}
     for part, own in by_role(files, root).items():
         found = [sample for file in own for sample in _samples(file)]
         places[part] = [place for place, _ in found]
         values[part] = _numbers([text for _, text in found])
-    known = names.read_text().splitlines() if names.is_file() else None
-    classes, labels = classified(values, known, str(path))
+    classes, labels = classified(values, read_names(root), str(path))
     portions = {
         part: Portion(
             Shards(own), labels[part], digest(f"{p.shard.name} {p.name} {p.size}" for p in own)
@@ -90,24 +94,27 @@ def read(path: Path) -> Collection:
     return Collection(classes, portions, str(path))
 
 
-def write(
-    folder: Path, samples: Iterable[tuple[Tensor, int]], *, classes: Sequence[str], split: str
-) -> list[Path]:
-    """Write images (C, H, W) of uint8 and their labels as shards of PNGs, and `classes.txt`.
+def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+    """Write images as `shard-000000.tar`, those of another split than train by its name."""
+    stem = "shard" if plan.split == "train" else plan.split  # no split is said where it is train
+    path = plan.folder / f"{stem}-{shard:06d}.tar"
+    with (
+        replacing(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
+    ):
+        for number, (pixels, label, soft) in zip(plan.rows(shard), samples, strict=True):
+            members = {"png": png(pixels), "cls": str(label).encode()}
+            if soft is not None:
+                members["json"] = json.dumps({"soft_label": soft.tolist()}).encode()
+            for suffix, content in members.items():
+                member = tarfile.TarInfo(f"{number:08d}.{suffix}")  # no time, owner or group
+                member.size = len(content)
+                tar.addfile(member, io.BytesIO(content))
 
-    The same samples give the same bytes.
-    """
-    import webdataset
 
-    write_bytes(folder / NAMES, "".join(f"{name}\n" for name in classes).encode())
-    shards: list[Path] = []
-    numbered = enumerate(samples)
-    while lot := list(islice(numbered, SHARD)):
-        shards.append(folder / f"{split}-{len(shards):06d}.tar")
-        with replacing(shards[-1]) as path, webdataset.TarWriter(str(path), mtime=0) as sink:
-            for index, (pixels, label) in lot:
-                sink.write({"__key__": f"{index:06d}", "png": png(pixels), "cls": label})
-    return shards
+def finish(plan: Plan) -> None:
+    """Write `classes.txt`."""
+    write_names(plan.folder, plan.classes)
 
 
 def _samples(file: Path) -> list[tuple[Place, str]]:

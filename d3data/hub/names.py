@@ -1,87 +1,187 @@
-"""Names to folders: what a name stands for follows from how it is written, never from what exists.
+"""What a name stands for follows from how it is written, never from what exists.
 
-digits-ipc4, digits-ipc4@1.0.0      a short name of the index that is shipped with d3data
-./x, ../x, /x, ~/x, or a Path       a folder
+digits-ipc4, digits-ipc4@1.0.0    a short name, which an index knows
+org/name, org/name@1.0.0          a repository of the Hugging Face Hub
+./x, ../x, /x, ~/x, or a Path     a folder
+
+After the @ comes a version `X.Y.Z` or its tag `vX.Y.Z`, a range of versions as pip takes them
+(`~=1.2`, `>=1,<2`), a commit of 40 hexadecimal digits, or else a branch. Without one it is the
+newest version, which is never a branch.
 """
 
-import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
+from typing import Literal
 
-from d3data.errors import IntegrityError, UnknownNameError, nearest
-from d3data.frozen import Frozen
-from d3data.manifest import Digest, Manifest, Text, Version
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import Version
 
-ZOO = Path(__file__).parent.parent / "zoo"
-INDEX = Path(__file__).with_name("index.json")
+from d3data.errors import UnknownNameError
 
+Kind = Literal["newest", "version", "range", "commit", "branch"]
 
-class Entry(Frozen):
-    """What a short name stands for; `version` and `content_sha256` are null until it is made."""
-
-    about: Text
-    version: Version | None
-    content_sha256: Digest | None
+SHORT = "^[a-z0-9]+([._-][a-z0-9]+)*$"
+_NUMBER = "(0|[1-9][0-9]{0,5})"
+NUMBERS = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
+_VERSION = re.compile(f"v?({NUMBERS})")
+_SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
+_REPOSITORY = re.compile(f"{_SEGMENT}/{_SEGMENT}")
+_BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$|/$|@\{))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder, and the content that must be in it where a name was pinned to one."""
+class Revision:
+    """Which state of a repository: `text` is X.Y.Z, a range, 40 digits or a branch by `kind`."""
 
-    folder: Path
-    content_sha256: str | None = None
+    kind: Kind
+    text: str = ""
 
-    def require(self, manifest: Manifest) -> None:
-        """Raise IntegrityError unless the manifest is that of the content that was published."""
-        if self.content_sha256 not in (None, manifest.content_sha256):
-            raise IntegrityError(
-                f"{self.folder} has content {manifest.content_sha256}, but its name was published "
-                f"as {self.content_sha256}: reinstall d3data"
-            )
+    @property
+    def ref(self) -> str | None:
+        """What the Hub calls it; None where versions have to be looked at first."""
+        if self.kind in ("newest", "range"):
+            return None
+        return tag(self.text) if self.kind == "version" else self.text
+
+    def or_branch(self, name: str) -> "Revision":
+        """The same, but a branch where none was written."""
+        return Revision("branch", name) if self.kind == "newest" else self
+
+    def pick(self, versions: Iterable[str]) -> str | None:
+        """The newest of some versions that it permits, if any."""
+        allowed = SpecifierSet(self.text)
+        return max((v for v in versions if v in allowed), key=order, default=None)
 
 
-@cache
-def index() -> dict[str, Entry]:
-    """The short names."""
-    entries = json.loads(INDEX.read_text(encoding="utf-8"))
-    return {name: Entry.parse(entry, where=f"{INDEX}: {name}") for name, entry in entries.items()}
+NEWEST = Revision("newest")
 
 
-def resolve(name: str | Path) -> Place:
-    """The folder that `name` stands for.
+@dataclass(frozen=True)
+class Folder:
+    """A folder of this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Short:
+    """A name of an index."""
+
+    name: str
+    revision: Revision = NEWEST
+
+    def __str__(self) -> str:
+        return _joined(self.name, self.revision)
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A data set repository of the Hub, in some state."""
+
+    name: str
+    revision: Revision = NEWEST
+
+    def __str__(self) -> str:
+        return _joined(self.name, self.revision)
+
+
+def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | Repository:
+    """What a name is.
+
+    Args:
+        name: as a user writes it.
+        revision: what comes after the @, where it is not in the name.
 
     Raises:
-        UnknownNameError: it is not a name, not in the index, not made yet, or no such folder.
+        UnknownNameError: it is no name.
+
+    >>> parse("me/x@1.2.0").revision
+    Revision(kind='version', text='1.2.0')
     """
     if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$", name):
-        folder = Path(name).expanduser()
-        if not folder.is_dir():
-            raise UnknownNameError(f"{folder} is not a folder; a short name has no slash")
-        return Place(folder)
-    if "/" in name:
+        if revision is not None:
+            raise UnknownNameError(
+                f"{name} is a folder, which has no revisions such as {revision}"
+            )
+        return Folder(Path(name).expanduser())
+    base, at, after = name.partition("@")
+    if at and revision is not None:
+        raise UnknownNameError(f"{name!r} and revision={revision!r}: say it once, in one of them")
+    wanted = parse_revision(after if revision is None else revision, given=bool(at), of=base)
+    if "/" in base:
+        return Repository(repository(base), wanted)
+    if not re.fullmatch(SHORT, base):
         raise UnknownNameError(
-            f"{name!r} is written as a name on the Hugging Face Hub, where this d3data does not "
-            f"look; for a folder write ./{name}, after downloading it"
+            f"{name[:100]!r} is no name of a data set: short names are of a-z, 0-9, - . and _, "
+            f"a folder is written with a slash (./{base[:100]}), one of the Hub as org/name"
         )
-    return _published(*name.partition("@")[::2])
+    return Short(base, wanted)
 
 
-def _published(name: str, version: str) -> Place:
-    if name not in index():
+def repository(name: str) -> str:
+    """The name, if it is written as one of a repository; else UnknownNameError."""
+    if not _REPOSITORY.fullmatch(name):
         raise UnknownNameError(
-            f"no data set is called {name!r}: {nearest(name, index())} "
-            f"For a folder write a path: ./{name}"
+            f"{name[:200]!r} is no repository of the Hub: write org/name, each of letters, "
+            f"digits, - . and _; for a folder write ./{name[:200]}"
         )
-    entry = index()[name]
-    if entry.version is None:
+    return name
+
+
+def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Revision:
+    """What comes after the @; nothing is the newest version, unless an @ was `given`."""
+    if not text and not given:
+        return NEWEST
+    if found := _VERSION.fullmatch(text):
+        return Revision("version", found[1])
+    if re.fullmatch("[0-9a-f]{40}", text):
+        return Revision("commit", text)
+    if re.match("[~=<>!]", text):
+        try:
+            return Revision("range", str(SpecifierSet(text)))
+        except InvalidSpecifier:
+            raise UnknownNameError(
+                f"{text[:100]!r} is no range of versions: write such as {of}@~=1.2 (1.2 or newer, "
+                f"below 2) or '{of}@>=1.1,<1.4'"
+            ) from None
+    if re.fullmatch(r"v?[0-9]+(\.[0-9]+)*", text):
         raise UnknownNameError(
-            f"{name} is not made yet: `d3data distill {name} --out runs/{name}` makes it, "
-            f"then load ./runs/{name}/artifact"
+            f"{text[:100]!r} is no version, which has three numbers: write such as {of}@1.2.0, or "
+            f"{of}@==1.2.* for the newest of them"
         )
-    if version not in ("", entry.version):
+    if not _BRANCH.fullmatch(text):
         raise UnknownNameError(
-            f"{name} has no version {version}: this d3data has {name}@{entry.version}"
+            f"{text[:100]!r} is neither a version, a range, a branch nor a commit: write such as "
+            f"{of}@1.2.0 or {of}@main"
         )
-    return Place(ZOO / name, entry.content_sha256)
+    return Revision("branch", text)
+
+
+def tag(version: str) -> str:
+    """The tag of a version.
+
+    >>> tag("1.2.0")
+    'v1.2.0'
+    """
+    return f"v{version}"
+
+
+def version(tag: str) -> str | None:
+    """The version that a tag is of, if it is of any.
+
+    >>> version("v1.2.0"), version("1.2.0"), version("v1.2.0-rc1")
+    ('1.2.0', None, None)
+    """
+    found = _VERSION.fullmatch(tag)
+    return found[1] if found and tag.startswith("v") else None
+
+
+def order(version: str) -> Version:
+    """What versions are sorted by."""
+    return Version(version)
+
+
+def _joined(name: str, revision: Revision) -> str:
+    return f"{name}@{revision.text}" if revision.text else name

@@ -5,23 +5,11 @@ arXiv 1804.09458; as Zhao, Mopuri & Bilen, "Dataset condensation with gradient m
 arXiv 2006.05929, made it the field's standard.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from torch import nn
 
-from torch import Tensor, nn
-
-from d3data.errors import TrainingError, UnknownNameError, nearest
-
-Norm = Literal["none", "batch", "instance", "group", "layer"]
-
-norms: dict[str, Callable[[int], nn.Module]] = {
-    "none": lambda width: nn.Identity(),
-    "batch": nn.BatchNorm2d,
-    # one group per channel is instance norm, at half its cost on a CPU
-    "instance": lambda width: nn.GroupNorm(width, width),
-    "group": lambda width: nn.GroupNorm(4, width),
-    "layer": lambda width: nn.GroupNorm(1, width),
-}
+from d3data.errors import TrainingError
+from d3data.nets.network import Network
+from d3data.nets.norms import Norm, normalise
 
 
 def default_depth(size: int) -> int:
@@ -33,7 +21,15 @@ def default_depth(size: int) -> int:
     return max((depth for depth in range(3, 6) if size >> depth >= 3), default=2)
 
 
-class ConvNet(nn.Module):
+def convnet(
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width: int = 128,
+    depth: int | None = None,
+    norm: Norm = "instance",
+) -> Network:
     """Blocks of 3x3 convolution, norm, ReLU and 2x2 average pooling, then one linear layer.
 
     Args:
@@ -46,44 +42,20 @@ class ConvNet(nn.Module):
 
     Raises:
         TrainingError: so many blocks pool the images away.
-        UnknownNameError: there is no such norm.
     """
-
-    def __init__(
-        self,
-        *,
-        channels: int,
-        size: int,
-        classes: int,
-        width: int = 128,
-        depth: int | None = None,
-        norm: Norm = "instance",
-    ) -> None:
-        super().__init__()
-        depth = default_depth(size) if depth is None else depth
-        if norm not in norms:
-            raise UnknownNameError(f"unknown norm {norm!r}: {nearest(norm, norms)}")
-        if depth < 1 or size >> depth < 1:
-            raise TrainingError(
-                f"a ConvNet of depth {depth} leaves nothing of {size} px images: "
-                f"choose a depth from 1 to {size.bit_length() - 1}"
-            )
-        self.blocks = nn.Sequential()
-        for block in range(depth):
-            self.blocks += nn.Sequential(
-                nn.Conv2d(width if block else channels, width, 3, padding=1),
-                norms[norm](width),
-                nn.ReLU(),
-                nn.AvgPool2d(2),
-            )
-        self.classifier = nn.Linear(width * (size >> depth) ** 2, classes)
-
-    def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D): the last map, flattened, as the classifier reads it."""
-        features: Tensor = self.blocks(images).flatten(1)
-        return features
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, K): one logit per class."""
-        logits: Tensor = self.classifier(self.features(images))
-        return logits
+    depth = default_depth(size) if depth is None else depth
+    if depth < 1 or size >> depth < 1:
+        raise TrainingError(
+            f"a ConvNet of depth {depth} leaves nothing of {size} px images: "
+            f"choose a depth from 1 to {size.bit_length() - 1}"
+        )
+    blocks = nn.Sequential()
+    for block in range(depth):
+        blocks += nn.Sequential(
+            nn.Conv2d(width if block else channels, width, 3, padding=1),
+            normalise(norm, width),
+            nn.ReLU(),
+            nn.AvgPool2d(2),
+        )
+    blocks.append(nn.Flatten())
+    return Network(blocks, nn.Linear(width * (size >> depth) ** 2, classes))

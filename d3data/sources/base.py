@@ -27,12 +27,15 @@ class Source(nn.Module, abc.ABC):
         labels: (N, K) soft or learned labels, or None where the class says it all.
         step_size: (S,) the student's step size, learned and shipped with the data.
         noise_shape: the shape of one draw's noise; () where nothing is random.
+        latent_values: Z, the values of a latent, which the first of the noise are for; 0 where
+            images are not decoded.
     """
 
     classes: Tensor
     labels: nn.Parameter | None
     step_size: nn.Parameter
     noise_shape: tuple[int, ...]
+    latent_values: int = 0
 
     def __init__(self, classes: Tensor, labels: Tensor | None, step_size: Tensor) -> None:
         super().__init__()
@@ -46,6 +49,29 @@ class Source(nn.Module, abc.ABC):
 
         `noise=None` gives the image of an item's mean.
         """
+
+    def forward(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """The same as `images`, for those who call modules."""
+        return self.images(items, noise)
+
+    def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """(B,) items, (B, Z) noise -> (B, Z), what draws are decoded from; `None` gives means."""
+        assert not self.noise_shape, f"{type(self).__name__} does not say what its latents are"
+        return self.step_size.new_empty(len(items), 0)
+
+    def render(self, items: Tensor, latents: Tensor, white: Tensor | None) -> Tensor:
+        """Latents to images, in two steps what `images` does in one.
+
+        Args:
+            items: (B,).
+            latents: (B, Z), what `latents` made of these items.
+            white: what follows the first Z values of the noise; None adds no residual.
+
+        Returns:
+            (B, C, H, W) normalised values.
+        """
+        assert not self.noise_shape, f"{type(self).__name__} does not say how it decodes"
+        return self.images(items, None)
 
     def draw(self, items: Tensor, rng: torch.Generator) -> Tensor:
         """One fresh image of each item: (B,) -> (B, C, H, W), with noise from a CPU generator."""

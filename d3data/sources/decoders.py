@@ -39,6 +39,11 @@ class Plan:
         """How many transposed convolutions there are."""
         return len(self.channels) - 1
 
+    @property
+    def largest_map(self) -> int:
+        """The values of the largest map that one latent becomes."""
+        return max(c * (self.base << stage) ** 2 for stage, c in enumerate(self.channels))
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the decoder's tensors, norms folded."""
         shapes: dict[str, tuple[int, ...]] = {}
@@ -114,7 +119,7 @@ class Decoder(nn.Module):
         hidden = latents if self.project is None else self.project(latents)
         hidden = hidden.unflatten(1, (self.plan.channels[0], self.plan.base, self.plan.base))
         for up, norm in zip(self.ups, self.norms, strict=True):
-            hidden = F.leaky_relu(norm(up(hidden)), 0.01)
+            hidden = F.leaky_relu(norm(up(hidden)), 0.01, inplace=not torch.is_grad_enabled())
         size = self.plan.image.size
         edge = (hidden.shape[-1] - size) // 2
         return torch.tanh(self.out(hidden))[..., edge : edge + size, edge : edge + size]

@@ -40,10 +40,12 @@ class GaussianSource(Source):
         kinds, rows = torch.unique(self.classes, return_inverse=True)
         self.register_buffer("rows", rows, persistent=False)
         shapes = {"item": (len(classes),), "class": (len(kinds),), "shared": ()}
-        self.mean = nn.Parameter(torch.zeros(len(classes), latents))
-        self.std = nn.Parameter(torch.ones(*shapes[spec.std], latents))
-        self.decoder = Decoder(plan(spec.decoder, image), norm=False)
+        with torch.device("meta"):  # `parts.build` gives them their storage
+            self.mean = nn.Parameter(torch.empty(len(classes), latents))
+            self.std = nn.Parameter(torch.empty(*shapes[spec.std], latents))
+            self.decoder = Decoder(plan(spec.decoder, image), norm=False)
         self.residual = Residual(image) if spec.residual else None
+        self.latent_values = latents
         self.noise_shape = (latents + (image.values if spec.residual else 0),)
         low, span = _range(spec, image)
         self.register_buffer("low", low, persistent=False)
@@ -51,22 +53,32 @@ class GaussianSource(Source):
 
     def images(self, items: Tensor, noise: Tensor | None) -> Tensor:
         """(B,) items, (B, *noise_shape) -> (B, C, H, W); without noise the mean's image."""
-        latents = self.mean[items]  # (B, Z)
         if noise is None:
-            return self.decode(latents)
-        latents = latents + self.spread(items) * noise[:, : latents.shape[1]]
-        images = self.decode(latents)
-        if self.residual is not None:
-            images = images + self.residual(noise[:, latents.shape[1] :].view_as(images))
-        return images
+            return self.decode(self.latents(items, None))
+        latents = self.latents(items, noise[:, : self.latent_values])
+        return self.decode(latents, noise[:, self.latent_values :])
 
-    def decode(self, latents: Tensor) -> Tensor:
-        """(B, Z) -> (B, C, H, W) normalised values, without the residual."""
-        return self.values(self.decoder(latents))
+    def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """(B,) items, (B, Z) -> (B, Z): mean + std * noise."""
+        mean: Tensor = self.mean[items]
+        return mean if noise is None else mean + self.spread(items) * noise
+
+    def render(self, items: Tensor, latents: Tensor, white: Tensor | None) -> Tensor:
+        """(B, Z) latents, (B, C H W) white values or None -> (B, C, H, W); latents say it all."""
+        return self.decode(latents, white)
+
+    def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
+        """(B, Z) -> (B, C, H, W) normalised values, with the residual of white values if given."""
+        decoded = self.decoder(latents).to(self.low.dtype, memory_format=torch.contiguous_format)
+        images = self.values(decoded)
+        if self.residual is None or white is None:
+            return images
+        field: Tensor = self.residual(white.view_as(images))
+        return images + field
 
     def values(self, decoded: Tensor) -> Tensor:
         """The normalised values that a decoder's output in [-1, 1] stands for."""
-        return self.low + self.span * (decoded + 1) / 2
+        return (decoded + 1).mul_(self.span / 2).add_(self.low)
 
     def spread(self, items: Tensor) -> Tensor:
         """The standard deviations of items: (B, Z), or (Z,) where all share one."""

@@ -66,14 +66,14 @@ def published_values(
 
 
 def build(spec: Spec, image: Image, tensors: Mapping[str, Tensor], *, classes: Tensor) -> Source:
-    """The source that `tensors` hold, of items of the given `classes` (N,) int64."""
+    """The source that `tensors` hold, and shares, of items of the given `classes` (N,) int64."""
     labels, step_size = tensors.get("labels"), tensors["step_size"]
     source: Source
     if isinstance(spec, PixelsSpec):
         source = PixelsSource(image, classes=classes, step_size=step_size, labels=labels)
     else:
         source = GaussianSource(spec, image, classes=classes, step_size=step_size, labels=labels)
-    source.load_state_dict(dict(tensors), strict=True)
+    source.load_state_dict(dict(tensors), strict=True, assign=True)
     return source.eval()
 
 

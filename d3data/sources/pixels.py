@@ -19,7 +19,7 @@ class PixelsSource(Source):
         labels: Tensor | None = None,
     ) -> None:
         super().__init__(classes, labels, step_size)
-        self.pixels = nn.Parameter(torch.zeros(len(classes), *image.shape))
+        self.pixels = nn.Parameter(torch.empty(len(classes), *image.shape, device="meta"))
         self.noise_shape = ()
 
     def images(self, items: Tensor, noise: Tensor | None) -> Tensor:

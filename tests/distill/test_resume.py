@@ -19,12 +19,13 @@ LONG = {"subtasks": {"count": 2}, "steps": 30, "items_per_class": 1}
 
 @pytest.fixture(scope="module")
 def recipe():
-    """Two subtasks with experts, a warm start, two objectives in turn, and soft labels."""
+    """Two subtasks with every stage that there is."""
     return runs.recipe(
         objective=runs.MTT_AND_DM,
         source={**runs.GAUSSIAN, "residual": True},
         subtasks={"count": 2},
         labels={"teacher": {**runs.EXPERTS, "count": 1}, "epoch": 1, "draws": 1},
+        quantize={"steps": 4, "priors": "int4", "decoder": "int8", "labels": "float16"},
     )
 
 

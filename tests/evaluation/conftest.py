@@ -47,6 +47,7 @@ def pixels(digits, tmp_path_factory):
         licence=digits.licence,
         source=digits.source,
         fingerprint=digits.fingerprint,
+        images=len(digits.train),
         recipe_sha256=None,
         seeds=("0",),
         versions={},

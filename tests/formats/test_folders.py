@@ -1,11 +1,16 @@
 """Image folders: layouts, strays, names."""
 
+import re
+import unicodedata
+
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from d3data.formats import folders
-from pictures import encoded, image_folder, picture
+from pictures import encoded, image_folder, picture, written
 
 
 def labels_of(found, part="train") -> dict[str, int]:
@@ -95,17 +100,26 @@ def test_a_link_to_nowhere_is_listed_so_that_it_is_reported(tmp_path):
     assert labels_of(folders.read(tmp_path))["ant/gone.png"] == 0
 
 
-def test_what_is_written_is_read_again(tmp_path):
+def test_what_is_written_is_read_again_with_its_class_names(tmp_path):
     classes = ("T - shirt / top", "Boot", "a.b")
     pixels = torch.randint(256, (6, 1, 8, 8), dtype=torch.uint8)
     samples = [(image, index % 3) for index, image in enumerate(pixels)]
-    folders.write(tmp_path, samples, classes=classes, split="train")
-    portion = folders.read(tmp_path).portions["train"]
+    written(folders, tmp_path, samples, classes=classes)
+    found = folders.read(tmp_path)
+    assert found.classes == classes
+    portion = found.portions["train"]
+    assert len(portion.images) == 6
     for index in range(6):
-        number = int(portion.images.name(index)[-10:-4])
+        number = int(portion.images.name(index)[-12:-4])
         assert portion.labels[index] == samples[number][1]
-        found = picture_of(portion.images.read(index))
-        assert np.array_equal(found, pixels[number, 0])
+        assert np.array_equal(picture_of(portion.images.read(index)), pixels[number, 0])
+
+
+def test_others_lists_of_classes_rename_nothing(tmp_path):
+    image_folder(tmp_path)
+    for text in ("bee\nant\n", "cat\ndog\n", "ant\n"):
+        (tmp_path / "classes.txt").write_text(text)
+        assert folders.read(tmp_path).classes == ("ant", "bee")
 
 
 def picture_of(content: bytes) -> np.ndarray:
@@ -116,9 +130,26 @@ def picture_of(content: bytes) -> np.ndarray:
     return np.array(Image.open(io.BytesIO(content)))
 
 
-def test_folder_names_keep_order_and_stay_inside():
-    assert folders.folder_names(["ant", "bee"]) == ["ant", "bee"]
-    unsafe = ["bee", "../ant", "a/b", "", ".."]
-    names = folders.folder_names(unsafe)
-    assert names == sorted(set(names))
-    assert not any("/" in name or name.startswith(".") for name in names)
+UNSAFE = [
+    "", ".", "..", "../ant", "a/b", "a\\b", "CON", "nul.txt", "com1", " ", "-rf", "x" * 300,
+    "猫" * 200, "a\u202eb", "a.", "e\u0301", "\u00e9", "Ant", "ant", "ANT", "a:b", "a?b",
+]  # fmt: skip
+
+
+@given(st.lists(st.one_of(st.sampled_from(UNSAFE), st.text(min_size=1, max_size=200)), min_size=1))
+def test_folder_names_are_safe_sorted_and_different_everywhere(classes):
+    names = folders.folder_names(classes)
+    assert names == sorted(names)
+    assert len({unicodedata.normalize("NFD", name).casefold() for name in names}) == len(classes)
+    for name in names:
+        assert 1 <= len(name.encode()) <= 120
+        assert not re.search(r'[/\\:*?"<>|\x00-\x1f\u2028\u202e]', name)
+        assert name[0] not in " .-"
+        assert name[-1] not in " ."
+        assert name.split(".")[0].lower() not in ("con", "prn", "aux", "nul", "com1", "lpt9")
+
+
+def test_safe_names_stay_as_they_are():
+    assert folders.folder_names(["T-shirt", "ant (red)", "été"]) == ["T-shirt", "ant (red)", "été"]
+    assert folders.folder_names(["b", "a"]) == ["0 b", "1 a"]
+    assert folders.folder_names(["x"] * 11)[-2:] == ["09 x", "10 x"]

@@ -7,14 +7,14 @@ import torch
 from d3data import formats
 from d3data.errors import DataError
 from d3data.formats import folders, npz, parquet, webdataset
-from pictures import encoded, image_folder, picture
+from pictures import encoded, image_folder, picture, written
 
 SAMPLES = [(torch.zeros(3, 8, 8, dtype=torch.uint8), 0)] * 2
 
 
 def test_a_folder_is_read_by_what_lies_in_it(tmp_path):
-    parquet.write(tmp_path / "p" / "data", SAMPLES, classes=("a",), split="train")
-    webdataset.write(tmp_path / "w", SAMPLES, classes=("a",), split="train")
+    written(parquet, tmp_path / "p" / "data", SAMPLES)
+    written(webdataset, tmp_path / "w", SAMPLES)
     image_folder(tmp_path / "f")
     (tmp_path / "p" / "preview.png").write_bytes(encoded(picture(0)))
     (tmp_path / "p" / ".hidden").mkdir()

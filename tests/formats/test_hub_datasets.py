@@ -6,7 +6,7 @@ import pytest
 from d3data.errors import DataError
 from d3data.formats import hub_datasets, parquet
 from d3data.formats.collection import picture
-from pictures import image_folder
+from pictures import image_folder, written
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def folder(tmp_path):
     pixels = torch.arange(8 * 3 * 64).remainder(256).to(torch.uint8).view(8, 3, 8, 8)
     samples = [(image, index % 2) for index, image in enumerate(pixels)]
     for split in ("train", "test"):
-        parquet.write(tmp_path / "data", samples, classes=("ant", "bee"), split=split)
+        written(parquet, tmp_path / "data", samples, split=split)
     return tmp_path / "data"
 
 

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 
 from d3data.errors import DataError
 from d3data.formats import npz
 from d3data.formats.collection import picture
+from pictures import written
 
 
 def archive(path, *, shape=(12, 6, 6, 3), labels=None, dtype=np.uint8, **more):
@@ -33,6 +35,32 @@ def test_splits_labels_and_pixels_are_those_of_the_archive(tmp_path, shape, as_f
         assert len(portion.images) == 12
         assert np.array_equal(np.array(picture(portion.images, 7)), content[f"{key}_images"][7])
     assert found.portions["validation"].images.name(7) == "pathmnist.npz val_images[7]"
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_what_is_written_is_read_again(tmp_path, channels):
+    classes = ("ant/bee", "", "猫")
+    pixels = torch.randint(256, (7, channels, 6, 6), dtype=torch.uint8)
+    soft = torch.rand(7, 3)
+    samples = [(image, 2 * (n % 2), soft[n]) for n, image in enumerate(pixels)]
+    written(npz, tmp_path, samples, classes=classes, shards=3)
+    found = npz.read(tmp_path)
+    assert found.classes == classes
+    assert found.portions["train"].labels.tolist() == [0, 2, 0, 2, 0, 2, 0]
+    images = found.portions["train"].images
+    for index in range(7):
+        array = np.array(picture(images, index)).reshape(6, 6, channels)
+        assert np.array_equal(array, pixels[index].permute(1, 2, 0))
+    with np.load(tmp_path / "images.npz") as archive:
+        assert np.array_equal(archive["train_soft_labels"], soft)
+        assert archive["train_labels"].dtype == np.int64
+
+
+def test_class_names_must_be_names(tmp_path):
+    for classes in (np.zeros(3), np.array([["a"]]), np.array([{}], dtype=object)):
+        archive(tmp_path / "x.npz", classes=classes)
+        with pytest.raises(DataError, match=r"x\.npz"):
+            npz.read(tmp_path / "x.npz")
 
 
 def test_identity_is_of_the_pixels(tmp_path):

@@ -12,7 +12,7 @@ import torch
 from d3data.errors import DataError
 from d3data.formats import parquet
 from d3data.formats.collection import picture as opened
-from pictures import ROOT, encoded, needs_real, picture
+from pictures import ROOT, encoded, needs_real, picture, written
 
 CLASSES = ("ant", "bee", "cow")
 
@@ -41,8 +41,8 @@ def cells(count: int) -> list[dict]:
 def test_what_is_written_is_read_again(tmp_path, channels, monkeypatch):
     monkeypatch.setattr(parquet, "GROUP", 4)
     train, test = samples(11, channels), samples(5, channels)
-    parquet.write(tmp_path, train, classes=CLASSES, split="train")
-    parquet.write(tmp_path, test, classes=CLASSES, split="test")
+    written(parquet, tmp_path, train, classes=CLASSES, shards=2)
+    written(parquet, tmp_path, test, classes=CLASSES, split="test")
     found = parquet.read(tmp_path)
     assert found.classes == CLASSES
     for part, expected in (("train", train), ("test", test)):
@@ -56,7 +56,7 @@ def test_what_is_written_is_read_again(tmp_path, channels, monkeypatch):
 def test_datasets_reads_what_is_written(tmp_path):
     import datasets
 
-    parquet.write(tmp_path, samples(6), classes=CLASSES, split="train")
+    written(parquet, tmp_path, samples(6), classes=CLASSES)
     path = str(tmp_path / "train-00000-of-00001.parquet")
     found = datasets.Dataset.from_parquet(path, cache_dir=str(tmp_path / "cache"))
     assert found.features["label"].names == list(CLASSES)
@@ -135,7 +135,8 @@ def test_files_of_different_data_sets_are_refused(tmp_path):
 
 
 def test_a_broken_file_is_named(tmp_path):
-    path = parquet.write(tmp_path, samples(4), classes=CLASSES, split="train")
+    written(parquet, tmp_path, samples(4), classes=CLASSES)
+    path = tmp_path / "train-00000-of-00001.parquet"
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(DataError, match=r"train-00000-of-00001\.parquet is no whole Parquet"):
         parquet.read(tmp_path)
@@ -152,9 +153,9 @@ def test_a_row_without_an_image_is_an_error_when_it_is_read(tmp_path):
 def test_identity_is_of_names_and_sizes_below_the_root(tmp_path):
     identities = []
     for name in ("one", "two"):
-        parquet.write(tmp_path / name, samples(4), classes=CLASSES, split="train")
+        written(parquet, tmp_path / name, samples(4), classes=CLASSES)
         identities.append(parquet.read(tmp_path / name).portions["train"].identity)
-    parquet.write(tmp_path / "two", samples(5), classes=CLASSES, split="train")
+    written(parquet, tmp_path / "two", samples(5), classes=CLASSES)
     assert identities[0] == identities[1]
     assert parquet.read(tmp_path / "two").portions["train"].identity != identities[0]
 

@@ -11,7 +11,7 @@ import webdataset
 from d3data.errors import DataError
 from d3data.formats import webdataset as shards
 from d3data.formats.collection import picture as opened
-from pictures import encoded, picture
+from pictures import encoded, picture, written
 
 CLASSES = ("ant", "bee")
 
@@ -30,16 +30,17 @@ def tar(path, members: dict[str, bytes], mode: str = "w") -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
-def test_what_is_written_is_read_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(shards, "SHARD", 3)
-    written = shards.write(tmp_path, samples(7), classes=CLASSES, split="train")
-    shards.write(tmp_path, samples(2), classes=CLASSES, split="test")
-    assert [path.name for path in written] == [f"train-00000{n}.tar" for n in range(3)]
+def test_what_is_written_is_read_again(tmp_path):
+    written(shards, tmp_path, samples(7), shards=3)
+    written(shards, tmp_path, samples(2), split="test")
+    assert sorted(path.name for path in tmp_path.glob("*.tar")) == [
+        *(f"shard-00000{n}.tar" for n in range(3)), "test-000000.tar",
+    ]  # fmt: skip
     found = shards.read(tmp_path)
     assert found.classes == CLASSES
     portion = found.portions["train"]
     assert portion.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
-    assert portion.images.name(4) == "train-000001.tar:000004.png"
+    assert portion.images.name(4) == "shard-000002.tar:00000004.png"
     for index, (pixels, _) in enumerate(samples(7)):
         array = np.array(opened(portion.images, index))
         assert np.array_equal(array, pixels.permute(1, 2, 0))
@@ -49,7 +50,8 @@ def test_what_is_written_is_read_again(tmp_path, monkeypatch):
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_library_reads_what_is_written(tmp_path):
-    (path,) = shards.write(tmp_path, samples(3), classes=CLASSES, split="train")
+    written(shards, tmp_path, samples(3))
+    path = tmp_path / "shard-000000.tar"
     read = (
         webdataset.WebDataset(str(path), shardshuffle=False).decode("rgb8").to_tuple("png", "cls")
     )
@@ -58,12 +60,22 @@ def test_the_library_reads_what_is_written(tmp_path):
         assert np.array_equal(array, pixels.permute(1, 2, 0))
 
 
-def test_the_same_samples_give_the_same_bytes(tmp_path):
-    paths = [
-        shards.write(tmp_path / name, samples(3), classes=CLASSES, split="train")[0]
-        for name in "ab"
-    ]
-    assert paths[0].read_bytes() == paths[1].read_bytes()
+def test_a_shard_tells_nothing_of_when_and_by_whom_it_was_written(tmp_path):
+    written(shards, tmp_path, [(pixels, label, torch.ones(2)) for pixels, label in samples(2)])
+    with tarfile.open(tmp_path / "shard-000000.tar") as archive:
+        members = archive.getmembers()
+    assert [m.name for m in members[:3]] == ["00000000.png", "00000000.cls", "00000000.json"]
+    for m in members:
+        assert (m.mtime, m.uid, m.gid, m.uname, m.gname, m.mode) == (0, 0, 0, "", "", 0o644)
+
+
+def test_class_names_may_hold_any_separator_but_that_of_lines(tmp_path):
+    names = (" a\u2028b ", "c\x85d")
+    written(shards, tmp_path, samples(2), classes=names)
+    assert shards.read(tmp_path).classes == names
+    (tmp_path / "classes.txt").write_bytes(b"\xff\n")
+    with pytest.raises(DataError, match=r"classes\.txt is no UTF-8 text"):
+        shards.read(tmp_path)
 
 
 def test_others_layouts_are_understood(tmp_path):

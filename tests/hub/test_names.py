@@ -3,79 +3,116 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from d3data import artifact
 from d3data.errors import UnknownNameError
 from d3data.hub import names
+from d3data.hub.names import NEWEST, Folder, Repository, Revision, Short, parse
 
-INDEX = {
-    "digits-ipc4": names.Entry(about="digits", version="1.0.0", content_sha256="ab" * 32),
-    "fashion-ipc2": names.Entry(about="clothes", version=None, content_sha256=None),
-}
-
-
-@pytest.fixture(autouse=True)
-def _index(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> None:
-    if "shipped" not in request.node.name:
-        monkeypatch.setattr(names, "index", lambda: INDEX)
-
-
-@pytest.mark.parametrize("name", ["digits-ipc4", "digits-ipc4@1.0.0"])
-def test_a_short_name_is_a_folder_of_the_zoo(name: str) -> None:
-    place = names.resolve(name)
-    assert place.folder == names.ZOO / "digits-ipc4"
-    assert place.content_sha256 == "ab" * 32
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize(
-    "written", ["./x", "../here/x", "./", ".", "..", "x-path", "absolute", "~"]
+    "written", ["./x", "../here/x", "./", ".", "..", "/x", "~", "~/x", "./a@b"]
 )
-def test_a_path_is_a_folder(written: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "here" / "x").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "here")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    name = {"x-path": Path("x"), "absolute": str(tmp_path / "here")}.get(written, written)
-    place = names.resolve(name)
-    assert place.folder.is_dir()
-    assert place.folder == Path(name).expanduser()
-    assert place.content_sha256 is None
-
-
-def test_what_exists_decides_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for folder in ("digits-ipc4", "mine", "org/name"):
-        (tmp_path / folder).mkdir(parents=True)
-    assert names.resolve("digits-ipc4").folder == names.ZOO / "digits-ipc4"
-    with pytest.raises(UnknownNameError, match=r"write a path: \./mine"):
-        names.resolve("mine")
-    with pytest.raises(UnknownNameError, match=r"write \./org/name"):
-        names.resolve("org/name")
+def test_a_path_is_a_folder(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert parse(written) == Folder(Path(written).expanduser())
+    assert parse(Path("x")) == Folder(Path("x"))
 
 
 @pytest.mark.parametrize(
-    ("name", "fault"),
+    ("after", "revision"),
     [
-        ("digits-icp4", "did you mean digits-ipc4"),
-        ("", "no data set is called ''"),
-        ("digits-ipc4@2.0.0", r"no version 2\.0\.0: this d3data has digits-ipc4@1\.0\.0"),
-        ("fashion-ipc2", "`d3data distill fashion-ipc2"),
-        ("fashion-ipc2@1.0.0", "not made yet"),
-        ("./nowhere", "nowhere is not a folder"),
-        ("~nobody-here", "no data set is called"),
+        ("", NEWEST),
+        ("@1.2.0", Revision("version", "1.2.0")),
+        ("@v1.2.0", Revision("version", "1.2.0")),
+        ("@~=1.2", Revision("range", "~=1.2")),
+        ("@>=1, <2", Revision("range", "<2,>=1")),
+        ("@==1.2.*", Revision("range", "==1.2.*")),
+        (f"@{COMMIT}", Revision("commit", COMMIT)),
+        ("@main", Revision("branch", "main")),
+        ("@refs/pr/1", Revision("branch", "refs/pr/1")),
+        ("@v2-beta", Revision("branch", "v2-beta")),
+        ("@0123abc", Revision("branch", "0123abc")),
     ],
 )
-def test_other_names_say_what_to_do(name: str, fault: str) -> None:
+def test_what_comes_after_the_at(after: str, revision: Revision) -> None:
+    assert parse(f"digits-ipc4{after}") == Short("digits-ipc4", revision)
+    assert parse(f"Org_1/a.Name-x{after}") == Repository("Org_1/a.Name-x", revision)
+    if after:
+        assert parse("me/x", revision=after[1:]) == Repository("me/x", revision)
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("", "no name of a data set"),
+        ("Digits", r"no name of a data set.*\./Digits"),
+        ("~nobody", r"\./~nobody"),
+        ("a/b/c", r"write org/name.*\./a/b/c"),
+        ("a/", "write org/name"),
+        ("a--b/c", "write org/name"),
+        ("a/-b", "write org/name"),
+        ("a/b.git", "write org/name"),
+        ("a/..", "write org/name"),
+        ("me/x@", "neither a version"),
+        ("me/x@1.2", r"three numbers.*me/x@1\.2\.0.*==1\.2\.\*"),
+        ("me/x@v1", "three numbers"),
+        ("me/x@01.2.0", "three numbers"),
+        ("me/x@~=1", "no range"),
+        ("me/x@>=", "no range"),
+        ("me/x@../../y", "neither a version"),
+        ("me/x@a//b", "neither a version"),
+        ("me/x@-a", "neither a version"),
+        ("me/x@a b", "neither a version"),
+        ("me/x@main@main", "neither a version"),
+    ],
+)
+def test_what_is_no_name_says_how_names_are_written(written: str, fault: str) -> None:
     with pytest.raises(UnknownNameError, match=fault):
-        names.resolve(name)
+        parse(written)
 
 
-def test_the_shipped_index_and_zoo_agree() -> None:
-    for name, entry in names.index().items():
-        assert (entry.version is None) == (entry.content_sha256 is None)
-        assert (names.ZOO / name).exists() == (entry.version is not None)
-        if entry.version is not None:
-            found = artifact.read(names.ZOO / name)
-            found.check()
-            assert found.manifest.about.name == name
-            assert found.manifest.about.version == entry.version
-            names.resolve(name).require(found.manifest)
+def test_a_revision_is_said_once_and_of_names_only() -> None:
+    with pytest.raises(UnknownNameError, match="say it once"):
+        parse("me/x@1.0.0", revision="1.0.0")
+    with pytest.raises(UnknownNameError, match="which has no revisions"):
+        parse("./x", revision="main")
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_a_name_or_refused(text: str) -> None:
+    try:
+        found = parse(text)
+    except UnknownNameError:
+        return
+    if not isinstance(found, Folder):
+        assert ".." not in f"{found.name}{found.revision.ref}"
+        assert not (found.revision.ref or "").startswith("/")
+
+
+VERSIONS = ["1.0.0", "1.2.0", "1.10.0", "2.0.0", "0.9.9"]
+
+
+@pytest.mark.parametrize(
+    ("revision", "picked"),
+    [
+        (NEWEST, "2.0.0"),
+        (Revision("range", "~=1.2"), "1.10.0"),
+        (Revision("range", "<1.10"), "1.2.0"),
+        (Revision("range", ">2"), None),
+    ],
+)
+def test_the_newest_that_is_permitted_is_picked(revision: Revision, picked: str | None) -> None:
+    assert revision.pick(VERSIONS) == picked
+    assert revision.pick(reversed(VERSIONS)) == picked
+
+
+def test_versions_and_their_tags() -> None:
+    assert [names.version(names.tag(version)) for version in VERSIONS] == VERSIONS
+    assert [names.version(tag) for tag in ("1.0.0", "v1.0", "v1.0.0a", "main", "v1.0.0\n")] == [
+        None
+    ] * 5
+    assert sorted(VERSIONS, key=names.order)[-2:] == ["1.10.0", "2.0.0"]

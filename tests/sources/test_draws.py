@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -54,13 +55,19 @@ def test_philox_gives_the_published_vectors(
 ) -> None:
     words = draws.philox([np.uint64(word) for word in counter], key)
     assert tuple(int(word) for word in words) == expected
+    tensors = draws.philox([torch.tensor(word) for word in counter], key)
+    assert tuple(int(word) for word in tensors) == expected
     assert naive_philox(counter, key) == expected
 
 
 @given(st.tuples(WORD, WORD, WORD, WORD), st.tuples(WORD, WORD))
 def test_philox_is_the_naive_algorithm(counter: tuple[int, ...], key: tuple[int, int]) -> None:
+    expected = naive_philox(counter, key)
     words = draws.philox([np.array([word], dtype=np.uint64) for word in counter], key)
-    assert tuple(int(word[0]) for word in words) == naive_philox(counter, key)
+    assert tuple(int(word[0]) for word in words) == expected
+    tensors = [torch.tensor([word]) for word in (*counter, *key)]
+    words = draws.philox(tensors[:4], tensors[4:])
+    assert tuple(int(word[0]) for word in words) == expected
 
 
 @given(
@@ -98,6 +105,58 @@ def test_noise_does_not_depend_on_the_batch() -> None:
 def test_noise_is_stable_in_its_prefix(values: int) -> None:
     longer = draws.noise(3, 2, [8, 1], values=70_001)
     np.testing.assert_array_equal(draws.noise(3, 2, [8, 1], values=values), longer[:, :values])
+
+
+@pytest.mark.parametrize("first", [1, 4, 5, 131])
+def test_noise_may_begin_at_any_value(first: int) -> None:
+    whole = draws.noise(3, 2, [8, 1], values=170_000)
+    for values in (0, 1, 6, 70_000):
+        found = draws.noise(3, 2, [8, 1], values=values, first=first)
+        np.testing.assert_array_equal(found, whole[:, first : first + values])
+
+
+def test_each_draw_may_have_a_seed_of_its_own() -> None:
+    seeds = np.array([0, 2**64 - 1, 5], dtype=np.uint64)
+    found = draws.noise(seeds, [3, 4, 4], [7, 7, 9], values=10)
+    for row, (seed, epoch, draw) in enumerate([(0, 3, 7), (2**64 - 1, 4, 7), (5, 4, 9)]):
+        np.testing.assert_array_equal(found[row], draws.noise(seed, epoch, [draw], values=10)[0])
+
+
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA here")
+    ),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@given(
+    seed=st.integers(0, 2**64 - 1),
+    epoch=st.integers(0, ONES),
+    draw=st.integers(0, 2**63 - 1),
+    first=st.integers(0, 9),
+)
+def test_a_device_makes_the_same_noise(
+    device: str, seed: int, epoch: int, draw: int, first: int
+) -> None:
+    keys = [np.array([k], dtype=np.uint64).view(np.int64) for k in (seed, epoch, draw)]
+    tensors = map(torch.from_numpy, keys)
+    found = draws.noise_on(torch.device(device), *tensors, values=23, first=first)
+    assert found.dtype == torch.float32
+    expected = draws.noise(seed, epoch, [draw], values=23, first=first)
+    np.testing.assert_array_max_ulp(found.cpu().numpy(), expected, maxulp=1)
+
+
+def test_a_device_makes_noise_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    which = torch.arange(20)
+    keys = (torch.full_like(which, -2), torch.zeros_like(which), which)
+    whole = draws.noise_on(torch.device("cpu"), *keys, values=50)
+    monkeypatch.setattr(draws, "_DEVICE_CHUNK", 40)  # three rows of 13 blocks
+    pieces = draws.noise_on(torch.device("cpu"), *keys, values=50)
+    assert torch.equal(whole, pieces)
+    expected = draws.noise(2**64 - 2, 0, which.numpy(), values=50)
+    np.testing.assert_array_max_ulp(whole.numpy(), expected, maxulp=1)
 
 
 def test_no_draws_are_no_noise() -> None:

@@ -60,6 +60,27 @@ def test_the_residual_is_added_to_draws_and_not_to_means():
     )
 
 
+@pytest.mark.parametrize("residual", [False, True])
+def test_latents_and_white_values_make_the_same_images(residual):
+    made = source(residual=residual)
+    items, noise = torch.tensor([2, 0, 1]), torch.randn(3, *made.noise_shape)
+    latents = made.latents(items, noise[:, :4])
+    torch.testing.assert_close(latents, made.mean[items] + made.std.abs()[items] * noise[:, :4])
+    assert made.latent_values == 4
+    drawn = made.render(items, latents, noise[:, 4:])
+    assert torch.equal(drawn, made.images(items, noise))
+    assert torch.equal(made.latents(items, None), made.mean[items])
+    assert torch.equal(made.render(items, made.mean[items], None), made.images(items, None))
+
+
+def test_stored_images_have_no_latents():
+    made = parts.blank(PixelsSpec(), IMAGE, classes=torch.tensor([0, 1]), step_size=0.1)
+    made.pixels.data.normal_()
+    items = torch.tensor([1, 0, 1])
+    assert made.latents(items, None).shape == (3, 0)
+    assert torch.equal(made.render(items, made.latents(items, None), None), made.pixels[items])
+
+
 # facts of the published ImageNet-1K runs at 64 px: decoders and priors in float values
 @pytest.mark.parametrize(
     ("family", "width", "noise", "blocks", "items", "values", "labelled"),

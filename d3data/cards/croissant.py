@@ -1,0 +1,157 @@
+"""A set in the words of Croissant 1.1 (MLCommons), which search engines for data sets read.
+
+https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from d3data.cards.facts import HUB, Facts
+from d3data.cards.preview import TABLE
+from d3data.manifest import NAME
+
+VERSION = "http://mlcommons.org/croissant/1.1"
+CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "arrayShape": "cr:arrayShape",
+    "citeAs": "cr:citeAs",
+    "column": "cr:column",
+    "conformsTo": "dct:conformsTo",
+    "containedIn": "cr:containedIn",
+    "cr": "http://mlcommons.org/croissant/",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "dct": "http://purl.org/dc/terms/",
+    "description": {"@container": "@language"},
+    "equivalentProperty": "cr:equivalentProperty",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    "extract": "cr:extract",
+    "field": "cr:field",
+    "fileObject": "cr:fileObject",
+    "fileProperty": "cr:fileProperty",
+    "fileSet": "cr:fileSet",
+    "format": "cr:format",
+    "includes": "cr:includes",
+    "isArray": "cr:isArray",
+    "isLiveDataset": "cr:isLiveDataset",
+    "jsonPath": "cr:jsonPath",
+    "key": "cr:key",
+    "md5": "cr:md5",
+    "name": {"@container": "@language"},
+    "parentField": "cr:parentField",
+    "path": "cr:path",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "recordSet": "cr:recordSet",
+    "references": "cr:references",
+    "regex": "cr:regex",
+    "repeated": "cr:repeated",
+    "replace": "cr:replace",
+    "samplingRate": "cr:samplingRate",
+    "sc": "https://schema.org/",
+    "separator": "cr:separator",
+    "source": "cr:source",
+    "subField": "cr:subField",
+    "transform": "cr:transform",
+}
+ENCODINGS = {
+    "json": "application/json",
+    "md": "text/markdown",
+    "parquet": "application/x-parquet",
+    "png": "image/png",
+    "safetensors": "application/octet-stream",
+    "toml": "application/toml",
+}
+
+
+def croissant(facts: Facts) -> str:
+    """The `croissant.json` of a set, with the sha256 of each file that its manifest lists."""
+    about, licence = facts.manifest.about, facts.licence
+    made = about.provenance
+    document = {
+        "@context": CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": VERSION,
+        "name": facts.name,
+        "description": f"{facts.summary} Every image is synthetic.",
+        "url": facts.address,
+        "license": licence.link or made.licence,
+        "creator": _creator(facts),
+        "datePublished": made.date,
+        "version": about.version,
+        "citeAs": facts.citation,
+        "keywords": facts.tags,
+        "isBasedOn": [found] if (found := _origin(facts)) else None,
+        "distribution": _files(facts),
+        "recordSet": _records(facts),
+    }
+    kept = {key: value for key, value in document.items() if value}
+    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+
+
+def _creator(facts: Facts) -> dict[str, str]:
+    """Who publishes it; else what made it."""
+    if facts.repo is None:
+        return {"@type": "Organization", "name": "d3data"}
+    owner = facts.repo.partition("/")[0]
+    return {"@type": "Organization", "name": owner, "url": f"{HUB}/{owner}"}
+
+
+def _origin(facts: Facts) -> str | None:
+    return f"{HUB}/datasets/{facts.origin}" if facts.origin else None
+
+
+def _files(facts: Facts) -> list[dict[str, str]]:
+    page = facts.manifest.encode()
+    entries = [
+        (NAME, len(page), hashlib.sha256(page).hexdigest()),
+        *((e.path, e.size, e.sha256) for e in facts.manifest.content.parts),
+        *((e.path, e.size, e.sha256) for e in facts.manifest.files),
+    ]
+    at = f"{facts.address}/resolve/v{facts.manifest.about.version}/" if facts.address else ""
+    return [
+        {
+            "@type": "cr:FileObject",
+            "@id": path,
+            "name": path,
+            "contentUrl": f"{at}{path}",
+            "contentSize": f"{size} B",
+            "encodingFormat": ENCODINGS.get(path.rpartition(".")[2], "application/octet-stream"),
+            "sha256": digest,
+        }
+        for path, size, digest in entries
+    ]
+
+
+def _records(facts: Facts) -> list[dict[str, Any]]:
+    """The rows of the preview, where the set has one."""
+    if TABLE not in {entry.path for entry in facts.manifest.files}:
+        return []
+    kinds = {
+        "image": ("sc:ImageObject", "a draw"),
+        "label": ("sc:Integer", "the class id, counted from 0"),
+        "item": ("sc:Integer", "the item that the draw is made from"),
+        "draw": ("sc:Integer", "the index of the draw in epoch 0"),
+    }
+    fields = [
+        {
+            "@type": "cr:Field",
+            "@id": f"preview/{name}",
+            "name": f"preview/{name}",
+            "description": words,
+            "dataType": kind,
+            "source": {"fileObject": {"@id": TABLE}, "extract": {"column": name}}
+            | ({"transform": {"jsonPath": "bytes"}} if name == "image" else {}),
+        }
+        for name, (kind, words) in kinds.items()
+    ]
+    return [
+        {
+            "@type": "cr:RecordSet",
+            "@id": "preview",
+            "name": "preview",
+            "description": "The first draws of epoch 0, decoded: a preview",
+            "field": fields,
+        }
+    ]

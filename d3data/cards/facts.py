@@ -1,0 +1,218 @@
+"""What cards, pages and Croissant say of a set: plain words, which templates escape."""
+
+import re
+from dataclasses import dataclass
+from functools import cached_property
+
+from d3data.cards.front_matter import METHODS, TAGS
+from d3data.cards.licences import Licence, licence
+from d3data.cards.words import counted, duration, figures, percent, spans, weight
+from d3data.citations import bibtex
+from d3data.errors import ArtifactError, UnknownNameError
+from d3data.evaluation.report import Report, Row
+from d3data.ledger import Ledger
+from d3data.manifest import Manifest
+from d3data.presets import PRESETS
+
+_REPO = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
+HUB = "https://huggingface.co"
+HEADINGS = ("trained on", "accuracy, %", "images a class", "values", "bytes")
+LIMITS = (
+    "It is for training classifiers. Its images look like what they were made for, not like "
+    "photographs, and no image of it is evidence of anything.",
+    "It does not make the real images private. Nothing was done to hide them, and an item may "
+    "come near to one; where the real images may not be shared, neither may this.",
+    "Whatever the real images show too often, too rarely or wrongly labelled, it shows so too, "
+    "and what is rare among them may be gone.",
+    "It was made with small convolutional networks of one kind. Other networks, sizes and tasks "
+    "may gain less from it: only what was measured is known.",
+)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A set: its manifest, its ledger, what it reaches, and where it is published, if it is.
+
+    Raises:
+        ArtifactError: the report is of other content.
+        UnknownNameError: `repo` is not written as `owner/name`.
+    """
+
+    manifest: Manifest
+    ledger: Ledger
+    report: Report | None = None
+    repo: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.repo is not None and not _REPO.fullmatch(self.repo):
+            raise UnknownNameError(f"{self.repo!r} is no repository of the Hub: write owner/name")
+        of = None if self.report is None else self.report.content_sha256
+        if self.report is not None and of != self.manifest.content_sha256:
+            raise ArtifactError(
+                f"the report is of content {of}, and this set has "
+                f"{self.manifest.content_sha256}: evaluate it again"
+            )
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return self.manifest.about.name
+
+    @property
+    def title(self) -> str:
+        """Its name, and of what it is."""
+        return f"{self.name} ({self.manifest.about.provenance.task}, distilled)"
+
+    @property
+    def load_name(self) -> str:
+        """What `d3data.load` takes: the repository with the version, or a folder."""
+        version = self.manifest.about.version
+        return f"./{self.name}" if self.repo is None else f"{self.repo}@{version}"
+
+    @property
+    def address(self) -> str | None:
+        """Where it is published."""
+        return None if self.repo is None else f"{HUB}/datasets/{self.repo}"
+
+    @property
+    def items(self) -> int:
+        """N, how many items it stores."""
+        return sum(part.items for part in self.manifest.content.parts)
+
+    @property
+    def draws(self) -> int:
+        """K D, the draws of an epoch."""
+        content = self.manifest.content
+        return len(content.classes) * content.sampling.draws_per_class
+
+    @property
+    def fresh(self) -> bool:
+        """Whether an item is drawn anew each time."""
+        return self.manifest.content.source.kind == "gaussian"
+
+    @property
+    def stored(self) -> str:
+        """What it consists of, such as `110 Gaussian priors and a decoder`."""
+        content, items = self.manifest.content, counted(self.items, "image")
+        if not self.fresh:
+            return f"{items}, learned pixel by pixel"
+        parts = len(content.parts)
+        decoders = "a decoder" if parts == 1 else f"{parts:,} decoders"
+        return f"{counted(self.items, 'Gaussian prior')} and {decoders}"
+
+    @property
+    def shape(self) -> str:
+        """Its images, such as `8×8 grey`."""
+        image = self.manifest.content.image
+        return f"{image.size}×{image.size} {'grey' if image.channels == 1 else 'colour'}"
+
+    @property
+    def summary(self) -> str:
+        """One sentence that says what it is."""
+        content, made = self.manifest.content, self.manifest.about.provenance
+        fresh = ", drawn fresh for ever" if self.fresh else ""
+        return (
+            f"{self.stored}, {weight(self.ledger.content_bytes)} in all, distilled from "
+            f"{made.images:,} images of {made.task}: {self.shape} images of "
+            f"{counted(len(content.classes), 'class', 'classes')}{fresh}."
+        )
+
+    @cached_property
+    def licence(self) -> Licence:
+        """The terms of the real images, as the Hub calls them."""
+        made = self.manifest.about.provenance
+        return licence(made.licence, made.source)
+
+    @cached_property
+    def citation(self) -> str:
+        """BibTeX of the method and of the data."""
+        return bibtex(self.manifest.about)
+
+    @property
+    def origin(self) -> str | None:
+        """The repository of the real images on the Hub, where it is known."""
+        preset = PRESETS.get(self.manifest.about.provenance.task)
+        return (re.split("[:@]", preset.hub)[0] or None) if preset else None
+
+    @property
+    def tags(self) -> list[str]:
+        """What it is found by."""
+        method = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", self.manifest.about.method.name.lower())
+        size = [f"ipc-{number}" for number in re.findall(r"-(?:u8)?ipc(\d+)", self.name)]
+        return [*TAGS, *size, *(word for word in dict.fromkeys(method) if word in METHODS)]
+
+    @property
+    def spent(self) -> list[tuple[str, int, float]]:
+        """The bytes of manifest and parts: purpose, bytes, and share of all, the largest first."""
+        whole, purposes = self.ledger.content_bytes, self.ledger.purposes.items()
+        return [(what.replace("_", " "), size, size / whole) for what, size in purposes if size]
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """What its size is equal to."""
+        ledger = self.ledger
+        return [
+            ("values, as papers count them", f"{ledger.published_values:,}"),
+            ("values, in images per class", figures(ledger.ipc_floats)),
+            ("bytes, in uint8 images per class", figures(ledger.ipc_bytes)),
+            ("bytes, in float32 images per class", figures(ledger.ipc_prototypes)),
+            ("of the real images, as uint8 at this size", percent(ledger.share_of_source)),
+        ]
+
+    @property
+    def made(self) -> list[tuple[str, str]]:
+        """How it was made: what, and how it was."""
+        about = self.manifest.about
+        made = about.provenance
+        return [
+            ("method", about.method.name),
+            ("recipe, sha256", made.recipe_sha256 or "none"),
+            ("seeds", ", ".join(made.seeds)),
+            ("hardware", made.device),
+            ("duration", duration(made.seconds)),
+            ("date", made.date),
+            ("versions", ", ".join(f"{name} {v}" for name, v in sorted(made.versions.items()))),
+            ("content, sha256", self.manifest.content_sha256),
+        ]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the report; what this set weighs is what its ledger says now."""
+        found = () if self.report is None else self.report.rows
+        now = {"bytes": self.ledger.content_bytes}
+        return [row.model_copy(update=now) if row.name == "distilled" else row for row in found]
+
+    @property
+    def results(self) -> list[tuple[str, ...]]:
+        """What networks reach, in the columns of `HEADINGS`."""
+        cells = [(called(row), *row.cells()[1:-1]) for row in self.rows]
+        return [(name, reached, *_dashed(counts)) for name, *counts, reached in cells]
+
+    @property
+    def protocol(self) -> str:
+        """How the results were measured."""
+        assert self.report is not None, "there are no results"
+        report, rule = self.report, self.report.protocol
+        seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
+        length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
+        return (
+            f"Protocol {rule.name} v{rule.version}: {counted(rule.networks, 'ConvNet')} of width "
+            f"{rule.width} for each row, trained for {length} of {rule.batch} images (SGD "
+            f"{rule.learning_rate:g}, momentum {rule.momentum:g}, weight decay "
+            f"{rule.weight_decay:g}, {rule.schedule}; augmentation {rule.augment}; seeds "
+            f"{spans(seeds)}) and tested once, after the last step, on {report.tests:,} "
+            f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
+            f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
+            f"{report.device}, {counted(report.threads, 'thread')}, "
+            + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
+            + "."
+        )
+
+
+def called(row: Row) -> str:
+    """What a row of a report is called by people."""
+    return {"distilled": "this set", "random": "random real images"}.get(row.name, row.name)
+
+
+def _dashed(cells: list[str]) -> list[str]:
+    return ["–" if cell == "-" else cell for cell in cells]

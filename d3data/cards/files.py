@@ -1,0 +1,93 @@
+"""The files that are made from an artifact to publish it with."""
+
+import dataclasses
+import hashlib
+import json
+
+from d3data import canonical
+from d3data.artifact import Artifact
+from d3data.cards import preview
+from d3data.cards.card import card
+from d3data.cards.croissant import croissant
+from d3data.cards.facts import Facts
+from d3data.cards.gallery import Gallery, spread
+from d3data.errors import FormatError
+from d3data.evaluation.report import Report
+from d3data.manifest import FileEntry, Manifest
+
+REPORT = "report.json"
+
+
+def derived(
+    artifact: Artifact, report: Report | None = None, *, repo: str | None = None
+) -> dict[str, bytes]:
+    """All files that are made from an artifact, by path, as `artifact.extend` takes them.
+
+    The picture and the table are of its content alone. `README.md` and `croissant.json` are of the
+    manifest that the artifact has once it lists these and `report.json`, where there is a report.
+
+    Args:
+        artifact: whose files; whether it has some of them already changes nothing.
+        report: what networks reach on it; the one that it has unless given.
+        repo: where it will be published, `owner/name`.
+
+    Raises:
+        ArtifactError: a part of the artifact has a fault, or the report is of other content.
+    """
+    report = report or stored_report(artifact)
+    files = previews(Gallery(artifact))
+    if report is not None:
+        text = json.dumps(report.dump(), indent=2, ensure_ascii=False)
+        files[REPORT] = f"{text}\n".encode()
+    facts = _with_files(Facts(artifact.manifest, artifact.ledger, report, repo), files)
+    return files | {"README.md": card(facts).encode(), "croissant.json": croissant(facts).encode()}
+
+
+def stored_report(artifact: Artifact) -> Report | None:
+    """The report that an artifact lists, if any.
+
+    Raises:
+        ArtifactError: it is not the file that was written, or no report.
+    """
+    if REPORT not in {entry.path for entry in artifact.manifest.files}:
+        return None
+    return read_report(artifact.file(REPORT), where=str(artifact.folder / REPORT))
+
+
+def read_report(page: bytes, *, where: str) -> Report:
+    """The report in the bytes of a file that `d3data evaluate --out` wrote.
+
+    Raises:
+        FormatError: it is none.
+    """
+    return Report.parse(canonical.decode(page, where=where), where=where, error=FormatError)
+
+
+def previews(gallery: Gallery) -> dict[str, bytes]:
+    """The picture and the table of some draws, by path."""
+    classes, count = preview.affordable(len(gallery.names), gallery.image.values)
+    draws = gallery.draws(spread(len(gallery.names), classes), count)
+    return {
+        preview.PICTURE: picture(gallery),
+        preview.TABLE: preview.table(draws, gallery.names),
+    }
+
+
+def picture(gallery: Gallery) -> bytes:
+    """A PNG of the first draws of at most 50 classes."""
+    draws = gallery.draws(spread(len(gallery.names), preview.ROWS), preview.COLUMNS)
+    return preview.picture(draws, gallery.names)
+
+
+def _with_files(facts: Facts, files: dict[str, bytes]) -> Facts:
+    """The same set once its manifest lists these files too."""
+    page = facts.manifest
+    entries = {entry.path: entry for entry in page.files}
+    for path, content in files.items():
+        digest = hashlib.sha256(content).hexdigest()
+        entries[path] = FileEntry(path=path, size=len(content), sha256=digest)
+    sealed = Manifest.seal(page.content, about=page.about, files=list(entries.values()))
+    purposes = {**facts.ledger.purposes, "manifest": len(sealed.encode())}
+    ordered = dict(sorted(purposes.items(), key=lambda pair: -pair[1]))
+    ledger = dataclasses.replace(facts.ledger, purposes=ordered)
+    return dataclasses.replace(facts, manifest=sealed, ledger=ledger)

@@ -1,0 +1,146 @@
+"""One HTML page that shows a set: it holds all that it shows, and asks no server for anything."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from d3data.cards import charts, templates
+from d3data.cards.facts import HEADINGS, LIMITS, Facts
+from d3data.cards.gallery import Gallery, spread
+from d3data.cards.words import counted, percent, portion, upright, weight
+from d3data.formats.collection import png
+
+DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
+BUDGET = 3 << 20  # letters that all images together should take
+CLASSES = 100  # at most, so that people can choose among them
+EXACT = 64  # pixels up to which images are packed without loss
+QUALITY = 88  # of JPEG, for larger ones
+WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The images of one class, as addresses that hold them."""
+
+    label: int
+    name: str
+    draws: list[str]
+    hints: list[str]
+    means: list[str]
+    items: int
+    walk: list[str]
+    ends: list[str]
+
+    @property
+    def size(self) -> int:
+        """How many letters they take."""
+        return sum(map(len, (*self.draws, *self.means, *self.walk)))
+
+
+def page(facts: Facts, gallery: Gallery) -> str:
+    """The page of a set: the same facts and images give the same page.
+
+    Classes are evenly spread over the list where not all fit: the first one tells how many do.
+    """
+    classes = list(_affordable(gallery))
+    css, script = (_read(name) for name in ("page.css", "page.js"))
+    return templates.html(
+        "page.html.jinja",
+        facts=facts,
+        about=facts.manifest.about,
+        policy=_policy(css, script),
+        css=templates.trusted(css),
+        script=templates.trusted(script),
+        classes=classes,
+        first=classes[0],
+        data=[dataclasses.asdict(shown) for shown in classes],
+        frames=FRAMES,
+        walks=any(shown.walk for shown in classes),
+        pixelated=gallery.image.size < EXACT,
+        whitened=gallery.image.whitening is not None,
+        exact=gallery.image.size <= EXACT,
+        many=counted(len(gallery.names), "class", "classes"),
+        figures=_figures(facts),
+        spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
+        plots=[charts.plot(facts.rows, width=w, height=h) for w, h in (WIDE, NARROW)],
+        headings=[heading.capitalize() for heading in HEADINGS[1:]],
+        limits=LIMITS,
+        portion=portion,
+    )
+
+
+def _affordable(gallery: Gallery) -> Iterator[Shown]:
+    names = gallery.names
+    first = _shown(gallery, 0)
+    chosen = spread(len(names), max(1, min(CLASSES, BUDGET // first.size)))
+    yield first
+    yield from (_shown(gallery, label) for label in chosen[1:])
+
+
+def _shown(gallery: Gallery, label: int) -> Shown:
+    draws, walk = gallery.draws([label], DRAWS), gallery.walk(label, FRAMES)
+    fresh = gallery.content.source.kind == "gaussian"
+    items = (gallery.place(item)[1] for item in draws.items[0].tolist())
+    return Shown(
+        label=label,
+        name=upright(gallery.names[label]),
+        draws=[_address(image) for image in draws.images[0]],
+        hints=[
+            f"draw {index}, of item {item + 1}"
+            for index, item in zip(draws.indices[0], items, strict=True)
+        ],
+        means=[_address(image) for image in gallery.means(label, MEANS)] if fresh else [],
+        items=gallery.content.items_per_class[label],
+        walk=[] if walk is None else [_address(image) for image in walk.images],
+        ends=[] if walk is None else [_end(gallery, *end) for end in walk.ends],
+    )
+
+
+def _end(gallery: Gallery, label: int, number: int) -> str:
+    return f"prior {number + 1} of {upright(gallery.names[label])}"
+
+
+def _address(image: Tensor) -> str:
+    """An image (C, H, W) as an address that holds it."""
+    if image.shape[-1] <= EXACT:
+        return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    buffer = io.BytesIO()
+    to_pil_image(image).save(buffer, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+
+
+def _read(name: str) -> str:
+    return (templates.HERE / name).read_text(encoding="utf-8")
+
+
+def _policy(css: str, script: str) -> str:
+    """What the page may do: show images that it holds, and run this style and this script."""
+    style, run = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
+    )
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
+        f"script-src 'sha256-{run}'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _figures(facts: Facts) -> list[tuple[str, str]]:
+    """The numbers at the head of the page, and what they are."""
+    ledger = facts.ledger
+    found = [
+        (weight(ledger.content_bytes), "to train on, decoder and all"),
+        (percent(ledger.share_of_source), "of the real images\u2019 bytes"),
+    ]
+    best = [row for row in facts.rows if row.name == "distilled"]
+    if facts.report is not None and best:
+        rule = facts.report.protocol
+        reached = f"accuracy on {facts.report.split} images, {rule.name}\u00a0v{rule.version}"
+        found.append((f"{100 * best[0].mean:.1f} %", reached))
+    return found

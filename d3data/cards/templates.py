@@ -1,0 +1,54 @@
+"""The templates of cards and pages: text goes in escaped, as what it stands in asks for.
+
+In Markdown every value is escaped but what is `Markdown` already; in HTML, by jinja2 itself.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from d3data.cards.markdown import text
+from d3data.cards.words import upright
+
+if TYPE_CHECKING:
+    import jinja2
+    import markupsafe
+
+HERE = Path(__file__).parent
+
+
+def markdown(name: str, **facts: Any) -> str:
+    """The Markdown template `name`, filled in."""
+    return _environment(html=False).get_template(name).render(facts)
+
+
+def html(name: str, **facts: Any) -> str:
+    """The HTML template `name`, filled in."""
+    return _environment(html=True).get_template(name).render(facts)
+
+
+def trusted(text: str) -> "markupsafe.Markup":
+    """Text of our own that goes into HTML as it is."""
+    import markupsafe
+
+    return markupsafe.Markup(text)  # noqa: S704  our own files, never what strangers wrote
+
+
+@cache
+def _environment(*, html: bool) -> "jinja2.Environment":
+    import jinja2
+
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(HERE),
+        autoescape=html,  # noqa: S701  Markdown is escaped by `finalize`
+        finalize=_upright if html else text,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+
+
+def _upright(value: Any) -> Any:
+    """Words of strangers that leave ours the right way round; what is HTML already stays."""
+    return upright(value) if type(value) is str else value

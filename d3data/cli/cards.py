@@ -1,0 +1,126 @@
+"""Commands that show data sets to people: preview, card."""
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from d3data.cli.catalogue import Name
+from d3data.cli.output import Json, give, say
+
+if TYPE_CHECKING:
+    from d3data.artifact import Artifact
+    from d3data.cards import Facts
+
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", help="What `d3data evaluate --out` wrote; else the set's own."),
+]
+
+
+def preview(
+    name: Name,
+    out: Annotated[
+        Path | None, typer.Option(help="A picture; preview.png unless a page is asked for.")
+    ] = None,
+    html: Annotated[Path | None, typer.Option(help="A page to look around in.")] = None,
+    report: ReportFile = None,
+    json: Json = False,
+) -> None:
+    """Draw a picture, a row of draws for each class, or a page of its own."""
+    from d3data.cards import Gallery, page, picture
+    from d3data.files import write_bytes
+
+    found = _artifact(name)
+    facts, gallery = _facts(found, report), Gallery(found)
+    made = {}
+    if out is not None or html is None:
+        made["preview"] = out or Path("preview.png")
+        write_bytes(made["preview"], picture(gallery))
+    if html is not None:
+        made["page"] = html
+        write_bytes(html, page(facts, gallery).encode())
+    paths = {what: str(path) for what, path in made.items()}
+    give("\n".join(paths.values()), paths, as_json=json)
+
+
+def card(
+    name: Name,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Write it here, and keep what people wrote in the card that is there."),
+    ] = None,
+    check: Annotated[
+        Path | None, typer.Option(help="Only say whether this card is up to date.")
+    ] = None,
+    croissant: Annotated[
+        Path | None, typer.Option(help="Also write the set's Croissant here, as JSON.")
+    ] = None,
+    repo: Annotated[
+        str | None, typer.Option(metavar="OWNER/NAME", help="Where it is published.")
+    ] = None,
+    report: ReportFile = None,
+) -> None:
+    """Make the card of a data set, as the Hub shows it."""
+    from d3data import cards
+    from d3data.errors import IntegrityError
+    from d3data.files import write_bytes
+
+    if out is not None and check is not None:
+        raise typer.BadParameter("--out writes and --check only looks: give one of them")
+    facts = _facts(_artifact(name), report, repo)
+    text, there = cards.card(facts), check or out
+    if there is not None and there.exists():
+        text = cards.merge(old := _read(there), text)
+        if check is not None and (line := _difference(old, text)):
+            raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
+    elif check is not None:
+        raise typer.BadParameter(f"{check} is no file")
+    if croissant is not None:
+        write_bytes(croissant, cards.croissant(facts).encode())
+    if check is not None:
+        say(f"{check} is up to date")
+    elif out is not None:
+        write_bytes(out, text.encode())
+        typer.echo(str(out))
+    else:
+        typer.echo(text, nl=False)
+
+
+def _artifact(name: str) -> "Artifact":
+    from d3data.loading import load
+
+    return load(name, output="normalised").artifact
+
+
+def _facts(found: "Artifact", report: Path | None, repo: str | None = None) -> "Facts":
+    from d3data import cards
+
+    if report is None:
+        known = cards.stored_report(found)
+    else:
+        known = cards.read_report(_bytes(report), where=str(report))
+    return cards.Facts(found.manifest, found.ledger, known, repo)
+
+
+def _bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is no file")
+    return path.read_bytes()
+
+
+def _read(path: Path) -> str:
+    from d3data.errors import FormatError
+
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError as fault:
+        raise FormatError(f"{path} is not UTF-8 ({fault.reason}): save it again as text") from None
+
+
+def _difference(old: str, new: str) -> str | None:
+    """The first line in which two texts differ; None where none does."""
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), n=0, lineterm="")
+    changed = [line for line in lines if line[:1] in "-+" and line[:3] not in ("---", "+++")]
+    return None if old == new else repr(changed[0]) if changed else "line ends differ"

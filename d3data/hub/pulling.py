@@ -1,0 +1,136 @@
+"""From a name to a place on this machine where all of the set is."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from d3data.errors import IntegrityError, UnknownNameError
+from d3data.hub import cache, fetching, index, names
+from d3data.hub.cache import Cached
+from d3data.hub.client import Client
+from d3data.hub.commits import note, settle
+from d3data.hub.names import Repository, Revision
+from d3data.hub.places import Place, of_snapshot, page_of
+from d3data.manifest import DERIVED
+
+
+def resolve(
+    name: str | Path,
+    *,
+    revision: str | None = None,
+    extras: bool = False,
+    cache_dir: str | Path | None = None,
+    token: str | bool | None = None,
+    local_files_only: bool = False,
+    force_download: bool = False,
+) -> Place:
+    """The folder that a name stands for; what is not on this machine is fetched, and checked.
+
+    Args:
+        name: as `d3data.hub.names` explains.
+        revision: a version, range, branch or commit, where the name has none.
+        extras: fetch also what is not needed to train: recipe, report, preview, card.
+        cache_dir: the Hub's cache; that of HF_HUB_CACHE or HF_HOME unless given.
+        token: what to show the Hub; what one is logged in with unless given.
+        local_files_only: ask nothing of the Hub, as with HF_HUB_OFFLINE=1.
+        force_download: fetch again what is there.
+
+    Raises:
+        UnknownNameError: it is no name, no short name that is known, or no such folder.
+        HubError: the Hub or its cache cannot give it.
+        ArtifactError: what was fetched has a fault.
+    """
+    wanted = names.parse(name, revision=revision)
+    if isinstance(wanted, names.Folder):
+        return _folder(wanted.path)
+    pins = {}
+    if isinstance(wanted, names.Short):
+        found = index.find(wanted.name)
+        if (place := _shipped(found, wanted.revision)) is not None:
+            return place
+        pins, wanted = found.pins, _published(found, wanted)
+    client = Client(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
+    return pull(wanted, client, pins=pins, extras=extras, force=force_download)
+
+
+def pull(
+    wanted: Repository,
+    client: Client,
+    *,
+    pins: Mapping[str, str] | None = None,
+    extras: bool = False,
+    force: bool = False,
+) -> Place:
+    """The place of a set of the Hub, all of which is in the cache afterwards.
+
+    A version that is there already costs no request. Files that come have the size and sha256
+    that the manifest says, or are fetched once more.
+
+    Args:
+        wanted: the repository and what of it.
+        client: the Hub and the cache.
+        pins: what some versions hold (`content_sha256`), for whoever reads them.
+        extras: whether to fetch what is not needed to train.
+        force: whether to fetch again what is there.
+
+    Raises:
+        HubError: the Hub or its cache cannot give it.
+        ArtifactError: it has a fault, also when it is fetched again.
+    """
+    settled = settle(wanted, client, afresh=force)
+    snapshot = Cached(client.root, wanted.name).snapshot(settled.commit)
+    manifest = fetching.manifest(snapshot, client, name=str(wanted), force=force)
+    version = manifest.about.version
+    if names.version(settled.ref) not in (None, version):
+        raise IntegrityError(
+            f"{wanted.name} has version {version} under the tag {settled.ref}, which d3data never "
+            f"does: tell its owner, or load {wanted.name}@{settled.commit}"
+        )
+    paths = fetching.needed(manifest, extras=extras)
+    if missing := paths[1:] if force else snapshot.missing(paths):
+        others = DERIVED if extras else ()
+        fetching.fetch(snapshot, manifest, missing, client, others=others, force=force)
+    note(settled, wanted, client)
+    place = of_snapshot(snapshot, manifest, name=str(wanted))
+    pinned = wanted.revision.kind not in ("branch", "commit")
+    return replace(place, content_sha256=(pins or {}).get(version) if pinned else None)
+
+
+def _folder(path: Path) -> Place:
+    if not path.is_dir():
+        raise UnknownNameError(f"{path} is not a folder; a short name has no slash")
+    if (found := cache.snapshot(path)) is None:
+        return Place(path, str(path))
+    name = f"{found.repository}@{found.commit}"
+    manifest = page_of(found, name=name)
+    if missing := found.missing(fetching.needed(manifest)):
+        raise IntegrityError(
+            f"{path} of the Hub's cache lacks {fetching.some(missing)}: `d3data pull {name}` "
+            "fetches the rest"
+        )
+    return of_snapshot(found, manifest, name=name)
+
+
+def _shipped(found: index.Found, revision: Revision) -> Place | None:
+    """Where a set is that comes with d3data, in the version that is asked for."""
+    version = found.entry.version
+    if found.shipped is None or version is None:
+        return None
+    exactly = revision.kind == "version" and revision.text == version
+    if exactly or (revision.ref is None and revision.pick([version])):
+        return Place(found.shipped, found.name, content_sha256=found.entry.content_sha256)
+    return None
+
+
+def _published(found: index.Found, wanted: names.Short) -> Repository:
+    """The repository of a short name, at the version of the index where it asks for none."""
+    if not found.published:
+        raise found.unpublished()
+    version, revision = found.entry.version, wanted.revision
+    if found.entry.repository is None:
+        raise UnknownNameError(
+            f"{found.name} has no {revision.text}: this d3data has {found.name}@{version}"
+        )
+    if revision.kind == "newest" and version is not None:
+        revision = Revision("version", version)
+    return Repository(found.entry.repository, revision)

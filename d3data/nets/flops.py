@@ -1,0 +1,61 @@
+"""What a network costs: floating-point operations of one image.
+
+Counted by torch from the shapes of convolutions and matrix products, two operations for each
+multiplication with its addition; what is done element by element, such as norms and activations,
+counts nothing. Nothing is computed: shapes go through torch's meta device.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode, conv_flop_count
+
+from d3data.nets.network import shapes_only
+
+BATCH = 2  # norms over a batch need more than one image
+
+
+@dataclass(frozen=True)
+class Flops:
+    """Floating-point operations of one image.
+
+    Attributes:
+        forward: from the image to the logits.
+        training: forward, and back to the gradients of all parameters, not to that of the image.
+    """
+
+    forward: int
+    training: int
+
+
+def backward_of_convolution(
+    gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *others: Any, **_: Any
+) -> int:
+    """Each gradient that is wanted costs what the convolution did.
+
+    In place of torch's own formula, which counts the weights of grouped convolutions as if they
+    had one group.
+    """
+    _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, wanted = others
+    once: int = conv_flop_count(list(inputs), list(weight), list(gradient), transposed=transposed)
+    return once * (bool(wanted[0]) + bool(wanted[1]))
+
+
+def count_flops(network: nn.Module, shape: tuple[int, ...]) -> Flops:
+    """Count the operations of `network` on one input of `shape`, such as (C, H, W).
+
+    The count is as in training, all parameters included; neither the network nor random numbers
+    change.
+
+    Raises:
+        RuntimeError: the network cannot take inputs of this shape.
+    """
+    formulas = {torch.ops.aten.convolution_backward: backward_of_convolution}
+    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+        outputs = shapes_only(network, (BATCH, *shape))
+        forward = counter.get_total_flops()
+        outputs.sum().backward()
+    return Flops(forward // BATCH, counter.get_total_flops() // BATCH)

@@ -1,0 +1,38 @@
+"""A multilayer perceptron, as Zhao, Mopuri & Bilen 2021, arXiv 2006.05929, compare with."""
+
+from torch import nn
+
+from d3data.nets.network import Network
+from d3data.nets.norms import Norm, normalise, per_vector
+
+
+def mlp(
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width: int = 128,
+    depth: int = 2,
+    norm: Norm = "none",
+) -> Network:
+    """The pixels in a row, hidden layers with ReLU, then one linear layer.
+
+    Args:
+        channels: of the images.
+        size: height and width of the images, in pixels.
+        classes: width of the output.
+        width: of every hidden layer.
+        depth: number of hidden layers.
+        norm: before each ReLU; a vector has no instance norm.
+
+    Raises:
+        TrainingError: there is no such norm of a vector.
+    """
+    layers = nn.Sequential(nn.Flatten())
+    for layer in range(depth):
+        layers += nn.Sequential(
+            nn.Linear(width if layer else channels * size**2, width),
+            normalise(norm, width, table=per_vector, of="vectors"),
+            nn.ReLU(),
+        )
+    return Network(layers, nn.Linear(width, classes))

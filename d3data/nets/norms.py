@@ -1,0 +1,62 @@
+"""Normalisation by name, for maps (B, C, H, W), vectors (B, D) and tokens (B, T, D)."""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, get_args
+
+from torch import nn
+
+from d3data.errors import TrainingError, UnknownNameError, nearest
+
+Norm = Literal["none", "batch", "instance", "group", "layer"]
+
+NAMES: tuple[Norm, ...] = get_args(Norm)
+GROUPS = 4
+
+
+def _groups(width: int) -> nn.Module:
+    if width % GROUPS:
+        raise TrainingError(
+            f"group norm has {GROUPS} groups, into which {width} channels do not go: "
+            f"choose a width that is a multiple of {2 * GROUPS}, or another norm"
+        )
+    return nn.GroupNorm(GROUPS, width)
+
+
+Table = Mapping[Norm, Callable[[int], nn.Module]]
+
+per_map: Table = {
+    "none": lambda width: nn.Identity(),
+    "batch": nn.BatchNorm2d,
+    # one group per channel is instance norm, at half its cost on a CPU
+    "instance": lambda width: nn.GroupNorm(width, width),
+    "group": _groups,
+    "layer": lambda width: nn.GroupNorm(1, width),
+}
+per_vector: Table = {
+    "none": lambda width: nn.Identity(),
+    "batch": nn.BatchNorm1d,
+    "group": _groups,
+    "layer": lambda width: nn.GroupNorm(1, width),
+}
+per_token: Table = {"none": lambda width: nn.Identity(), "layer": nn.LayerNorm}
+
+
+def check_name(norm: str) -> None:
+    """Refuse what is no norm.
+
+    Raises:
+        UnknownNameError: it is none.
+    """
+    if norm not in NAMES:
+        raise UnknownNameError(f"unknown norm {norm!r}: {nearest(norm, NAMES)}")
+
+
+def normalise(norm: Norm, width: int, *, table: Table = per_map, of: str = "maps") -> nn.Module:
+    """The layer that normalises `width` channels.
+
+    Raises:
+        TrainingError: the table has no such norm, or its groups do not go into `width`.
+    """
+    if norm not in table:
+        raise TrainingError(f"{of} have no {norm} norm here: choose {', '.join(table)}")
+    return table[norm](width)

@@ -1,0 +1,190 @@
+"""Vision transformers.
+
+Dosovitskiy et al., "An image is worth 16x16 words", 2021, arXiv 2010.11929. Two kinds: the one
+that Qin, Deng & Alvarez-Melis 2024, arXiv 2403.00999, evaluate distilled data with, and the tiny
+one of Touvron et al. 2021, arXiv 2012.12877, table 1. Neither has dropout here (the former's is
+0.1): an output is a function of images and weights alone.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from d3data.errors import TrainingError
+from d3data.nets.network import Network
+from d3data.nets.norms import Norm, normalise, per_token
+
+PATCHES = (16, 8, 4, 2)  # px
+HEAD = 64  # channels of one head
+MOST = 32  # patches a side: attention grows with the fourth power
+
+
+class Attention(nn.Module):
+    """Every token looks at every token, in `width` / 64 heads.
+
+    Written out, since the fused kernels have no gradients of gradients.
+    """
+
+    def __init__(self, width: int, *, bias: bool) -> None:
+        super().__init__()
+        self.heads = width // HEAD
+        self.queries_keys_values = nn.Linear(width, 3 * width, bias=bias)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        mixed = self.queries_keys_values(tokens).unflatten(2, (3, self.heads, HEAD))
+        queries, keys, values = mixed.permute(2, 0, 3, 1, 4)  # each (B, heads, T, 64)
+        weights = (queries @ keys.mT * HEAD**-0.5).softmax(3)  # (B, heads, T, T)
+        mixture = (weights @ values).transpose(1, 2).flatten(2)  # (B, T, D)
+        looked: Tensor = self.out(mixture)
+        return looked
+
+
+class Layer(nn.Module):
+    """Attention, then a hidden layer on each token; a norm before and a sum after both."""
+
+    def __init__(self, width: int, *, hidden: int, bias: bool, norm: Norm) -> None:
+        super().__init__()
+        self.look = nn.Sequential(_norm(norm, width), Attention(width, bias=bias))
+        self.think = nn.Sequential(
+            _norm(norm, width), nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, width)
+        )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, D)."""
+        tokens = tokens + self.look(tokens)
+        summed: Tensor = tokens + self.think(tokens)
+        return summed
+
+
+class Tokens(nn.Module):
+    """An image as tokens: its patches and one more, which the classifier reads; with positions.
+
+    Args:
+        channels: of the images.
+        size: height and width of the images, in pixels.
+        patch: height and width of a patch, in pixels.
+        width: of a token.
+        std: of the first positions.
+    """
+
+    def __init__(self, channels: int, size: int, *, patch: int, width: int, std: float) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(channels, width, patch, stride=patch)
+        self.positions = nn.Parameter(std * torch.randn(1 + (size // patch) ** 2, width))
+        self.read = nn.Parameter(std * torch.randn(width))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 1 + patches, D): the token that is read comes first."""
+        patches = self.patches(images).flatten(2).mT
+        read = self.read.expand(len(images), 1, -1)
+        return torch.cat([read, patches], 1) + self.positions
+
+
+class First(nn.Module):
+    """The first token of each image."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(B, T, D) -> (B, D)."""
+        return tokens[:, 0]
+
+
+def vit(
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width: int = 512,
+    depth: int = 10,
+    norm: Norm = "none",
+) -> Network:
+    """The field's transformer: hidden layers as wide as a token, patches of 16 px if they fit.
+
+    Args:
+        channels: of the images.
+        size: height and width of the images, in pixels; even.
+        classes: width of the output.
+        width: of a token, a multiple of 64.
+        depth: number of layers.
+        norm: none, as in arXiv 2403.00999, or layer.
+
+    Raises:
+        TrainingError: the width is no multiple of 64, the images have no patches, or tokens have
+            no such norm.
+    """
+    _check_width(width)
+    patch = patch_size(size, least=2)
+    tokens = Tokens(channels, size, patch=patch, width=width, std=1.0)
+    layers = [Layer(width, hidden=width, bias=False, norm=norm) for _ in range(depth)]
+    return _transformer(tokens, layers, width=width, classes=classes, norm=norm)
+
+
+def vit_tiny(
+    *,
+    channels: int,
+    size: int,
+    classes: int,
+    width: int = 192,
+    depth: int = 12,
+    norm: Norm = "layer",
+) -> Network:
+    """ViT-tiny: hidden layers of four times the width, at least seven patches a side if they fit.
+
+    Args:
+        channels: of the images.
+        size: height and width of the images, in pixels; even.
+        classes: width of the output.
+        width: of a token, a multiple of 64.
+        depth: number of layers.
+        norm: layer or none.
+
+    Raises:
+        TrainingError: the width is no multiple of 64, the images have no patches, or tokens have
+            no such norm.
+    """
+    _check_width(width)
+    patch = patch_size(size, least=7)
+    tokens = Tokens(channels, size, patch=patch, width=width, std=0.02)
+    layers = [Layer(width, hidden=4 * width, bias=True, norm=norm) for _ in range(depth)]
+    return _transformer(tokens, layers, width=width, classes=classes, norm=norm)
+
+
+def patch_size(size: int, *, least: int) -> int:
+    """The largest patch, in pixels, that leaves at least `least` a side; or the smallest there is.
+
+    >>> [patch_size(size, least=7) for size in (8, 28, 32, 64, 128, 224)]
+    [2, 4, 4, 8, 16, 16]
+
+    Raises:
+        TrainingError: no patch goes into the images, or there would be more than 32 a side.
+    """
+    fitting = [patch for patch in PATCHES if size % patch == 0]
+    chosen = next((patch for patch in fitting if size // patch >= least), min(fitting, default=0))
+    if not chosen or size // chosen > MOST:
+        below = min(size, MOST * 16) // 16 * 16
+        possible = [f"{near}" for near in (below, below + 16) if 0 < near <= MOST * 16]
+        raise TrainingError(
+            f"a transformer cuts images into at most {MOST} patches a side, of 2, 4, 8 or 16 px, "
+            f"which {size} px do not allow: take images of {' or '.join(possible)} px, or a "
+            "network without patches"
+        )
+    return chosen
+
+
+def _transformer(
+    tokens: Tokens, layers: list[Layer], *, width: int, classes: int, norm: Norm
+) -> Network:
+    body = nn.Sequential(tokens, *layers, First(), _norm(norm, width))
+    return Network(body, nn.Linear(width, classes))
+
+
+def _norm(norm: Norm, width: int) -> nn.Module:
+    return normalise(norm, width, table=per_token, of="tokens")
+
+
+def _check_width(width: int) -> None:
+    if width % HEAD:
+        raise TrainingError(
+            f"the heads of a transformer have {HEAD} channels each: "
+            f"choose a width that is a multiple of {HEAD}, not {width}"
+        )

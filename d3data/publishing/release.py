@@ -1,0 +1,104 @@
+"""What is published: an artifact that has been checked, with all that is made from it."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from d3data import cards, golden, summary
+from d3data.errors import UnknownNameError
+from d3data.evaluation.report import Report
+from d3data.hub import names, pulling
+from d3data.hub.places import listed
+from d3data.hub.remote import CARD
+from d3data.manifest import DERIVED, NAME, FileEntry, Manifest
+
+
+@dataclass(frozen=True)
+class Release:
+    """One version of a set, for one repository.
+
+    Attributes:
+        repository: `owner/name`.
+        manifest: its page, which lists also what was made.
+        files: all files by path; the card is as it was made.
+        own_card: the card in the artifact's folder, which people may have written in.
+    """
+
+    repository: str
+    manifest: Manifest
+    files: Mapping[str, bytes]
+    own_card: str | None
+
+    @property
+    def version(self) -> str:
+        """X.Y.Z."""
+        return self.manifest.about.version
+
+    @property
+    def tag(self) -> str:
+        """What its commit is called."""
+        return names.tag(self.version)
+
+    def __str__(self) -> str:
+        return f"{self.repository}@{self.version}"
+
+    def merged(self, card: str | None) -> dict[str, bytes]:
+        """The files; what people wrote in the `card` of the repository stays.
+
+        Where that has none, it is what they wrote in the artifact's own.
+
+        Raises:
+            FormatError: the card is broken where ours has to go into it.
+        """
+        theirs = self.own_card if card is None else card
+        text = cards.merge(theirs or "", self.files[CARD].decode())
+        return {**self.files, CARD: text.encode()}
+
+
+def prepare(
+    folder: str | Path,
+    repository: str,
+    *,
+    version: str | None = None,
+    report: Report | None = None,
+) -> Release:
+    """Check an artifact as its readers will, and make what it is published with.
+
+    Args:
+        folder: the artifact, which stays as it is.
+        repository: `owner/name`.
+        version: what to publish it as; the artifact's own unless given.
+        report: what networks reach on it; the artifact's own unless given.
+
+    Raises:
+        ArtifactError: it has a fault, or the report is of other content.
+        UnknownNameError: there is no such folder, no such way to write a repository or version.
+    """
+    names.repository(repository)
+    place = pulling.resolve(Path(folder))
+    listed_golden = golden.PATH in {entry.path for entry in place.read().manifest.files}
+    found = place.check(golden=listed_golden)
+    if version is not None:
+        found = replace(found, manifest=_versioned(found.manifest, version))
+    made = cards.derived(found, report, repo=repository)
+    manifest = _sealed(found.manifest, made)
+    kept = {entry.path: found.file(entry.path) for entry in listed(found.manifest)}
+    files = {**kept, **made, NAME: manifest.encode()}
+    return Release(repository, manifest, files, summary.card(found))
+
+
+def _versioned(page: Manifest, version: str) -> Manifest:
+    if names.version(names.tag(version)) != version:
+        raise UnknownNameError(f"{version!r} is no version: write three numbers, such as 1.0.1")
+    about = page.about.model_copy(update={"version": version})
+    return Manifest.seal(page.content, about=about, files=page.files)
+
+
+def _sealed(page: Manifest, made: Mapping[str, bytes]) -> Manifest:
+    """The page that lists also the files that are made from it."""
+    entries = {entry.path: entry for entry in page.files}
+    for path in made.keys() - set(DERIVED):
+        digest = hashlib.sha256(made[path]).hexdigest()
+        entries[path] = FileEntry(path=path, size=len(made[path]), sha256=digest)
+    return Manifest.seal(page.content, about=page.about, files=list(entries.values()))

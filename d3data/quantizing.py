@@ -1,0 +1,81 @@
+"""A set in fewer bytes: the same tensors, rounded."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+from d3data import artifact
+from d3data.artifact import Artifact
+from d3data.errors import ArtifactError, nearest
+from d3data.sources.base import purpose
+from d3data.sources.specs import PURPOSES, Quantisation
+
+LABEL_BITS = 8  # probabilities keep at least so many, unless their number is given
+
+
+def quantize(
+    source: Artifact | str | Path,
+    *,
+    bits: int | Mapping[str, int],
+    out: str | Path | None = None,
+    axis: Literal["latents", "items"] = "latents",
+    name: str | None = None,
+) -> Artifact:
+    """Write an artifact again with fewer bits a value.
+
+    Every tensor is rounded where it stands, as `docs/format.md` says; a recipe's `[quantize]`
+    distils on through the rounding, which loses less. The new set has other content, so it has
+    another name; recipe and provenance stay, reports and previews of the old content do not.
+
+    Args:
+        source: an artifact, or the folder of one.
+        bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
+            "pixels" (float32 where one is not named). One number for all leaves labels 8.
+        out: where to write it; beside the artifact, with the new name, unless given.
+        axis: whose values share a scale where priors are integers: "latents" or "items".
+        name: of the new set; the old one with `-int4`, `-float16` or `-quantized` unless given.
+
+    Raises:
+        ArtifactError: such bits do not exist, a value is beyond float16, or `source` has a fault.
+    """
+    old = source if isinstance(source, Artifact) else artifact.read(source)
+    content, about = old.manifest.content, old.manifest.about
+    wanted = _quantisation(bits, axis)
+    suffix = f"-{_precision(bits)}" if isinstance(bits, int) else "-quantized"
+    about = about.model_copy(update={"name": name or about.name + suffix})
+    parts = [
+        replace(part, quantisation=wanted.within({purpose(key) for key in part.tensors}))
+        for part in map(old.part, range(len(content.parts)))
+    ]
+    recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
+    return artifact.write(
+        out or old.folder.parent / about.name,
+        spec=content.source,
+        image=content.image,
+        preprocessing=content.preprocessing,
+        classes=content.classes,
+        parts=parts,
+        about=about,
+        labels=content.labels,
+        draws_per_class=content.sampling.draws_per_class,
+        extras={path: old.file(path) for path in recipe},
+    )
+
+
+def _quantisation(
+    bits: int | Mapping[str, int], axis: Literal["latents", "items"]
+) -> Quantisation:
+    if isinstance(bits, int):
+        bits = {name: bits for name in PURPOSES} | {"labels": max(bits, LABEL_BITS)}
+    for name in bits:
+        if name not in PURPOSES:
+            raise ArtifactError(f"bits of {name!r}: {nearest(name, PURPOSES)}")
+    precisions = {name: _precision(width) for name, width in bits.items()}
+    return Quantisation.parse({**precisions, "axis": axis}, where="quantize", error=ArtifactError)
+
+
+def _precision(bits: int) -> str:
+    if bits not in (32, 16, *range(2, 9)):
+        raise ArtifactError(f"{bits} bits: a value is stored in 32, in 16, or in 8 to 2 of them")
+    return f"float{bits}" if bits >= 16 else f"int{bits}"

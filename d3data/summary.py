@@ -1,0 +1,39 @@
+"""What an artifact says of itself to people: a few lines, and its card."""
+
+from d3data import untrusted
+from d3data.artifact import Artifact
+
+CARD = "README.md"
+MOST_OF_CARD = 1 << 20  # bytes
+
+
+def lines(artifact: Artifact, *, epoch: str) -> list[str]:
+    """Name, size, origin and licence; `epoch` says what the caller has of it."""
+    page, spent = artifact.manifest, artifact.ledger
+    made, image = page.about.provenance, page.content.image
+    colour = "grey" if image.channels == 1 else "RGB"
+    return [
+        f"{page.about.name} {page.about.version}",
+        f"    classes  {len(page.content.classes)}, {image.size}x{image.size} {colour}, "
+        f"{page.content.labels.kind} labels",
+        f"    epoch    {epoch}",
+        f"    bytes    {spent.content_bytes:,}: {spent.ipc_bytes:.3g} images per class in "
+        f"bytes, {spent.ipc_floats:.3g} in values",
+        f"    made     {made.date} from {made.task} by {page.about.method.name} "
+        f"({page.about.method.reference})",
+        f"    licence  {made.licence} ({made.source})",
+        f"    content  {page.content_sha256}",
+    ]
+
+
+def card(artifact: Artifact) -> str | None:
+    """The text of an artifact's README.md, which is somebody's own; None where it has none.
+
+    Raises:
+        IntegrityError: it is larger than 1 MiB, or no regular file.
+    """
+    page = artifact.links.get(CARD, artifact.folder / CARD)
+    if not page.exists():
+        return None
+    text = untrusted.read(page.parent, page.name, most=MOST_OF_CARD)
+    return text.decode("utf-8", errors="replace")

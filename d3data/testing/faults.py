@@ -1,0 +1,159 @@
+"""What can go wrong between a client and the Hub, on demand.
+
+>>> faults = Faults()
+>>> rule = faults.add(Answer(503, headers={"Retry-After": "0"}), path="*/commit/*", skip=1)
+
+answers the second commit with 503, and the third as always. `rule.hits` counts.
+"""
+
+import fnmatch
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from d3data.testing.wire import Call, Reply, as_json
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer with this status instead.
+
+    Args:
+        headers: such as Retry-After, in seconds.
+        message: the reason, in the body and in X-Error-Message.
+        code: X-Error-Code, which decides what error the client raises.
+        acted: whether the Hub did what it was asked first.
+    """
+
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+    message: str = "made to fail"
+    code: str | None = None
+    acted: bool = False
+
+    def reply(self) -> Reply:
+        """What is sent."""
+        told = {"X-Error-Message": self.message, **self.headers}
+        if self.code:
+            told["X-Error-Code"] = self.code
+        return as_json({"error": self.message}, told, status=self.status)
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Close the connection without a word, before or after the Hub `acted`."""
+
+    acted: bool = False
+
+
+@dataclass(frozen=True)
+class Delay:
+    """Wait before anything is done."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Send the headers and `after` bytes of the body, then close the connection."""
+
+    after: int
+
+
+@dataclass(frozen=True)
+class Flip:
+    """Send the body with all bits of the byte `at` this place turned over."""
+
+    at: int = 0
+
+    def flipped(self, body: bytes) -> bytes:
+        """What is sent for `body`."""
+        return body[: self.at] + bytes([body[self.at] ^ 0xFF]) + body[self.at + 1 :]
+
+
+Fault = Answer | Drop | Delay | Cut | Flip
+
+
+@dataclass
+class Rule:
+    """A fault, and the requests that it is for: how many were `seen`, and how many it `hits`."""
+
+    fault: Fault
+    method: str
+    path: str
+    skip: int
+    times: int | None
+    hits: int = 0
+    seen: int = 0
+
+    def strikes(self, call: Call) -> bool:
+        """Whether this request is to suffer; counts it."""
+        if self.method not in ("*", call.method) or not fnmatch.fnmatchcase(call.path, self.path):
+            return False
+        self.seen += 1
+        if self.seen <= self.skip or (self.times is not None and self.hits >= self.times):
+            return False
+        self.hits += 1
+        return True
+
+
+class Faults:
+    """The rules of a Hub; of several that are for one request, the first is followed."""
+
+    def __init__(self) -> None:
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+
+    def add(
+        self,
+        fault: Fault,
+        *,
+        method: str = "*",
+        path: str = "*",
+        skip: int = 0,
+        times: int | None = 1,
+    ) -> Rule:
+        """Make requests fail.
+
+        Args:
+            fault: what goes wrong with them.
+            method: GET, HEAD, POST, ...; * is any.
+            path: a glob over the path without its query, as in `Request.path`.
+            skip: how many matching requests pass unharmed first.
+            times: how many then suffer; None is all.
+        """
+        rule = Rule(fault, method, path, skip, times)
+        with self._lock:
+            self._rules.append(rule)
+        return rule
+
+    def clear(self) -> None:
+        """Forget all rules."""
+        with self._lock:
+            self._rules.clear()
+
+    def before(self, call: Call) -> Fault | None:
+        """The fault that comes before the Hub acts."""
+        return self._first(call, _is_early)
+
+    def after(self, call: Call, reply: Reply) -> Fault | None:
+        """The fault that comes after it; one of the body waits for a body that is long enough."""
+        return self._first(call, lambda fault: not _is_early(fault) and _fits(fault, call, reply))
+
+    def _first(self, call: Call, fits: Callable[[Fault], bool]) -> Fault | None:
+        with self._lock:
+            for rule in self._rules:
+                if fits(rule.fault) and rule.strikes(call):
+                    return rule.fault
+        return None
+
+
+def _is_early(fault: Fault) -> bool:
+    return isinstance(fault, Delay) or (isinstance(fault, Answer | Drop) and not fault.acted)
+
+
+def _fits(fault: Fault, call: Call, reply: Reply) -> bool:
+    if isinstance(fault, Cut | Flip):
+        least = fault.after if isinstance(fault, Cut) else fault.at
+        return call.method != "HEAD" and reply.status < 300 and len(reply.body) > least
+    return True

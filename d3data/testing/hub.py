@@ -1,0 +1,201 @@
+"""The Hugging Face Hub on this machine, for as long as a `with` block lasts."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Literal, Self
+
+from d3data.testing import client, routes
+from d3data.testing.accounts import Accounts, Anonymous, User
+from d3data.testing.attributes import ATTRIBUTES, is_large
+from d3data.testing.commits import Change, Delete, Put
+from d3data.testing.faults import Answer, Cut, Delay, Drop, Fault, Faults, Flip
+from d3data.testing.journal import Request, Requests
+from d3data.testing.repository import Kind, Repository
+from d3data.testing.server import HOST, Sending, Server
+from d3data.testing.site import Settings, Site
+from d3data.testing.wire import Call, Reply
+
+ME = User("me", "hf_test")
+OTHER_HOST = "localhost"  # the same machine, but some clients tell origins by their host alone
+Where = Literal["hub", "storage"]
+Who = User | Literal["first", "nobody"]
+
+
+class LocalHub:
+    """A Hub in memory that the unmodified `huggingface_hub` and `datasets` talk to.
+
+    >>> import urllib.request
+    >>> with LocalHub() as hub:
+    ...     _ = hub.create("me/flowers", {"README.md": b"# Flowers"})
+    ...     url = f"{hub.endpoint}/datasets/me/flowers/resolve/main/README.md"
+    ...     with urllib.request.urlopen(url) as reply:
+    ...         (reply.read(), hub.requests.count("GET"))
+    (b'# Flowers', 1)
+
+    Everything that is asked is in `requests`; what is to go wrong is said with `faults`.
+
+    Args:
+        users: who has tokens; the first is the one that clients here are signed in as.
+        anonymous: what may be done without a token: "read" what is public, as on the real Hub,
+            "nothing", or "write" too, as the first user.
+        redirect: send downloads of large files to a storage server of another origin, as the real
+            Hub does; else answer with the file.
+        large_above: bytes above which any file goes through LFS; suffixes and content decide
+            below, as on the real Hub.
+        part_bytes: bytes of a part of objects that are uploaded in several; None never splits.
+        page: entries of a page of a listing.
+    """
+
+    def __init__(
+        self,
+        *,
+        users: Sequence[User] = (ME,),
+        anonymous: Anonymous = "read",
+        redirect: bool = True,
+        large_above: int = 10_000_000,
+        part_bytes: int | None = None,
+        page: int = 1000,
+    ) -> None:
+        self.requests, self.faults = Requests(), Faults()
+        settings = Settings(redirect, large_above, part_bytes, page)
+        self._site = Site(Accounts(users, anonymous), settings)
+        self._ports = {"hub": 0, "storage": 0}
+        self._servers: list[Server] = []
+        self._stopping = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def endpoint(self) -> str:
+        """Its address, http://127.0.0.1:PORT."""
+        return self._site.endpoint
+
+    def start(self) -> None:
+        """Open the ports: free ones at first, then the same again."""
+        self._stopping.clear()
+        hub = Server(self._ports["hub"], partial(self._answer, "hub"))
+        self._servers.append(hub)
+        storage = Server(self._ports["storage"], partial(self._answer, "storage"))
+        self._servers.append(storage)
+        self._ports = {"hub": hub.server_port, "storage": storage.server_port}
+        self._site.endpoint = f"http://{HOST}:{hub.server_port}"
+        self._site.storage = f"http://{OTHER_HOST}:{storage.server_port}"
+
+    def stop(self) -> None:
+        """Close the ports, as when the Hub is down; what it holds stays for `start`."""
+        self._stopping.set()
+        while self._servers:
+            self._servers.pop().stop()
+
+    def repo(self, name: str, kind: Kind = "dataset") -> Repository:
+        """A repository, to look into: `head`, `tags`, `files(revision)`, `history()`, ...
+
+        Raises:
+            NoRepository: there is none of that kind and name.
+        """
+        return self._site.store.find(kind, name)
+
+    def create(
+        self,
+        name: str,
+        files: Mapping[str, bytes] | None = None,
+        *,
+        kind: Kind = "dataset",
+        private: bool = False,
+    ) -> Repository:
+        """A new repository without any HTTP, with a commit of `files` where they are given."""
+        made = self._site.store.create(kind, name, author=name.partition("/")[0], private=private)
+        if files is not None:
+            self.commit(name, files, kind=kind)
+        return made
+
+    def commit(
+        self,
+        name: str,
+        files: Mapping[str, bytes | None],
+        *,
+        kind: Kind = "dataset",
+        title: str = "files",
+    ) -> str:
+        """Commit to main without any HTTP, as somebody else might; None deletes. The commit's id.
+
+        Suffix, content and size decide which files are large, as they do for uploads.
+        """
+        repository, limit = self.repo(name, kind), self._site.settings.large_above
+        changes: list[Change] = []
+        for path, content in files.items():
+            if content is None:
+                changes.append(Delete(path))
+            else:
+                large = is_large(
+                    path,
+                    sample=content[:512],
+                    size=len(content),
+                    attributes=ATTRIBUTES,
+                    large_above=limit,
+                )
+                changes.append(Put(path, repository.keep(content, large=large)))
+        return repository.commit(changes, title).id
+
+    def environment(self, home: Path, *, user: Who = "first") -> dict[str, str]:
+        """Variables that make a new process talk to this Hub alone.
+
+        Args:
+            home: the folder for its caches; made by whoever writes to it first.
+            user: who to be signed in as.
+        """
+        who = self._site.accounts.users[0] if user == "first" else user
+        return client.environment(self.endpoint, home, who.token if isinstance(who, User) else "")
+
+    def using(self, home: Path, *, user: Who = "first") -> AbstractContextManager[None]:
+        """Make `huggingface_hub` and `datasets` of this process talk to this Hub for a while."""
+        return client.using(self.environment(home, user=user))
+
+    def _answer(self, where: Where, call: Call) -> Sending:
+        serve = partial(routes.serve, self._site, routes.ROUTES[where])
+        reply, struck = self._exchange(serve, call)
+        user = self._site.accounts.named(call.headers)
+        self.requests.add(
+            Request(
+                method=call.method,
+                path=call.path,
+                query=call.query,
+                headers=call.headers,
+                size=len(call.body),
+                user=user.name if user else None,
+                where=where,
+                status=reply.status if reply else None,
+                fault=struck,
+            )
+        )
+        return Sending(reply, struck.after if isinstance(struck, Cut) else None)
+
+    def _exchange(
+        self, serve: Callable[[Call], Reply], call: Call
+    ) -> tuple[Reply | None, Fault | None]:
+        """The reply to a request, None for a dropped connection; and what went wrong with it."""
+        early = self.faults.before(call)
+        if isinstance(early, Delay):
+            self._stopping.wait(early.seconds)
+        elif early is not None:
+            return _instead(early), early
+        reply = serve(call)
+        late = self.faults.after(call, reply)
+        if isinstance(late, Flip):
+            return replace(reply, body=late.flipped(reply.body)), late
+        if isinstance(late, Answer | Drop):
+            return _instead(late), late
+        return reply, late or early
+
+
+def _instead(fault: Fault) -> Reply | None:
+    return fault.reply() if isinstance(fault, Answer) else None

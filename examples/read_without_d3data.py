@@ -1,0 +1,119 @@
+"""Read an artifact and draw from it without d3data: `python read_without_d3data.py FOLDER`."""
+
+import json
+import sys
+from hashlib import sha256
+from pathlib import Path
+
+import torch
+from safetensors.torch import load
+from torch import Tensor
+
+
+def read(folder: str | Path) -> tuple[dict, list[dict[str, Tensor]]]:
+    """The content of the manifest, and the float32 tensors of each part, digests checked."""
+    content, parts = json.loads(Path(folder, "d3data.json").read_bytes())["content"], []
+    for entry in content["parts"]:
+        data = Path(folder, entry["path"]).read_bytes()
+        assert sha256(data).hexdigest() == entry["sha256"], f"{entry['path']} was changed"
+        held, how = load(data), entry["quantisation"]
+        for name, shape in shapes(content, entry, held).items():
+            if (scale := held.pop(f"{name}.scale", None)) is not None:
+                held[name] = unpacked(held[name], scale, shape, name, how)
+        parts.append({name: tensor.float() for name, tensor in held.items()})
+    return content, parts
+
+
+def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """The shape of every tensor that may be stored as integers."""
+    size, rgb = content["image"]["size"], content["image"]["channels"]
+    source, items = content["source"], sum(entry["items_per_class"])
+    found = {"labels": (items, len(content["classes"])), "pixels": (items, rgb, size, size)}
+    if source["kind"] == "pixels":
+        return found
+    latents, before = source["decoder"]["noise"], source["decoder"]["width"]
+    rows = items if source["std"] == "item" else len(entry["classes"])
+    kernel = 4 if source["decoder"]["family"] == "small" else 3
+    found |= {"mean": (items, latents), "std": (rows, latents)}
+    found["decoder.project.weight"] = (len(held.get("decoder.project.bias", ())), latents)
+    for name in sorted(name for name in held if ".ups." in name and name.endswith("bias")):
+        found[name.replace("bias", "weight")] = (before, len(held[name]), kernel, kernel)
+        before = len(held[name])
+    return found | {"decoder.out.weight": (rgb, before, 3, 3)}
+
+
+def unpacked(data: Tensor, scale: Tensor, shape: tuple[int, ...], name: str, how: dict) -> Tensor:
+    """Integers of b bits in a stream, the lowest bit first, times the scale of their slice."""
+    root, priors, count = name.split(".")[0], name in ("mean", "std"), torch.Size(shape).numel()
+    bits = int(how["priors" if priors else root].removeprefix("int"))
+    axis = int(how["axis"] == "latents") if priors else int(".ups." in name or root != "decoder")
+    stream = ((data[:, None] >> torch.arange(8)) & 1).flatten()[: count * bits]
+    codes = (stream.view(count, bits) << torch.arange(bits)).sum(1)
+    codes = torch.where(codes < 1 << (bits - 1), codes, codes - (1 << bits)).view(shape)
+    return codes * scale.float().view([-1 if d == axis else 1 for d in range(len(shape))])
+
+
+def noise(seed: int, epoch: int, draw: int, values: int) -> Tensor:
+    """Philox4x32-10 and Box-Muller: (values,) standard normal values."""
+    blocks, low, k0, k1 = torch.arange(-(-values // 4)), 2**32 - 1, seed % 2**32, seed >> 32
+    x = [blocks, *(torch.full_like(blocks, word) for word in (draw & low, draw >> 32, epoch))]
+    for _ in range(10):
+        p, q = x[0] * 0xD2511F53, x[2] * 0xCD9E8D57
+        x = [((q >> 32) & low) ^ x[1] ^ k0, q & low, ((p >> 32) & low) ^ x[3] ^ k1, p & low]
+        k0, k1 = (k0 + 0x9E3779B9) & low, (k1 + 0xBB67AE85) & low
+    u = [(word.double() + 0.5) * 2.0**-32 for word in x]
+    pairs = [torch.polar((-2 * u[i].log()).sqrt(), 2 * torch.pi * u[i + 1]) for i in (0, 2)]
+    return torch.view_as_real(torch.stack(pairs, 1)).flatten()[:values].float()
+
+
+def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Tensor) -> Tensor:
+    """(Z,) and (C H W,) or nothing -> (C, H, W) normalised values."""
+    source, size = content["source"], content["image"]["size"]
+    of = {name.removeprefix("decoder."): tensor for name, tensor in tensors.items()}
+    if "project.weight" in of:
+        latent = of["project.weight"] @ latent + of["project.bias"]
+    side = round((len(latent) / source["decoder"]["width"]) ** 0.5)
+    maps, extra = latent.view(1, -1, side, side), int(source["decoder"]["family"] != "small")
+    for name in sorted(name for name in of if "ups." in name and name.endswith("weight")):
+        maps = torch.conv_transpose2d(maps, of[name], of[name[:-6] + "bias"], 2, 1, extra)
+        maps = torch.maximum(maps, 0.01 * maps)
+    out = torch.tanh(torch.conv2d(maps, of["out.weight"], of["out.bias"], padding=1))[0]
+    edge = (out.shape[-1] - size) // 2
+    out = out[:, edge:, edge:][:, :size, :size]
+    if source["values"] == "pixels":
+        mean, std = torch.tensor([content["image"]["mean"], content["image"]["std"]])
+        out = ((out + 1) / 2 - mean[:, None, None]) / std[:, None, None]
+    if not source["residual"]:
+        return out
+    radius = torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None])
+    place, table = (radius / 0.5**0.5 * 24 - 0.5).clamp(0, 23), of["residual.amplitudes"]
+    low = place.floor().long().clamp(max=22)
+    amplitude = torch.lerp(table[:, low], table[:, low + 1], place - low)
+    field = torch.fft.irfft2(torch.fft.rfft2(white.view_as(out)) * amplitude, s=(size, size))
+    return out + torch.einsum("kc,khw->chw", of["residual.axes"], field)
+
+
+def draw(content: dict, parts: list, seed: int, epoch: int, index: int) -> tuple[Tensor, Tensor]:
+    """Draw `index` of an epoch: uint8 (C, H, W), and its class () or its probabilities (K,)."""
+    image, source = content["image"], content["source"]
+    turn, of = divmod(index, len(content["classes"]))
+    pairs = zip(content["parts"], parts, strict=True)
+    entry, tensors = next(pair for pair in pairs if of in pair[0]["classes"])
+    counts, place = entry["items_per_class"], entry["classes"].index(of)
+    turn += epoch * content["sampling"]["draws_per_class"]
+    item = sum(counts[:place]) + turn % counts[place]
+    if source["kind"] == "pixels":
+        values = tensors["pixels"][item]
+    else:
+        latents, field = source["decoder"]["noise"], image["channels"] * image["size"] ** 2
+        white = noise(seed, epoch, index, latents + field * source["residual"])
+        std = tensors["std"][{"item": item, "class": place, "shared": ...}[source["std"]]]
+        latent = tensors["mean"][item] + std * white[:latents]
+        values = decode(content, tensors, latent, white[latents:])
+    mean, std = torch.tensor([image["mean"], image["std"]])[..., None, None]
+    shown = ((values * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
+    return shown, tensors["labels"][item] if "labels" in tensors else torch.tensor(of)
+
+
+if __name__ == "__main__":
+    print(draw(*read(sys.argv[1]), seed=0, epoch=0, index=0))

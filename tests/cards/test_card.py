@@ -1,0 +1,201 @@
+"""The card says what the manifest, the ledger and the report say, and what it must say."""
+
+import dataclasses
+
+import pytest
+
+import made
+from d3data import artifact
+from d3data.artifact import Artifact
+from d3data.cards import Facts, Gallery, card, derived, merge, page, stored_report
+from d3data.cards.front_matter import OWNED, load
+from d3data.cards.merge import BEGIN, END, parted
+from d3data.citations import bibtex
+from d3data.errors import ArtifactError, FormatError, UnknownNameError
+from d3data.manifest import Manifest, SoftLabels
+from d3data.sources.specs import Whitening
+from showing import NAMES, READER, TEXT, Reader, facts, report, shown
+
+
+def keys(text):
+    return load(parted(text)[0])
+
+
+def read(text):
+    return Reader(READER.render(parted(text)[1]))
+
+
+def with_about(artifact: Artifact, **changed):
+    """The facts of the same content with another page about it."""
+    page = artifact.manifest
+    provenance = page.about.provenance.model_copy(update=changed)
+    about = page.about.model_copy(update={"provenance": provenance})
+    sealed = Manifest.seal(page.content, about=about, files=page.files)
+    return Facts(sealed, artifact.ledger)
+
+
+def test_the_hub_reads_what_it_needs(toys):
+    from huggingface_hub import DatasetCard
+
+    found = keys(card(facts(toys)))
+    assert set(found) <= set(OWNED)
+    assert found["license"] == "cc0-1.0"
+    assert "license_name" not in found
+    assert found["size_categories"] == ["n<1K"]
+    assert found["task_categories"] == ["image-classification"]
+    assert found["task_ids"] == ["multi-class-image-classification"]
+    assert found["tags"] == ["d3data", "dataset-distillation", "synthetic", "image", "ipc-2"]
+    (config,) = found["configs"]
+    assert (config["config_name"], config["default"]) == ("preview", True)
+    assert config["data_files"] == [{"split": "train", "path": "preview/train-*.parquet"}]
+    assert DatasetCard(card(facts(toys))).data.to_dict() == found
+
+
+def test_unclear_terms_are_never_made_clear(toys):
+    found = keys(card(with_about(toys, licence="not stated", source="https://x.example/terms")))
+    assert (found["license"], found["license_name"]) == ("other", "not-stated")
+    assert found["license_link"] == "https://x.example/terms"
+    nowhere = keys(card(with_about(toys, licence="not stated", source="a drawer")))
+    assert "license_link" not in nowhere
+
+
+def test_known_data_is_linked_to_its_own_repository(toys):
+    known = keys(card(with_about(toys, task="svhn")))
+    assert known["source_datasets"] == ["ufldl-stanford/svhn"]
+    assert "source_datasets" not in keys(card(with_about(toys, task="digits")))
+
+
+def test_the_text_says_what_it_must(toys):
+    text, about = card(facts(toys)), toys.manifest.about
+    words, made_from = read(text).words, about.provenance
+    for part in (
+        about.name,
+        f"{made_from.images:,} images of {made_from.task}",
+        "Every image is synthetic",
+        made_from.licence,
+        made_from.date,
+        made_from.recipe_sha256,
+        made_from.device,
+        "0, 18446744073709551615",
+        toys.manifest.content_sha256,
+        "does not make the real images private",
+        "too rarely or wrongly labelled",
+        "Other networks, sizes and tasks may gain less",
+        f"{toys.ledger.content_bytes:,}",
+        f"{toys.ledger.published_values:,}",
+        "protocol quick v1".capitalize(),
+        "seeds 0 to 1",
+        "1,234 test images",
+        "Guessing reaches 20.0 %",
+        *toys.manifest.content.classes,
+    ):
+        assert part in words
+    assert 'data = d3data.load("me/toys-ipc2@1.2.3")' in text
+    assert bibtex(about).strip() in text
+    assert "](preview.png)" in text
+
+
+def test_results_stand_beside_their_baselines(toys):
+    rows = [line for line in card(facts(toys)).splitlines() if line.startswith("| ")]
+    size = f"{toys.ledger.content_bytes:,}"
+    assert f"| this set | 91.0 ± 1.4 | – | 2,000 | {size} |" in rows
+    assert "| random real images | 72.0 ± 2.8 | 2 | 1,920 | 1,920 |" in rows
+    assert "| k-means | 72.0 | 2 | 1,920 | 1,920 |" in rows
+
+
+def test_shares_of_the_ledger_make_up_the_whole(toys):
+    spent = facts(toys).spent
+    assert sum(size for _, size, _ in spent) == toys.ledger.content_bytes
+    assert sum(share for *_, share in spent) == pytest.approx(1)
+    text = card(facts(toys))
+    assert all(f"| {what} | {size:,} |" in text for what, size, _ in spent)
+
+
+def test_without_a_report_it_says_so(toys):
+    text = card(facts(toys, reported=False))
+    assert "Nobody has measured it yet" in text
+    assert "| this set |" not in text
+
+
+def test_a_report_of_other_content_is_refused(toys):
+    other = report(toys, content_sha256="0" * 64)
+    with pytest.raises(ArtifactError, match="evaluate it again"):
+        Facts(toys.manifest, toys.ledger, other)
+
+
+@pytest.mark.parametrize("repo", ['me/x")', "me", "me/x/y", "a b/c", "me/x\n", ""])
+def test_a_repository_is_written_as_owner_and_name(toys, repo):
+    with pytest.raises(UnknownNameError, match="owner/name"):
+        Facts(toys.manifest, toys.ledger, None, repo)
+
+
+def test_stored_images_are_not_said_to_be_fresh(pixels):
+    text = card(facts(pixels))
+    assert "always the same" in text
+    assert "fresh" not in text
+
+
+def test_whitened_values_are_shown_in_false_colours_and_it_says_so(tmp_path):
+    whitening = Whitening(regularisation=0.1, images_sha256="ab" * 32)
+    image = made.IMAGE.model_copy(update={"whitening": whitening})
+    found = made.write(tmp_path / "toys", image=image)
+    assert "pictures of them are in false colours" in card(facts(found))
+    assert derived(found)["preview.png"].startswith(b"\x89PNG")
+    assert ", in false colours<" in page(facts(found), Gallery(found))
+
+
+def test_soft_labels_name_their_teacher(tmp_path):
+    soft = SoftLabels(teacher="a *big* net", temperature=4.0)
+    parts = made.three_parts(made.GAUSSIAN, labels=5)
+    found = made.write(tmp_path / "toys", parts=parts, labels=soft)
+    assert r"| labels | soft: probabilities by a \*big\* net, temperature 4 |" in card(
+        facts(found)
+    )
+
+
+def test_many_classes_are_counted_and_not_listed(toys):
+    content = toys.manifest.content.model_copy(update={"classes": tuple(map(str, range(5000)))})
+    page = toys.manifest.model_copy(update={"content": content})
+    assert "4999" not in card(dataclasses.replace(facts(toys, reported=False), manifest=page))
+
+
+def test_hostile_words_are_shown_and_nothing_else(hostile):
+    text = card(facts(hostile))
+    page = read(text)
+    tags = {tag for tag, _ in page.tags}
+    assert tags <= {"h1", "h2", "p", "img", "table", "thead", "tbody", "tr", "th", "td", "pre",
+                    "code", "ul", "li", "a"}  # fmt: skip
+    assert [attrs["src"] for tag, attrs in page.tags if tag == "img"] == ["preview.png"]
+    links = {attrs["href"] for tag, attrs in page.tags if tag == "a"}
+    assert links == {"http://x.example/i.png"}
+    assert all(shown(name) in page.words for name in NAMES)
+    assert page.words.count(shown(TEXT)) >= 5
+    assert keys(text)["pretty_name"] == f"toys-ipc2 ({TEXT}, distilled)"
+
+
+def test_hostile_words_forge_no_mark(hostile):
+    text = card(facts(hostile))
+    assert parted(text)[1].count(BEGIN) == parted(text)[1].count(END) == 1
+    assert merge(text, text) == text
+    assert merge(f"{text}\nmine\n", text) == f"{text}\nmine\n"
+
+
+def test_derived_files_are_those_of_the_finished_artifact(tmp_path):
+    found = made.write(tmp_path / "toys", draws_per_class=12)
+    files = derived(found, report(found), repo="me/toys")
+    assert set(files) == {"README.md", "croissant.json", "preview.png", "report.json",
+                          "preview/train-00000.parquet"}  # fmt: skip
+    whole = artifact.extend(found.folder, files)
+    assert whole.manifest.content_sha256 == found.manifest.content_sha256
+    assert derived(whole, repo="me/toys") == files
+    assert stored_report(whole) == report(found)
+    assert files["README.md"].decode() == card(
+        Facts(whole.manifest, whole.ledger, report(found), "me/toys")
+    )
+    whole.check()
+
+
+def test_a_report_that_is_none_is_an_error(tmp_path):
+    found = made.write(tmp_path / "toys", extras={"report.json": b'{"format":1}'})
+    with pytest.raises(FormatError, match=r"report\.json: data: Field required"):
+        derived(found)

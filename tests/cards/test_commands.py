@@ -1,0 +1,104 @@
+"""The commands preview and card."""
+
+import json
+import re
+
+import pytest
+from typer.testing import CliRunner
+
+import made
+from d3data.cli import app
+from d3data.files import write_json
+from showing import report
+
+
+def call(*arguments, code=0):
+    """Run a command; its stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return made.write(tmp_path / "toys").folder
+
+
+def test_a_preview_is_a_picture_in_the_folder_where_it_is_asked_for(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert call("preview", folder)[0] == "preview.png\n"
+    assert (tmp_path / "preview.png").read_bytes().startswith(b"\x89PNG")
+    assert call("preview", folder, "--out", "b.png")[0] == "b.png\n"
+    assert (tmp_path / "b.png").read_bytes() == (tmp_path / "preview.png").read_bytes()
+
+
+def test_a_preview_is_a_page_where_one_is_asked_for(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert json.loads(call("preview", folder, "--html", "x.html", "--json")[0]) == {
+        "page": "x.html"
+    }
+    assert not (tmp_path / "preview.png").exists()
+    assert "Nobody has measured it yet" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert call("preview", folder, "--html", "y.html", "--out", "y.png")[0] == "y.png\ny.html\n"
+
+
+def test_a_report_may_lie_anywhere(folder, tmp_path):
+    write_json(tmp_path / "r.json", report(made.artifact.read(folder)).dump())
+    call("preview", folder, "--html", tmp_path / "x.html", "--report", tmp_path / "r.json")
+    assert "91.0 ± 1.4" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "91.0 ± 1.4" in call("card", folder, "--report", tmp_path / "r.json")[0]
+    (tmp_path / "r.json").write_text("{}")
+    assert "Field required" in call("card", folder, "--report", tmp_path / "r.json", code=3)[1]
+    write_json(tmp_path / "r.json", report(made.artifact.read(folder), content_sha256=None).dump())
+    assert "evaluate it again" in call("card", folder, "--report", tmp_path / "r.json", code=1)[1]
+
+
+def test_a_card_goes_to_stdout_or_into_the_one_that_is_there(folder, tmp_path):
+    text, said = call("card", folder)
+    assert said == ""
+    path = tmp_path / "README.md"
+    assert call("card", folder, "--out", path)[0] == f"{path}\n"
+    assert path.read_text(encoding="utf-8") == text
+    path.write_text(f"{text}\nMine.\n".replace("toys, distilled", "old"), encoding="utf-8")
+    call("card", folder, "--out", path)
+    assert path.read_text(encoding="utf-8") == f"{text}\nMine.\n"
+
+
+def test_a_card_is_checked(folder, tmp_path):
+    path = tmp_path / "README.md"
+    call("card", folder, "--repo", "me/toys", "--out", path)
+    path.write_text(path.read_text(encoding="utf-8") + "\nMine.\n", encoding="utf-8")
+    stdout, stderr = call("card", folder, "--repo", "me/toys", "--check", path)
+    assert (stdout, stderr) == ("", f"{path} is up to date\n")
+    before = path.read_text(encoding="utf-8").replace("license: cc0-1.0", "license: mit")
+    path.write_text(before, encoding="utf-8")
+    stdout, stderr = call("card", folder, "--repo", "me/toys", "--check", path, code=3)
+    assert stdout == ""
+    assert re.search(r"is not up to date: '-license: mit'; `--out .*` renews it", stderr)
+    assert path.read_text(encoding="utf-8") == before
+    path.write_text("---\na: [\n---\n")
+    assert "YAML of the card is broken" in call("card", folder, "--check", path, code=3)[1]
+    path.write_bytes(b"\xff\xfe")
+    assert "is not UTF-8" in call("card", folder, "--check", path, code=3)[1]
+
+
+def test_croissant_is_written_beside_it(folder, tmp_path):
+    call("card", folder, "--croissant", tmp_path / "c.json", "--out", tmp_path / "README.md")
+    assert json.loads((tmp_path / "c.json").read_text())["name"] == "toys-ipc2"
+
+
+def test_wrong_use_is_told(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "give one of them" in call("card", folder, "--out", "x", "--check", "x", code=2)[1]
+    assert "x is no file" in call("card", folder, "--check", "x", code=2)[1]
+    assert "x is no file" in call("card", folder, "--report", "x", code=2)[1]
+    assert "owner/name" in call("card", folder, "--repo", "toys", code=1)[1]
+    assert "no data set is called" in call("card", "nothing", code=1)[1]
+
+
+def test_a_spoilt_part_stops_both_pictures(folder, tmp_path):
+    part = folder / "parts" / "000.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"\x00")
+    _, said = call("preview", folder, "--html", tmp_path / "x.html", code=3)
+    assert "000.safetensors" in said
+    assert not (tmp_path / "x.html").exists()

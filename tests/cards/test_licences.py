@@ -1,0 +1,60 @@
+"""Terms are what somebody said, or `other`: never a guess."""
+
+import pytest
+
+from d3data.cards.licences import KNOWN, licence
+from d3data.presets import PRESETS
+
+HUB = """
+apache-2.0 mit bsd-2-clause bsd-3-clause cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0
+cc-by-sa-3.0 cc-by-sa-4.0 cc-by-nc-2.0 cc-by-nc-3.0 cc-by-nc-4.0 cc-by-nd-4.0 cc-by-nc-nd-3.0
+cc-by-nc-nd-4.0 cc-by-nc-sa-2.0 cc-by-nc-sa-3.0 cc-by-nc-sa-4.0 cdla-sharing-1.0
+cdla-permissive-1.0 cdla-permissive-2.0 gpl-2.0 gpl-3.0 odc-by odbl unlicense pddl
+"""
+
+
+def test_identifiers_are_those_of_the_hub():
+    assert set(KNOWN) == set(HUB.split())
+
+
+@pytest.mark.parametrize(
+    ("words", "known"),
+    [
+        ("CC BY 4.0", "cc-by-4.0"),
+        ("cc-by-sa-4.0", "cc-by-sa-4.0"),
+        ("CC0-1.0", "cc0-1.0"),
+        ("CC0", "cc0-1.0"),
+        ("MIT", "mit"),
+        ("MIT License", "mit"),
+        ("Apache 2.0", "apache-2.0"),
+        ("Apache License", "other"),
+        ("ODbL-1.0", "odbl"),
+        ("CC BY", "other"),
+        ("CC BY 5.0", "other"),
+        ("not stated", "other"),
+        ("like MIT, but not for sale", "other"),
+        ("", "other"),
+        ("商用禁止", "other"),
+    ],
+)
+def test_words_become_identifiers_or_other(words, known):
+    assert licence(words, "").id == known
+
+
+def test_terms_of_their_own_have_a_name_and_a_link():
+    found = licence(
+        "non-commercial use only", "Netzer 2011, http://ufldl.stanford.edu/housenumbers"
+    )
+    assert (found.name, found.link) == (
+        "non-commercial-use-only",
+        "http://ufldl.stanford.edu/housenumbers",
+    )
+    assert licence("商用禁止", "nowhere") == licence("...", "")
+    assert licence("...", "").name == "see-card"
+
+
+def test_the_known_data_sets():
+    ids = {name: licence(preset.licence, preset.source).id for name, preset in PRESETS.items()}
+    assert ids["digits"] == "cc-by-4.0"
+    assert ids["fashion-mnist"] == "mit"
+    assert {ids[name] for name in ("svhn", "cifar10", "imagenet", "tiny-imagenet")} == {"other"}

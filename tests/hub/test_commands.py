@@ -1,0 +1,208 @@
+"""pull, verify, publish, list, info: results on stdout, exit codes, and no token anywhere."""
+
+import json
+import logging
+import os
+import subprocess
+import sys
+import traceback
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import d3data
+import hubs
+from d3data.cli import app
+from d3data.errors import HubError
+from d3data.hub import index, replies
+from d3data.publishing import publish
+from d3data.testing import Answer, LocalHub, User
+
+pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
+
+TOKEN = "hf_0123456789abcdefghijklmnopqrstuvwx"
+
+
+def call(*arguments: Any, code: int = 0) -> tuple[str, str]:
+    """Run a command; its stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.stdout, result.stderr
+
+
+def document(*arguments: Any) -> Any:
+    """The one JSON document that a command gives."""
+    return json.loads(call(*arguments, "--json")[0])
+
+
+def test_publish_then_pull_then_verify(hub: LocalHub, toys: Path) -> None:
+    plan = document("publish", toys, "me/toys", "--dry-run")
+    assert (plan["dry_run"], plan["created"], plan["commit"]) == (True, True, None)
+    text, _ = call("publish", toys, "me/toys", "--dry-run")
+    assert "me/toys@1.2.3 in a new repository: 10 files, tag v1.2.3" in text
+    assert "add  parts/000.safetensors" in text
+    out, told = call("publish", toys, "me/toys")
+    assert out == "me/toys@1.2.3\n"
+    assert [line.partition(":")[0] for line in told.splitlines()] == [
+        f"{toys} is whole",
+        "committed 10 files",
+        "tagged v1.2.3",
+        "me/toys@1.2.3 was downloaded again, and is whole",
+    ]
+    done = document("publish", toys, "me/toys")
+    commit = hub.repo("me/toys").head
+    assert (done["commit"], done["changes"], done["pull_request"]) == (commit, [], None)
+    out, told = call("pull", "me/toys")
+    folder = Path(out.removesuffix("\n"))
+    assert folder.name == commit
+    assert told == ""
+    for name in ("me/toys", "me/toys@1.2.3", folder):
+        out, _ = call("verify", name, "--golden")
+        assert out.startswith("toys-ipc2 1.2.3 is whole, and its golden images come out the same")
+        assert document("verify", name)["revision"] == commit
+    assert not (folder / "preview.png").exists()
+    call("pull", "--extras", "me/toys")
+    assert (folder / "preview.png").exists()
+    assert f"commit      {commit}" in call("info", "me/toys")[0]
+    assert document("info", "me/toys")["manifest"]["about"]["version"] == "1.2.3"
+
+
+def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit: str) -> None:
+    folder = Path(call("pull", "me/toys")[0].strip())
+    file = Path(os.path.realpath(folder / "parts" / "001.safetensors"))
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(content)
+    for command, name in (("verify", "me/toys"), ("verify", folder), ("pull", "me/toys@1.2.3")):
+        out, told = call(command, name, code=3)
+        assert out == ""
+        assert "parts" in told or "sha256" in told
+        assert "`d3data pull --force me/toys" in told
+    call("pull", "--force", "me/toys")
+    call("verify", folder)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (("pull", "me/nothing"), 1, "no such data set"),
+        (("pull", "imagenet-ipc99"), 1, "did you mean imagenet-ipc"),
+        (("verify", "./nowhere"), 1, "is not a folder"),
+        (("publish", "nowhere", "me/toys"), 1, "is not a folder"),
+        (("publish", ".", "toys"), 1, "no repository of the Hub"),
+        (("publish", ".", "me/toys"), 1, "is not an artifact"),
+        (("publish", ".", "me/toys", "--report", "nowhere.json"), 2, "is no file"),
+        (("pull",), 2, "Missing argument"),
+    ],
+)
+def test_failures_are_one_line(
+    hub: LocalHub,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: Any,
+    code: int,
+    said: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    out, told = call(*arguments, code=code)
+    assert out == ""
+    assert said in told
+    assert "Traceback" not in told
+
+
+def test_the_list_says_what_is_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    out, _ = call("list", "digits*")
+    assert [line.split()[0] for line in out.splitlines()] == [
+        "name",
+        "digits-ipc10",
+        "digits-ipc4",
+    ]
+    place = tmp_path / "index.json"
+    entry = {"about": "toys", "repository": "me/toys", "accuracy": 0.912}
+    place.write_text(json.dumps({"format": 1, "sets": {"toys-ipc2": entry}}))
+    monkeypatch.setenv(index.VARIABLE, str(place))
+    (_, line) = call("list", "toys*")[0].splitlines()
+    assert line.split() == ["toys-ipc2", "newest", "me/toys", "91.2", "toys"]
+    assert document("list", "toys*")["toys-ipc2"]["accuracy"] == 0.912
+
+
+def test_looking_names_up_needs_nothing_heavy() -> None:
+    code = (
+        "import sys; from d3data.cli import app\n"
+        "try: app(['list'])\nexcept SystemExit: pass\n"
+        "print([m for m in ('torch', 'huggingface_hub') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.splitlines()[-1] == "[]"
+
+
+def test_no_bars_where_there_is_no_terminal(
+    hub: LocalHub, commit: str, toys: Path, tmp_path: Path
+) -> None:
+    environment = {**os.environ, **hub.environment(tmp_path / "other")}
+    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS")
+    code = "import d3data.cli; d3data.cli.main()"
+    for arguments in (("pull", "me/toys"), ("publish", str(toys), "me/other")):
+        command = [sys.executable, "-c", code, *arguments]
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert len(run.stdout.splitlines()) == 1
+        assert "%" not in run.stderr
+
+
+def texts(folder: Path) -> list[Path]:
+    """The files below a folder that hold the token."""
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and TOKEN.encode() in path.read_bytes()
+    ]
+
+
+def test_no_token_is_told_or_kept(
+    tmp_path: Path, toys: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+) -> None:
+    told = []
+    with LocalHub(users=(User("me", TOKEN),)) as hub, hub.using(tmp_path / "home"):
+        with caplog.at_level(logging.DEBUG):
+            publish(toys, "me/toys", tell=told.append)
+            publish(toys, "me/other", token=TOKEN, tell=told.append)
+            d3data.load("me/other", token=TOKEN)
+            for fault, options in product((401, 403, 400, 503), ({}, {"token": TOKEN})):
+                hub.faults.add(Answer(fault), times=None)
+                for work in (
+                    partial(publish, toys, "me/toys"),
+                    partial(d3data.load, "me/toys", force_download=True),
+                ):
+                    with pytest.raises(HubError) as failure:
+                        work(**options)
+                    told.append("".join(traceback.format_exception(failure.value)))
+                told += call("pull", "--force", "me/toys", code=1)
+                hub.faults.clear()
+            for token in (f"{TOKEN}\n", f"{TOKEN} x", f"{TOKEN}ü", ""):
+                with pytest.raises(HubError, match="copy it anew") as failure:
+                    d3data.load("me/toys", token=token)
+                told.append("".join(traceback.format_exception(failure.value)))
+        stored = hub.repo("me/toys").files()
+    told += [caplog.text, *capfd.readouterr()]
+    assert not any(TOKEN in text for text in told)
+    assert not any(TOKEN.encode() in content for content in stored.values())
+    assert [p for p in texts(tmp_path) if "token" not in p.name] == []
+    assert texts(toys) == []
+
+
+@pytest.mark.parametrize(
+    ("said", "cleaned"),
+    [
+        (f"Illegal header value b'Bearer {TOKEN}'", "Illegal header value b'***'"),
+        ("token mine is wrong", "token *** is wrong"),
+        ("Bearer eyJhbGciOi.x", "***"),
+        ("two\nlines\x1b[31m", "two lines?[31m"),
+        ("x" * 400, "x" * 297 + "..."),
+    ],
+)
+def test_what_others_say_is_cleaned(said: str, cleaned: str) -> None:
+    assert replies.clean(said, ["mine", ""]) == cleaned

@@ -1,0 +1,195 @@
+"""Short names: what each stands for, whose list comes first, what is said where no set is."""
+
+import json
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from d3data import artifact
+from d3data.cookbook import recipe_names, recipe_text
+from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
+from d3data.hub import index, pulling
+from d3data.testing import LocalHub
+
+DIGEST = "ab" * 32
+SETS: dict[str, Any] = {
+    "toys-ipc2": {
+        "about": "toys",
+        "repository": "me/toys",
+        "version": "1.2.3",
+        "content_sha256": DIGEST,
+    },
+    "toys-newest": {"about": "toys, whichever is newest", "repository": "me/toys"},
+    "digits-ipc4": {"about": "our own digits", "repository": "me/digits"},
+}
+
+
+def page(**changed: Any) -> dict[str, Any]:
+    return {"format": 1, "sets": SETS, "renamed": {"toys": "toys-ipc2"}} | changed
+
+
+@pytest.fixture
+def added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A list of one's own, which D3DATA_INDEX names."""
+    place = tmp_path / "index.json"
+    place.write_text(json.dumps(page()))
+    monkeypatch.setenv(index.VARIABLE, str(place))
+    return place
+
+
+def test_the_shipped_list_and_the_zoo_agree() -> None:
+    for name, entry in index.shipped().sets.items():
+        found = index.find(name)
+        assert (found.shipped is not None) == (index.ZOO / name).exists()
+        if found.shipped is not None:
+            place = pulling.resolve(name)
+            page = place.check().manifest
+            assert (page.about.name, page.about.version) == (name, entry.version)
+            assert pulling.resolve(f"{name}@{entry.version}") == place
+        elif entry.version is not None:
+            assert entry.repository is not None
+
+
+def test_budgets_are_what_the_names_say() -> None:
+    values = {"cifar10": 30720, "digits": 640, "fashion-mnist": 7840, "mnist": 7840}
+    values |= {"imagenet": 12_288_000, "tiny-imagenet": 2_457_600}
+    for name, entry in index.shipped().sets.items():
+        task, _, size = name.rpartition("-")
+        unit, count = size.split("ipc")
+        assert entry.budget is not None
+        found = entry.budget.bytes if unit == "u8" else entry.budget.values
+        assert found == values[task] * int(count)
+
+
+def test_names_are_found_by_globs_in_order() -> None:
+    assert list(index.search("digits*")) == ["digits-ipc10", "digits-ipc4"]
+    assert list(index.search()) == sorted(index.shipped().sets)
+    assert index.search("nothing*") == {}
+
+
+def test_a_name_that_is_none_names_the_nearest() -> None:
+    with pytest.raises(UnknownNameError, match=r"did you mean imagenet-ipc2.*\./imagnet-ipc2"):
+        index.find("imagnet-ipc2")
+
+
+@pytest.mark.parametrize("name", sorted(index.shipped().sets))
+def test_a_set_that_is_not_published_says_how_to_make_it(name: str) -> None:
+    if index.find(name).published:
+        pytest.skip("it is published")
+    with pytest.raises(NotPublishedError, match=f"{name} is not published yet") as failure:
+        pulling.resolve(name)
+    told = str(failure.value)
+    assert (f"`d3data distill {name}`" in told) == (name in recipe_names())
+    if name in recipe_names():
+        assert recipe_text(name)
+        assert f"./runs/{name}/artifact" in told
+    else:
+        assert "d3data init" in told
+
+
+def test_a_list_of_one_s_own_comes_first(added: Path) -> None:
+    assert index.find("digits-ipc4").entry.repository == "me/digits"
+    assert index.find("digits-ipc10").entry.about == index.shipped().sets["digits-ipc10"].about
+    assert index.search("digits-ipc4")["digits-ipc4"].entry.repository == "me/digits"
+    assert {"toys-ipc2", "mnist-ipc1"} < set(index.search())
+
+
+def test_an_old_name_leads_to_the_new_one(added: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        assert index.find("toys") == index.find("toys-ipc2")
+    assert "toys is called toys-ipc2 now" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("written", "fault"),
+    [
+        ("not json", "not JSON"),
+        ("[]", "not a JSON object"),
+        (json.dumps(page(format=2)), "format"),
+        (json.dumps(page(more=1)), "unknown key 'more'"),
+        (json.dumps({"format": 1}), "sets"),
+        (json.dumps(page(renamed={"a": "b"})), "a -> b"),
+        (json.dumps(page(sets={"Bad Name": SETS["toys-newest"]})), "sets"),
+        (json.dumps(page(sets={"x": {"about": "x", "repository": "x"}})), "write org/name"),
+        (json.dumps(page(sets={"x": {"about": "x", "version": "1.0.0"}})), "belong together"),
+        (json.dumps(page(sets={"x": {"about": "x", "accuracy": 98}})), "accuracy"),
+        (json.dumps(page(sets={"x": {"about": "x", "budget": {}}})), "values or in bytes"),
+        ('{"format": 1, "sets": {}, "sets": {}}', "comes twice"),
+    ],
+)
+def test_a_bad_list_is_refused_by_name(added: Path, written: str, fault: str) -> None:
+    added.write_text(written)
+    with pytest.raises(HubError, match=fault) as failure:
+        index.find("digits-ipc4")
+    assert f"D3DATA_INDEX={added}" in str(failure.value)
+
+
+@pytest.mark.parametrize("place", ["index.json", "/nowhere/index.json", "a b"])
+def test_a_list_that_is_not_there(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(index.VARIABLE, place)
+    with pytest.raises(HubError, match=r"D3DATA_INDEX=.*cannot be used"):
+        index.search()
+
+
+def test_a_list_may_be_a_repository(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    company = hub.create("firm/index", {"index.json": json.dumps(page()).encode()})
+    monkeypatch.setenv(index.VARIABLE, "firm/index")
+    assert index.find("toys-newest").entry.repository == "me/toys"
+    assert len(hub.requests) == 4  # the commit, the file, and the note of the branch
+    hub.requests.clear()
+    index.find("toys-newest")
+    assert len(hub.requests) == 1
+    company.tag("v1.0.0")
+    monkeypatch.setenv(index.VARIABLE, "firm/index@1.0.0")
+    index.find("toys-newest")
+    hub.requests.clear()
+    index.find("toys-newest")
+    assert len(hub.requests) == 0
+    hub.stop()
+    assert index.find("toys-newest").entry.repository == "me/toys"
+    monkeypatch.setenv(index.VARIABLE, "firm/other")
+    with pytest.raises(HubError, match="D3DATA_INDEX=firm/other cannot be used"):
+        index.find("toys-newest")
+
+
+def test_a_pinned_name_is_that_content_or_an_error(
+    hub: LocalHub, commit: str, toys: Path, added: Path
+) -> None:
+    with pytest.raises(IntegrityError, match=f"was published with {DIGEST}"):
+        pulling.resolve("toys-ipc2").read()
+    pin = {"content_sha256": artifact.read(toys).manifest.content_sha256}
+    added.write_text(json.dumps(page(sets=SETS | {"toys-ipc2": SETS["toys-ipc2"] | pin})))
+    for name in ("toys-ipc2", "toys-ipc2@1.2.3", "toys-ipc2@~=1.0", "toys-newest"):
+        place = pulling.resolve(name)
+        place.read()
+        assert place.revision == commit
+    hub.requests.clear()
+    pulling.resolve("toys-ipc2")
+    assert len(hub.requests) == 0
+    with pytest.raises(NotPublishedError, match=r"has the versions 1\.2\.3"):
+        pulling.resolve("toys-ipc2@2.0.0")
+
+
+def test_a_set_of_the_wheel_needs_no_hub(
+    tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = artifact.read(toys).manifest.content_sha256
+    entry = index.Entry(about="toys", version="1.2.3", content_sha256=digest)
+    known = index.Index(format=1, sets={"toys": entry})
+    monkeypatch.setattr(index, "shipped", lambda: known)
+    monkeypatch.setattr(index, "ZOO", toys.parent)
+    for name in ("toys", "toys@1.2.3", "toys@~=1.0"):
+        assert pulling.resolve(name).folder == toys
+        pulling.resolve(name).check(golden=True)
+    with pytest.raises(UnknownNameError, match=r"has no 2\.0\.0: this d3data has toys@1\.2\.3"):
+        pulling.resolve("toys@2.0.0")
+    other = index.Index(
+        format=1, sets={"toys": entry.model_copy(update={"content_sha256": DIGEST})}
+    )
+    monkeypatch.setattr(index, "shipped", lambda: other)
+    with pytest.raises(IntegrityError, match="was published with"):
+        pulling.resolve("toys").read()

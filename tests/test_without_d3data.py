@@ -1,0 +1,64 @@
+"""The reader that knows only the format's page draws the same as ours."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import torch
+
+import made
+from d3data.loading import load
+from d3data.manifest import SoftLabels
+from d3data.part import Part
+from d3data.sources.base import purpose
+from d3data.sources.specs import DecoderSpec, Quantisation
+
+ROOT = Path(__file__).parent.parent
+PAGE = ROOT / "examples" / "read_without_d3data.py"
+CASES = {
+    **made.SPECS,
+    "medium": made.GAUSSIAN.model_copy(
+        update={"decoder": DecoderSpec(family="medium", width=8, noise=5), "residual": True}
+    ),
+    "large": made.GAUSSIAN.model_copy(
+        update={"decoder": DecoderSpec(family="large", width=4, noise=16)}
+    ),
+    "one stage": made.GAUSSIAN.model_copy(
+        update={"decoder": DecoderSpec(family="medium", width=6, noise=3, stages=1)}
+    ),
+}
+
+
+@pytest.fixture(scope="module")
+def other():
+    spec = importlib.util.spec_from_file_location("read_without_d3data", PAGE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("kind", CASES)
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int5", "int2"])
+@pytest.mark.parametrize("axis", ["latents", "items"])
+def test_it_draws_the_same(kind, precision, axis, other, tmp_path):
+    precisions = dict.fromkeys(("decoder", "labels", "pixels", "priors"), precision)
+    wanted = Quantisation.model_validate({**precisions, "axis": axis})
+    parts = [
+        Part(p.classes, p.items_per_class, p.tensors, wanted.within(set(map(purpose, p.tensors))))
+        for p in made.three_parts(CASES[kind], labels=5)
+    ]
+    soft = SoftLabels(teacher="convnet", temperature=1.0)
+    made.write(tmp_path / "toys", spec=CASES[kind], parts=parts, labels=soft)
+    data, read = load(tmp_path / "toys", seed=2**64 - 3), other.read(tmp_path / "toys")
+    for epoch, index in ((0, 0), (1, 3), (7, len(data) - 1), (2**32 - 1, 6)):
+        image, label = data.draw(epoch, index)
+        shown, told = other.draw(*read, seed=2**64 - 3, epoch=epoch, index=index)
+        assert (image.int() - shown.int()).abs().max() <= 1
+        assert torch.equal(label, told)
+
+
+def test_it_is_short_and_knows_nothing_of_us():
+    text = PAGE.read_text(encoding="utf-8")
+    assert len(text.splitlines()) < 120
+    assert "import d3data" not in text
+    assert "from d3data" not in text

@@ -1,0 +1,211 @@
+"""The real clients, as they are, beside the Hub: whole sessions, and what they do with faults."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import client_session
+import huggingface_hub
+import pytest
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+from d3data.testing import Answer, Cut, Drop, Flip, LocalHub, User
+
+HERE = Path(__file__).parent
+OLD = os.environ.get("D3DATA_OLD_HUB", "")
+PYTHONS = [
+    pytest.param(sys.executable, id="this"),
+    pytest.param(
+        OLD,
+        id="old",
+        marks=pytest.mark.skipif(
+            not OLD, reason="D3DATA_OLD_HUB names no python with huggingface_hub 1.x"
+        ),
+    ),
+]
+CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
+SORT = {"repo_type": "dataset"}
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    """A Hub with one data set, which this process talks to."""
+    with LocalHub() as hub, hub.using(tmp_path / "home"):
+        hub.create("me/x", {"a.txt": b"0123456789", "d/b.txt": b"b"})
+        yield hub
+
+
+def session(hub: LocalHub, python: str, script: str, folder: Path) -> dict[str, object]:
+    """What a script printed last, run by another interpreter that talks to the Hub."""
+    run = subprocess.run(
+        [python, str(HERE / script), str(folder / "work")],
+        env={**os.environ, **hub.environment(folder / "home")},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, f"{run.stderr}\n{hub.requests}"
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("redirect", [True, False], ids=["redirect", "direct"])
+@pytest.mark.parametrize("python", PYTHONS)
+def test_a_whole_session(python: str, redirect: bool, tmp_path: Path) -> None:
+    with LocalHub(page=3, part_bytes=4_000_000, redirect=redirect) as hub:
+        cut = hub.faults.add(Cut(10_500_000), method="GET", path="*/cut.bin")
+        found = session(hub, python, "client_session.py", tmp_path)
+        resumed = hub.requests.matching("GET", "*/cut.bin")[-1]
+        parts = hub.requests.count("PUT", "*/3")
+        strangers = [request for request in hub.requests if request.status == 500]
+    assert found["passed"] == client_session.STEPS
+    assert found["client"].startswith("1." if python == OLD else "")
+    assert (cut.hits, parts, strangers) == (1, 1, [])
+    assert (resumed.headers.get("range"), resumed.status) == ("bytes=10485760-", 206)
+    assert resumed.where == ("storage" if redirect else "hub")
+    tokens = [r for r in hub.requests if r.where == "storage" and "authorization" in r.headers]
+    assert not tokens
+
+
+@pytest.mark.filterwarnings(CLIENT_S_OWN)
+def test_a_whole_session_in_this_process(tmp_path: Path) -> None:
+    with LocalHub(part_bytes=4_000_000) as hub, hub.using(tmp_path / "home"):
+        assert client_session.run(tmp_path) == client_session.STEPS
+
+
+def test_a_session_of_datasets(tmp_path: Path) -> None:
+    with LocalHub() as hub:
+        found = session(hub, sys.executable, "datasets_session.py", tmp_path)
+    assert found["passed"] == ["push", "load", "load_revision", "stream", "load_configs"]
+
+
+def test_what_a_pinned_download_asks_for(hub: LocalHub) -> None:
+    hub.repo("me/x").tag("v1")
+    snapshot_download("me/x", revision="v1", **SORT)
+    assert (hub.requests.count("HEAD"), hub.requests.count("GET")) == (3, 5)
+    hub.requests.clear()
+    snapshot_download("me/x", revision="v1", **SORT)
+    assert [str(request) for request in hub.requests] == [
+        "GET /api/datasets/me/x/revision/v1 -> 200"
+    ]
+    hub.requests.clear()
+    snapshot_download("me/x", revision=hub.repo("me/x").head, **SORT)
+    assert len(hub.requests) == 0
+
+
+def test_a_lost_reply_leaves_a_commit_behind(hub: LocalHub) -> None:
+    before = hub.repo("me/x").head
+    hub.faults.add(Drop(acted=True), path="*/commit/main")
+    upload = {"path_or_fileobj": b"new", "path_in_repo": "new.txt", "repo_id": "me/x", **SORT}
+    with pytest.raises(Exception, match="disconnected"):
+        HfApi().upload_file(**upload, parent_commit=before)
+    assert hub.repo("me/x").files()["new.txt"] == b"new"
+    HfApi().upload_file(**upload, parent_commit=before)  # nothing is left to commit
+    assert len(list(hub.repo("me/x").history())) == 3
+    changed = {**upload, "path_or_fileobj": b"newer", "parent_commit": before}
+    with pytest.raises(HfHubHTTPError, match="A commit has happened since"):
+        HfApi().upload_file(**changed)
+
+
+def test_a_tired_hub_is_asked_again(hub: LocalHub) -> None:
+    rule = hub.faults.add(Answer(503, headers={"Retry-After": "0"}), path="*/tree/*", times=2)
+    assert len(list(HfApi().list_repo_tree("me/x", **SORT))) == 3
+    assert (rule.hits, hub.requests.count(path="*/tree/*")) == (2, 3)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404, 409, 429, 500])
+def test_errors_are_raised_as_they_come(hub: LocalHub, status: int) -> None:
+    hub.faults.add(Answer(status, message="no luck"))
+    with pytest.raises(HfHubHTTPError, match="no luck") as failure:
+        HfApi().dataset_info("me/x")
+    assert failure.value.response.status_code == status
+
+
+def test_an_error_code_decides_the_error(hub: LocalHub) -> None:
+    hub.faults.add(Answer(404, code="RepoNotFound"))
+    with pytest.raises(RepositoryNotFoundError):
+        HfApi().dataset_info("me/x")
+
+
+def test_the_client_takes_a_flipped_byte_and_a_check_finds_it(hub: LocalHub) -> None:
+    hub.faults.add(Flip(3), method="GET", path="*/a.txt")
+    path = hf_hub_download("me/x", "a.txt", **SORT)
+    assert Path(path).read_bytes() == b"012\xcc456789"
+    snapshot_download("me/x", **SORT)
+    found = HfApi().verify_repo_checksums("me/x", **SORT)
+    assert [mismatch["path"] for mismatch in found.mismatches] == ["a.txt"]
+
+
+def test_while_the_hub_is_down_the_cache_answers(hub: LocalHub) -> None:
+    here = snapshot_download("me/x", **SORT)
+    hub.stop()
+    assert snapshot_download("me/x", **SORT) == here
+    with pytest.raises(LocalEntryNotFoundError):
+        snapshot_download("me/y", **SORT)
+    hub.start()
+    assert HfApi().dataset_info("me/x").sha == Path(here).name
+
+
+def test_users_have_their_own_sessions(tmp_path: Path) -> None:
+    you = User("you", "hf_you")
+    with LocalHub(users=(User("me", "hf_me"), you)) as hub:
+        for user, name in (("first", "me"), (you, "you")):
+            with hub.using(tmp_path / "home", user=user):
+                assert HfApi().whoami()["name"] == name
+        with hub.using(tmp_path / "home", user="nobody"):
+            assert huggingface_hub.get_token() is None
+
+
+def settings() -> dict[str, object]:
+    from huggingface_hub.utils import _cache_assets, _cache_manager
+
+    found = {f"constants.{name}": value for name, value in vars(constants).items()}
+    found["assets"] = _cache_assets.HF_ASSETS_CACHE
+    found["cache"] = _cache_manager.HF_HUB_CACHE
+    found["api"] = huggingface_hub.hf_api.api.endpoint
+    found["environment"] = dict(os.environ)
+    return found
+
+
+def test_this_process_is_as_before_afterwards(tmp_path: Path) -> None:
+    before = settings()
+    with LocalHub() as hub:
+        with contextlib.suppress(ZeroDivisionError), hub.using(tmp_path):
+            inside = settings()
+            raise ZeroDivisionError
+        assert inside["constants.ENDPOINT"] == inside["api"] == hub.endpoint
+    assert inside["assets"] == inside["constants.HF_ASSETS_CACHE"] == str(tmp_path / "assets")
+    assert inside["cache"] == inside["constants.HF_HUB_CACHE"] == str(tmp_path / "hub")
+    assert inside["constants.HF_HUB_DISABLE_XET"] is True
+    assert settings() == before
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_datasets_in_this_process_is_told_too(when: str, tmp_path: Path) -> None:
+    code = f"""
+        from pathlib import Path
+        from d3data.testing import LocalHub
+        if {when == "before"}:
+            import datasets
+        with LocalHub() as hub:
+            with hub.using(Path({str(tmp_path)!r})):
+                import datasets
+                assert datasets.config.HF_ENDPOINT == hub.endpoint
+                assert datasets.config.HF_DATASETS_CACHE == Path({str(tmp_path)!r}) / "datasets"
+                assert datasets.config.HUB_DATASETS_URL.startswith(hub.endpoint)
+        assert datasets.config.HF_ENDPOINT == "https://huggingface.co"
+        assert datasets.config.HUB_DATASETS_URL.startswith("https://huggingface.co")
+        assert datasets.config.HF_DATASETS_CACHE == Path("elsewhere/datasets")
+    """
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+    script = "\n".join(line[8:] for line in code.splitlines())
+    run = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**clean, "HF_HOME": "elsewhere"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
