@@ -67,7 +67,7 @@ def _quantisation(
     bits: int | Mapping[str, int], axis: Literal["latents", "items"]
 ) -> Quantisation:
     if isinstance(bits, int):
-        bits = {name: bits for name in PURPOSES} | {"labels": max(bits, LABEL_BITS)}
+        bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, LABEL_BITS)}
     for name in bits:
         if name not in PURPOSES:
             raise ArtifactError(f"bits of {name!r}: {nearest(name, PURPOSES)}")

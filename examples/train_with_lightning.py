@@ -46,7 +46,11 @@ def main(name: str, epochs: int = 10, draws_per_class: int = 128, **options) -> 
     """Return the loss of the last batch."""
     classifier = Classifier(name, draws_per_class)
     trainer = lightning.Trainer(
-        max_epochs=epochs, use_distributed_sampler=False, logger=False, **options
+        max_epochs=epochs,
+        use_distributed_sampler=False,
+        logger=False,
+        enable_checkpointing=False,
+        **options,
     )
     trainer.fit(classifier)
     loss = trainer.callback_metrics["loss"].item()

@@ -67,7 +67,7 @@ def test_lightning_trains_on_a_set(tmp_path, capsys):
     quiet = {"enable_progress_bar": False, "enable_model_summary": False}
     options = {**quiet, "accelerator": "cpu", "default_root_dir": tmp_path}
     loss = example("train_with_lightning").main(
-        str(tmp_path / "toys"), epochs=2, draws_per_class=32, enable_checkpointing=False, **options
+        str(tmp_path / "toys"), epochs=2, draws_per_class=32, **options
     )
     assert loss > 0
     assert f"loss {loss:.3f} after 2 epochs" in capsys.readouterr().out

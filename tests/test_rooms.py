@@ -35,7 +35,7 @@ ONE_OWNER = {
     "jinja2": {"cards.templates"},
     "webdataset": {"formats.webdataset"},
 }
-LAZY = {"torchvision", "datasets", "webdataset", "huggingface_hub", "matplotlib", "sklearn"}
+LAZY = {"torchvision", "datasets", "webdataset", "huggingface_hub", "matplotlib", "sklearn", "timm"}
 
 
 def module_of(path: Path) -> str:

@@ -136,7 +136,8 @@ def _spec(
     spec = name if isinstance(name, NetworkSpec) else NetworkSpec(name=name)
     if norm is not None:
         check_name(norm)
-    besides = NetworkSpec.model_construct(width=width, depth=depth, norm=norm).chosen()
+    wanted = {"width": width, "depth": depth, "norm": norm}
+    besides = {option: value for option, value in wanted.items() if value is not None}
     return NetworkSpec.parse({**dict(spec), **besides}, where=spec.name, error=TrainingError)
 
 

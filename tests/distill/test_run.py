@@ -343,7 +343,7 @@ DEEP = {"width": 4, "depth": 4}
         ),
         (
             {"objective": {**runs.DM, "network": {"width": 5, "norm": "group"}}},
-            "^objective.network: num_channels",
+            "^objective.network: group norm has 4 groups",
         ),
     ],
 )
