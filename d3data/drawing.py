@@ -21,8 +21,10 @@ from d3data.sources import draws
 from d3data.sources.base import Source
 from d3data.sources.decoders import Decoder
 
-CHUNK = 256  # images decoded at a time, which bounds memory whatever the batch
-LARGEST_MAP = (1 << 23) - 1  # float32 values, since larger blocks than 32 MiB are mapped anew
+# what is decoded at a time, which bounds memory whatever the batch
+CHUNK = 256  # images on a CPU
+LARGEST_MAP = (1 << 23) - 1  # float32 values on a CPU, where from 32 MiB on memory is mapped anew
+LARGEST_MAP_ON_DEVICE = 1 << 28  # 1 GiB
 
 
 class Latent(NamedTuple):
@@ -80,7 +82,8 @@ class Drawer:
         self.device = torch.device("cpu")
         self._autocast: torch.dtype | None = None
         self._decoding = [_channels_last(source) for source in self.sources]
-        self._at_once = [_at_once(source) for source in self.sources]
+        sizes = map(_largest_map, self.sources)
+        self._at_once = [max(1, min(CHUNK, LARGEST_MAP // size)) for size in sizes]
 
     def to(
         self, device: torch.device, *, autocast: torch.dtype | None = None, compiled: bool = False
@@ -96,7 +99,8 @@ class Drawer:
         moved.device, moved._autocast = device, autocast
         moved._decoding = [copy.deepcopy(source).to(device) for source in self.sources]
         if device.type != "cpu":
-            moved._at_once = [CHUNK for _ in self.sources]
+            sizes = map(_largest_map, self.sources)
+            moved._at_once = [max(1, LARGEST_MAP_ON_DEVICE // size) for size in sizes]
         for module in (m for source in moved._decoding for m in source.modules() if compiled):
             if isinstance(module, Decoder):
                 module.compile()
@@ -250,11 +254,10 @@ def _channels_last(source: Source) -> Source:
     return source
 
 
-def _at_once(source: Source) -> int:
-    """How many images a source decodes at a time on a CPU, without waiting for memory."""
-    decoders = [module for module in source.modules() if isinstance(module, Decoder)]
-    most = [LARGEST_MAP // decoder.plan.largest_map for decoder in decoders]
-    return max(1, min([CHUNK, *most]))
+def _largest_map(source: Source) -> int:
+    """How many values the largest tensor of one image has while it is decoded."""
+    decoders = (module for module in source.modules() if isinstance(module, Decoder))
+    return max((decoder.plan.largest_map for decoder in decoders), default=1)
 
 
 def _grouped(parts: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:
