@@ -9,8 +9,9 @@ Sets have random tensors: what an image shows does not change what it costs.
 import argparse
 import json
 import platform
-import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -195,6 +196,7 @@ def files(place: Path, data: Any, size: int) -> dict[str, Callable[[], float]]:
     from datasets import Dataset, Features
     from datasets import Image as HFImage
     from torchvision.io import decode_jpeg, encode_jpeg
+    from torchvision.transforms.v2.functional import pil_to_tensor as to_tensor
 
     jpegs = [encode_jpeg(data.draw(0, i)[0].as_subclass(torch.Tensor)) for i in range(2560)]
     folder = place / f"jpeg-{size}"
@@ -204,7 +206,6 @@ def files(place: Path, data: Any, size: int) -> dict[str, Callable[[], float]]:
         name.write_bytes(jpeg.numpy().tobytes())
     shard = place / f"{size}.tar"
     pack(shard, jpegs)
-    to_tensor = torchvision.transforms.v2.functional.pil_to_tensor
     images = torchvision.datasets.ImageFolder(folder, transform=to_tensor)
     rows = {"image": [{"bytes": j.numpy().tobytes(), "path": None} for j in jpegs]}
     table = Dataset.from_dict(rows, features=Features({"image": HFImage()}))
@@ -246,7 +247,7 @@ def webdataset(shard: Path) -> Iterator[Any]:
 
 def reading(place: Path, rounds: int) -> Iterator[dict[str, Any]]:
     """How long a warm `load` takes, and how fast a large artifact is hashed, parsed and built."""
-    small = a_set(place / "1MB", 32, decoder=DecoderSpec(family="small", width=256, noise=128))
+    small = a_set(place / "1MB", 32, decoder=DecoderSpec(family="small", width=128, noise=128))
     times = []
     for _ in range(4 * rounds):
         began = time.perf_counter()
@@ -256,26 +257,33 @@ def reading(place: Path, rounds: int) -> Iterator[dict[str, Any]]:
     seconds = statistics.median(times)
     yield {"what": f"warm load of {size:.2f} MB, ms", "rate": 1e3 * seconds, "most": 50}
     large = a_set(
-        place / "500MB", 64, decoder=DecoderSpec(family="medium", width=2560, noise=5120)
+        place / "500MB", 64, decoder=DecoderSpec(family="medium", width=2560, noise=8192)
     )
     size = large.ledger.content_bytes
-    rates = []
-    for number in range(rounds + 1):
-        before = peak()
+    rates, memory = [], memory_of_reading(large.folder) / size
+    for _ in range(rounds + 1):
         began = time.perf_counter()
-        sources = artifact.read(large.folder).sources()
+        artifact.read(large.folder).sources()
         rates.append(size / (time.perf_counter() - began) / 1e9)
-        del sources
-        if number == 0:
-            memory = (peak() - before) / size
     what = f"{size / 1e6:.0f} MB hashed, parsed and built"
     yield {"what": f"{what}, GB/s", "rate": statistics.median(rates[1:]), "bar": 0.8}
     yield {"what": f"{what}, memory over size", "rate": memory, "most": 1.2}
 
 
-def peak() -> int:
-    """The most bytes that this process has had in memory."""
-    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def memory_of_reading(folder: Path) -> int:
+    """The most bytes that a new process has beyond its imports and a small artifact."""
+    code = """if True:
+        import pathlib, sys
+        from d3data import artifact
+        status = pathlib.Path("/proc/self/status")
+        peak = lambda: 1024 * int(status.read_text().split("VmHWM:")[1].split()[0])
+        artifact.read(sys.argv[1]).sources()
+        before = peak()
+        sources = artifact.read(sys.argv[2]).sources()
+        print(peak() - before)
+    """
+    command = [sys.executable, "-c", code, str(folder.parent / "1MB"), str(folder)]
+    return int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
 def on_a_gpu(place: Path) -> Iterator[dict[str, Any]]:

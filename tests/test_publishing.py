@@ -12,9 +12,10 @@ import d3data
 import hubs
 import made
 import tiny_runs
-from d3data import artifact
+from d3data import artifact, golden
 from d3data.errors import (
     AccessError,
+    ArtifactError,
     ConflictError,
     D3DataError,
     FormatError,
@@ -285,6 +286,16 @@ def test_a_broken_artifact_is_not_published(hub: LocalHub, tmp_path: Path) -> No
         publish(tmp_path / "nothing", "me/toys")
     with pytest.raises(UnknownNameError, match="no repository of the Hub"):
         publish(tmp_path / "toys", "toys")
+    assert len(hub.requests) == 0
+
+
+def test_golden_draws_that_come_out_otherwise_here_are_told(
+    hub: LocalHub, pixels: Path, tmp_path: Path
+) -> None:
+    made.write(tmp_path / "toys")
+    artifact.extend(tmp_path / "toys", {golden.PATH: (pixels / golden.PATH).read_bytes()})
+    with pytest.raises(ArtifactError, match="golden"):
+        publish(tmp_path / "toys", "me/toys")
     assert len(hub.requests) == 0
 
 

@@ -123,6 +123,20 @@ def test_what_is_not_published(
         pulling.resolve(name)
 
 
+def test_without_a_listing_files_are_fetched_one_by_one(hub: LocalHub, commit: str) -> None:
+    rule = hub.faults.add(Answer(403), path="*/tree/*", times=None)
+    pulling.resolve("me/toys").check(golden=True)
+    assert rule.hits == 1
+
+
+def test_a_commit_that_lacks_a_part_is_told(hub: LocalHub, toys: Path) -> None:
+    files = hubs.files_of(toys)
+    del files[NEEDED[2]]
+    hub.create("me/half", files)
+    with pytest.raises(NotPublishedError, match=f"{NEEDED[2]} of me/half at .*not a whole one"):
+        pulling.resolve("me/half@main")
+
+
 def test_a_private_set_needs_a_token(tmp_path: Path, toys: Path) -> None:
     with LocalHub() as hub:
         hub.create("me/secret", hubs.files_of(toys), private=True).tag("v1.2.3")
@@ -286,6 +300,7 @@ def test_when_the_hub_is_down_the_last_state_is_taken_with_a_warning(
             pulling.resolve(name)
     with pytest.raises(UnreachableError):
         pulling.resolve("me/toys", force_download=True)
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize(
