@@ -35,7 +35,15 @@ ONE_OWNER = {
     "jinja2": {"cards.templates"},
     "webdataset": {"formats.webdataset"},
 }
-LAZY = {"torchvision", "datasets", "webdataset", "huggingface_hub", "matplotlib", "sklearn", "timm"}
+LAZY = {
+    "torchvision",
+    "datasets",
+    "webdataset",
+    "huggingface_hub",
+    "matplotlib",
+    "sklearn",
+    "timm",
+}
 
 
 def module_of(path: Path) -> str:

@@ -30,7 +30,6 @@ from d3data.testing import Answer, Cut, Drop, Fault, Flip, LocalHub
 from d3data.testing.commits import Put
 
 NEEDED = [NAME, *(f"parts/00{n}.safetensors" for n in range(3)), "golden.safetensors"]
-PARTS = "*/parts/*"
 
 
 def blob(folder: Path, path: str) -> Path:
@@ -303,33 +302,34 @@ def test_when_the_hub_is_down_the_last_state_is_taken_with_a_warning(
     assert caplog.text == ""
 
 
+NOBODY = Answer(401, message="Invalid credentials in Authorization header")
+REFUSALS = [
+    (NOBODY, "AccessError", "hf auth login"),
+    (Answer(403), "AccessError", "the token may not do this"),
+    (Answer(403, code="GatedRepo"), "AccessError", "wants to be asked first"),
+    (Answer(404, code="RepoNotFound"), "NotPublishedError", "or it is private"),
+    (Answer(418), "HubError", "made to fail"),
+    (Answer(500), "UnreachableError", "try again later"),
+    (Answer(503), "UnreachableError", "try again later"),
+    (Answer(429), "UnreachableError", "asked too often"),
+    (Drop(), "UnreachableError", "does not answer"),
+]
+BROKEN = [  # files that come so are fetched again
+    (Cut(5), "UnreachableError", "does not answer"),
+    (Flip(5), "HubError", "the client of"),
+]
+PLACES = ("*/revision/*", f"*/{NAME}", "*/parts/*")
+
+
 @pytest.mark.parametrize(
-    ("fault", "error", "text"),
-    [
-        (
-            Answer(401, message="Invalid credentials in Authorization header"),
-            "AccessError",
-            "hf auth login",
-        ),
-        (Answer(403), "AccessError", "the token may not do this"),
-        (Answer(403, code="GatedRepo"), "AccessError", "wants to be asked first"),
-        (Answer(404, code="RepoNotFound"), "NotPublishedError", "or it is private"),
-        (Answer(418), "HubError", "made to fail"),
-        (Answer(500), "UnreachableError", "try again later"),
-        (Answer(503), "UnreachableError", "try again later"),
-        (Answer(429), "UnreachableError", "asked too often"),
-        (Drop(), "UnreachableError", "does not answer"),
-        (Cut(5), "UnreachableError", "does not answer"),
-        (Flip(5), "HubError", "the client of"),
-    ],
-    ids=lambda value: str(getattr(value, "status", type(value).__name__)),
+    ("path", "fault", "error", "text"),
+    [(place, *row) for place in PLACES for row in REFUSALS]
+    + [(PLACES[0], *row) for row in BROKEN],
+    ids=str,
 )
-@pytest.mark.parametrize("path", ["*/revision/*", f"*/{NAME}", PARTS])
 def test_faults_of_the_hub_are_ours_and_say_what_to_do(
-    hub: LocalHub, commit: str, fault: Fault, error: str, text: str, path: str
+    hub: LocalHub, commit: str, path: str, fault: Fault, error: str, text: str
 ) -> None:
-    if isinstance(fault, Flip | Cut) and "revision" not in path:
-        pytest.skip("files are fetched again")
     hub.faults.add(fault, path=path, times=None)
     with pytest.raises(HubError, match=text) as failure:
         pulling.resolve("me/toys@1.2.3")
