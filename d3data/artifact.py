@@ -10,11 +10,12 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import get_args
 
 from d3data import folder as folders
 from d3data import golden, ledger, untrusted
 from d3data.canonical import MOST_BYTES
-from d3data.errors import ArtifactError, FormatError
+from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.manifest import (
     DERIVED,
     NAME,
@@ -148,6 +149,8 @@ def read(
     Raises:
         ArtifactError: there is none, or its manifest has a fault.
     """
+    if verify not in get_args(Verify):
+        raise ArtifactError(f"verify={verify!r}: {nearest(str(verify), get_args(Verify))}")
     folder, links = Path(folder), links or {}
     page = links.get(NAME, folder / NAME)
     if not page.exists():

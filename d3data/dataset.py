@@ -76,6 +76,8 @@ class DistilledDataset(Dataset[Any]):
         draws = content.sampling.draws_per_class if draws_per_class is None else draws_per_class
         if draws < 1:
             raise D3DataError(f"draws_per_class is {draws}: an epoch needs at least 1")
+        if not isinstance(soft_labels, bool) and soft_labels != "auto":
+            raise D3DataError(f"soft_labels={soft_labels!r}: it is True, False or 'auto'")
         if output == "latent" and transform is not None:
             raise D3DataError(
                 "output='latent': there is no image yet that a transform could change"

@@ -37,20 +37,23 @@ def quantize(
         name: of the new set; the old one with `-int4`, `-float16` or `-quantized` unless given.
 
     Raises:
-        ArtifactError: such bits do not exist, a value is beyond float16, or `source` has a fault.
+        ArtifactError: such bits do not exist, a value is beyond float16, `source` has a fault, or
+            `out` is there already.
     """
     old = source if isinstance(source, Artifact) else artifact.read(source)
     content, about = old.manifest.content, old.manifest.about
     wanted = _quantisation(bits, axis)
-    suffix = f"-{_precision(bits)}" if isinstance(bits, int) else "-quantized"
-    about = about.model_copy(update={"name": name or about.name + suffix})
+    place = Path(out) if out else old.folder.parent / (name or about.name + _suffix(bits))
+    if place.exists():
+        raise ArtifactError(f"{place} is there already: choose another folder, or delete it first")
+    about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
     parts = [
         replace(part, quantisation=wanted.within({purpose(key) for key in part.tensors}))
         for part in map(old.part, range(len(content.parts)))
     ]
     recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
     return artifact.write(
-        out or old.folder.parent / about.name,
+        place,
         spec=content.source,
         image=content.image,
         preprocessing=content.preprocessing,
@@ -68,11 +71,17 @@ def _quantisation(
 ) -> Quantisation:
     if isinstance(bits, int):
         bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, LABEL_BITS)}
+    if not bits:
+        raise ArtifactError(f"bits of nothing: name some of {', '.join(PURPOSES)}")
     for name in bits:
         if name not in PURPOSES:
             raise ArtifactError(f"bits of {name!r}: {nearest(name, PURPOSES)}")
     precisions = {name: _precision(width) for name, width in bits.items()}
     return Quantisation.parse({**precisions, "axis": axis}, where="quantize", error=ArtifactError)
+
+
+def _suffix(bits: int | Mapping[str, int]) -> str:
+    return f"-{_precision(bits)}" if isinstance(bits, int) else "-quantized"
 
 
 def _precision(bits: int) -> str:

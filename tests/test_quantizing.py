@@ -9,7 +9,7 @@ import torch
 import d3data
 import made
 from d3data import artifact
-from d3data.errors import ArtifactError
+from d3data.errors import ArtifactError, D3DataError
 from d3data.sources.specs import Quantisation
 
 
@@ -64,7 +64,13 @@ def test_rounding_twice_is_rounding_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("bits", "fault"),
-    [(1, "1 bits"), (12, "12 bits"), ({"prior": 4}, "priors"), ({"priors": 9}, "9 bits")],
+    [
+        (1, "1 bits"),
+        (12, "12 bits"),
+        ({"prior": 4}, "priors"),
+        ({"priors": 9}, "9 bits"),
+        ({}, "of nothing"),
+    ],
 )
 def test_bits_that_there_are_not(bits: int | dict[str, int], fault: str, tmp_path: Path) -> None:
     old = made.write(tmp_path / "toys")
@@ -134,3 +140,28 @@ def test_files_behind_links_are_read_where_they_are(tmp_path: Path) -> None:
     del links["parts/000.safetensors"]
     with pytest.raises(ArtifactError, match="reached by a link"):
         artifact.read(tmp_path / "toys", links=links).sources()
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys")
+    for out in (tmp_path / "toys", tmp_path / "toys" / ".." / "toys"):
+        with pytest.raises(ArtifactError, match="is there already"):
+            d3data.quantize(old, bits=4, out=out)
+    d3data.quantize(old, bits=8, out=tmp_path / "small")
+    with pytest.raises(ArtifactError, match="is there already"):
+        d3data.quantize(old, bits=4, out=tmp_path / "small")
+    assert artifact.read(tmp_path / "toys") == old
+
+
+@pytest.mark.parametrize("verify", ["sha256", "Always", True, None])
+def test_a_check_that_there_is_not_is_no_check(verify: object, tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    with pytest.raises(ArtifactError, match="verify="):
+        d3data.load(tmp_path / "toys", verify=verify)
+
+
+def test_labels_are_soft_hard_or_as_they_are(tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    for wrong in ("yes", 1, None):
+        with pytest.raises(D3DataError, match="soft_labels="):
+            d3data.load(tmp_path / "toys", soft_labels=wrong)

@@ -34,8 +34,11 @@ def _bits(text: str) -> int | dict[str, int]:
     try:
         if "=" not in text:
             return int(text)
-        pairs = (entry.partition("=") for entry in text.split(","))
-        return {purpose.strip(): int(width) for purpose, _, width in pairs}
+        pairs = [entry.partition("=") for entry in text.split(",")]
+        widths = {purpose.strip(): int(width) for purpose, _, width in pairs}
+        if len(widths) < len(pairs):
+            raise ValueError("a kind of tensor comes twice")
+        return widths
     except ValueError:
         raise typer.BadParameter(
             f"{text!r}: write a number, or priors=4,decoder=8", param_hint="--bits"
