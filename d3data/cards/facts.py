@@ -196,7 +196,7 @@ class Facts:
         seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
         length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
         return (
-            f"Protocol {rule.name} v{rule.version}: {counted(rule.networks, 'ConvNet')} of width "
+            f"Protocol {rule.name} v{rule.version}: {counted(len(seeds), 'ConvNet')} of width "
             f"{rule.width} for each row, trained for {length} of {rule.batch} images (SGD "
             f"{rule.learning_rate:g}, momentum {rule.momentum:g}, weight decay "
             f"{rule.weight_decay:g}, {rule.schedule}; augmentation {rule.augment}; seeds "

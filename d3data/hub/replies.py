@@ -21,6 +21,7 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 NO_XET = "where an endpoint has no Xet, set HF_HUB_DISABLE_XET=1 before d3data is started"
 MOST = 300  # letters of what the Hub says that are told on
 _TOKEN = re.compile(r"Bearer\s+[^\s'\"]+|hf_[A-Za-z0-9_.-]{16,}")
+_USER = re.compile(r"//[^/@]*@")  # of an address that has a password in it
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -47,7 +48,7 @@ def error_of(
     if found is None and getattr(cause, "errno", None) in _NO_SPACE:
         found = _NOT_WRITTEN
     _, error, text = found or _OTHERWISE
-    return error(text.format(what=what, hub=endpoint, said=said))
+    return error(text.format(what=what, hub=_USER.sub("//", endpoint), said=said))
 
 
 def clean(text: str, secrets: Collection[str]) -> str:
