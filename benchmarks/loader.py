@@ -91,9 +91,9 @@ def of_pair(batch: Any) -> int:
     return len(batch[0])
 
 
-def bare(found: artifact.Artifact) -> Iterator[torch.Tensor]:
+def bare(found: artifact.Artifact, layout: torch.memory_format) -> Iterator[torch.Tensor]:
     """Batches of a bare decoder on latents that are ready."""
-    source = found.sources()[0]
+    source = found.sources()[0].to(memory_format=layout)
     latents = torch.randn(BATCH, 64)
     with torch.inference_mode():
         while True:
@@ -135,9 +135,14 @@ def against_the_decoder(place: Path, rounds: int) -> Iterator[dict[str, Any]]:
             data = d3data.load(found.folder)
             name = f"small decoder k{width} at {size}x{size}" + ", residual" * residual
 
-            def decode(threads: int, found: Any = found, images: int = images) -> float:
+            def decode(
+                threads: int,
+                layout: torch.memory_format = torch.contiguous_format,
+                found: Any = found,
+                images: int = images,
+            ) -> float:
                 torch.set_num_threads(threads)
-                return rate(bare(found), images, len)
+                return rate(bare(found, layout), images, len)
 
             def load(workers: int, data: Any = data, images: int = images) -> float:
                 return rate(loader(data, workers), images, of_pair)
@@ -145,6 +150,12 @@ def against_the_decoder(place: Path, rounds: int) -> Iterator[dict[str, Any]]:
             threads = torch.get_num_threads()
             told = ratios(lambda load=load: load(0), lambda d=decode, t=threads: d(t), rounds)
             yield {"what": f"DataLoader, 0 workers: {name}", "bar": 0.9, **told}
+            told = ratios(
+                lambda load=load: load(0),
+                lambda d=decode, t=threads: d(t, torch.channels_last),
+                rounds,
+            )
+            yield {"what": f"the same over a decoder in channels-last: {name}", **told}
             if threads >= 2:
                 told = ratios(lambda load=load: load(2), lambda d=decode: 2 * d(1), rounds)
                 yield {"what": f"DataLoader, 2 workers: {name}", "bar": 0.8, **told}

@@ -13,11 +13,13 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, get_worker_info
 
 from d3data import citations, finite, summary, training
+from d3data.arguments import position, whole
 from d3data.artifact import Artifact
 from d3data.drawing import Drawer, Latent
 from d3data.epochs import Index, Requests
 from d3data.errors import D3DataError, DeviceError, nearest
 from d3data.ledger import Ledger
+from d3data.manifest import MOST_DRAWS
 from d3data.presentation import Output, Presentation, RealTransform
 from d3data.sources.specs import Image
 
@@ -74,8 +76,7 @@ class DistilledDataset(Dataset[Any]):
     ) -> None:
         content = artifact.manifest.content
         draws = content.sampling.draws_per_class if draws_per_class is None else draws_per_class
-        if draws < 1:
-            raise D3DataError(f"draws_per_class is {draws}: an epoch needs at least 1")
+        draws = whole(draws, "draws_per_class", least=1, most=MOST_DRAWS // len(content.classes))
         if not isinstance(soft_labels, bool) and soft_labels != "auto":
             raise D3DataError(f"soft_labels={soft_labels!r}: it is True, False or 'auto'")
         if output == "latent" and transform is not None:
@@ -94,6 +95,7 @@ class DistilledDataset(Dataset[Any]):
                 f"{artifact.manifest.about.name} has hard labels: soft_labels=True asks for what "
                 "it does not have; leave it out"
             )
+        self.soft_labels = self._soft is not None
         self._requests = Requests(len(self))
 
     def __len__(self) -> int:
@@ -180,8 +182,11 @@ class DistilledDataset(Dataset[Any]):
         Returns:
             uint8 (B, C, H, W) and (B,) int64 classes, where B is n for each class.
         """
+        if isinstance(classes, int | str):
+            raise D3DataError(f"classes={classes!r}: it is a list, such as [{classes!r}]")
         ids = range(len(self.classes)) if classes is None else [self._class(c) for c in classes]
-        return finite.first_of_classes(self.on(self.device).seeded(seed), list(ids), n)
+        drawer = self.on(self.device).seeded(seed)
+        return finite.first_of_classes(drawer, list(ids), whole(n, "n", least=1))
 
     def mean_images(self) -> tuple[Tensor, Tensor]:
         """The image without noise of every item: uint8 (N, C, H, W), and (N,) int64 classes."""
@@ -199,11 +204,17 @@ class DistilledDataset(Dataset[Any]):
             D3DataError: the items have decoders of their own, or no latents.
         """
         count = range(len(self.drawer.item_classes))
-        return finite.between(self.on(self.device), count[a], count[b], steps)
+        ends = [position(end, count, "items") for end in (a, b)]
+        return finite.between(self.on(self.device), *ends, whole(steps, "steps", least=1))
 
     def materialize(self, draws_per_class: int | None = None) -> TensorDataset:
-        """A finite copy: the first draws, epoch 0 before epoch 1, as uint8 images and labels."""
+        """A finite copy: the first draws of each class, of epoch 0 and then of the next ones.
+
+        Returns:
+            uint8 (B, C, H, W) and (B,) int64 classes, or (B, K) float32 where labels are soft.
+        """
         count = self.draws_per_class if draws_per_class is None else draws_per_class
+        count = whole(count, "draws_per_class")
         latent = self.drawer.latents(*np.divmod(np.arange(count * len(self.classes)), len(self)))
         return TensorDataset(finite.pixels(self.on(self.device), latent), self._labels(latent))
 
@@ -239,7 +250,7 @@ class DistilledDataset(Dataset[Any]):
         """The columns of `to_hf`: image, label and, where labels are soft, soft_label."""
         from d3data.formats import hub_datasets
 
-        return hub_datasets.features(self.classes, soft=self._soft is not None)
+        return hub_datasets.features(self.classes, soft=self.soft_labels)
 
     @property
     def normalization(self) -> Normalisation:
@@ -287,7 +298,7 @@ class DistilledDataset(Dataset[Any]):
         return "DistilledDataset " + "\n".join(summary.lines(self.artifact, epoch=epoch))
 
     def _samples(self, latent: Latent) -> list[Any]:
-        labels, soft = self._labels(latent), self._soft is not None
+        labels, soft = self._labels(latent), self.soft_labels
         if self.present.output == "latent":
             shown: Any = map(Latent, *(field.unbind() for field in latent))
         else:
@@ -310,9 +321,9 @@ class DistilledDataset(Dataset[Any]):
     def _class(self, named: int | str) -> int:
         if isinstance(named, str) and named not in self.class_to_idx:
             raise D3DataError(f"no class is called {named!r}: {nearest(named, self.classes)}")
-        return (
-            self.class_to_idx[named] if isinstance(named, str) else range(len(self.classes))[named]
-        )
+        if isinstance(named, str):
+            return self.class_to_idx[named]
+        return position(named, range(len(self.classes)), "classes")
 
 
 def _record(shown: Any, target: Any, item: int, epoch: int, draw: int) -> dict[str, Any]:

@@ -11,12 +11,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from d3data import training
+from d3data.arguments import whole
 from d3data.dataset import DistilledDataset
 from d3data.drawing import Latent
 from d3data.epochs import Index
 from d3data.errors import D3DataError
 
 Batch = tuple[Latent, Tensor]
+AUTOCAST = (torch.bfloat16, torch.float16)
 
 
 class DecodingLoader:
@@ -69,6 +71,8 @@ class DecodingLoader:
         multiprocessing_context: str | None = None,
     ) -> None:
         _require_whole_batches(data)
+        if autocast is not None and autocast not in AUTOCAST:
+            raise D3DataError(f"autocast={autocast!r}: it is torch.bfloat16, or torch.float16")
         self.dataset, self.device = data, training.device(str(device))
         self._change = batch_transform
         self._drawer = data.on(self.device)
@@ -76,7 +80,7 @@ class DecodingLoader:
             self._drawer = data.drawer.to(self.device, autocast=autocast, compiled=compile)
         self._loader: DataLoader[Batch] = DataLoader(
             _Latents(data),
-            batch_size=batch_size,
+            batch_size=whole(batch_size, "batch_size", least=1),
             shuffle=shuffle and sampler is None,
             sampler=sampler,
             drop_last=drop_last,
@@ -147,6 +151,10 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _require_whole_batches(data: DistilledDataset) -> None:
+    if not isinstance(data, DistilledDataset):
+        raise D3DataError(
+            f"a DecodingLoader decodes what d3data.load returns, and not a {type(data).__name__}"
+        )
     if data.transform is not None or data.target_transform is not None:
         raise D3DataError(
             "a DecodingLoader makes whole batches, and this set transforms samples one by one: "

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from d3data.arguments import whole
 from d3data.errors import D3DataError
 from d3data.manifest import Content
 from d3data.precision import full_precision
@@ -25,6 +26,7 @@ from d3data.sources.decoders import Decoder
 CHUNK = 256  # images on a CPU
 LARGEST_MAP = (1 << 23) - 1  # float32 values on a CPU, where from 32 MiB on memory is mapped anew
 LARGEST_MAP_ON_DEVICE = 1 << 28  # 1 GiB
+LAST_SEED = (1 << 64) - 1
 
 
 class Latent(NamedTuple):
@@ -69,7 +71,7 @@ class Drawer:
         self, content: Content, sources: Sequence[Source], *, seed: int, draws_per_class: int
     ) -> None:
         self.sources, self.image = list(sources), content.image
-        self.seed, self.draws_per_class = _seed(seed), draws_per_class
+        self.seed, self.draws_per_class = whole(seed, "seed", most=LAST_SEED), draws_per_class
         self.items_per_class = np.array(content.items_per_class)
         classes = np.arange(len(self.items_per_class))
         self.item_classes = np.repeat(classes, self.items_per_class)
@@ -109,7 +111,7 @@ class Drawer:
     def seeded(self, seed: int) -> "Drawer":
         """The same under another seed."""
         other = copy.copy(self)
-        other.seed = _seed(seed)
+        other.seed = whole(seed, "seed", most=LAST_SEED)
         return other
 
     def __len__(self) -> int:
@@ -238,12 +240,6 @@ class Drawer:
         if self._autocast is None:
             return full_precision(self.device)
         return torch.autocast(self.device.type, dtype=self._autocast)
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed < 1 << 64:
-        raise D3DataError(f"seed {seed}: seeds are whole numbers from 0 to 2^64 - 1")
-    return seed
 
 
 def _channels_last(source: Source) -> Source:

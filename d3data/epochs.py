@@ -1,7 +1,6 @@
 """Which epoch a request for a draw belongs to: counted here, or told from outside."""
 
 import multiprocessing.context
-import operator
 import warnings
 from collections.abc import Iterator, Sequence, Sized
 from typing import Any
@@ -13,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from d3data import rng
-from d3data.errors import D3DataError
+from d3data.arguments import position, whole
 
 LAST = (1 << 32) - 1
 ALONE = (
@@ -56,7 +55,7 @@ class Requests:
         draws = range(len(self._counts))
         told = [index if isinstance(index, tuple) else (None, index) for index in indices]
         epochs = [None if epoch is None else require_epoch(epoch) for epoch, _ in told]
-        asked = [draws[operator.index(index)] for _, index in told]
+        asked = [position(index, draws, "draws in an epoch") for _, index in told]
         silent = [draw for epoch, draw in zip(epochs, asked, strict=True) if epoch is None]
         counted = iter(self.epochs(silent))
         return [next(counted) if epoch is None else epoch for epoch in epochs], asked
@@ -125,9 +124,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         ranks: int | None = None,
     ) -> None:
         here, all_ranks = placed()
-        self.rank, self.ranks = here if rank is None else rank, ranks or all_ranks
-        if not 0 <= self.rank < self.ranks:
-            raise D3DataError(f"rank {self.rank} of {self.ranks} ranks: it must be below them")
+        self.ranks = whole(all_ranks if ranks is None else ranks, "ranks", least=1)
+        self.rank = whole(here if rank is None else rank, "rank", most=self.ranks - 1)
         self.draws, self.shuffle, self.seed = len(data), shuffle, seed
         self.epoch = self.position = 0
         self._begun = False
@@ -178,6 +176,4 @@ def placed() -> tuple[int, int]:
 
 def require_epoch(epoch: int) -> int:
     """The epoch; D3DataError unless 0 <= epoch < 2^32."""
-    if not 0 <= operator.index(epoch) <= LAST:
-        raise D3DataError(f"epoch {epoch}: epochs are whole numbers from 0 to {LAST}")
-    return operator.index(epoch)
+    return whole(epoch, "epoch", most=LAST)

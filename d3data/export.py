@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from d3data import __version__
+from d3data.arguments import whole
 from d3data.dataset import DistilledDataset
 from d3data.drawing import CHUNK
 from d3data.errors import ExportError, entry
@@ -65,7 +66,7 @@ class Draws:
         self.artifact, self.seed, self.device = data.artifact, data.seed, str(data.device)
         self.draws_per_class, self.classes = data.draws_per_class, tuple(data.classes)
         self.image, self.epoch = data.image, len(data)
-        self.soft = data.latents([(0, 0)])[1].ndim == 2
+        self.soft = data.soft_labels
         self._data: DistilledDataset | None = data
 
     def samples(self, start: int, stop: int) -> Iterator[Sample]:
@@ -154,8 +155,7 @@ def export(
     draws, out = Draws(data), Path(out).expanduser().absolute()
     images = _images(draws, draws_per_class)
     count = _shards(images, draws.image.values) if shards is None else shards
-    if not 1 <= count <= images:
-        raise ExportError(f"{count} shards of {images} images: every shard has at least 1 image")
+    whole(count, "shards", least=1, most=images, error=ExportError)
     about = {"format": format, "shards": count, **draws.identity(images)}
     partial, was_there = Partial(out), os.path.lexists(out)
     with partial.explaining():
@@ -192,8 +192,7 @@ def to_iterable(data: DistilledDataset, epochs: int = 1) -> Any:
     It is cut into pieces of at most 256 draws, which workers and ranks share; resumed from its
     `state_dict`, it makes at most one piece again.
     """
-    if epochs < 1:
-        raise ExportError(f"epochs is {epochs}: a stream has at least 1 epoch")
+    epochs = whole(epochs, "epochs", least=1, error=ExportError)
     draws = Draws(data)
     each = min(draws.epoch, max(LEAST_SHARDS, -(-draws.epoch // STREAMED)))
     return hub_datasets.streamed(
@@ -248,9 +247,7 @@ def _readme(writer: Writer, draws: Draws, about: Mapping[str, Any]) -> str:
 
 def _images(draws: Draws, draws_per_class: int | None) -> int:
     each = draws.draws_per_class if draws_per_class is None else draws_per_class
-    if each < 1:
-        raise ExportError(f"draws_per_class is {each}: a copy has at least 1 draw of each class")
-    return each * len(draws.classes)
+    return whole(each, "draws_per_class", least=1, error=ExportError) * len(draws.classes)
 
 
 def _shards(images: int, values: int) -> int:

@@ -30,7 +30,9 @@ class Presentation:
 
     def __post_init__(self) -> None:
         if self.output not in get_args(Output):
-            raise D3DataError(f"output={self.output!r}: {nearest(self.output, get_args(Output))}")
+            raise D3DataError(
+                f"output={self.output!r}: {nearest(str(self.output), get_args(Output))}"
+            )
         if self.pixels:
             require_colours(self.image, f"output={self.output!r}")
             import torchvision.tv_tensors  # noqa: F401  now, and not in every worker

@@ -11,6 +11,7 @@ from d3data.errors import ArtifactError, nearest
 from d3data.sources.base import purpose
 from d3data.sources.specs import PURPOSES, Quantisation
 
+WIDTHS = (32, 16, *range(8, 1, -1))
 LABEL_BITS = 8  # probabilities keep at least so many, unless their number is given
 
 
@@ -37,8 +38,8 @@ def quantize(
         name: of the new set; the old one with `-int4`, `-float16` or `-quantized` unless given.
 
     Raises:
-        ArtifactError: such bits do not exist, a value is beyond float16, `source` has a fault, or
-            `out` is there already.
+        ArtifactError: such bits do not exist, a value is beyond float16, the set has no such
+            tensors, `source` has a fault, or `out` is there already.
     """
     old = source if isinstance(source, Artifact) else artifact.read(source)
     content, about = old.manifest.content, old.manifest.about
@@ -47,10 +48,14 @@ def quantize(
     if place.exists():
         raise ArtifactError(f"{place} is there already: choose another folder, or delete it first")
     about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
-    parts = [
-        replace(part, quantisation=wanted.within({purpose(key) for key in part.tensors}))
-        for part in map(old.part, range(len(content.parts)))
-    ]
+    parts = list(map(old.part, range(len(content.parts))))
+    there = {purpose(key) for part in parts for key in part.tensors}
+    if isinstance(bits, Mapping) and (strange := sorted(bits.keys() - there)):
+        raise ArtifactError(
+            f"{old.manifest.about.name} has no {' and no '.join(strange)}: what it stores is "
+            f"{', '.join(name for name in PURPOSES if name in there)}"
+        )
+    parts = [replace(part, quantisation=wanted.within(there)) for part in parts]
     recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
     return artifact.write(
         place,
@@ -69,7 +74,8 @@ def quantize(
 def _quantisation(
     bits: int | Mapping[str, int], axis: Literal["latents", "items"]
 ) -> Quantisation:
-    if isinstance(bits, int):
+    if not isinstance(bits, Mapping):
+        _precision(bits)
         bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, LABEL_BITS)}
     if not bits:
         raise ArtifactError(f"bits of nothing: name some of {', '.join(PURPOSES)}")
@@ -81,10 +87,10 @@ def _quantisation(
 
 
 def _suffix(bits: int | Mapping[str, int]) -> str:
-    return f"-{_precision(bits)}" if isinstance(bits, int) else "-quantized"
+    return "-quantized" if isinstance(bits, Mapping) else f"-{_precision(bits)}"
 
 
 def _precision(bits: int) -> str:
-    if bits not in (32, 16, *range(2, 9)):
-        raise ArtifactError(f"{bits} bits: a value is stored in 32, in 16, or in 8 to 2 of them")
+    if type(bits) is not int or bits not in WIDTHS:
+        raise ArtifactError(f"{bits!r} bits: a value is stored in 32, in 16, or in 8 to 2 of them")
     return f"float{bits}" if bits >= 16 else f"int{bits}"

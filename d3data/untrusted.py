@@ -14,7 +14,7 @@ from d3data.errors import IntegrityError
 
 Verify = Literal["always", "size", "never"]
 PIECE = 8 << 20  # bytes read at a time
-AGAIN = "fetch the artifact again"
+AGAIN = "fetch the artifact again, or make it again"
 
 
 @contextlib.contextmanager

@@ -279,7 +279,7 @@ def test_it_is_a_finite_sequence(toys: Artifact) -> None:
     assert data[torch.tensor(3)]["draw"] == 3
     assert data[np.int64(3)]["draw"] == 3
     for index in (LENGTH, -LENGTH - 1):
-        with pytest.raises(IndexError):
+        with pytest.raises(IndexError, match="there are 30 draws"):
             data[index]
 
 
@@ -415,7 +415,7 @@ def test_a_line_of_latents_has_no_noise(kind: str, tmp_path: Path) -> None:
 def test_a_line_needs_one_decoder(toys: Artifact, tmp_path: Path) -> None:
     with pytest.raises(D3DataError, match="items 0 and 8 have decoders of their own"):
         DistilledDataset(toys).interpolate(0, 8, 3)
-    with pytest.raises(IndexError):
+    with pytest.raises(IndexError, match="there are 9 items"):
         DistilledDataset(toys).interpolate(0, 9, 3)
     with pytest.raises(D3DataError, match="stores images and no latents"):
         DistilledDataset(made.write(tmp_path / "pixels", "pixels")).interpolate(0, 1, 3)
@@ -530,10 +530,15 @@ def test_it_says_what_it_is(toys: Artifact) -> None:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"seed": -1}, "seed -1"),
-        ({"seed": 1 << 64}, "seed 18446744073709551616"),
-        ({"draws_per_class": 0}, "at least 1"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 1 << 64}, "seed=18446744073709551616"),
+        ({"seed": "a"}, "seed='a'"),
+        ({"seed": True}, "seed=True"),
+        ({"draws_per_class": 0}, "whole number from 1 to 2,000,000"),
+        ({"draws_per_class": 1.5}, r"draws_per_class=1\.5"),
+        ({"draws_per_class": 2_000_001}, "draws_per_class=2000001"),
         ({"output": "imgae"}, "did you mean image"),
+        ({"output": None}, "output=None"),
         ({"output": "latent", "transform": abs}, "no image yet"),
     ],
 )
@@ -542,6 +547,23 @@ def test_impossible_options_are_refused(
 ) -> None:
     with pytest.raises(D3DataError, match=fault):
         DistilledDataset(toys, **options)
+
+
+def test_impossible_requests_are_refused(toys: Artifact) -> None:
+    data: Any = DistilledDataset(toys)
+    for request, fault in (
+        (lambda: data.sample(-1), "n=-1: it is a whole number from 1 on"),
+        (lambda: data.sample(seed=-1), "seed=-1"),
+        (lambda: data.sample(classes=3), r"such as \[3\]"),
+        (lambda: data.sample(classes="cat"), r"such as \['cat'\]"),
+        (lambda: data.interpolate(0, 1, 0), "steps=0"),
+        (lambda: data.materialize(-1), "draws_per_class=-1"),
+        (lambda: data.materialize(2.5), r"draws_per_class=2\.5"),
+    ):
+        with pytest.raises(D3DataError, match=fault):
+            request()
+    with pytest.raises(IndexError, match="there are 5 classes"):
+        data.sample(classes=[5])
 
 
 def test_features_are_those_of_datasets(toys: Artifact, soft: Artifact) -> None:

@@ -149,6 +149,22 @@ def test_what_it_cannot_do_is_refused(options: dict[str, Any], fault: str, toys:
         DecodingLoader(DistilledDataset(toys, **options), 4, "cpu")
 
 
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ({"batch_size": 0}, "batch_size=0"),
+        ({"autocast": "bf16"}, r"autocast='bf16': it is torch\.bfloat16"),
+        ({"data": [1, 2]}, "and not a list"),
+    ],
+)
+def test_impossible_arguments_are_refused(
+    options: dict[str, Any], fault: str, toys: Artifact
+) -> None:
+    usual = {"data": DistilledDataset(toys), "batch_size": 4, "device": "cpu"}
+    with pytest.raises(D3DataError, match=fault):
+        DecodingLoader(**{**usual, **options})
+
+
 def test_the_device_must_be_there(toys: Artifact) -> None:
     with pytest.raises(DeviceError, match="unknown device 'gpu'"):
         DecodingLoader(DistilledDataset(toys), 4, "gpu")

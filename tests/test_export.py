@@ -428,15 +428,16 @@ def test_a_full_disk_is_told_and_the_copy_goes_on(soft, tmp_path, format):
 def test_what_cannot_be_is_refused_before_anything_is_written(soft, tmp_path):
     for options, message in (
         ({"format": "tfrecord"}, "unknown format 'tfrecord': known: imagefolder, npz"),
-        ({"format": "npz", "draws_per_class": 0}, "draws_per_class is 0"),
-        ({"format": "npz", "shards": 0}, "0 shards of 30 images"),
-        ({"format": "npz", "shards": 31}, "31 shards of 30 images"),
+        ({"format": "npz", "draws_per_class": 0}, "draws_per_class=0"),
+        ({"format": "npz", "draws_per_class": 2.5}, r"draws_per_class=2\.5"),
+        ({"format": "npz", "shards": 0}, "shards=0"),
+        ({"format": "npz", "shards": 31}, "shards=31: it is a whole number from 1 to 30"),
     ):
         with pytest.raises(ExportError, match=message):
             export(soft, tmp_path / "out", **options)
-    with pytest.raises(ExportError, match="draws_per_class is 0"):
-        soft.to_hf(0)
-    with pytest.raises(ExportError, match="epochs is 0"):
+    with pytest.raises(ExportError, match="draws_per_class='x'"):
+        soft.to_hf("x")
+    with pytest.raises(ExportError, match="epochs=0"):
         soft.to_iterable(0)
     assert not [*tmp_path.iterdir()]
 

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -70,9 +71,14 @@ def test_rounding_twice_is_rounding_once(tmp_path: Path) -> None:
         ({"prior": 4}, "priors"),
         ({"priors": 9}, "9 bits"),
         ({}, "of nothing"),
+        (8.0, r"8\.0 bits"),
+        (True, "True bits"),
+        ("8", "'8' bits"),
+        (None, "None bits"),
+        ({"pixels": 4}, "toys-ipc2 has no pixels: what it stores is decoder, priors"),
     ],
 )
-def test_bits_that_there_are_not(bits: int | dict[str, int], fault: str, tmp_path: Path) -> None:
+def test_bits_that_there_are_not(bits: Any, fault: str, tmp_path: Path) -> None:
     old = made.write(tmp_path / "toys")
     with pytest.raises(ArtifactError, match=fault):
         d3data.quantize(old, bits=bits)

@@ -13,7 +13,17 @@ ROOT = Path(d3data.__file__).parent
 
 # from the ground to the roof; modules of one floor may import each other
 FLOORS = [
-    {"errors", "frozen", "rng", "files", "untrusted", "canonical", "precision", "cookbook"},
+    {
+        "errors",
+        "arguments",
+        "frozen",
+        "rng",
+        "files",
+        "untrusted",
+        "canonical",
+        "precision",
+        "cookbook",
+    },
     {"preprocessing", "tensorfile"},
     {"sources"},
     {"part", "manifest", "folder", "golden", "ledger", "artifact", "drawing", "presentation"},
@@ -24,6 +34,7 @@ FLOORS = [
     {"citations", "summary"},
     {"epochs", "dataset", "decoding", "export", "finite", "loading"},
     {"distill"},
+    {"converting"},
     {"evaluation"},
     {"cards"},
     {"publishing"},

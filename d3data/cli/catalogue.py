@@ -41,6 +41,7 @@ def list_sets(
 
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
+    from d3data import summary
     from d3data.hub.pulling import resolve
 
     place = resolve(name)
@@ -55,6 +56,7 @@ def info(name: Name, json: Json = False) -> None:
         f"{len(page.content.classes)} classes",
         f"items       {sum(part.items for part in page.content.parts)} in "
         f"{len(page.content.parts)} parts, {page.content.labels.kind} labels",
+        f"stored      {summary.stored(page)}",
         f"content     {page.content_sha256}",
         *([f"commit      {place.revision}"] if place.revision else []),
         f"folder      {place.folder}",
