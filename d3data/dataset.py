@@ -204,8 +204,8 @@ class DistilledDataset(Dataset[Any]):
             D3DataError: the items have decoders of their own, or no latents.
         """
         count = range(len(self.drawer.item_classes))
-        ends = [position(end, count, "items") for end in (a, b)]
-        return finite.between(self.on(self.device), *ends, whole(steps, "steps", least=1))
+        start, end = position(a, count, "items"), position(b, count, "items")
+        return finite.between(self.on(self.device), start, end, whole(steps, "steps", least=1))
 
     def materialize(self, draws_per_class: int | None = None) -> TensorDataset:
         """A finite copy: the first draws of each class, of epoch 0 and then of the next ones.

@@ -19,7 +19,7 @@ from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
 
 COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
-COMMANDS |= {"export", "recipes", "pull", "verify", "publish"}
+COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
 
 SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
 

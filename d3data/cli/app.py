@@ -12,6 +12,7 @@ from d3data import __version__
 from d3data.cli import (
     cards,
     catalogue,
+    converting,
     environment,
     evaluation,
     exporting,
@@ -70,6 +71,7 @@ app.command()(cards.preview)
 app.command()(cards.card)
 app.command()(exporting.export)
 app.command()(rounding.quantize)
+app.add_typer(converting.convert, name="convert")
 app.command()(making.init)
 app.command()(making.distill)
 app.add_typer(making.recipes, name="recipes")

@@ -1,0 +1,204 @@
+"""Distilled images of other methods as an artifact: of DC, DSA, DM, MTT and others.
+
+They become the `pixels` source: un-whitened where they were whitened, un-normalised, and then
+normalised as the images of their task are here.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from d3data import artifact
+from d3data.artifact import Artifact
+from d3data.converting import stored, whitening
+from d3data.converting.origin import Origin, notes, origin
+from d3data.converting.stored import Stored
+from d3data.errors import ArtifactError, DataError, FormatError
+from d3data.manifest import SoftLabels
+from d3data.part import Part
+from d3data.sources.specs import Image, PixelsSpec
+from d3data.tasks import load_task
+
+SUFFIXES = (".pt", ".pth")
+ZCA = 0.1  # what MTT, and those after it, add to the eigenvalues
+METHODS = {
+    "dc": "Zhao, Mopuri and Bilen 2021, arXiv:2006.05929",
+    "dm": "Zhao and Bilen 2023, arXiv:2110.04181",
+    "dsa": "Zhao and Bilen 2021, arXiv:2102.08259",
+    "frepo": "Zhou, Nezhadarya and Ba 2022, arXiv:2206.00719",
+    "glad": "Cazenavette, Wang, Torralba, Efros and Zhu 2023, arXiv:2305.01649",
+    "kip": "Nguyen, Chen and Lee 2021, arXiv:2011.00050",
+    "mtt": "Cazenavette, Wang, Torralba, Efros and Zhu 2022, arXiv:2203.11932",
+}
+
+
+def images(
+    source: str | Path,
+    *,
+    out: str | Path,
+    task: str,
+    labels: str | Path | None = None,
+    index: int = 0,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    zca: float | None = None,
+    data: str | Path | None = None,
+    classes: Sequence[str] | None = None,
+    method: str = "unknown",
+    reference: str | None = None,
+    teacher: str = "unknown",
+    step_size: float = 0.01,
+    draws_per_class: int | None = None,
+    name: str | None = None,
+    licence: str | None = None,
+) -> Artifact:
+    """Write the artifact of distilled images, all of it or nothing.
+
+    Args:
+        source: a `.pt` file with tensors, a folder with a folder for each class, or an `.npz`.
+        out: the folder of the artifact; an artifact that is there is replaced.
+        task: the data set that was distilled, such as `cifar10`.
+        labels: the `.pt` file of labels, where `source` has none: class numbers (N,) or
+            probabilities (N, K).
+        index: which of the experiments that DC, DSA and DM save together.
+        mean: what was subtracted from pixels of 0 to 1, a channel each; for tensors of floats.
+        std: what they were then divided by.
+        zca: the images were whitened by ZCA with this regularisation, after being normalised if
+            `mean` and `std` are given too; `data` are then needed.
+        data: the real images: for class names and fingerprint, and to undo whitening.
+        classes: the class names of the task, in its order.
+        method: a name of `METHODS`, or any other.
+        reference: the paper of the method; known for those in `METHODS`.
+        teacher: what the manifest says of the network behind soft labels.
+        step_size: the method's, as far as one knows.
+        draws_per_class: how many draws of each class are an epoch; the most images of a class
+            unless given.
+        name: of the artifact; that of its folder unless given.
+        licence: the terms of the set, as its card will tell them; those of the real images
+            unless given.
+
+    Raises:
+        FormatError: a file is not what it should be.
+        ArtifactError: images, labels and task do not go together, or `out` is taken.
+        DataError: too little is known of the task, or values are no colours after all.
+    """
+    tensors = Path(source).suffix in SUFFIXES
+    if not tensors and labels is not None:
+        raise ArtifactError(f"{source} has labels of its own: --labels goes with .pt files")
+    found = (
+        stored.read_tensors(source, labels, index=index)
+        if tensors
+        else stored.read_pictures(source)
+    )
+    named = classes or (found.classes if data is None else None)
+    _, channels, size, _ = found.values.shape
+    real = origin(task, channels=channels, size=size, data=data, classes=named)
+    moments = _moments(found, mean, std, zca)
+    if zca is not None:
+        found = Stored(_unwhitened(found, moments, real, data, zca), found.labels)
+    image = Image(channels=real.rule.channels, size=size, mean=real.mean, std=real.std)
+    part = _part(found, _renormalised(found.values, moments, image), real, step_size)
+    soft = SoftLabels(teacher=teacher, temperature=1.0) if found.labels.ndim == 2 else None
+    return artifact.write(
+        out,
+        spec=PixelsSpec(),
+        image=image,
+        preprocessing=real.rule,
+        classes=real.classes,
+        parts=[part],
+        about=real.about(
+            out,
+            name=name,
+            method=method,
+            reference=reference or METHODS.get(method, "unknown"),
+            licence=licence,
+        ),
+        labels=soft,
+        draws_per_class=draws_per_class,
+        extras=notes(
+            [source, *([labels] if labels else [])],
+            format="images",
+            mean=moments[0].tolist(),
+            std=moments[1].tolist(),
+            zca=zca,
+        ),
+    )
+
+
+def _moments(
+    found: Stored, mean: Sequence[float] | None, std: Sequence[float] | None, zca: float | None
+) -> Tensor:
+    """(2, C) mean and standard deviation that the values were normalised with, float64."""
+    channels = found.values.shape[1]
+    if found.values.dtype == torch.uint8:
+        if mean is not None or std is not None or zca is not None:
+            raise ArtifactError("uint8 images are neither normalised nor whitened: say no --mean")
+        return torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, channels)
+    if zca is not None and mean is None and std is None:
+        mean, std = (0.0,) * channels, (1.0,) * channels
+    if mean is None or std is None:
+        raise ArtifactError(
+            "how these values were normalised cannot be told from them: give --mean and --std, "
+            "which are 0 and 1 for pixels from 0 to 1"
+        )
+    if not len(mean) == len(std) == channels or min(std) <= 0:
+        raise ArtifactError(f"--mean {mean} and --std {std}: {channels} numbers each, std above 0")
+    return torch.tensor([list(mean), list(std)], dtype=torch.float64)
+
+
+def _unwhitened(
+    found: Stored, moments: Tensor, real: Origin, data: str | Path | None, zca: float
+) -> Tensor:
+    if zca <= 0:
+        raise ArtifactError(f"a regularisation of {zca}: it is above 0, {ZCA} in MTT's code")
+    if data is None and real.task != "digits":
+        raise ArtifactError(
+            "whitening is undone with the real images that it was computed from: give --data"
+        )
+    _, channels, size, _ = found.values.shape
+    task = load_task(real.task, data=data, size=size, channels=1 if channels == 1 else 3)
+    return whitening.coloured(found.values, task, regularisation=zca, moments=moments)
+
+
+def _renormalised(values: Tensor, moments: Tensor, image: Image) -> Tensor:
+    """Values of one normalisation, or uint8 pixels -> those that `image` says; float32.
+
+    Raises:
+        DataError: the values were not normalised so.
+    """
+    whole = values.double() / (255 if values.dtype == torch.uint8 else 1)
+    mean, std = moments[..., None, None]
+    middle = float((whole * std + mean).median())
+    if not 0 <= middle <= 1:
+        raise DataError(
+            f"the median of all pixels would be {middle:.3g}, where they go from 0 to 1: the "
+            "values were normalised in another way (--mean, --std), or whitened (--zca)"
+        )
+    low, span = torch.tensor([image.mean, image.std], dtype=torch.float64)[..., None, None]
+    again: Tensor = whole * (std / span) + (mean - low) / span
+    return again.float()
+
+
+def _part(found: Stored, pixels: Tensor, real: Origin, step_size: float) -> Part:
+    """All images, class after class."""
+    kinds, classes = found.kinds, len(real.classes)
+    if found.labels.ndim == 2 and found.labels.shape[1] != classes:
+        raise FormatError(
+            f"soft labels over {found.labels.shape[1]} classes, where {real.task} has {classes}"
+        )
+    if int(kinds.min()) < 0 or int(kinds.max()) >= classes:
+        raise FormatError(
+            f"labels from {int(kinds.min())} to {int(kinds.max())}, where {real.task} has the "
+            f"classes 0 to {classes - 1}"
+        )
+    counts = torch.bincount(kinds, minlength=classes)
+    if counts.min() == 0:
+        missing = (counts == 0).nonzero().flatten().tolist()
+        raise ArtifactError(f"classes without an image: {str(missing)[1:60]}")
+    order = kinds.argsort(stable=True)
+    tensors = {"pixels": pixels[order], "step_size": torch.tensor([step_size])}
+    if found.labels.ndim == 2:
+        tensors["labels"] = found.labels[order]
+    return Part(tuple(range(classes)), tuple(counts.tolist()), tensors)

@@ -1,0 +1,176 @@
+"""What is known of the real images behind a converted set, which are seldom at hand."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.resources import files
+from pathlib import Path
+
+from d3data.distill.machine import versions
+from d3data.errors import ArtifactError, DataError
+from d3data.files import sha256
+from d3data.manifest import About
+from d3data.preprocessing import Preprocessing
+from d3data.presets import PRESETS
+from d3data.tasks import Task, load_task
+
+NOTES = "conversion.json"
+UNSEEN = "0" * 64  # the fingerprint of images that nobody has looked at
+
+# classes, and images to train on
+SIZES = {
+    "cifar10": (10, 50_000),
+    "cifar100": (100, 50_000),
+    "fashion-mnist": (10, 60_000),
+    "imagenet-64": (1000, 1_281_167),
+    "imagenette": (10, 9_469),
+    "imagewoof": (10, 9_025),
+    "mnist": (10, 60_000),
+    "svhn": (10, 73_257),
+    "tiny-imagenet": (200, 100_000),
+}
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The real images that a set was distilled from: `images` of them to train on."""
+
+    task: str
+    classes: tuple[str, ...]
+    rule: Preprocessing
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    licence: str
+    source: str
+    fingerprint: str
+    images: int
+
+    def about(
+        self,
+        out: str | Path,
+        *,
+        name: str | None,
+        method: str,
+        reference: str,
+        licence: str | None,
+    ) -> About:
+        """The block `about` of a set that was converted today and is called like its folder.
+
+        Its licence is that of the real images unless given.
+
+        Raises:
+            ArtifactError: an artifact cannot be called so.
+        """
+        values = {
+            "name": name or Path(out).resolve().name,
+            "version": "1.0.0",
+            "method": {"name": method, "reference": reference},
+            "provenance": {
+                "task": self.task,
+                "licence": licence or self.licence,
+                "source": self.source,
+                "fingerprint": self.fingerprint,
+                "images": self.images,
+                "recipe_sha256": None,
+                "seeds": (),
+                "versions": versions(),
+                "device": "unknown",
+                "seconds": 0.0,
+                "date": datetime.now(UTC).date().isoformat(),
+            },
+        }
+        return About.parse(values, where="the converted set", error=ArtifactError)
+
+
+def origin(
+    task: str, *, channels: int, size: int, data: str | Path | None, classes: Sequence[str] | None
+) -> Origin:
+    """What is known of `task` at this shape: of its images at `data`, else of its preset.
+
+    Args:
+        task: a preset's name, or any with `data`.
+        channels: C of the set's images.
+        size: their side in pixels.
+        data: where the real images are; without them nothing is fetched.
+        classes: the class names; those of the images unless given, or else numbers.
+
+    Raises:
+        DataError: too little is known of the task, or it has another shape.
+    """
+    if data is not None or task == "digits":
+        found = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
+    elif task in SIZES:
+        found = _known(task)
+    else:
+        raise DataError(
+            f"of {task!r} too little is known without its images: give them with --data (data=...)"
+            f"; known are {', '.join(sorted(SIZES))}"
+        )
+    names = tuple(classes) if classes else found.classes
+    if len(names) != len(found.classes):
+        raise DataError(f"{len(names)} class names, where {task} has {len(found.classes)} classes")
+    if (found.rule.channels, found.rule.size) != (channels, size):
+        raise DataError(
+            f"the set's images are {channels}x{size}x{size}, those of {task} are "
+            f"{found.rule.channels}x{found.rule.size}x{found.rule.size}: name another task, or "
+            "give its images with --data (data=...), from which that shape is made"
+        )
+    return replace(found, classes=names)
+
+
+def notes(converted: Sequence[str | Path], **said: object) -> Mapping[str, bytes]:
+    """The file `conversion.json`: what was converted, by size and sha256, and how.
+
+    Raises:
+        ArtifactError: a file is missing.
+    """
+    try:
+        listed = [
+            {"name": Path(p).name, "size": Path(p).stat().st_size, "sha256": sha256(Path(p))}
+            for p in converted
+            if Path(p).is_file()
+        ]
+    except OSError as fault:
+        raise ArtifactError(f"{fault.filename} cannot be read: {fault.strerror}") from None
+    return {NOTES: (json.dumps({"files": listed, **said}, indent=1) + "\n").encode()}
+
+
+def wordnet_order() -> tuple[str, ...]:
+    """The WordNet ids of the classes of the downsampled ImageNet, in the order of its labels.
+
+    Chrabaszcz, Loshchilov and Hutter 2017, arXiv:1707.08819, number classes as the file
+    `map_clsloc.txt` of ILSVRC does. Everybody else sorts them by WordNet id.
+    """
+    text = files("d3data.converting").joinpath("imagenet64.txt").read_text(encoding="ascii")
+    return tuple(text.split())
+
+
+def _seen(task: Task) -> Origin:
+    return Origin(
+        task=task.name,
+        classes=task.classes,
+        rule=task.rule,
+        mean=task.mean,
+        std=task.std,
+        licence=task.licence,
+        source=task.source,
+        fingerprint=task.fingerprint,
+        images=len(task.train) + len(task.validation),
+    )
+
+
+def _known(task: str) -> Origin:
+    preset, (count, images) = PRESETS[task], SIZES[task]
+    imagenet = task == "imagenet-64"
+    return Origin(
+        task=task,
+        classes=tuple(sorted(wordnet_order()) if imagenet else map(str, range(count))),
+        rule=Preprocessing(channels=preset.channels, size=preset.native, fit=preset.fit),
+        mean=preset.mean,
+        std=preset.std,
+        licence=preset.licence,
+        source=preset.source,
+        fingerprint=UNSEEN,
+        images=images,
+    )

@@ -1,0 +1,229 @@
+"""Distilled images of other methods: the same pixels afterwards."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+import d3data
+import pictures
+import theirs
+from d3data import converting
+from d3data.converting import whitening
+from d3data.errors import ArtifactError, DataError, FormatError
+from d3data.evaluation import evaluate, protocols
+from d3data.tasks import load_task
+
+MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as DC and MTT have them
+SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
+
+
+def colours(count=20, *, channels=3, size=32):
+    """Pixels from 0 to 1, and a few outside, in float64."""
+    rng = torch.Generator().manual_seed(0)
+    return torch.rand(count, channels, size, size, generator=rng, dtype=torch.float64) * 1.2 - 0.1
+
+
+def normalised(pixels, mean=MEAN, std=STD):
+    mean, std = torch.tensor([mean, std], dtype=torch.float64)[..., None, None]
+    return ((pixels - mean) / std).float()
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """Save things as `.pt` files; the path of each."""
+
+    def save(**things):
+        for name, thing in things.items():
+            torch.save(thing, tmp_path / f"{name}.pt")
+        return [tmp_path / f"{name}.pt" for name in things]
+
+    return save
+
+
+def convert(tmp_path, source, **more):
+    return converting.images(
+        source, **{"out": tmp_path / "made", "task": "cifar10", "mean": MEAN, "std": STD} | more
+    )
+
+
+LABELS = torch.arange(10).repeat(2)  # not in order of class
+
+
+def test_normalised_values_become_those_of_the_task(tmp_path, saved):
+    pixels = colours()
+    x, y = saved(x=normalised(pixels), y=LABELS)
+    found = convert(tmp_path, x, labels=y, method="mtt", licence="MIT")
+    image, about = found.manifest.content.image, found.manifest.about
+    (source,) = found.sources()
+    assert source.classes.tolist() == LABELS.sort().values.tolist()
+    order = LABELS.argsort(stable=True)
+    expected = normalised(pixels[order], image.mean, image.std)
+    torch.testing.assert_close(source.pixels, expected, rtol=1e-5, atol=1e-5)
+    data = d3data.load(tmp_path / "made", output="float")
+    image, label = data.draw(0, 13)  # class 3, its second image
+    assert label == 3
+    torch.testing.assert_close(image, pixels[13].clamp(0, 1).float(), rtol=0, atol=1e-5)
+    assert about.method.reference.endswith("arXiv:2203.11932")
+    assert about.provenance.licence == "MIT"
+    assert json.loads(found.file("conversion.json"))["mean"] == list(MEAN)
+    found.check_golden()
+
+
+def test_values_that_are_normalised_as_here_stay_as_they_are(tmp_path, saved):
+    preset = d3data.tasks.PRESETS["cifar10"]
+    values = normalised(colours(), preset.mean, preset.std)
+    x, y = saved(x=values, y=LABELS.int())
+    found = convert(tmp_path, x, labels=y, mean=preset.mean, std=preset.std)
+    assert torch.equal(found.sources()[0].pixels, values[LABELS.argsort(stable=True)])
+
+
+@pytest.mark.parametrize("shape", ["dc", "list", "dict"])
+def test_images_and_labels_in_one_file(tmp_path, saved, shape):
+    values = [normalised(colours()) + shift for shift in (0.0, 0.5)]
+    content = {
+        "dc": {
+            "data": [[each, LABELS] for each in values],
+            "accs_all_exps": {"ConvNet": [np.float64(0.5)]},
+        },
+        "list": [values[1], LABELS],
+        "dict": {"images": values[1], "labels": LABELS, "lr": 0.1},
+    }[shape]
+    (x,) = saved(x=content)
+    found = convert(tmp_path, x, index=1)
+    first = convert(tmp_path, saved(x=[values[1], LABELS])[0])
+    assert torch.equal(found.sources()[0].pixels, first.sources()[0].pixels)
+
+
+def test_soft_labels_stay_with_their_images(tmp_path, saved):
+    rows = (theirs.soft(20, 10, seed=0) + 5 * torch.eye(10)[LABELS]).div(6)
+    x, y = saved(x=normalised(colours()), y=rows)
+    found = convert(tmp_path, x, labels=y, teacher="ConvNet")
+    order = LABELS.argsort(stable=True)
+    assert torch.equal(found.sources()[0].labels, rows[order])
+    assert found.manifest.content.labels.teacher == "ConvNet"
+
+
+def test_uint8_tensors_are_pixels(tmp_path, saved):
+    pixels = (colours().clamp(0, 1) * 255).round().to(torch.uint8)
+    x, y = saved(x=pixels, y=LABELS)
+    convert(tmp_path, x, labels=y, mean=None, std=None)
+    data = d3data.load(tmp_path / "made")
+    assert torch.equal(data.draw(0, 13)[0], pixels[13])
+    with pytest.raises(ArtifactError, match="neither normalised"):
+        convert(tmp_path, x, labels=y)
+
+
+def naively_whitened(rows, regularisation):
+    """Kornia's ZCAWhitening in NumPy: by singular values of the unbiased covariance."""
+    mean = rows.mean(0)
+    u, s, _ = np.linalg.svd((rows - mean).T @ (rows - mean) / (len(rows) - 1))
+    return (rows - mean) @ (u @ np.diag(1 / np.sqrt(s + regularisation)) @ u.T)
+
+
+@pytest.mark.parametrize("moments", [None, ((0.3,), (0.4,))])
+def test_whitening_is_undone(tmp_path, saved, monkeypatch, moments):
+    monkeypatch.setattr(whitening, "CHUNK", 100)
+    task = load_task("digits")
+    splits = (task.train, task.validation)
+    pixels = torch.cat([s.pixels(range(len(s))) for s in splits]).double() / 255
+    labels = torch.cat([s.labels for s in splits])
+    mean, std = moments or ((0.0,), (1.0,))
+    rows = ((pixels - mean[0]) / std[0]).flatten(1).numpy()
+    white = torch.from_numpy(naively_whitened(rows, 0.1)).float().view_as(pixels)
+    x, y = saved(x=white[:100], y=labels[:100])
+    more = {"mean": None, "std": None} if moments is None else {"mean": mean, "std": std}
+    convert(tmp_path, x, labels=y, task="digits", zca=0.1, **more)
+    data = d3data.load(tmp_path / "made", output="float")
+    order = labels[:100].argsort(stable=True)
+    (source,) = data.artifact.sources()
+    image = data.artifact.manifest.content.image
+    again = source.pixels * image.std[0] + image.mean[0]
+    torch.testing.assert_close(again.double(), pixels[:100][order], rtol=0, atol=1e-4)
+
+
+def test_a_converted_set_is_evaluated_like_ours(tmp_path, saved):
+    task = load_task("digits")
+    drawn = [task.train.batch(2, of=kind, rng=torch.Generator()) for kind in range(10)]
+    images, labels = (torch.cat(each) for each in zip(*drawn, strict=True))
+    x, y = saved(x=images * 0.5, y=labels)
+    convert(tmp_path, x, labels=y, task="digits", mean=task.mean, std=task.std)
+    report = evaluate(tmp_path / "made", protocol=SHORT, seeds=[0], baselines=())
+    assert report.rows[0].name == "distilled"
+
+
+def test_folders_and_archives_are_read(tmp_path):
+    names = ("airplane", "automobile", "bird", "cat", "deer")
+    names += ("dog", "frog", "horse", "ship", "truck")
+    for number, name in enumerate(names):
+        (tmp_path / "folder" / name).mkdir(parents=True)
+        picture = pictures.picture(number, width=32, height=32)
+        picture.save(tmp_path / "folder" / name / "0.png")
+    arrays = np.stack([np.array(pictures.picture(n, width=32, height=32)) for n in range(10)])
+    np.savez(tmp_path / "x.npz", train_images=arrays, train_labels=np.arange(10))
+    plain = {"mean": None, "std": None}
+    first = convert(tmp_path, tmp_path / "folder", out=tmp_path / "a", **plain)
+    second = convert(tmp_path, tmp_path / "x.npz", out=tmp_path / "b", **plain)
+    assert first.manifest.content.classes == names
+    assert second.manifest.content.classes == tuple(map(str, range(10)))
+    for found in (first, second):
+        images = [d3data.load(found.folder).draw(0, n)[0].permute(1, 2, 0) for n in range(10)]
+        assert np.array_equal(torch.stack(images).numpy(), arrays)
+
+
+def test_what_does_not_go_together_is_refused(tmp_path, saved):
+    values = normalised(colours())
+    x, y, pair, strange = saved(x=values, y=LABELS, pair=[values, LABELS], strange={"z": 1})
+    for source, more, kind, fault in (
+        (x, {}, ArtifactError, "has no labels"),
+        (pair, {"labels": y}, ArtifactError, "give no others"),
+        (strange, {}, FormatError, "no images by a name"),
+        (x, {"labels": y, "std": None}, ArtifactError, "give --mean and --std"),
+        (x, {"labels": y, "std": (0.0, 1.0, 1.0)}, ArtifactError, "std above 0"),
+        (x, {"labels": y, "mean": (0.0,)}, ArtifactError, "3 numbers each"),
+        (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "median of all pixels"),
+        (x, {"labels": y, "zca": 0.1}, ArtifactError, "give --data"),
+        (x, {"labels": y, "zca": -1.0}, ArtifactError, "above 0"),
+        (x, {"labels": y, "task": "mnist"}, DataError, "3x32x32"),
+        (x, {"labels": y, "task": "cifar100"}, ArtifactError, "without an image"),
+        (x, {"labels": y, "name": "No Name"}, ArtifactError, "name"),
+    ):
+        with pytest.raises(kind, match=fault):
+            convert(tmp_path, source, **more)
+    assert not (tmp_path / "made").exists()
+
+
+@pytest.mark.parametrize(
+    ("labels", "fault"),
+    [
+        (LABELS[:19], r"\(19,\) for 20"),
+        (LABELS + 1, "labels from 1 to 10"),
+        (LABELS - 1, "labels from -1 to 8"),
+        (torch.eye(10)[LABELS][:, :9], "add up to 1"),
+        (theirs.soft(20, 11, seed=0), "over 11 classes"),
+        (torch.randn(20, 10, generator=torch.Generator().manual_seed(0)), "softmax"),
+        (LABELS.float(), "neither class numbers"),
+    ],
+)
+def test_labels_that_are_none_are_refused(tmp_path, saved, labels, fault):
+    x, y = saved(x=normalised(colours()), y=labels)
+    with pytest.raises(FormatError, match=fault):
+        convert(tmp_path, x, labels=y)
+
+
+@pytest.mark.parametrize(
+    ("images", "fault"),
+    [
+        (torch.zeros(20, 32, 32), r"no tensor \(N, C, H, W\)"),
+        (torch.zeros(20, 3, 32, 31), "squares"),
+        (torch.zeros(20, 2, 32, 32), "one or three"),
+        (torch.zeros(20, 3, 32, 32).long(), "uint8 or floats"),
+        (torch.full((20, 3, 32, 32), torch.nan), "not finite"),
+        ([1, 2, 3], "3 things"),
+    ],
+)
+def test_images_that_are_none_are_refused(tmp_path, saved, images, fault):
+    x, y = saved(x=images, y=LABELS)
+    with pytest.raises(FormatError, match=fault):
+        convert(tmp_path, x, labels=y)
