@@ -96,14 +96,13 @@ _SPELT = {
 def bibtex(about: About) -> str:
     """BibTeX entries of an artifact's method, and of the real images that it was made from.
 
-    A method's references stand between semicolons; one that is not in `PAPERS` is a note.
+    A method's references stand between semicolons; one that is not in `PAPERS` is part of a note.
     """
     method, made = about.method, about.provenance
     references = dict.fromkeys(_numbered(part.strip()) for part in method.reference.split(";"))
-    entries = [
-        _paper(reference) if reference in PAPERS else _misc("method", method.name, reference)
-        for reference in references
-    ]
+    papers = [_paper(reference) for reference in references if reference in PAPERS]
+    others = [reference for reference in references if reference not in PAPERS]
+    entries = [*papers, *([_misc("method", method.name, "; ".join(others))] if others else [])]
     source = f"Licence: {made.licence}. Source: {made.source}"
     return "\n\n".join((*entries, _misc("images", made.task, source))) + "\n"
 

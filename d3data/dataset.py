@@ -3,8 +3,10 @@
 Legend: B draws, K classes, D draws per class, N items, C H W an image.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any, Literal, NamedTuple
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -79,6 +81,9 @@ class DistilledDataset(Dataset[Any]):
         draws = whole(draws, "draws_per_class", least=1, most=MOST_DRAWS // len(content.classes))
         if not isinstance(soft_labels, bool) and soft_labels != "auto":
             raise D3DataError(f"soft_labels={soft_labels!r}: it is True, False or 'auto'")
+        for name, change in (("transform", transform), ("target_transform", target_transform)):
+            if change is not None and not callable(change):
+                raise D3DataError(f"{name}={change!r}: it is a function, or None")
         if output == "latent" and transform is not None:
             raise D3DataError(
                 "output='latent': there is no image yet that a transform could change"
@@ -118,8 +123,8 @@ class DistilledDataset(Dataset[Any]):
         """The sample of an index in an epoch: a pure function, which counts nothing."""
         return self[epoch, index]
 
-    def set_epoch(self, epoch: int) -> None:
-        """From now on every request is of `epoch`, in every worker, until the next call."""
+    def set_epoch(self, epoch: int | None) -> None:
+        """From now on every request is of `epoch`, in every worker; None goes on counting."""
         self._requests.set_epoch(epoch)
 
     def latents(self, indices: Sequence[Index]) -> tuple[Latent, Tensor]:
@@ -131,15 +136,21 @@ class DistilledDataset(Dataset[Any]):
         latent = self.drawer.latents(*self._requests.resolve(indices))
         return latent, self._labels(latent)
 
-    def decode(self, latent: Latent, *, device: str | torch.device | None = None) -> Tensor:
-        """The images of a batch of latents, (B, C, H, W): float32 normalised values, unclipped.
+    def decode(
+        self, latent: Latent | Mapping[str, Tensor], *, device: str | torch.device | None = None
+    ) -> Tensor:
+        """The images of a batch of latents, (B, C, H, W), or of one: float32, unclipped.
 
         Args:
-            latent: one batch, as `latents` gives it, or a loader where the output is "latent".
+            latent: a batch as `latents` or a loader of them gives it, or a sample; dictionaries
+                where the set has `as_dict`.
             device: where to decode and return them; the set's own unless given.
         """
         chosen = self.device if device is None else training.device(str(device))
-        return self.on(chosen).decode(latent)
+        given = Latent.of(latent)
+        if given.item.ndim:
+            return self.on(chosen).decode(given)
+        return self.on(chosen).decode(Latent(*(field[None] for field in given)))[0]
 
     def on(self, device: torch.device) -> Drawer:
         """What draws on a device, where the set is not in a worker of a loader."""
@@ -240,7 +251,7 @@ class DistilledDataset(Dataset[Any]):
         """Class ids by name."""
         return {name: number for number, name in enumerate(self.classes)}
 
-    @property
+    @cached_property
     def targets(self) -> list[int]:
         """The class of every index."""
         return list(range(len(self.classes))) * self.draws_per_class
@@ -290,7 +301,13 @@ class DistilledDataset(Dataset[Any]):
         return RealTransform(self.artifact.manifest.content.preprocessing, self.present)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_elsewhere": {}}
+        kept = {name: value for name, value in self.__dict__.items() if name != "targets"}
+        return {**kept, "_elsewhere": {}}
+
+    def __copy__(self) -> Self:
+        other = object.__new__(type(self))
+        other.__dict__ = {**self.__getstate__(), "_requests": copy.deepcopy(self._requests)}
+        return other
 
     def __repr__(self) -> str:
         items, kind = len(self.drawer.item_classes), self.artifact.manifest.content.source.kind

@@ -5,7 +5,7 @@ Legend: B draws, K classes, D draws per class, N items of all parts, Z values of
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from d3data.arguments import whole
+from d3data import arguments
 from d3data.errors import D3DataError
 from d3data.manifest import Content
 from d3data.precision import full_precision
@@ -26,7 +26,6 @@ from d3data.sources.decoders import Decoder
 CHUNK = 256  # images on a CPU
 LARGEST_MAP = (1 << 23) - 1  # float32 values on a CPU, where from 32 MiB on memory is mapped anew
 LARGEST_MAP_ON_DEVICE = 1 << 28  # 1 GiB
-LAST_SEED = (1 << 64) - 1
 
 
 class Latent(NamedTuple):
@@ -45,6 +44,21 @@ class Latent(NamedTuple):
     seed: Tensor
     epoch: Tensor
     draw: Tensor
+
+    @classmethod
+    def of(cls, fields: "Latent | Mapping[str, Tensor]") -> "Latent":
+        """The latent in a sample or a batch of any kind.
+
+        Raises:
+            D3DataError: it has none.
+        """
+        if isinstance(fields, Latent):
+            return fields
+        if isinstance(fields, Mapping) and {*cls._fields} <= {*fields}:
+            return cls(*(fields[name] for name in cls._fields))
+        raise D3DataError(
+            f"a {type(fields).__name__} is no latent: give what a set with output='latent' gives"
+        )
 
     def split(self, size: int) -> list["Latent"]:
         """A batch in pieces of at most `size`; one, also where it is empty."""
@@ -71,7 +85,7 @@ class Drawer:
         self, content: Content, sources: Sequence[Source], *, seed: int, draws_per_class: int
     ) -> None:
         self.sources, self.image = list(sources), content.image
-        self.seed, self.draws_per_class = whole(seed, "seed", most=LAST_SEED), draws_per_class
+        self.seed, self.draws_per_class = arguments.seed(seed), draws_per_class
         self.items_per_class = np.array(content.items_per_class)
         classes = np.arange(len(self.items_per_class))
         self.item_classes = np.repeat(classes, self.items_per_class)
@@ -111,7 +125,7 @@ class Drawer:
     def seeded(self, seed: int) -> "Drawer":
         """The same under another seed."""
         other = copy.copy(self)
-        other.seed = whole(seed, "seed", most=LAST_SEED)
+        other.seed = arguments.seed(seed)
         return other
 
     def __len__(self) -> int:

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 import torch.multiprocessing
 from torch import Tensor
-from torch.utils.data import Sampler
+from torch.utils.data import ConcatDataset, Sampler, Subset
 
-from d3data import rng
+from d3data import arguments, rng
 from d3data.arguments import position, whole
+from d3data.errors import D3DataError
 
 LAST = (1 << 32) - 1
 ALONE = (
@@ -53,8 +54,8 @@ class Requests:
             D3DataError: a told epoch is none.
         """
         draws = range(len(self._counts))
-        told = [index if isinstance(index, tuple) else (None, index) for index in indices]
-        epochs = [None if epoch is None else require_epoch(epoch) for epoch, _ in told]
+        told = [_told(index) for index in indices]
+        epochs = [epoch for epoch, _ in told]
         asked = [position(index, draws, "draws in an epoch") for _, index in told]
         silent = [draw for epoch, draw in zip(epochs, asked, strict=True) if epoch is None]
         counted = iter(self.epochs(silent))
@@ -76,11 +77,11 @@ class Requests:
             warnings.warn(ALONE.format(ranks=self._all_ranks()), stacklevel=3)
         return found
 
-    def set_epoch(self, epoch: int) -> None:
-        """From now on every request is of `epoch`, in every worker."""
-        require_epoch(epoch)
+    def set_epoch(self, epoch: int | None) -> None:
+        """From now on every request is of `epoch`, in every worker; None goes on counting."""
+        told = -1 if epoch is None else require_epoch(epoch)
         with self._lock:
-            self._epoch.fill_(epoch)
+            self._epoch.fill_(told)
 
     def _all_ranks(self) -> int:
         return max(self._ranks, placed()[1])
@@ -123,10 +124,16 @@ class EpochSampler(Sampler[tuple[int, int]]):
         rank: int | None = None,
         ranks: int | None = None,
     ) -> None:
+        if isinstance(data, Subset | ConcatDataset):
+            raise D3DataError(
+                f"an EpochSampler of a {type(data).__name__} would yield epochs that it does not "
+                "know: give it the distilled set itself, or call set_epoch on that"
+            )
         here, all_ranks = placed()
         self.ranks = whole(all_ranks if ranks is None else ranks, "ranks", least=1)
         self.rank = whole(here if rank is None else rank, "rank", most=self.ranks - 1)
-        self.draws, self.shuffle, self.seed = len(data), shuffle, seed
+        self.draws, self.shuffle = len(data), bool(shuffle)
+        self.seed = arguments.seed(seed)
         self.epoch = self.position = 0
         self._begun = False
 
@@ -157,14 +164,45 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def state_dict(self) -> dict[str, int]:
         """Where the sampler is; loaders that prefetch have asked for more than was trained on."""
-        return {"epoch": self.epoch, "position": self.position}
+        return {"epoch": self.epoch, "position": self.position, **self._order()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there: the rest of that epoch, or the next one if nothing is left of it."""
+        """Go on from there: the rest of that epoch, or the next one if nothing is left of it.
+
+        Raises:
+            D3DataError: it is no state of a sampler with this order.
+        """
+        order = self._order()
+        if not isinstance(state, dict) or state.keys() != {"epoch", "position", *order}:
+            raise D3DataError("this is no state of an EpochSampler: keep what state_dict() gives")
+        for name, own in order.items():
+            if state[name] != own:
+                raise D3DataError(
+                    f"the state is of a sampler with {name}={state[name]!r}, not {own!r}: its "
+                    "order is another; make this one with the same"
+                )
         self.set_epoch(state["epoch"])
-        self.position = state["position"]
+        self.position = whole(state["position"], "position")
         if self.position >= len(self):
             self.set_epoch(self.epoch + 1)
+
+    def _order(self) -> dict[str, int]:
+        """What decides which draws come when."""
+        return {
+            "draws": self.draws,
+            "ranks": self.ranks,
+            "seed": self.seed,
+            "shuffle": int(self.shuffle),
+        }
+
+
+def _told(index: Index) -> tuple[int | None, int]:
+    """The epoch that a request tells, if it does, and its index."""
+    if not isinstance(index, tuple):
+        return None, index
+    if len(index) != 2:
+        raise D3DataError(f"index {index!r}: two numbers are an epoch and an index")
+    return require_epoch(index[0]), index[1]
 
 
 def placed() -> tuple[int, int]:

@@ -12,7 +12,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,8 +23,8 @@ from d3data.errors import ExportError, entry
 from d3data.files import write_bytes
 from d3data.finite import AT_ONCE
 from d3data.formats import WRITERS, hub_datasets
-from d3data.formats.partial import RECORD, Partial, require_same
-from d3data.formats.writing import Plan, Sample, Writer
+from d3data.formats.partial import RECORD, Partial, place, require_same
+from d3data.formats.writing import Plan, Sample, Writer, pieces
 from d3data.presentation import require_colours, to_uint8
 
 Format = Literal["imagefolder", "npz", "parquet", "webdataset"]
@@ -151,8 +150,10 @@ def export(
         ExportError: `out` is there already and is something else, an unfinished export of
             something else is in its way, or it cannot be written.
     """
-    writer = entry(WRITERS, format, what="format", error=ExportError)
-    draws, out = Draws(data), Path(out).expanduser().absolute()
+    if not isinstance(data, DistilledDataset):
+        raise ExportError(f"a {type(data).__name__} cannot be exported: give what load returns")
+    writer = entry(WRITERS, str(format), what="format", error=ExportError)
+    draws, out = Draws(data), place(out)
     images = _images(draws, draws_per_class)
     count = _shards(images, draws.image.values) if shards is None else shards
     whole(count, "shards", least=1, most=images, error=ExportError)
@@ -179,7 +180,7 @@ def to_hf(data: DistilledDataset, draws_per_class: int | None = None) -> Any:
     page = json.dumps([draws.identity(images), count], sort_keys=True)
     return hub_datasets.stored(
         draws.samples,
-        _cuts(images, count),
+        pieces(images, count),
         classes=draws.classes,
         soft=draws.soft,
         identity=sha256(page.encode()).hexdigest()[:32],
@@ -197,7 +198,7 @@ def to_iterable(data: DistilledDataset, epochs: int = 1) -> Any:
     each = min(draws.epoch, max(LEAST_SHARDS, -(-draws.epoch // STREAMED)))
     return hub_datasets.streamed(
         draws.samples,
-        _cuts(epochs * draws.epoch, epochs * each),
+        pieces(epochs * draws.epoch, epochs * each),
         classes=draws.classes,
         soft=draws.soft,
     )
@@ -258,13 +259,3 @@ def _shards(images: int, values: int) -> int:
     """
     largest = max(1, min(SHARD_IMAGES, SHARD_BYTES // values))
     return min(images, max(LEAST_SHARDS, -(-images // largest)))
-
-
-def _cuts(count: int, shards: int) -> list[tuple[int, int]]:
-    """Where so many draws are cut into shards of nearly equal size.
-
-    >>> _cuts(10, 3)
-    [(0, 3), (3, 6), (6, 10)]
-    """
-    ends = [shard * count // shards for shard in range(shards + 1)]
-    return list(pairwise(ends))

@@ -42,7 +42,7 @@ def test_papers_are_found_by_their_number_and_cited_once() -> None:
 )
 def test_what_is_not_known_is_a_note(reference: str) -> None:
     found = entries(f"{reference}; arXiv:2403.00999")
-    assert list(found) == ["method-random", "qin2024distributional", "images-toys"]
+    assert list(found) == ["qin2024distributional", "method-random", "images-toys"]
     assert f"note = {{{citations.escaped(reference)}}}" in found["method-random"]
 
 
@@ -76,3 +76,9 @@ def test_papers_need_no_escapes() -> None:
     for paper in citations.PAPERS.values():
         assert re.fullmatch(r"[A-Za-z,. -]+", paper.authors + paper.title)
         assert str(paper.year) in paper.key
+
+
+def test_unknown_references_are_one_note_of_the_method() -> None:
+    found = entries("foo 1999; bar 2001; arXiv 2403.00999")
+    assert list(found) == ["qin2024distributional", "method-random", "images-toys"]
+    assert "note = {foo 1999; bar 2001}" in found["method-random"]

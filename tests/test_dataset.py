@@ -211,6 +211,35 @@ def test_telling_the_epoch_counts_nothing(toys: Artifact) -> None:
     assert data[7, 3]["epoch"] == 7
 
 
+def test_after_a_set_epoch_counting_can_go_on(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    assert [data[3]["epoch"] for _ in range(2)] == [0, 1]
+    data.set_epoch(7)
+    assert data[3]["epoch"] == 7
+    data.set_epoch(None)
+    assert data[3]["epoch"] == 2
+
+
+def test_a_copy_counts_for_itself(toys: Artifact) -> None:
+    data = DistilledDataset(toys, as_dict=True)
+    assert len(data.targets) == LENGTH
+    assert data[0]["epoch"] == 0
+    for other in (copy.copy(data), copy.deepcopy(data)):
+        assert [other[0]["epoch"] for _ in range(2)] == [1, 2]
+        assert near(other.draw(3, 4)["image"], data.draw(3, 4)["image"])
+        other.transform = abs
+    assert data[0]["epoch"] == 1
+    assert data.transform is None
+
+
+def test_one_latent_is_decoded_as_a_batch_of_one_is(found: Artifact) -> None:
+    for as_dict in (False, True):
+        data = DistilledDataset(found, output="latent", as_dict=as_dict)
+        sample = data.draw(2, 5) if as_dict else data.draw(2, 5)[0]
+        expected = DistilledDataset(found, output="normalised").draw(2, 5)[0]
+        torch.testing.assert_close(data.decode(sample), expected, rtol=0, atol=1e-5)
+
+
 def test_a_set_epoch_holds(toys: Artifact) -> None:
     data = DistilledDataset(toys, as_dict=True)
     data.set_epoch(11)
@@ -539,6 +568,9 @@ def test_it_says_what_it_is(toys: Artifact) -> None:
         ({"draws_per_class": 2_000_001}, "draws_per_class=2000001"),
         ({"output": "imgae"}, "did you mean image"),
         ({"output": None}, "output=None"),
+        ({"seed": torch.tensor(1.5)}, "seed=tensor"),
+        ({"transform": 5}, "transform=5: it is a function"),
+        ({"target_transform": "x"}, "target_transform='x'"),
         ({"output": "latent", "transform": abs}, "no image yet"),
     ],
 )
@@ -558,6 +590,16 @@ def test_impossible_requests_are_refused(toys: Artifact) -> None:
         (lambda: data.sample(classes="cat"), r"such as \['cat'\]"),
         (lambda: data.interpolate(0, 1, 0), "steps=0"),
         (lambda: data.materialize(-1), "draws_per_class=-1"),
+        (lambda: data[0:3], r"index slice\(0, 3, None\): .*torch\.utils\.data\.Subset"),
+        (lambda: data["0"], "index '0'"),
+        (lambda: data[1.0], r"index 1\.0"),
+        (lambda: data[(0,)], r"index \(0,\): two numbers"),
+        (lambda: data.draw(None, 0), "epoch=None"),
+        (lambda: data.draw(0, 0.5), r"index 0\.5"),
+        (lambda: data.sample(classes=[1.5]), r"index 1\.5"),
+        (lambda: data.batch(0, [0.5]), r"index 0\.5"),
+        (lambda: data.decode([1]), "a list is no latent"),
+        (lambda: data.decode({"latent": 1}), "a dict is no latent"),
         (lambda: data.materialize(2.5), r"draws_per_class=2\.5"),
     ):
         with pytest.raises(D3DataError, match=fault):

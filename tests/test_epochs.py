@@ -2,10 +2,13 @@
 
 import copy
 import pickle  # noqa: TID251  of our own object
+from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import ConcatDataset, Subset
 
 from d3data import epochs
 from d3data.epochs import EpochSampler, Requests
@@ -78,7 +81,7 @@ def test_a_sampler_goes_on_where_it_was_left(taken: int) -> None:
     left = EpochSampler(range(10), seed=3)
     seen = [*left, *islice(left, taken)]
     state = left.state_dict()
-    assert state == ({"epoch": 1, "position": taken} if taken else {"epoch": 0, "position": 10})
+    assert (state["epoch"], state["position"]) == ((1, taken) if taken else (0, 10))
     resumed = EpochSampler(range(10), seed=3)
     resumed.load_state_dict(state)
     rest = list(resumed)
@@ -136,3 +139,35 @@ def test_counts_live_in_shared_memory() -> None:
     assert all(
         tensor.is_shared() for tensor in vars(Requests(2)).values() if torch.is_tensor(tensor)
     )
+
+
+@pytest.mark.parametrize("kind", [lambda d: Subset(d, [0]), lambda d: ConcatDataset([d, d])])
+def test_a_sampler_is_of_the_set_itself(kind: Callable[[Any], Any]) -> None:
+    with pytest.raises(D3DataError, match="give it the distilled set itself"):
+        EpochSampler(kind(list(range(4))))
+
+
+@pytest.mark.parametrize(
+    ("state", "fault"),
+    [
+        ({}, "no state of an EpochSampler"),
+        (None, "no state of an EpochSampler"),
+        ({"position": -3}, "position=-3"),
+        ({"position": "1"}, "position='1'"),
+        ({"epoch": 1 << 32}, "epoch=4294967296"),
+        ({"seed": 1}, "a sampler with seed=1, not 0"),
+        ({"shuffle": 0}, "shuffle=0, not 1"),
+        ({"ranks": 2}, "ranks=2, not 1"),
+        ({"draws": 9}, "draws=9, not 10"),
+    ],
+)
+def test_a_state_of_another_order_is_refused(state: Any, fault: str) -> None:
+    sampler = EpochSampler(range(10))
+    with pytest.raises(D3DataError, match=fault):
+        sampler.load_state_dict({**sampler.state_dict(), **state} if state else state)
+
+
+@pytest.mark.parametrize("seed", [-1, "x", 1 << 64])
+def test_a_seed_is_a_seed(seed: Any) -> None:
+    with pytest.raises(D3DataError, match="seed="):
+        EpochSampler(range(4), seed=seed)

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -75,12 +76,20 @@ def test_lightning_trains_on_a_set(tmp_path, capsys):
 
 def test_a_walk_is_a_film_of_all_classes(tmp_path, capsys):
     made.write(tmp_path / "toys")
-    count = example("walk").main(str(tmp_path / "toys"), str(tmp_path / "w.gif"), steps=4, side=16)
+    walk = example("walk")
+    count = walk.main(str(tmp_path / "toys"), str(tmp_path / "w.gif"), steps=4, side=16)
     assert count == 4 * 9  # from each prior to the next one of its class
     with Image.open(tmp_path / "w.gif") as film:
-        assert film.size == (9 * 16, 16)
+        assert film.size == (9 * (16 + walk.GAP) + walk.GAP, 16 + 2 * walk.GAP)
         assert film.n_frames > 9
+        sheet = np.array(film.convert("RGB"))
     assert "36 pictures of 5 classes" in capsys.readouterr().out
+    assert (sheet[: walk.GAP] == 255).all()
+    for column in range(9):
+        left = walk.GAP + column * (16 + walk.GAP)
+        assert (sheet[:, left - walk.GAP : left] == 255).all()
+        cell = sheet[walk.GAP : walk.GAP + 16, left : left + 16]
+        assert np.array_equal(cell, cell[::2, ::2].repeat(2, 0).repeat(2, 1))  # nothing smoothed
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open

@@ -428,6 +428,7 @@ def test_a_full_disk_is_told_and_the_copy_goes_on(soft, tmp_path, format):
 def test_what_cannot_be_is_refused_before_anything_is_written(soft, tmp_path):
     for options, message in (
         ({"format": "tfrecord"}, "unknown format 'tfrecord': known: imagefolder, npz"),
+        ({"format": None}, "unknown format 'None'"),
         ({"format": "npz", "draws_per_class": 0}, "draws_per_class=0"),
         ({"format": "npz", "draws_per_class": 2.5}, r"draws_per_class=2\.5"),
         ({"format": "npz", "shards": 0}, "shards=0"),
@@ -435,6 +436,11 @@ def test_what_cannot_be_is_refused_before_anything_is_written(soft, tmp_path):
     ):
         with pytest.raises(ExportError, match=message):
             export(soft, tmp_path / "out", **options)
+    for out in ("/", "a\0b", "~nobody-at-all/x", None):
+        with pytest.raises(ExportError, match="no folder"):
+            export(soft, out, format="npz")
+    with pytest.raises(ExportError, match="a PosixPath cannot be exported"):
+        export(tmp_path, tmp_path / "out", format="npz")
     with pytest.raises(ExportError, match="draws_per_class='x'"):
         soft.to_hf("x")
     with pytest.raises(ExportError, match="epochs=0"):

@@ -5,6 +5,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,9 @@ from d3data.errors import (
 )
 from d3data.hub import pulling, remote
 from d3data.hub.client import Client, Made
-from d3data.manifest import NAME
+from d3data.hub.commits import Settled
+from d3data.hub.names import Repository
+from d3data.manifest import NAME, Manifest
 from d3data.publishing import publish
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
 from d3data.testing.commits import Delete, Put
@@ -88,6 +91,7 @@ def test_the_card_and_croissant_are_of_the_page_that_is_published(
     publish(toys, "me/toys")
     files = hub.repo("me/toys").files()
     assert b'd3data.load("me/toys@1.2.3")' in files["README.md"]
+    assert f"{hub.endpoint}/datasets/me/toys".encode() in files["croissant.json"]
     listed = {
         entry["contentUrl"].rpartition("/v1.2.3/")[2]: entry["sha256"]
         for entry in json.loads(files["croissant.json"])["distribution"]
@@ -154,6 +158,61 @@ def test_a_new_report_goes_to_the_branch_and_the_tag_stays(hub: LocalHub, toys: 
     pages = [remote.parse(repository.files(at)[NAME], where=at) for at in ("v1.2.3", "main")]
     assert pages[0].content_sha256 == pages[1].content_sha256
     assert publish(toys, "me/toys", report=report).changes == ()
+
+
+def test_croissant_names_files_that_are_what_it_says(hub: LocalHub, toys: Path) -> None:
+    publish(toys, "me/toys")
+    for report in (None, hubs.report(toys)):
+        publish(toys, "me/toys", report=report)
+        repository = hub.repo("me/toys")
+        page = json.loads(repository.files("main")["croissant.json"])
+        for entry in page["distribution"]:
+            revision, _, path = entry["contentUrl"].rpartition("/resolve/")[2].partition("/")
+            content = repository.files(revision)[path]
+            assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["contentUrl"]
+
+
+def test_a_report_of_the_branch_stays_with_its_content(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    publish(toys, "me/toys", report=hubs.report(toys))
+    repository = hub.repo("me/toys")
+    stored = repository.files()["report.json"]
+    assert publish(toys, "me/toys", dry_run=True).changes == ()
+    assert publish(toys, "me/toys").changes == ()
+    publish(toys, "me/toys", version="1.3.0")
+    files = repository.files("v1.3.0")
+    assert files["report.json"] == stored
+    assert b"50.0" in files["README.md"]  # what it reaches
+    publish(pixels, "me/toys", version="2.0.0")
+    assert "report.json" not in repository.files()
+
+
+@pytest.mark.parametrize("content", [b"{}", b"no report"])
+def test_a_report_of_the_branch_that_is_none_is_no_hindrance(
+    hub: LocalHub, toys: Path, content: bytes
+) -> None:
+    publish(toys, "me/toys")
+    edit(hub, "report.json", content)
+    assert publish(toys, "me/toys").changes == ()
+    assert hub.repo("me/toys").files()["report.json"] == content
+
+
+def test_a_report_of_an_older_version_than_the_branch_s_is_said_to_stay_here(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    publish(toys, "me/toys")
+    publish(pixels, "me/toys", version="2.0.0")
+    head, told = hub.repo("me/toys").head, []
+    for dry_run in (True, False):
+        told.clear()
+        report = hubs.report(toys)
+        publish(toys, "me/toys", report=report, dry_run=dry_run, tell=told.append)
+        assert told[1] == (
+            "me/toys@1.2.3 was there already; main has 2.0.0, which is newer and stays: no other "
+            "card or report of the older version is sent"
+        )
+    assert hub.repo("me/toys").head == head
 
 
 def test_what_people_write_stays(hub: LocalHub, toys: Path) -> None:
@@ -226,6 +285,10 @@ def test_private_is_private_or_nothing_is_sent(hub: LocalHub, toys: Path) -> Non
     with pytest.raises(AccessError, match=r"is public.*nothing was sent"):
         publish(toys, "me/open", private=True)
     assert [r for r in hub.requests if r.method in WRITING] == []
+    hub.faults.add(Answer(404, code="RepoNotFound"), path="*/refs")  # somebody makes it just now
+    with pytest.raises(AccessError, match=r"is public.*nothing was sent"):
+        publish(toys, "me/open", private=True)
+    assert set(hub.repo("me/open").files()) == {".gitattributes", "x"}
 
 
 def test_a_pull_request_is_proposed_once_and_tagged_after_the_merge(
@@ -245,8 +308,31 @@ def test_a_pull_request_is_proposed_once_and_tagged_after_the_merge(
     merged = publish(toys, "me/toys", create_pr=True)
     assert (merged.pull_request, merged.changes) == (None, ())
     assert repository.tags == {"v1.2.3": repository.head} == {"v1.2.3": merged.commit}
-    with pytest.raises(NotPublishedError, match="no such data set"):
-        publish(toys, "me/nothing", create_pr=True)
+    for dry_run in (True, False):
+        with pytest.raises(
+            NotPublishedError,
+            match=r"no such data set.*nothing can be proposed.*without --create-pr",
+        ):
+            publish(toys, "me/nothing", create_pr=True, dry_run=dry_run)
+
+
+def test_a_pull_request_that_was_turned_down_is_no_hindrance(hub: LocalHub, toys: Path) -> None:
+    repository = hub.create("me/toys", {"x": b"x"})
+    first = publish(toys, "me/toys", create_pr=True)
+    repository.close("refs/pr/1")
+    second = publish(toys, "me/toys", create_pr=True)
+    assert second.pull_request != first.pull_request
+    assert publish(toys, "me/toys", create_pr=True).pull_request == second.pull_request
+    assert len(repository.pulls) == 2
+
+
+def test_a_proposal_whose_page_the_hub_does_not_name(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = hub.create("me/toys", {"x": b"x"}).head
+    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    with pytest.raises(HubError, match=f"see {hub.endpoint}/datasets/me/toys/discussions$"):
+        publish(toys, "me/toys", create_pr=True)
 
 
 def test_a_stranger_may_only_propose(tmp_path: Path, toys: Path) -> None:
@@ -297,6 +383,16 @@ def test_golden_draws_that_come_out_otherwise_here_are_told(
     with pytest.raises(ArtifactError, match="golden"):
         publish(tmp_path / "toys", "me/toys")
     assert len(hub.requests) == 0
+
+
+def test_a_set_without_golden_draws_is_published_as_it_is(hub: LocalHub, tmp_path: Path) -> None:
+    page = made.write(tmp_path / "toys").manifest
+    (tmp_path / "toys" / golden.PATH).unlink()
+    others = [entry for entry in page.files if entry.path != golden.PATH]
+    bare = Manifest.seal(page.content, about=page.about, files=others)
+    (tmp_path / "toys" / NAME).write_bytes(bare.encode())
+    assert publish(tmp_path / "toys", "me/toys").commit == hub.repo("me/toys").head
+    assert golden.PATH not in hub.repo("me/toys").files()
 
 
 def test_an_endpoint_without_xet_says_how_to_do_without(
@@ -407,10 +503,57 @@ def test_a_foreign_file_of_our_name_does_not_hinder(hub: LocalHub, toys: Path) -
     publish(toys, "me/toys")
     assert hubs.unsound(hub, "me/toys") == []
     assert hub.repo("me/toys").files()["parts/009.safetensors"] == b"theirs"
-    repository = hub.create("me/tagged", {"x": b"x"})
-    repository.tag("v1.2.3")
-    with pytest.raises(VersionTakenError, match="nothing that d3data reads"):
-        publish(toys, "me/tagged")
+
+
+@pytest.mark.parametrize(
+    ("path", "spoil", "fault"),
+    [
+        (NAME, lambda content: None, "nothing that d3data reads"),
+        (NAME, lambda content: b"{}", "nothing that d3data reads"),
+        ("parts/001.safetensors", lambda content: None, "half a set, without its own parts/001"),
+        ("recipe.toml", lambda content: content[1:], r"half a set, without its own recipe\.toml"),
+        (golden.PATH, lambda content: content[::-1], "half a set, without its own golden"),
+    ],
+)
+def test_a_tag_of_somebody_else_s_is_looked_at_before_anything_is_sent(
+    hub: LocalHub, toys: Path, path: str, spoil: Any, fault: str
+) -> None:
+    files = hubs.files_of(toys)
+    hub.create("me/toys", files)
+    hub.commit("me/toys", {path: spoil(files[path])})
+    hub.repo("me/toys").tag("v1.2.3")
+    for dry_run in (True, False):
+        with pytest.raises(VersionTakenError, match=f"is published with {fault}.*--version"):
+            publish(toys, "me/toys", dry_run=dry_run)
+    assert [r for r in hub.requests if r.method in WRITING] == []
+
+
+def test_a_tag_of_another_version_is_told_before_anything_is_sent(
+    hub: LocalHub, toys: Path
+) -> None:
+    hubs.there(hub, toys, tagged=False)
+    hub.repo("me/toys").tag("v1.3.0")
+    with pytest.raises(VersionTakenError, match=r"version 1\.2\.3 in its d3data\.json"):
+        publish(toys, "me/toys", version="1.3.0")
+    assert [r for r in hub.requests if r.method in WRITING] == []
+
+
+def test_a_whole_set_that_somebody_else_tagged_is_taken_as_published(
+    hub: LocalHub, toys: Path
+) -> None:
+    commit = hubs.there(hub, toys)
+    done = publish(toys, "me/toys", report=hubs.report(toys))
+    assert done.commit == hub.repo("me/toys").tags["v1.2.3"] == commit
+    assert {"README.md", "report.json"} < {change.path for change in done.changes}
+
+
+def test_a_large_file_of_equal_size_is_another(hub: LocalHub, toys: Path) -> None:
+    path = "parts/001.safetensors"
+    files = hubs.files_of(toys)
+    hub.create("me/toys", {**files, path: bytes(len(files[path]))})
+    done = publish(toys, "me/toys")
+    assert [change.what for change in done.changes if change.path == path] == ["replace"]
+    assert hubs.unsound(hub, "me/toys") == []
 
 
 def test_two_that_publish_the_same_version_have_one_result(
@@ -485,10 +628,45 @@ def tags_of(hub: LocalHub, name: str) -> dict[str, str]:
         return {}
 
 
-def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path) -> None:
-    rule = hub.faults.add(Flip(50), method="GET", path="*002.safetensors", times=None)
-    with pytest.raises(IntegrityError, match=r"parts/002\.safetensors.*came twice"):
+@pytest.mark.parametrize("path", ["parts/002.safetensors", "preview.png", "recipe.toml"])
+def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path, path: str) -> None:
+    rule = hub.faults.add(Flip(10, bits=1), method="GET", path=f"*/{Path(path).name}", times=None)
+    with pytest.raises(IntegrityError, match=f"{path} of commit .* came twice"):
         publish(toys, "me/toys")
     assert rule.hits == 2
     hub.faults.clear()
     assert publish(toys, "me/toys").commit == hub.repo("me/toys").tags["v1.2.3"]
+
+
+def test_the_verification_takes_nothing_from_what_was_fetched_before(
+    hub: LocalHub, toys: Path
+) -> None:
+    publish(toys, "me/toys")
+    hub.requests.clear()
+    publish(toys, "me/toys")
+    assert hub.requests.count("GET", f"*/resolve/*/{NAME}") == 2  # looked at, and verified
+
+
+def test_the_verification_reads_what_came(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(settled: Settled, wanted: Repository, client: Client) -> None:
+        (file,) = client.root.rglob("002.safetensors")
+        file.resolve().write_bytes(bytes(file.stat().st_size))
+
+    monkeypatch.setattr(pulling, "note", spoil)
+    with pytest.raises(IntegrityError, match="has sha256"):
+        publish(toys, "me/toys")
+
+
+def test_the_verification_finds_a_tag_that_was_moved(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    def move(line: str) -> None:
+        if line == "tagged v1.2.3":
+            hub.commit("me/toys", hubs.files_of(pixels))
+            hub.repo("me/toys").delete_tag("v1.2.3")
+            hub.repo("me/toys").tag("v1.2.3")
+
+    with pytest.raises(IntegrityError, match=r"came back with content .*moved by somebody"):
+        publish(toys, "me/toys", tell=move)

@@ -5,23 +5,28 @@ class names and sources, stands in them as text and as nothing else.
 """
 
 from d3data.cards.card import card
-from d3data.cards.croissant import croissant
-from d3data.cards.facts import Facts
-from d3data.cards.files import derived, picture, previews, read_report, stored_report
+from d3data.cards.croissant import croissant, moved
+from d3data.cards.facts import HUB, Facts
+from d3data.cards.files import derived, finished, picture, previews, read_report, stored_report
 from d3data.cards.gallery import Gallery
-from d3data.cards.merge import merge
-from d3data.cards.page import page
+from d3data.cards.merge import merge, repository
+from d3data.cards.page import is_page, page
 
 __all__ = [
+    "HUB",
     "Facts",
     "Gallery",
     "card",
     "croissant",
     "derived",
+    "finished",
+    "is_page",
     "merge",
+    "moved",
     "page",
     "picture",
     "previews",
     "read_report",
+    "repository",
     "stored_report",
 ]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from d3data.cards import preview, templates
+from d3data.cards.again import again
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.cards.markdown import Markdown, fenced, linked, table, text
-from d3data.cards.merge import BEGIN, END, joined
+from d3data.cards.merge import BEGIN, END, joined, tagged
 from d3data.cards.words import counted, portion
 from d3data.manifest import HardLabels, SoftLabels
 
@@ -64,7 +65,7 @@ def _text(facts: Facts) -> str:
     made, names = about.provenance, content.classes
     return templates.markdown(
         "card.md.jinja",
-        begin=Markdown(BEGIN),
+        begin=Markdown(f"{BEGIN}\n{tagged(facts.tags)}"),
         end=Markdown(END),
         facts=facts,
         about=about,
@@ -83,7 +84,7 @@ def _text(facts: Facts) -> str:
         results=_results(facts),
         made=_plain(facts.made),
         reference=linked(about.method.reference),
-        recipe=_recipe(facts),
+        again=Markdown(again(content, facts.recipe) if facts.recipe else ""),
         images=counted(made.images, "image"),
         source=linked(made.source),
         limits=LIMITS,
@@ -122,12 +123,6 @@ def _ledger(facts: Facts) -> Markdown:
 
 def _results(facts: Facts) -> Markdown | None:
     return table(HEADINGS, facts.results) if facts.results else None
-
-
-def _recipe(facts: Facts) -> Markdown:
-    listed = {entry.path for entry in facts.manifest.files}
-    again = "`d3data distill recipe.toml` makes it again." if "recipe.toml" in listed else ""
-    return Markdown(again)
 
 
 def _plain(rows: Sequence[tuple[str, str]]) -> Markdown:

@@ -9,6 +9,7 @@ from typing import Any
 
 from d3data.cards.facts import HUB, Facts
 from d3data.cards.preview import TABLE
+from d3data.hub import names
 from d3data.manifest import NAME
 
 VERSION = "http://mlcommons.org/croissant/1.1"
@@ -76,7 +77,7 @@ def croissant(facts: Facts) -> str:
         "name": facts.name,
         "description": f"{facts.summary} Every image is synthetic.",
         "url": facts.address,
-        "license": licence.link or made.licence,
+        "license": [*dict.fromkeys(filter(None, (licence.link, made.licence)))],
         "creator": _creator(facts),
         "datePublished": made.date,
         "version": about.version,
@@ -86,8 +87,26 @@ def croissant(facts: Facts) -> str:
         "distribution": _files(facts),
         "recordSet": _records(facts),
     }
-    kept = {key: value for key, value in document.items() if value}
-    return json.dumps(kept, indent=2, ensure_ascii=False) + "\n"
+    return _written({key: value for key, value in document.items() if value})
+
+
+def moved(document: str, revision: str) -> str:
+    """The Croissant of a published set, whose files are those of a `revision`, such as `main`.
+
+    `croissant` names the files of the version's tag, which never move; a branch may have others.
+    """
+    page = json.loads(document)
+    for entry in page["distribution"]:
+        entry["contentUrl"] = _location(page["url"], revision, entry["@id"])
+    return _written(page)
+
+
+def _written(document: dict[str, Any]) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+
+def _location(address: str, revision: str, path: str) -> str:
+    return f"{address}/resolve/{revision}/{path}"
 
 
 def _creator(facts: Facts) -> dict[str, str]:
@@ -95,7 +114,7 @@ def _creator(facts: Facts) -> dict[str, str]:
     if facts.repo is None:
         return {"@type": "Organization", "name": "d3data"}
     owner = facts.repo.partition("/")[0]
-    return {"@type": "Organization", "name": owner, "url": f"{HUB}/{owner}"}
+    return {"@type": "Organization", "name": owner, "url": f"{facts.hub}/{owner}"}
 
 
 def _origin(facts: Facts) -> str | None:
@@ -109,13 +128,13 @@ def _files(facts: Facts) -> list[dict[str, str]]:
         *((e.path, e.size, e.sha256) for e in facts.manifest.content.parts),
         *((e.path, e.size, e.sha256) for e in facts.manifest.files),
     ]
-    at = f"{facts.address}/resolve/v{facts.manifest.about.version}/" if facts.address else ""
+    tag, address = names.tag(facts.manifest.about.version), facts.address
     return [
         {
             "@type": "cr:FileObject",
             "@id": path,
             "name": path,
-            "contentUrl": f"{at}{path}",
+            "contentUrl": _location(address, tag, path) if address else path,
             "contentSize": f"{size} B",
             "encodingFormat": ENCODINGS.get(path.rpartition(".")[2], "application/octet-stream"),
             "sha256": digest,

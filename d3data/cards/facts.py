@@ -3,19 +3,24 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Self
 
-from d3data.cards.front_matter import METHODS, TAGS
+from d3data import summary
+from d3data.artifact import Artifact
+from d3data.cards.front_matter import TAGS
 from d3data.cards.licences import Licence, licence
 from d3data.cards.words import counted, duration, figures, percent, spans, weight
 from d3data.citations import bibtex
-from d3data.errors import ArtifactError, UnknownNameError
+from d3data.errors import ArtifactError
 from d3data.evaluation.report import Report, Row
+from d3data.hub import names, replies
 from d3data.ledger import Ledger
 from d3data.manifest import Manifest
 from d3data.presets import PRESETS
 
-_REPO = re.compile(r"[A-Za-z0-9_.-]{1,96}/[A-Za-z0-9_.-]{1,96}")
 HUB = "https://huggingface.co"
+RECIPE = "recipe.toml"
+METHODS = ("gaussian", "pixels", "generator", "d3", "dc", "dd", "dm", "dsa", "mmd", "mtt")
 HEADINGS = ("trained on", "accuracy, %", "images a class", "values", "bytes")
 LIMITS = (
     "It is for training classifiers. Its images look like what they were made for, not like "
@@ -33,6 +38,14 @@ LIMITS = (
 class Facts:
     """A set: its manifest, its ledger, what it reaches, and where it is published, if it is.
 
+    Attributes:
+        manifest: its page.
+        ledger: what its bytes are spent on.
+        report: what networks reach on it.
+        repo: the repository, `owner/name`.
+        endpoint: the address of the Hub that has the repository.
+        recipe: the text of its recipe; empty where it has none.
+
     Raises:
         ArtifactError: the report is of other content.
         UnknownNameError: `repo` is not written as `owner/name`.
@@ -42,10 +55,28 @@ class Facts:
     ledger: Ledger
     report: Report | None = None
     repo: str | None = None
+    endpoint: str = HUB
+    recipe: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        artifact: Artifact,
+        report: Report | None = None,
+        *,
+        repo: str | None = None,
+        endpoint: str = HUB,
+    ) -> Self:
+        """The facts of an artifact; its recipe is among them where it was fetched too."""
+        listed = {entry.path for entry in artifact.manifest.files}
+        here = RECIPE in (artifact.links or listed) and RECIPE in listed
+        recipe = artifact.file(RECIPE) if here else b""
+        text = recipe.decode("utf-8", errors="replace")
+        return cls(artifact.manifest, artifact.ledger, report, repo, endpoint, text)
 
     def __post_init__(self) -> None:
-        if self.repo is not None and not _REPO.fullmatch(self.repo):
-            raise UnknownNameError(f"{self.repo!r} is no repository of the Hub: write owner/name")
+        if self.repo is not None:
+            names.repository(self.repo)
         of = None if self.report is None else self.report.content_sha256
         if self.report is not None and of != self.manifest.content_sha256:
             raise ArtifactError(
@@ -70,9 +101,14 @@ class Facts:
         return f"./{self.name}" if self.repo is None else f"{self.repo}@{version}"
 
     @property
+    def hub(self) -> str:
+        """The address of its Hub, without a password that may be in it."""
+        return replies.address(self.endpoint)
+
+    @property
     def address(self) -> str | None:
         """Where it is published."""
-        return None if self.repo is None else f"{HUB}/datasets/{self.repo}"
+        return None if self.repo is None else f"{self.hub}/datasets/{self.repo}"
 
     @property
     def items(self) -> int:
@@ -101,6 +137,11 @@ class Facts:
         return f"{counted(self.items, 'Gaussian prior')} and {decoders}"
 
     @property
+    def precision(self) -> str:
+        """How its values are stored."""
+        return summary.stored(self.manifest)
+
+    @property
     def shape(self) -> str:
         """Its images, such as `8×8 grey`."""
         image = self.manifest.content.image
@@ -120,8 +161,7 @@ class Facts:
     @cached_property
     def licence(self) -> Licence:
         """The terms of the real images, as the Hub calls them."""
-        made = self.manifest.about.provenance
-        return licence(made.licence, made.source)
+        return licence(self.manifest.about.provenance.licence)
 
     @cached_property
     def citation(self) -> str:

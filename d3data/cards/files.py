@@ -9,17 +9,23 @@ from d3data.artifact import Artifact
 from d3data.cards import preview
 from d3data.cards.card import card
 from d3data.cards.croissant import croissant
-from d3data.cards.facts import Facts
+from d3data.cards.facts import HUB, Facts
 from d3data.cards.gallery import Gallery, spread
 from d3data.errors import FormatError
 from d3data.evaluation.report import Report
 from d3data.manifest import FileEntry, Manifest
+from d3data.summary import CARD
 
 REPORT = "report.json"
+CROISSANT = "croissant.json"
 
 
 def derived(
-    artifact: Artifact, report: Report | None = None, *, repo: str | None = None
+    artifact: Artifact,
+    report: Report | None = None,
+    *,
+    repo: str | None = None,
+    endpoint: str = HUB,
 ) -> dict[str, bytes]:
     """All files that are made from an artifact, by path, as `artifact.extend` takes them.
 
@@ -30,17 +36,33 @@ def derived(
         artifact: whose files; whether it has some of them already changes nothing.
         report: what networks reach on it; the one that it has unless given.
         repo: where it will be published, `owner/name`.
+        endpoint: the address of the Hub that it will be published on.
 
     Raises:
         ArtifactError: a part of the artifact has a fault, or the report is of other content.
     """
     report = report or stored_report(artifact)
-    files = previews(Gallery(artifact))
-    if report is not None:
-        text = json.dumps(report.dump(), indent=2, ensure_ascii=False)
-        files[REPORT] = f"{text}\n".encode()
-    facts = _with_files(Facts(artifact.manifest, artifact.ledger, report, repo), files)
-    return files | {"README.md": card(facts).encode(), "croissant.json": croissant(facts).encode()}
+    files = previews(Gallery(artifact)) | _written(report)
+    facts = _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
+    return files | {CARD: card(facts).encode(), CROISSANT: croissant(facts).encode()}
+
+
+def finished(
+    artifact: Artifact,
+    report: Report | None = None,
+    *,
+    repo: str | None = None,
+    endpoint: str = HUB,
+) -> Facts:
+    """The facts of an artifact once it has all that `derived` makes: those of its card.
+
+    What it lists already is taken to be that. Arguments and errors are those of `derived`.
+    """
+    report = report or stored_report(artifact)
+    listed = {entry.path for entry in artifact.manifest.files}
+    has_previews = {preview.PICTURE, preview.TABLE} <= listed
+    files = _written(report) | ({} if has_previews else previews(Gallery(artifact)))
+    return _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
 
 
 def stored_report(artifact: Artifact) -> Report | None:
@@ -77,6 +99,14 @@ def picture(gallery: Gallery) -> bytes:
     """A PNG of the first draws of at most 50 classes."""
     draws = gallery.draws(spread(len(gallery.names), preview.ROWS), preview.COLUMNS)
     return preview.picture(draws, gallery.names)
+
+
+def _written(report: Report | None) -> dict[str, bytes]:
+    """The file of a report, where there is one."""
+    if report is None:
+        return {}
+    text = json.dumps(report.dump(), indent=2, ensure_ascii=False)
+    return {REPORT: f"{text}\n".encode()}
 
 
 def _with_files(facts: Facts, files: dict[str, bytes]) -> Facts:

@@ -1,61 +1,19 @@
 """The YAML at the head of a card: keys of ours among keys that people wrote.
 
-Ours are the keys of `OWNED`, and in `tags` and `configs` the entries that we know to be ours.
+Ours are the keys that `d3data.cards.card` gives, and in `tags` and `configs` the entries that we
+know to be ours.
 """
 
-import re
-from collections.abc import Mapping
-from itertools import pairwise
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import yaml
 
+from d3data.cards.splicing import dump, require_no_comment, spliced
 from d3data.errors import FormatError
 
 LICENCE = ("license", "license_name", "license_link")
-OWNED = (
-    "pretty_name",
-    *LICENCE,
-    "source_datasets",
-    "task_categories",
-    "task_ids",
-    "size_categories",
-    "tags",
-    "configs",
-)
 TAGS = ("d3data", "dataset-distillation", "synthetic", "image")
-METHODS = ("gaussian", "pixels", "generator", "d3", "dc", "dd", "dm", "dsa", "mmd", "mtt")
-
-WIDTH = 10_000  # letters, so that no text is folded into several lines
-WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"}  # in some YAML
-
-
-class Dumper(yaml.SafeDumper):  # type: ignore[misc]  # pyyaml has no types
-    """Quotes every text that a reader of another YAML could take for something else."""
-
-
-def _written(dumper: Dumper, value: str) -> Any:
-    plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./*-]*", value) and value.lower() not in WORDS
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if plain else '"')
-
-
-Dumper.add_representer(str, _written)
-
-
-def dump(keys: Mapping[str, Any]) -> str:
-    """Keys as YAML, in their order.
-
-    >>> print(dump({"license": "mit", "tags": ["image", "no"]}), end="")
-    license: mit
-    tags:
-    - image
-    - "no"
-    """
-    if not keys:
-        return ""
-    return str(
-        yaml.dump(dict(keys), Dumper=Dumper, sort_keys=False, allow_unicode=True, width=WIDTH)
-    )
 
 
 def load(text: str) -> dict[str, Any]:
@@ -81,19 +39,37 @@ def load(text: str) -> dict[str, Any]:
     return value
 
 
-def merge(text: str, ours: Mapping[str, Any]) -> str:
+def merge(
+    text: str, ours: Mapping[str, Any], *, was: Collection[str] = (), line_end: str = "\n"
+) -> str:
     """The YAML `text` with our keys in the place of the old ones, or after theirs.
 
-    Lines of other keys stay as they are, with order and comments, unless they refer to a value
-    of ours or are written as one `{...}`; then all is written anew.
+    Lines of other keys stay as they are, with order and comments, and so do the lines of people's
+    entries in a list of both. Where keys do not begin lines, or refer to a value of ours, all is
+    written anew, unless that would lose a comment.
+
+    Args:
+        text: what stands between the lines of dashes.
+        ours: our keys.
+        was: the tags that were ours when `text` was written.
+        line_end: of the lines that are written.
 
     Raises:
-        FormatError: as `load`.
+        FormatError: as `load`, or a comment would be lost.
     """
     theirs = load(text)
-    wanted = _renewed(theirs, ours)
-    spliced = _spliced(text, theirs, wanted)
-    return spliced if _says(spliced, wanted) else dump(wanted)
+    places = {
+        "tags": _theirs(theirs.get("tags"), lambda tag: tag in (*TAGS, *ours["tags"], *was)),
+        "configs": _theirs(theirs.get("configs"), _is_preview),
+    }
+    wanted = _renewed(theirs, ours, places)
+    values = {key: wanted[key] for key in ours if theirs.get(key) != wanted[key]}
+    gone = theirs.keys() - wanted.keys()
+    written = spliced(text, values, gone=gone, kept=places, line_end=line_end)
+    if _says(written, wanted):
+        return written
+    require_no_comment(text)
+    return dump(wanted, line_end=line_end)
 
 
 def _place(fault: Exception) -> str:
@@ -102,53 +78,30 @@ def _place(fault: Exception) -> str:
     return f"{where}{problem or 'it cannot be read'}"
 
 
-def _renewed(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, Any]:
-    """Their keys and ours; a licence is renewed as a whole."""
+def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> list[int]:
+    """The places of people's entries in a list of both."""
+    return [place for place, entry in enumerate(_entries(value)) if not is_ours(entry)]
+
+
+def _entries(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _is_preview(config: Any) -> bool:
+    return isinstance(config, dict) and config.get("config_name") == "preview"
+
+
+def _renewed(
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], places: Mapping[str, list[int]]
+) -> dict[str, Any]:
+    """Their keys and ours, with their entries at these places; a licence is renewed as a whole."""
     kept = {key: value for key, value in theirs.items() if key not in LICENCE or key in ours}
-    tags = [*ours["tags"], *_foreign_tags(theirs.get("tags"))]
-    others = _foreign_configs(theirs.get("configs"))
+    others = {key: [_entries(theirs.get(key))[n] for n in places[key]] for key in places}
     mine = [dict(config) for config in ours["configs"]]
-    if any(config.get("default") for config in others):
+    if any(isinstance(config, dict) and config.get("default") for config in others["configs"]):
         mine = [{k: v for k, v in config.items() if k != "default"} for config in mine]
-    return {**kept, **ours, "tags": tags, "configs": [*mine, *others]}
-
-
-def _foreign_tags(tags: Any) -> list[Any]:
-    found = tags if isinstance(tags, list) else [tags] if isinstance(tags, str) else []
-    ours = re.compile("|".join((*TAGS, *METHODS, r"ipc-\d+")))
-    return [tag for tag in found if not (isinstance(tag, str) and ours.fullmatch(tag))]
-
-
-def _foreign_configs(configs: Any) -> list[dict[str, Any]]:
-    found = configs if isinstance(configs, list) else []
-    named = [config for config in found if isinstance(config, dict)]
-    return [config for config in named if config.get("config_name") != "preview"]
-
-
-def _spliced(text: str, theirs: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """`text` with the lines of our keys exchanged, right where each key begins its line."""
-    node = yaml.compose(text, Loader=yaml.SafeLoader)
-    pairs = node.value if theirs else []
-    lines = text.splitlines(keepends=True)
-    places = [*(key.start_mark.line for key, _ in pairs), len(lines)]
-    out = lines[: places[0]]
-    for (key, _), (start, end) in zip(pairs, pairwise(places), strict=True):
-        here = lines[start:end]
-        if key.value not in OWNED or wanted.get(key.value) == theirs.get(key.value):
-            out += here
-            continue
-        if key.value in wanted:
-            out.append(dump({key.value: wanted[key.value]}))
-        out += here[_own(here) :]
-    return "".join(out) + dump({k: v for k, v in wanted.items() if k not in theirs})
-
-
-def _own(lines: list[str]) -> int:
-    """How many of a key's lines are its own: comments and empty lines at their end are not."""
-    count = len(lines)
-    while count > 1 and (lines[count - 1].startswith("#") or not lines[count - 1].strip()):
-        count -= 1
-    return count
+    both = {"tags": [*ours["tags"], *others["tags"]], "configs": [*mine, *others["configs"]]}
+    return {**kept, **ours, **both}
 
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:

@@ -64,20 +64,20 @@ class Licence:
     link: str | None
 
 
-def licence(words: str, source: str) -> Licence:
-    """The licence that a manifest words so, of data from `source`, which may name an address.
+def licence(words: str) -> Licence:
+    """The licence that a manifest words so; an address among the words is where the terms are.
 
-    >>> licence("CC BY 4.0", "").id
+    >>> licence("CC BY 4.0").id
     'cc-by-4.0'
-    >>> licence("not stated", "https://example.org")
-    Licence(id='other', name='not-stated', link='https://example.org')
+    >>> licence("see https://example.org/terms")
+    Licence(id='other', name='see-https-example.org-terms', link='https://example.org/terms')
     """
     slug = _slug(words.lower().removesuffix("licence").removesuffix("license"))
     spelt = SPELT.get(slug, slug)
     if spelt in KNOWN:
         return Licence(spelt, None, KNOWN[spelt])
     name = _slug(words.lower())[:60].strip("-.") or "see-card"
-    return Licence("other", name, address(words) or address(source))
+    return Licence("other", name, address(words))
 
 
 def _slug(words: str) -> str:

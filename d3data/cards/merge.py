@@ -4,27 +4,34 @@ A card is YAML between two lines of dashes, then Markdown, of which ours is betw
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from d3data.cards import front_matter
+from d3data.cards import front_matter, splicing
 from d3data.errors import FormatError
 
 BEGIN = "<!-- d3data:begin -->"
 END = "<!-- d3data:end -->"
 
-_FRONT = re.compile(r"\A\s*---[ \t]*\n((?:.*?\n)??)---[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT = re.compile(r"\A\s*---[ \t]*\r?\n((?:.*?\n)??)---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
+_KEY = re.compile(r"\s*(?:[{?]|[^\s#-].*?:(?:\s|\Z))")  # how a line of YAML with a key begins
+_MARK = re.compile(f" {{0,3}}({BEGIN}|{END})")
+_FENCE = re.compile(r" {0,3}(`{3,}|~{3,})(.*)")
+_TAGS = re.compile(r"^<!-- d3data:tags (.*) -->", re.MULTILINE)
+_REPOSITORY = re.compile(r'^data = d3data\.load\("([^"/@]+/[^"/@]+)@', re.MULTILINE)
 
 
 def joined(keys: Mapping[str, Any], text: str) -> str:
     """A card of these keys and this text."""
-    return f"---\n{front_matter.dump(keys)}---\n\n{text.strip()}\n"
+    return f"---\n{splicing.dump(keys)}---\n\n{text.strip()}\n"
 
 
 def parted(card: str) -> tuple[str, str]:
-    """The YAML of a card and the text that follows it."""
+    """The YAML of a card and the text that follows it; a rule at the head of a text is no YAML."""
     found = _FRONT.match(card)
-    return (found[1], card[found.end() :]) if found else ("", f"\n{card.lstrip()}")
+    if found is None or not _has_keys(found[1]):
+        return "", f"{_line_end(card)}{card}"
+    return found[1], card[found.end() :]
 
 
 def merge(old: str, new: str) -> str:
@@ -34,28 +41,76 @@ def merge(old: str, new: str) -> str:
     where `old` has no text of ours, it goes to the end. Merging again changes nothing.
 
     Raises:
-        FormatError: the YAML of `old` is broken, or its marks are not one pair in order.
+        FormatError: the YAML of `old` is broken or cannot be renewed without loss, its marks are
+            not one pair in order, or a fence of code is not closed.
     """
     if not old.strip():
         return new
-    windows, old = "\r\n" in old, old.removeprefix("\ufeff").replace("\r\n", "\n")
-    (front, text), (our_front, our_text) = parted(old), parted(new)
-    keys = front_matter.merge(front, front_matter.load(our_front))
-    merged = f"---\n{keys}---\n{_renewed(text, our_text.strip())}"
-    return merged.replace("\n", "\r\n") if windows else merged
+    old = old.removeprefix("\ufeff")
+    (front, text), (our_front, our_text), end = parted(old), parted(new), _line_end(old)
+    before, block, after = _around(text)
+    was = (_TAGS.findall(block) or [""])[0].split()
+    keys = front_matter.merge(front, front_matter.load(our_front), was=was, line_end=end)
+    ours = our_text.strip().replace("\n", end)
+    return f"---{end}{keys}---{end}{before}{ours}{after}"
 
 
-def _renewed(text: str, ours: str) -> str:
-    """A text with our part of it exchanged, or added at its end."""
-    lines = text.split("\n")
-    places = [n for n, line in enumerate(lines) if line.strip() in (BEGIN, END)]
-    marks = [lines[n].strip() for n in places]
+def repository(card: str) -> str | None:
+    """Where the set of a card is published, as our text in it says; None where it does not."""
+    found = _REPOSITORY.search(_around(parted(card)[1])[1])
+    return found[1] if found else None
+
+
+def tagged(tags: list[str]) -> str:
+    """The line of our text by which `merge` knows later which tags were ours."""
+    return f"<!-- d3data:tags {' '.join(tags)} -->"
+
+
+def _line_end(text: str) -> str:
+    """How the first line of a text ends."""
+    return "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
+
+
+def _has_keys(block: str) -> bool:
+    """Whether a block between lines of dashes is YAML with keys, or nothing yet, and no prose."""
+    lines = [line for line in block.split("\n") if line.strip() and line.lstrip()[0] != "#"]
+    return not lines or any(map(_KEY.match, lines))
+
+
+def _around(text: str) -> tuple[str, str, str]:
+    """What stands before our text, our text, and what stands after it."""
+    marks, end = list(_marks(text)), _line_end(text)
     if not marks:
-        return f"{text.rstrip()}\n\n{ours}\n"
-    if marks != [BEGIN, END]:
+        missing = (end * 2).removeprefix(text[-len(end) :]) if text.strip() else end
+        return text + ("" if text.endswith(end * 2) else missing), "", end
+    if [mark for mark, _ in marks] != [BEGIN, END]:
         raise FormatError(
             f"the card needs one line {BEGIN} and after it one line {END}, and has "
-            f"{', '.join(marks)}: correct it, or delete all of these lines"
+            f"{', '.join(mark for mark, _ in marks)}: correct it, or delete all of these lines"
         )
-    start, end = places
-    return "\n".join([*lines[:start], ours, *lines[end + 1 :]])
+    start, stop = marks[0][1].start(), marks[1][1].end()
+    return text[:start], text[start:stop], text[stop:]
+
+
+def _marks(text: str) -> Iterator[tuple[str, re.Match[str]]]:
+    """The lines that are marks; what is shown as code outside our text is none."""
+    fence, inside = "", False
+    for line in re.finditer("^.*?(?=[ \t\r]*$)", text, re.MULTILINE):
+        if not inside:
+            fence = _fenced(line[0], fence)
+        if not fence and (found := _MARK.fullmatch(line[0])):
+            inside = found[1] == BEGIN
+            yield found[1], line
+    if fence:
+        raise FormatError(f"the card opens code with {fence} and never closes it: close it")
+
+
+def _fenced(line: str, fence: str) -> str:
+    """The fence of code that is open after a line, where `fence` was before it; else nothing."""
+    found = _FENCE.fullmatch(line)
+    if found is None:
+        return fence
+    run, rest = found.groups()
+    if fence:
+        return "" if run.startswith(fence) and not rest else fence
+    return "" if run[0] == "`" and "`" in rest else str(run)

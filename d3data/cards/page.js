@@ -12,6 +12,8 @@
     return element;
   };
 
+  const quoted = (text) => ["\u201c", isolated(text), "\u201d"];
+
   const fill = (place, addresses, hints) => {
     place.replaceChildren(...addresses.map((address, number) => {
       const image = new Image();
@@ -34,12 +36,12 @@
     const draws = `${chosen.draws.length} draws of `;
     const means = `${chosen.means.length} of ${chosen.items} priors of `;
     fill(find("draws"), chosen.draws, chosen.hints);
-    find("draws").setAttribute("aria-label", draws + chosen.name);
-    find("draws-caption").replaceChildren(draws, isolated(chosen.name));
+    find("draws").setAttribute("aria-label", `${draws}\u201c${chosen.name}\u201d`);
+    find("draws-caption").replaceChildren(draws, ...quoted(chosen.name));
     if (find("means")) {
       fill(find("means"), chosen.means);
-      find("means").setAttribute("aria-label", `${means}${chosen.name}, without noise`);
-      find("means-caption").replaceChildren(means, isolated(chosen.name), ", without noise");
+      find("means").setAttribute("aria-label", `${means}\u201c${chosen.name}\u201d, without noise`);
+      find("means-caption").replaceChildren(means, ...quoted(chosen.name), ", without noise");
     }
     if (!section) return;
     section.hidden = chosen.walk.length === 0;

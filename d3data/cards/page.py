@@ -23,6 +23,10 @@ QUALITY = 88  # of JPEG, for larger ones
 WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
 
 
+GENERATOR = '<meta name="generator" content="d3data">'
+HEAD = 4096  # bytes at the start of a page in which its generator stands
+
+
 @dataclass(frozen=True)
 class Shown:
     """The images of one class, as addresses that hold them."""
@@ -53,6 +57,7 @@ def page(facts: Facts, gallery: Gallery) -> str:
         "page.html.jinja",
         facts=facts,
         about=facts.manifest.about,
+        generator=templates.trusted(GENERATOR),
         policy=_policy(css, script),
         css=templates.trusted(css),
         script=templates.trusted(script),
@@ -72,6 +77,11 @@ def page(facts: Facts, gallery: Gallery) -> str:
         limits=LIMITS,
         portion=portion,
     )
+
+
+def is_page(content: bytes) -> bool:
+    """Whether a file is a page that was made here."""
+    return GENERATOR.encode() in content[:HEAD]
 
 
 def _affordable(gallery: Gallery) -> Iterator[Shown]:
@@ -102,7 +112,7 @@ def _shown(gallery: Gallery, label: int) -> Shown:
 
 
 def _end(gallery: Gallery, label: int, number: int) -> str:
-    return f"prior {number + 1} of {upright(gallery.names[label])}"
+    return f"prior {number + 1} of \u201c{upright(gallery.names[label])}\u201d"
 
 
 def _address(image: Tensor) -> str:

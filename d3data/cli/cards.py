@@ -11,7 +11,7 @@ from d3data.cli.output import Json, give, say
 
 if TYPE_CHECKING:
     from d3data.artifact import Artifact
-    from d3data.cards import Facts
+    from d3data.evaluation.report import Report
 
 ReportFile = Annotated[
     Path | None,
@@ -29,17 +29,19 @@ def preview(
     json: Json = False,
 ) -> None:
     """Draw a picture, a row of draws for each class, or a page of its own."""
-    from d3data.cards import Gallery, page, picture
+    from d3data.cards import Facts, Gallery, page, picture
     from d3data.files import write_bytes
 
-    found = _artifact(name)
-    facts, gallery = _facts(found, report), Gallery(found)
-    made = {}
+    _require(out, ".png")
+    _require(html, ".html")
+    found = _artifact(name, extras=html is not None and report is None)
+    gallery, made = Gallery(found), {}
     if out is not None or html is None:
         made["preview"] = out or Path("preview.png")
         write_bytes(made["preview"], picture(gallery))
     if html is not None:
         made["page"] = html
+        facts = Facts.of(found, _report(found, report))
         write_bytes(html, page(facts, gallery).encode())
     paths = {what: str(path) for what, path in made.items()}
     give("\n".join(paths.values()), paths, as_json=json)
@@ -58,25 +60,28 @@ def card(
         Path | None, typer.Option(help="Also write the set's Croissant here, as JSON.")
     ] = None,
     repo: Annotated[
-        str | None, typer.Option(metavar="OWNER/NAME", help="Where it is published.")
+        str | None,
+        typer.Option(
+            metavar="OWNER/NAME",
+            help="Where it is published; what the card that is there says unless given.",
+        ),
     ] = None,
     report: ReportFile = None,
 ) -> None:
-    """Make the card of a data set, as the Hub shows it."""
+    """Make the card of a data set, as the Hub shows it once it is published."""
     from d3data import cards
     from d3data.errors import IntegrityError
     from d3data.files import write_bytes
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
-    facts = _facts(_artifact(name), report, repo)
-    text, there = cards.card(facts), check or out
-    if there is not None and there.exists():
-        text = cards.merge(old := _read(there), text)
-        if check is not None and (line := _difference(old, text)):
-            raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
-    elif check is not None:
-        raise typer.BadParameter(f"{check} is no file")
+    old = _read(check) if check else _read(out) if out and out.exists() else ""
+    repo = cards.repository(old) if repo is None else repo
+    found, endpoint = _artifact(name, extras=True), _endpoint() if repo else cards.HUB
+    facts = cards.finished(found, _report(found, report), repo=repo, endpoint=endpoint)
+    text = cards.merge(old, cards.card(facts))
+    if check is not None and (line := _difference(old, text)):
+        raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
     if croissant is not None:
         write_bytes(croissant, cards.croissant(facts).encode())
     if check is not None:
@@ -88,20 +93,38 @@ def card(
         typer.echo(text, nl=False)
 
 
-def _artifact(name: str) -> "Artifact":
-    from d3data.loading import load
+def _artifact(name: str, *, extras: bool) -> "Artifact":
+    from d3data.hub.pulling import resolve
 
-    return load(name, output="normalised").artifact
+    return resolve(name, extras=extras).read()
 
 
-def _facts(found: "Artifact", report: Path | None, repo: str | None = None) -> "Facts":
+def _report(found: "Artifact", path: Path | None) -> "Report | None":
     from d3data import cards
 
-    if report is None:
-        known = cards.stored_report(found)
-    else:
-        known = cards.read_report(_bytes(report), where=str(report))
-    return cards.Facts(found.manifest, found.ledger, known, repo)
+    if path is None:
+        return cards.stored_report(found)
+    return cards.read_report(_bytes(path), where=str(path))
+
+
+def _endpoint() -> str:
+    from d3data.hub.client import Client
+
+    return Client().endpoint
+
+
+def _require(path: Path | None, suffix: str) -> None:
+    """Refuse another suffix, and to write over a page that is not ours."""
+    from d3data.cards import is_page
+
+    if path is None:
+        return
+    if path.suffix.lower() != suffix:
+        raise typer.BadParameter(f"{path} must end in {suffix}, as that is what is written")
+    if suffix == ".html" and path.is_file() and not is_page(path.read_bytes()):
+        raise typer.BadParameter(
+            f"{path} is there, and d3data did not make it: choose another name, or delete it first"
+        )
 
 
 def _bytes(path: Path) -> bytes:

@@ -42,6 +42,7 @@ def list_sets(
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
     from d3data import summary
+    from d3data.hub.fetching import some
     from d3data.hub.pulling import resolve
 
     place = resolve(name)
@@ -60,6 +61,7 @@ def info(name: Name, json: Json = False) -> None:
         f"content     {page.content_sha256}",
         *([f"commit      {place.revision}"] if place.revision else []),
         f"folder      {place.folder}",
+        *([f"not fetched {some(left_out)}"] if (left_out := place.left_out(page)) else []),
         "",
         str(ledger),
     ]

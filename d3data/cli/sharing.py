@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from d3data.cli.cards import ReportFile
 from d3data.cli.catalogue import Name
 from d3data.cli.output import Json, give, say
 
@@ -35,7 +36,8 @@ def verify(
     ] = False,
     json: Json = False,
 ) -> None:
-    """Read all files of a data set, and say whether it is whole."""
+    """Read the files of a data set that are here, and say whether they are what was published."""
+    from d3data.hub.fetching import some
     from d3data.hub.pulling import resolve
 
     place = resolve(name)
@@ -47,10 +49,13 @@ def verify(
         "version": page.about.version,
         "content_sha256": page.content_sha256,
         "golden": golden,
+        "left_out": (left_out := place.left_out(page)),
     }
     drawn = ", and its golden images come out the same here" if golden else ""
     line = f"{page.about.name} {page.about.version} is whole{drawn}: {page.content_sha256}"
     give(line, document, as_json=json)
+    if left_out:
+        say(f"not fetched: {some(left_out)}; `d3data pull --extras {place.name}` brings them")
 
 
 def publish(
@@ -61,9 +66,7 @@ def publish(
     version: Annotated[
         str | None, typer.Option(help="X.Y.Z; the artifact's own unless given.")
     ] = None,
-    report: Annotated[
-        Path | None, typer.Option(help="What `d3data evaluate --out` wrote; else its own.")
-    ] = None,
+    report: ReportFile = None,
     private: Annotated[
         bool, typer.Option("--private", help="Only for those with rights.")
     ] = False,
@@ -103,11 +106,12 @@ def _told(done: "Publication") -> str:
     from d3data.cli.output import table
 
     name = f"{done.repository}@{done.version}"
-    if done.dry_run:
-        new = " in a new repository" if done.created else ""
-        rows = [[change.what, change.path, change.size] for change in done.changes]
-        tag = f"v{done.version} is there already" if done.commit else f"tag v{done.version}"
-        return "\n".join(
-            [f"{name}{new}: {len(rows)} files, {tag}", table(["", "", "bytes"], rows)]
-        )
-    return done.pull_request or name
+    if not done.dry_run:
+        return done.pull_request or name
+    if not done.changes:
+        left = "nothing to do" if done.commit else f"nothing to send but the tag v{done.version}"
+        return f"{name}: {left}, all files are there"
+    new = " in a new repository" if done.created else ""
+    rows = [[change.what, change.path, change.size] for change in done.changes]
+    tag = f"v{done.version} is there already" if done.commit else f"tag v{done.version}"
+    return "\n".join([f"{name}{new}: {len(rows)} files, {tag}", table(["", "", "bytes"], rows)])

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from PIL import Image
 
 Samples = Callable[[int, int], Iterator[Sample]]  # those from one number to another
-Cut = tuple[int, int]
 
 _EXPORT = "refs/convert/parquet"  # where the Hub keeps Parquet copies, a folder for each config
 
@@ -98,7 +97,7 @@ def features(classes: Sequence[str], *, soft: bool) -> Any:
 
 
 def stored(
-    samples: Samples, cuts: list[Cut], *, classes: Sequence[str], soft: bool, identity: str
+    samples: Samples, cuts: list[range], *, classes: Sequence[str], soft: bool, identity: str
 ) -> Any:
     """A `datasets.Dataset` of samples in the cache, which is looked up there by its identity."""
     import datasets
@@ -111,7 +110,7 @@ def stored(
     )
 
 
-def streamed(samples: Samples, cuts: list[Cut], *, classes: Sequence[str], soft: bool) -> Any:
+def streamed(samples: Samples, cuts: list[range], *, classes: Sequence[str], soft: bool) -> Any:
     """A `datasets.IterableDataset` of samples, of which each cut is a shard."""
     import datasets
 
@@ -122,8 +121,8 @@ def streamed(samples: Samples, cuts: list[Cut], *, classes: Sequence[str], soft:
     )
 
 
-def _rows(samples: Samples, cuts: list[Cut]) -> Iterator[dict[str, Any]]:
+def _rows(samples: Samples, cuts: list[range]) -> Iterator[dict[str, Any]]:
     for cut in cuts:
-        for pixels, label, soft in samples(*cut):
+        for pixels, label, soft in samples(cut.start, cut.stop):
             row = {"image": {"bytes": png(pixels), "path": None}, "label": label}
             yield row if soft is None else {**row, "soft_label": soft.tolist()}

@@ -16,6 +16,21 @@ _LOCK = "lock"
 _OURS = {RECORD, _LOCK, "done", "pieces", "whole"}
 
 
+def place(out: str | Path) -> Path:
+    """The folder that is meant, absolute.
+
+    Raises:
+        ExportError: no folder can be called so.
+    """
+    try:
+        found = Path(out).expanduser().absolute()
+    except (RuntimeError, TypeError) as fault:
+        raise ExportError(f"{out!r} is no folder: {fault}") from None
+    if not found.name or "\0" in str(found):
+        raise ExportError(f"{str(out)!r} is no folder that can be made: choose another name")
+    return found
+
+
 class Partial:
     """The hidden folder beside `out` in which it is built, and what of it is done.
 

@@ -5,6 +5,7 @@ Legend: N images, C H W an image, K classes.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -50,7 +51,7 @@ class Plan:
 
     def rows(self, shard: int) -> range:
         """The numbers of the images in one shard."""
-        return range(shard * self.count // self.shards, (shard + 1) * self.count // self.shards)
+        return pieces(self.count, self.shards)[shard]
 
     def piece(self, name: str, shard: int) -> Path:
         """A file of the scratch folder: what one shard gives to something made of all."""
@@ -59,6 +60,16 @@ class Plan:
     def pieces(self, name: str) -> list[Path]:
         """The files of all shards, in order."""
         return [self.piece(name, shard) for shard in range(self.shards)]
+
+
+def pieces(count: int, shards: int) -> list[range]:
+    """So many images, cut into shards of nearly equal size.
+
+    >>> pieces(10, 3)
+    [range(0, 3), range(3, 6), range(6, 10)]
+    """
+    ends = [shard * count // shards for shard in range(shards + 1)]
+    return [range(*both) for both in pairwise(ends)]
 
 
 class Writer(Protocol):

@@ -4,8 +4,8 @@ What the client raises becomes an error of ours that says what to do; no message
 """
 
 import contextlib
+import itertools
 import logging
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,21 +16,13 @@ from typing import TYPE_CHECKING, Any
 from d3data import __version__
 from d3data.errors import AccessError, HubError, NotCachedError
 from d3data.hub import replies
+from d3data.hub.blobs import Blob
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 log = logging.getLogger(__name__)
 SORT: Any = {"repo_type": "dataset"}
-
-
-@dataclass(frozen=True)
-class Blob:
-    """A file in a repository: its size in bytes, and git's name or, if large, its sha256."""
-
-    size: int
-    oid: str
-    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class Client:
             raise AccessError("the token is empty or has letters that no token has: copy it anew")
         self._token = token
         self.root = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser()
-        self.endpoint: str = constants.ENDPOINT
+        self.endpoint = replies.address(constants.ENDPOINT)
         self.offline: bool = local_files_only or constants.HF_HUB_OFFLINE
 
     def refs(self, repository: str, *, pulls: bool = False) -> Refs:
@@ -85,6 +77,17 @@ class Client:
         )
         numbered = {f"refs/{name.removeprefix('refs/')}": asked[name] for name in asked}
         return Refs(branches, tags, numbered)
+
+    def proposals(self, repository: str, *, most: int) -> dict[int, str]:
+        """The commits of pull requests that are open, the newest first; two requests."""
+        with self._asking(repository) as api:
+            found = api.get_repo_discussions(
+                repository, discussion_type="pull_request", discussion_status="open", **SORT
+            )
+            numbers = [pull.num for pull in itertools.islice(found, most)]
+        pulls = {number: f"refs/pr/{number}" for number in sorted(numbers, reverse=True)}
+        commits = self.refs(repository, pulls=True).pulls if pulls else {}
+        return {number: commits[ref] for number, ref in pulls.items() if ref in commits}
 
     def commit(self, repository: str, ref: str) -> str:
         """The commit of a branch or tag; one request."""
@@ -182,7 +185,8 @@ class Client:
                 create_pr=create_pr,
                 **SORT,
             )
-        return Made(made.oid, made.pr_url)
+        page = None if made.pr_url is None else replies.address(made.pr_url)
+        return Made(_commit(made.oid), page)
 
     def tag(self, repository: str, tag: str, commit: str) -> None:
         """Name a commit for good; ConflictError if the tag is there, wherever it points."""
@@ -204,16 +208,27 @@ class Client:
             with _bars_on_terminals():
                 yield api
         except Exception as failure:  # of every kind: HTTP, disk, Xet, the client's own checks
-            secrets = [os.environ.get("HF_TOKEN", ""), str(self._token or "")]
+            secrets = [str(self._token or ""), _login()]
             raise replies.error_of(
                 failure, what=what, endpoint=self.endpoint, secrets=secrets
             ) from None
 
 
 def _commit(text: str | None) -> str:
-    if not re.fullmatch("[0-9a-f]{40}", text or ""):
+    if text is None:
+        raise ValueError("the Hub names no commit")
+    if not re.fullmatch("[0-9a-f]{40}", text):
         raise ValueError(f"{text!r} is no commit")
-    return str(text)
+    return text
+
+
+def _login() -> str:
+    """What the user is logged in with: HF_TOKEN, or what `hf auth login` keeps; "" if nothing."""
+    from huggingface_hub import get_token
+
+    with contextlib.suppress(Exception):  # it may ask a server to renew it
+        return get_token() or ""
+    return ""
 
 
 @contextlib.contextmanager

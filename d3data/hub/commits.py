@@ -15,10 +15,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Settled:
-    """A commit, and the tag or branch that it was found by."""
+    """A commit, and the tag or branch that it was found by.
+
+    `clear` is whether the Hub has no branch of the name of that tag: only then does the name
+    alone stand for this commit, and may be noted.
+    """
 
     commit: str
     ref: str
+    clear: bool = True
 
 
 def settle(wanted: Repository, client: Client, *, afresh: bool = False) -> Settled:
@@ -63,7 +68,7 @@ def note(settled: Settled, wanted: Repository, client: Client) -> None:
             "the tag %s of %s was moved from commit %s to %s, which d3data never does",
             *(settled.ref, wanted.name, known, settled.commit),
         )
-    if known != settled.commit and not client.offline:
+    if known != settled.commit and settled.clear and not client.offline:
         client.remember(wanted.name, settled.ref)
 
 
@@ -77,22 +82,17 @@ def _known(wanted: Repository, cached: Cached) -> Settled | None:
 
 
 def _asked(wanted: Repository, client: Client) -> Settled:
-    ref = wanted.revision.ref
-    if wanted.revision.kind == "commit":
-        return Settled(wanted.revision.text, wanted.revision.text)
-    if ref is not None:
-        try:
-            return Settled(client.commit(wanted.name, ref), ref)
-        except NotPublishedError as failure:
-            if wanted.revision.kind != "version":
-                raise
-            tags = client.refs(wanted.name).tags
-            raise NotPublishedError(f"{failure}: {_versions(wanted.name, tags)}") from None
-    tags = client.refs(wanted.name).tags
-    version = wanted.revision.pick(filter(None, map(names.version, tags)))
+    kind, text = wanted.revision.kind, wanted.revision.text
+    if kind == "commit":
+        return Settled(text, text)
+    if kind == "branch":
+        return Settled(client.commit(wanted.name, text), text)
+    refs = client.refs(wanted.name)
+    version = wanted.revision.pick(filter(None, map(names.version, refs.tags)))
     if version is None:
-        raise NotPublishedError(f"{wanted}: {_versions(wanted.name, tags)}")
-    return Settled(tags[names.tag(version)], names.tag(version))
+        raise NotPublishedError(f"{wanted}: {_versions(wanted.name, refs.tags)}")
+    tag = names.tag(version)
+    return Settled(refs.tags[tag], tag, clear=tag not in refs.branches)
 
 
 def _versions(name: str, tags: Iterable[str]) -> str:

@@ -20,8 +20,8 @@ from d3data import canonical
 from d3data.cookbook import recipe_names
 from d3data.errors import D3DataError, HubError, NotPublishedError, UnknownNameError, nearest
 from d3data.frozen import Frozen
-from d3data.hub import names
-from d3data.hub.cache import Cached
+from d3data.hub import blobs, names
+from d3data.hub.cache import Cached, Snapshot
 from d3data.hub.client import Client
 from d3data.hub.commits import note, settle
 
@@ -125,23 +125,29 @@ class Found:
         if self.name not in recipe_names():
             return NotPublishedError(
                 f"{self.name} is not published yet, and there is no recipe of this name: "
-                "`d3data init IMAGES` writes one for images of yours; a set that somebody else "
-                "has published is loaded as org/name"
+                "`d3data init IMAGES` writes one for images of yours, `d3data convert --help` "
+                "says how images or distributions that somebody distilled become a set, and a "
+                "set that somebody has published is loaded as org/name"
             )
         return NotPublishedError(
-            f"{self.name} is not published yet: `d3data distill {self.name}` makes it (`d3data "
-            f"recipes show {self.name}` says from what), then load ./runs/{self.name}/artifact"
+            f"{self.name} is not published yet: `d3data distill {self.name} --out runs/{self.name}"
+            f"` makes it (`d3data recipes show {self.name}` says from what), then load "
+            f"./runs/{self.name}/artifact"
         )
 
 
-def find(name: str) -> Found:
+def find(name: str, client: Client | None = None) -> Found:
     """What a short name stands for.
+
+    Args:
+        name: the short name.
+        client: whom to ask for a list that is in a repository; the user's own unless given.
 
     Raises:
         UnknownNameError: no index has it.
         HubError: the index of `D3DATA_INDEX` cannot be read.
     """
-    lists = indices()
+    lists = indices(client)
     for index in lists:
         if (new := index.renamed.get(name)) is not None:
             log.warning("%s is called %s now", name, new)
@@ -161,10 +167,10 @@ def search(pattern: str = "*") -> dict[str, Found]:
     return {name: Found(name, found[name]) for name in sorted(found) if fnmatchcase(name, pattern)}
 
 
-def indices() -> list[Index]:
+def indices(client: Client | None = None) -> list[Index]:
     """The list that a user adds, if any, then ours."""
     place = os.environ.get(VARIABLE, "")
-    return [_added(place), shipped()] if place else [shipped()]
+    return [_added(place, client), shipped()] if place else [shipped()]
 
 
 @functools.cache
@@ -173,26 +179,44 @@ def shipped() -> Index:
     return Index.parse(json.loads(SHIPPED.read_text(encoding="utf-8")), where=str(SHIPPED))
 
 
-def _added(place: str) -> Index:
+def _added(place: str, client: Client | None) -> Index:
     where = f"{VARIABLE}={place}"
     try:
-        page = canonical.decode(_page(names.parse(place)), where=PAGE)
-        return Index.parse(page, where=PAGE, error=HubError)
+        wanted = names.parse(place)
+        if isinstance(wanted, names.Short):
+            raise UnknownNameError("it is a path with a slash, such as ./index.json, or org/name")
+        if isinstance(wanted, names.Folder):
+            return _parsed(blobs.bounded(wanted.path))
+        return _fetched(wanted, client or Client())
     except (D3DataError, OSError) as fault:
         kind = type(fault) if isinstance(fault, HubError) else HubError
         raise kind(f"{where} cannot be used: {fault}; correct it or unset {VARIABLE}") from None
 
 
-def _page(place: names.Folder | names.Short | names.Repository) -> bytes:
-    if isinstance(place, names.Short):
-        raise UnknownNameError("it is a path with a slash, such as ./index.json, or org/name")
-    if isinstance(place, names.Folder):
-        with place.path.open("rb") as file:
-            return file.read(canonical.MOST_BYTES + 1)
-    wanted, client = names.Repository(place.name, place.revision.or_branch("main")), Client()
+def _fetched(place: names.Repository, client: Client) -> Index:
+    """The list of a repository; from the cache, unless it is not there or cannot be read."""
+    wanted = names.Repository(place.name, place.revision.or_branch("main"))
     settled = settle(wanted, client)
     snapshot = Cached(client.root, wanted.name).snapshot(settled.commit)
-    if snapshot.missing([PAGE]):
-        client.fetch(wanted.name, settled.commit, PAGE)
+    if (found := _cached(snapshot, client)) is None:
+        if (blob := client.tree(wanted.name, settled.commit).get(PAGE)) is None:
+            raise NotPublishedError(f"{wanted} has no file {PAGE}")
+        found = _parsed(blobs.read(client, wanted.name, settled.commit, PAGE, blob))
     note(settled, wanted, client)
-    return snapshot.links([PAGE])[PAGE].read_bytes()
+    return found
+
+
+def _cached(snapshot: Snapshot, client: Client) -> Index | None:
+    """The list in the cache; None where there is none, or a broken one that can be fetched."""
+    if (file := snapshot.links([PAGE]).get(PAGE)) is None:
+        return None
+    try:
+        return _parsed(blobs.bounded(file))
+    except D3DataError:
+        if client.offline:
+            raise
+        return None
+
+
+def _parsed(page: bytes) -> Index:
+    return Index.parse(canonical.decode(page, where=PAGE), where=PAGE, error=HubError)

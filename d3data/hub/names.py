@@ -2,7 +2,7 @@
 
 digits-ipc4, digits-ipc4@1.0.0    a short name, which an index knows
 org/name, org/name@1.0.0          a repository of the Hugging Face Hub
-./x, ../x, /x, ~/x, or a Path     a folder
+./x, ../x, /x, ~/x, x/, or a Path  a folder
 
 After the @ comes a version `X.Y.Z` or its tag `vX.Y.Z`, a range of versions as pip takes them
 (`~=1.2`, `>=1,<2`), a commit of 40 hexadecimal digits, or else a branch. Without one it is the
@@ -28,6 +28,10 @@ NUMBERS = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
 _VERSION = re.compile(f"v?({NUMBERS})")
 _SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
 _REPOSITORY = re.compile(f"{_SEGMENT}/{_SEGMENT}")
+_ADDRESS = re.compile(
+    "(?:[a-z]+://)?(?:[^/]+/)?datasets/([^/]+/[^/?#]+)(?:/(?:tree|blob|resolve)/([^/?#]+))?"
+)
+_PAGE = "/d3data.json"
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$|/$|@\{))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 
 
@@ -51,7 +55,7 @@ class Revision:
 
     def pick(self, versions: Iterable[str]) -> str | None:
         """The newest of some versions that it permits, if any."""
-        allowed = SpecifierSet(self.text)
+        allowed = SpecifierSet(f"=={self.text}" if self.kind == "version" else self.text)
         return max((v for v in versions if v in allowed), key=order, default=None)
 
 
@@ -100,7 +104,11 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
     >>> parse("me/x@1.2.0").revision
     Revision(kind='version', text='1.2.0')
     """
-    if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$", name):
+    if not isinstance(name, str | Path):
+        raise UnknownNameError(
+            f"{name!r} is no name of a data set: a name is text, or the Path of a folder"
+        )
+    if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$|[^@:]*/$", name):
         if revision is not None:
             raise UnknownNameError(
                 f"{name} is a folder, which has no revisions such as {revision}"
@@ -122,12 +130,19 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
 
 def repository(name: str) -> str:
     """The name, if it is written as one of a repository; else UnknownNameError."""
-    if not _REPOSITORY.fullmatch(name):
-        raise UnknownNameError(
-            f"{name[:200]!r} is no repository of the Hub: write org/name, each of letters, "
-            f"digits, - . and _; for a folder write ./{name[:200]}"
-        )
+    if not _REPOSITORY.fullmatch(name) or name.endswith(_PAGE):
+        raise UnknownNameError(f"{name[:200]!r} is no repository of the Hub: {_meant(name)}")
     return name
+
+
+def _meant(name: str) -> str:
+    """What to write instead of what is no name of a repository."""
+    found = _ADDRESS.match(name)
+    if found and _REPOSITORY.fullmatch(found[1]):
+        return f"write {found[1]}" + (f"@{found[2]}" if found[2] else "")
+    if name.endswith(_PAGE):
+        return f"write the folder that the file is in, ./{name[:200].removesuffix(_PAGE)}"
+    return f"write org/name, each of letters, digits, - . and _; for a folder write ./{name[:200]}"
 
 
 def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Revision:

@@ -56,14 +56,20 @@ class Place:
             ArtifactError: the first fault.
         """
         found = self.read()
+        left_out = self.left_out(found.manifest)
         with self.remedied():
             found.sources()
             for entry in found.manifest.files:
-                if not self.links or entry.path in self.links:
+                if entry.path not in left_out:
                     found.file(entry.path)
             if golden:
                 found.check_golden()
         return found
+
+    def left_out(self, page: Manifest) -> list[str]:
+        """The files of a set in the Hub's cache that were not fetched, as nothing needs them."""
+        paths = [entry.path for entry in page.files] if self.links else []
+        return [path for path in paths if path not in self.links]
 
     @contextlib.contextmanager
     def remedied(self) -> Iterator[None]:

@@ -11,7 +11,9 @@ from d3data.hub.client import Client
 from d3data.hub.commits import note, settle
 from d3data.hub.names import Repository, Revision
 from d3data.hub.places import Place, of_snapshot, page_of
-from d3data.manifest import DERIVED
+from d3data.manifest import DERIVED, NAME
+
+RUN_S = "artifact"  # the folder of a run that holds what it made
 
 
 def resolve(
@@ -43,13 +45,13 @@ def resolve(
     wanted = names.parse(name, revision=revision)
     if isinstance(wanted, names.Folder):
         return _folder(wanted.path)
+    client = Client(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     pins = {}
     if isinstance(wanted, names.Short):
-        found = index.find(wanted.name)
+        found = index.find(wanted.name, client)
         if (place := _shipped(found, wanted.revision)) is not None:
             return place
         pins, wanted = found.pins, _published(found, wanted)
-    client = Client(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
     return pull(wanted, client, pins=pins, extras=extras, force=force_download)
 
 
@@ -97,8 +99,18 @@ def pull(
 
 
 def _folder(path: Path) -> Place:
+    if path.name == NAME and path.is_file():
+        raise UnknownNameError(
+            f"{path} is a file of a set: name its folder, {_typed(path.parent)}"
+        )
     if not path.is_dir():
-        raise UnknownNameError(f"{path} is not a folder; a short name has no slash")
+        raise UnknownNameError(
+            f"{path} is not a folder; a short name has no slash, one of the Hub is org/name"
+        )
+    if not (path / NAME).exists() and (path / RUN_S / NAME).is_file():
+        raise UnknownNameError(
+            f"{path} is a run, and the set that it made is {_typed(path / RUN_S)}: name that"
+        )
     if (found := cache.snapshot(path)) is None:
         return Place(path, str(path))
     name = f"{found.repository}@{found.commit}"
@@ -111,13 +123,17 @@ def _folder(path: Path) -> Place:
     return of_snapshot(found, manifest, name=name)
 
 
+def _typed(folder: Path) -> str:
+    """A folder as a name that stands for it."""
+    return str(folder) if folder.is_absolute() else f"./{folder}"
+
+
 def _shipped(found: index.Found, revision: Revision) -> Place | None:
     """Where a set is that comes with d3data, in the version that is asked for."""
     version = found.entry.version
     if found.shipped is None or version is None:
         return None
-    exactly = revision.kind == "version" and revision.text == version
-    if exactly or (revision.ref is None and revision.pick([version])):
+    if revision.kind not in ("branch", "commit") and revision.pick([version]):
         return Place(found.shipped, found.name, content_sha256=found.entry.content_sha256)
     return None
 

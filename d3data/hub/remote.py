@@ -1,14 +1,17 @@
 """What a repository of the Hub has now, and what it takes to make it have something else."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from d3data.errors import ArtifactError, FormatError, IntegrityError, NotPublishedError
-from d3data.hub.client import Blob, Client
+from d3data.canonical import MOST_BYTES
+from d3data.errors import ArtifactError, FormatError, NotPublishedError
+from d3data.hub import blobs
+from d3data.hub.blobs import Blob, is_same
+from d3data.hub.client import Client
+from d3data.hub.fetching import some
 from d3data.hub.places import listed
-from d3data.manifest import NAME, Manifest, parse
+from d3data.manifest import NAME, FileEntry, Manifest, PartEntry, parse
 
 MAIN = "main"
 CARD = "README.md"
@@ -47,7 +50,7 @@ def look(client: Client, repository: str) -> State:
 
     Raises:
         NotPublishedError: there is none, as far as one may see.
-        FormatError: its card is no text.
+        FormatError: its card is no text, or has more than 4 MiB.
     """
     refs = client.refs(repository)
     if (head := refs.branches.get(MAIN)) is None:
@@ -56,7 +59,7 @@ def look(client: Client, repository: str) -> State:
     card = None
     if CARD in tree:
         try:
-            card = _content(client, repository, head, CARD, tree).decode()
+            card = blobs.read(client, repository, head, CARD, tree[CARD]).decode()
         except UnicodeDecodeError as fault:
             raise FormatError(
                 f"the card of {repository} is not UTF-8 ({fault.reason}): save it again as text"
@@ -64,36 +67,40 @@ def look(client: Client, repository: str) -> State:
     return State(head, refs.tags, tree, _manifest(client, repository, head, tree), card)
 
 
-def manifest_at(client: Client, repository: str, commit: str) -> Manifest | None:
-    """The manifest of a commit; None where it has none, or a broken one."""
-    return _manifest(client, repository, commit, client.tree(repository, commit))
+def fault_of(client: Client, repository: str, commit: str, page: Manifest) -> str | None:
+    """What a commit has that is not the version of this page; None where it is that version.
+
+    Its files are compared with its own page, which may list another report.
+    """
+    tree = client.tree(repository, commit)
+    there = _manifest(client, repository, commit, tree)
+    if there is None:
+        return "nothing that d3data reads"
+    if there.content_sha256 != page.content_sha256:
+        return f"content {there.content_sha256}"
+    if there.about.version != page.about.version:
+        return f"version {there.about.version} in its {NAME}"
+    lost = [entry.path for entry in listed(there) if not _fits(tree.get(entry.path), entry)]
+    return f"half a set, without its own {some(lost)}" if lost else None
+
+
+def _fits(blob: Blob | None, entry: PartEntry | FileEntry) -> bool:
+    """Whether a file may be what a page lists; git's name alone does not tell."""
+    if blob is None or blob.size != entry.size:
+        return False
+    return blob.sha256 in (None, entry.sha256)
 
 
 def _manifest(
     client: Client, repository: str, commit: str, tree: Mapping[str, Blob]
 ) -> Manifest | None:
-    if NAME not in tree:
+    if NAME not in tree or tree[NAME].size > MOST_BYTES:
         return None
-    page = _content(client, repository, commit, NAME, tree)
+    page = blobs.read(client, repository, commit, NAME, tree[NAME])
     try:
         return parse(page, where=f"{NAME} of {repository} at {commit}")
     except ArtifactError:
         return None
-
-
-def _content(
-    client: Client, repository: str, commit: str, path: str, tree: Mapping[str, Blob]
-) -> bytes:
-    """A file of the repository, once more if it comes with other bytes than it has there."""
-    content = client.fetch(repository, commit, path).read_bytes()
-    if not is_same(tree[path], content):
-        content = client.fetch(repository, commit, path, force=True).read_bytes()
-    if not is_same(tree[path], content):
-        raise IntegrityError(
-            f"{path} of {repository} came twice with other bytes than the Hub says: something on "
-            "the way changes files; try again"
-        )
-    return content
 
 
 def changes(state: State, files: Mapping[str, bytes]) -> list[Change]:
@@ -111,13 +118,3 @@ def changes(state: State, files: Mapping[str, bytes]) -> list[Change]:
 def holds(tree: Mapping[str, Blob], files: Mapping[str, bytes]) -> bool:
     """Whether all of some files are in a commit, byte for byte."""
     return all(is_same(tree.get(path), content) for path, content in files.items())
-
-
-def is_same(blob: Blob | None, content: bytes) -> bool:
-    """Whether a file of a repository is this one."""
-    if blob is None or blob.size != len(content):
-        return False
-    if blob.sha256 is not None:
-        return blob.sha256 == hashlib.sha256(content).hexdigest()
-    head = b"blob %d\0" % len(content)  # what git names files by
-    return blob.oid == hashlib.sha1(head + content, usedforsecurity=False).hexdigest()

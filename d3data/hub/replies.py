@@ -21,7 +21,7 @@ LOG_IN = "log in with `hf auth login`, or set HF_TOKEN"
 NO_XET = "where an endpoint has no Xet, set HF_HUB_DISABLE_XET=1 before d3data is started"
 MOST = 300  # letters of what the Hub says that are told on
 _TOKEN = re.compile(r"Bearer\s+[^\s'\"]+|hf_[A-Za-z0-9_.-]{16,}")
-_USER = re.compile(r"//[^/@]*@")  # of an address that has a password in it
+_USER = re.compile(r"//[^/\s]*@")  # of an address that has a password in it
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
@@ -48,14 +48,23 @@ def error_of(
     if found is None and getattr(cause, "errno", None) in _NO_SPACE:
         found = _NOT_WRITTEN
     _, error, text = found or _OTHERWISE
-    return error(text.format(what=what, hub=_USER.sub("//", endpoint), said=said))
+    return error(text.format(what=what, hub=address(endpoint), said=said))
+
+
+def address(url: str) -> str:
+    """An address as it may be shown: without the user and password that may be in it.
+
+    >>> address("https://me:sesame@hub.example/datasets")
+    'https://hub.example/datasets'
+    """
+    return _USER.sub("//", url)
 
 
 def clean(text: str, secrets: Collection[str]) -> str:
-    """One line of a text that others wrote, printable and without tokens."""
+    """One line of a text that others wrote, printable and without tokens and passwords."""
     for secret in filter(None, secrets):
         text = text.replace(secret, "***")
-    text = " ".join(_TOKEN.sub("***", text).split())
+    text = " ".join(_TOKEN.sub("***", address(text)).split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return text if len(text) <= MOST else f"{text[: MOST - 3]}..."
 

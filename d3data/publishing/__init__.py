@@ -9,28 +9,20 @@ content and by the hands of people, whose files and words stay.
 """
 
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from d3data.errors import (
-    AccessError,
-    ConflictError,
-    IntegrityError,
-    NotPublishedError,
-    VersionTakenError,
-)
+from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
 from d3data.evaluation.report import Report
 from d3data.hub import names, pulling, remote
-from d3data.hub.client import Client, Made
+from d3data.hub.client import Client
 from d3data.hub.names import Repository, Revision
 from d3data.hub.remote import Change, State
+from d3data.publishing import steps
 from d3data.publishing.release import Release, prepare
+from d3data.publishing.steps import Plan, Tell
 
 TRIES = 5  # looks at a repository that somebody else changes all the time
-PULLS = 20  # the newest pull requests, of which one may propose the same already
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -91,13 +83,13 @@ def publish(
         VersionTakenError: the version was published with other content.
         HubError: the Hub did not do what it was asked; do it again.
     """
-    release = prepare(folder, repository, version=version, report=report)
-    tell(f"{folder} is whole: {release.manifest.about.name} {release.version}")
     with tempfile.TemporaryDirectory(prefix="d3data-") as cache:
         client = Client(token=token, cache_dir=Path(cache, "seen"))
-        created = _open(client, release, private=private, create=not (create_pr or dry_run))
+        release = prepare(folder, repository, client.endpoint, version=version, report=report)
+        tell(f"{folder} is whole: {release.manifest.about.name} {release.version}")
+        created = _open(client, release, private, create=not dry_run, propose=create_pr)
         if created and dry_run:
-            return replace(_plan(release, State()), created=True, dry_run=True)
+            return replace(_told(Plan.of(release, State())), created=True, dry_run=True)
         done = replace(_advance(client, release, create_pr, dry_run, tell), created=created)
         if done.commit is not None and not dry_run:
             _verify(release, Client(token=token, cache_dir=Path(cache, "fetched")))
@@ -105,17 +97,23 @@ def publish(
     return done
 
 
-def _open(client: Client, release: Release, *, private: bool, create: bool) -> bool:
+def _open(client: Client, release: Release, private: bool, *, create: bool, propose: bool) -> bool:
     """Make the repository, if it is missing and to be created; whether it was missing.
 
     Raises:
         AccessError: it is to be private, and is not.
+        NotPublishedError: it is missing, and there is something to propose to it.
     """
     try:
         client.refs(release.repository)
         missing = False
-    except NotPublishedError:
+    except NotPublishedError as failure:
         missing = True
+        if propose:
+            raise NotPublishedError(
+                f"{failure}; nothing can be proposed to a repository that is not there: without "
+                "--create-pr (create_pr=False) it is made"
+            ) from None
         if not create:
             return True
         client.create(release.repository, private=private)
@@ -127,13 +125,9 @@ def _open(client: Client, release: Release, *, private: bool, create: bool) -> b
     return missing
 
 
-def _plan(release: Release, state: State) -> Publication:
-    """What there is to do."""
-    page = release.manifest
-    changes = remote.changes(state, release.merged(state.card))
-    return Publication(
-        release.repository, release.version, page.content_sha256, changes=tuple(changes)
-    )
+def _told(plan: Plan) -> Publication:
+    page, repository = plan.release.manifest, plan.release.repository
+    return Publication(repository, page.about.version, page.content_sha256, changes=plan.changes)
 
 
 def _advance(
@@ -142,112 +136,41 @@ def _advance(
     """Bring the repository to hold the release under its tag; or propose it, or say what to do."""
     for _ in range(TRIES):
         state = remote.look(client, release.repository)
-        tagged = _tagged(client, release, state.tags)
-        plan = replace(_plan(release, state), commit=tagged, dry_run=dry_run)
-        if tagged is not None and _is_ahead(state, release):
-            plan = replace(plan, changes=())
+        tagged = steps.tagged(client, release, state.tags)
+        there = client.tree(release.repository, tagged) if tagged is not None else None
+        plan = Plan.of(steps.with_report(client, release, state), state, there)
+        if tagged is not None:
+            plan = _beside_the_tag(plan, tell)
+        done = replace(_told(plan), commit=tagged, dry_run=dry_run)
         if dry_run:
-            return plan
+            return done
         if create_pr and plan.changes:
-            return replace(plan, pull_request=_propose(client, release, state, plan.changes, tell))
-        commit = _commit(client, release, state, plan.changes, tell)
+            return replace(done, pull_request=steps.propose(client, plan, tell))
+        commit = steps.commit(client, plan, tell)
         if commit is not None:
-            return replace(plan, commit=tagged or _tag(client, release, commit, tell))
+            return replace(done, commit=tagged or steps.tag(client, release, commit, tell))
     raise ConflictError(
         f"{release.repository} was changed {TRIES} times while this was being published: "
         "publish it again when it is quiet"
     )
 
 
-def _commit(
-    client: Client, release: Release, state: State, changes: Sequence[Change], tell: Tell
-) -> str | None:
-    """The commit that holds the release; None where somebody else was faster."""
-    if not changes:
-        return state.head
-    try:
-        made = _change(client, release, state, changes)
-    except ConflictError:
-        return None
-    if not remote.holds(client.tree(release.repository, made.commit), release.merged(state.card)):
-        return None
-    tell(f"committed {len(changes)} files: {made.commit}")
-    return made.commit
-
-
-def _change(
-    client: Client,
-    release: Release,
-    state: State,
-    changes: Sequence[Change],
-    *,
-    create_pr: bool = False,
-) -> Made:
-    files = release.merged(state.card)
-    return client.change(
-        release.repository,
-        parent=state.head,
-        put={change.path: files[change.path] for change in changes if change.what != "delete"},
-        delete=[change.path for change in changes if change.what == "delete"],
-        message=f"{release.manifest.about.name} {release.version}",
-        create_pr=create_pr,
-    )
-
-
-def _propose(
-    client: Client, release: Release, state: State, changes: Sequence[Change], tell: Tell
-) -> str:
-    """The page of a pull request of these changes, which may be there already."""
-    pulls = client.refs(release.repository, pulls=True).pulls
-    newest = sorted(pulls, key=lambda ref: int(ref.rpartition("/")[2]), reverse=True)
-    files = release.merged(state.card)
-    for ref in newest[:PULLS]:
-        if remote.holds(client.tree(release.repository, pulls[ref]), files):
-            number = ref.rpartition("/")[2]
-            tell(f"pull request {number} proposes this already")
-            return f"{client.endpoint}/datasets/{release.repository}/discussions/{number}"
-    page = _change(client, release, state, changes, create_pr=True).pull_request
-    tell(f"proposed {len(changes)} files: {page}; publish again after the merge to set the tag")
-    return str(page)
-
-
-def _tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | None:
-    """The commit of the version, where it is published; None where it is not.
-
-    Raises:
-        VersionTakenError: it has other content.
-    """
-    if (commit := tags.get(release.tag)) is None:
-        return None
-    there = remote.manifest_at(client, release.repository, commit)
-    digest = there.content_sha256 if there else "nothing that d3data reads"
-    if digest != release.manifest.content_sha256:
-        raise VersionTakenError(
-            f"{release} is published with content {digest}, and this has content "
-            f"{release.manifest.content_sha256}: versions never change; publish this as another, "
-            "with --version"
+def _beside_the_tag(plan: Plan, tell: Tell) -> Plan:
+    """What is left of a plan whose version is published: nothing, if the branch is ahead of it."""
+    there, release = plan.state.manifest, plan.release
+    if not plan.changes:
+        tell(f"{release} was there already")
+    elif there is not None and _is_newer(there.about.version, than=release.version):
+        tell(
+            f"{release} was there already; main has {there.about.version}, which is newer and "
+            "stays: no other card or report of the older version is sent"
         )
-    return commit
+        return replace(plan, changes=())
+    return plan
 
 
-def _is_ahead(state: State, release: Release) -> bool:
-    """Whether the branch has a newer version, which stays there."""
-    if state.manifest is None:
-        return False
-    return names.order(state.manifest.about.version) > names.order(release.version)
-
-
-def _tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
-    """Set the tag, unless somebody else just did; the commit that it names."""
-    try:
-        client.tag(release.repository, release.tag, commit)
-    except ConflictError:
-        there = _tagged(client, release, client.refs(release.repository).tags)
-        if there is None:
-            raise
-        return there
-    tell(f"tagged {release.tag}")
-    return commit
+def _is_newer(version: str, *, than: str) -> bool:
+    return names.order(version) > names.order(than)
 
 
 def _verify(release: Release, client: Client) -> None:

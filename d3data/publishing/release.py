@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d3data import cards, golden, summary
+from d3data.artifact import Artifact
 from d3data.errors import UnknownNameError
 from d3data.evaluation.report import Report
 from d3data.hub import names, pulling
@@ -20,15 +21,17 @@ class Release:
 
     Attributes:
         repository: `owner/name`.
+        endpoint: the address of its Hub.
+        artifact: what it is made of.
         manifest: its page, which lists also what was made.
         files: all files by path; the card is as it was made.
-        own_card: the card in the artifact's folder, which people may have written in.
     """
 
     repository: str
+    endpoint: str
+    artifact: Artifact
     manifest: Manifest
     files: Mapping[str, bytes]
-    own_card: str | None
 
     @property
     def version(self) -> str:
@@ -43,6 +46,10 @@ class Release:
     def __str__(self) -> str:
         return f"{self.repository}@{self.version}"
 
+    def reported(self, report: Report) -> "Release":
+        """The same with another report of its content."""
+        return _made(self.artifact, self.repository, self.endpoint, report)
+
     def merged(self, card: str | None) -> dict[str, bytes]:
         """The files; what people wrote in the `card` of the repository stays.
 
@@ -51,7 +58,7 @@ class Release:
         Raises:
             FormatError: the card is broken where ours has to go into it.
         """
-        theirs = self.own_card if card is None else card
+        theirs = summary.card(self.artifact) if card is None else card
         text = cards.merge(theirs or "", self.files[CARD].decode())
         return {**self.files, CARD: text.encode()}
 
@@ -59,6 +66,7 @@ class Release:
 def prepare(
     folder: str | Path,
     repository: str,
+    endpoint: str,
     *,
     version: str | None = None,
     report: Report | None = None,
@@ -68,6 +76,7 @@ def prepare(
     Args:
         folder: the artifact, which stays as it is.
         repository: `owner/name`.
+        endpoint: the address of its Hub.
         version: what to publish it as; the artifact's own unless given.
         report: what networks reach on it; the artifact's own unless given.
 
@@ -81,11 +90,15 @@ def prepare(
     found = place.check(golden=listed_golden)
     if version is not None:
         found = replace(found, manifest=_versioned(found.manifest, version))
-    made = cards.derived(found, report, repo=repository)
+    return _made(found, repository, endpoint, report)
+
+
+def _made(found: Artifact, repository: str, endpoint: str, report: Report | None) -> Release:
+    made = cards.derived(found, report, repo=repository, endpoint=endpoint)
     manifest = _sealed(found.manifest, made)
     kept = {entry.path: found.file(entry.path) for entry in listed(found.manifest)}
     files = {**kept, **made, NAME: manifest.encode()}
-    return Release(repository, manifest, files, summary.card(found))
+    return Release(repository, endpoint, found, manifest, files)
 
 
 def _versioned(page: Manifest, version: str) -> Manifest:

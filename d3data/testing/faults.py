@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from d3data.arguments import whole
 from d3data.testing.wire import Call, Reply, as_json
 
 
@@ -62,13 +63,21 @@ class Cut:
 
 @dataclass(frozen=True)
 class Flip:
-    """Send the body with all bits of the byte `at` this place turned over."""
+    """Send the body with `bits` of the byte `at` this place turned over: all, or 1 for the last.
+
+    Raises:
+        D3DataError: `bits` is not from 1 to 255.
+    """
 
     at: int = 0
+    bits: int = 0xFF
+
+    def __post_init__(self) -> None:
+        whole(self.bits, "bits", least=1, most=0xFF)
 
     def flipped(self, body: bytes) -> bytes:
         """What is sent for `body`."""
-        return body[: self.at] + bytes([body[self.at] ^ 0xFF]) + body[self.at + 1 :]
+        return body[: self.at] + bytes([body[self.at] ^ self.bits]) + body[self.at + 1 :]
 
 
 Fault = Answer | Drop | Delay | Cut | Flip

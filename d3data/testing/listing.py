@@ -65,6 +65,23 @@ def commits(visit: Visit) -> Reply:
     return page(visit.call, found, visit.site.settings.page, endpoint=visit.site.endpoint)
 
 
+def discussions(visit: Visit) -> Reply:
+    """GET .../discussions, page `p`, by `type`, `status` and `author`: the pull requests alone."""
+    call, size = visit.call, visit.site.settings.page
+    found = [_talk(visit.repository, pull) for pull in reversed(visit.repository.pulls)]
+    status, author = call.one("status", "all"), call.one("author")
+    kept = [
+        talk
+        for talk in found
+        if call.one("type") != "discussion"
+        and status in ("all", talk["status"])
+        and author in ("", talk["author"]["name"])
+    ]
+    start = int(call.one("p", "0")) * size
+    told = {"discussions": kept[start : start + size], "count": len(kept), "start": start}
+    return as_json(told)
+
+
 def moment(date: datetime) -> str:
     """A date as the Hub writes it."""
     return date.strftime("%Y-%m-%dT%H:%M:%S.000Z")
@@ -94,6 +111,19 @@ def _about(repository: Repository, commit: Commit, *, blobs: bool) -> dict[str, 
         "tags": frontmatter.tags(card),
         "cardData": card,
         "siblings": [_sibling(*pair, blobs=blobs) for pair in commit.files.items()],
+    }
+
+
+def _talk(repository: Repository, pull: str) -> dict[str, Any]:
+    commit = repository.resolve(pull)
+    return {
+        "num": int(pull.rpartition("/")[2]),
+        "title": commit.title,
+        "author": {"name": commit.author},
+        "createdAt": moment(commit.date),
+        "status": "open" if repository.is_open(pull) else "closed",
+        "isPullRequest": True,
+        "repo": {"name": repository.name, "type": repository.kind},
     }
 
 

@@ -37,6 +37,7 @@ class Repository:
         self._branches: dict[str, str] = {}
         self._tags: dict[str, str] = {}
         self._pulls: dict[str, str] = {}
+        self._closed: set[str] = set()
         self.large: set[str] = set()  # sha256 of what was uploaded here, committed or not
         self._blobs, self._clock, self._commits = blobs, clock, dict[str, Commit]()
         self._lock = threading.RLock()
@@ -163,6 +164,17 @@ class Repository:
             number = len(self._pulls) + 1
             self._pulls[f"refs/pr/{number}"] = made.id
             return number, made
+
+    def close(self, pull: str) -> None:
+        """Turn down a pull request, refs/pr/1; its reference stays."""
+        with self._lock:
+            if pull not in self._pulls:
+                raise NoRevision(pull)
+            self._closed.add(pull)
+
+    def is_open(self, pull: str) -> bool:
+        """Whether nobody has turned down that pull request."""
+        return pull not in self._closed
 
     def tag(self, name: str, revision: str = MAIN) -> None:
         """Give a commit a name that stays with it; Exists, if it is another's or its own."""

@@ -73,6 +73,7 @@ HUB = (
     Route("GET", f"{_REPOSITORY}/revision/{{revision}}", listing.info),
     Route("GET", f"{_REPOSITORY}/refs", listing.refs),
     Route("GET", f"{_REPOSITORY}/commits/{{revision}}", listing.commits),
+    Route("GET", f"{_REPOSITORY}/discussions", listing.discussions),
     Route("GET", f"{_REPOSITORY}/tree/{{revision}}(?:/{{path}})?", contents.tree),
     Route("POST", f"{_REPOSITORY}/paths-info/{{revision}}", contents.paths_info),
     Route("POST", f"{_REPOSITORY}/preupload/{{revision}}", writing.preupload),

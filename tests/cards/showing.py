@@ -79,7 +79,7 @@ def _row(artifact, name, images, values, size, accuracies):
 def facts(artifact, *, reported=True, repo="me/toys-ipc2") -> Facts:
     """The facts of an artifact with its report."""
     known = report(artifact) if reported else None
-    return Facts(artifact.manifest, artifact.ledger, known, repo)
+    return Facts.of(artifact, known, repo=repo)
 
 
 class Reader(HTMLParser):

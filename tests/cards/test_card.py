@@ -1,19 +1,20 @@
 """The card says what the manifest, the ledger and the report say, and what it must say."""
 
 import dataclasses
+import re
 
 import pytest
 
 import made
-from d3data import artifact
+from d3data import artifact, quantizing, summary
 from d3data.artifact import Artifact
-from d3data.cards import Facts, Gallery, card, derived, merge, page, stored_report
-from d3data.cards.front_matter import OWNED, load
+from d3data.cards import Facts, Gallery, card, derived, finished, merge, page, stored_report
+from d3data.cards.front_matter import load
 from d3data.cards.merge import BEGIN, END, parted
 from d3data.citations import bibtex
 from d3data.errors import ArtifactError, FormatError, UnknownNameError
 from d3data.manifest import Manifest, SoftLabels
-from d3data.sources.specs import Whitening
+from d3data.sources.specs import Quantisation, Whitening
 from showing import NAMES, READER, TEXT, Reader, facts, report, shown
 
 
@@ -38,7 +39,6 @@ def test_the_hub_reads_what_it_needs(toys):
     from huggingface_hub import DatasetCard
 
     found = keys(card(facts(toys)))
-    assert set(found) <= set(OWNED)
     assert found["license"] == "cc0-1.0"
     assert "license_name" not in found
     assert found["size_categories"] == ["n<1K"]
@@ -52,11 +52,11 @@ def test_the_hub_reads_what_it_needs(toys):
 
 
 def test_unclear_terms_are_never_made_clear(toys):
-    found = keys(card(with_about(toys, licence="not stated", source="https://x.example/terms")))
+    found = keys(card(with_about(toys, licence="not stated", source="https://x.example/home")))
     assert (found["license"], found["license_name"]) == ("other", "not-stated")
-    assert found["license_link"] == "https://x.example/terms"
-    nowhere = keys(card(with_about(toys, licence="not stated", source="a drawer")))
-    assert "license_link" not in nowhere
+    assert "license_link" not in found  # a home page says no terms
+    said = keys(card(with_about(toys, licence="mine: https://x.example/terms")))
+    assert said["license_link"] == "https://x.example/terms"
 
 
 def test_known_data_is_linked_to_its_own_repository(toys):
@@ -125,7 +125,7 @@ def test_a_report_of_other_content_is_refused(toys):
 
 @pytest.mark.parametrize("repo", ['me/x")', "me", "me/x/y", "a b/c", "me/x\n", ""])
 def test_a_repository_is_written_as_owner_and_name(toys, repo):
-    with pytest.raises(UnknownNameError, match="owner/name"):
+    with pytest.raises(UnknownNameError, match="is no repository of the Hub"):
         Facts(toys.manifest, toys.ledger, None, repo)
 
 
@@ -151,6 +151,57 @@ def test_soft_labels_name_their_teacher(tmp_path):
     assert r"| labels | soft: probabilities by a \*big\* net, temperature 4 |" in card(
         facts(found)
     )
+
+
+def test_a_recipe_is_said_to_make_what_it_makes(toys, tmp_path):
+    again = "`d3data distill recipe.toml` makes it again."
+    assert again in card(facts(toys))
+    bare = made.write(tmp_path / "bare", extras={})
+    assert "recipe.toml" not in card(facts(bare))
+    bits = b"[quantize]\npriors = 'int3'\ndecoder = 'int8'\nlabels = 'float16'\naxis = 'items'\n"
+    asked = made.rounded(tmp_path / "asked")
+    assert again in card(facts(artifact.extend(asked.folder, {"recipe.toml": bits})))
+    for broken in (b"[", b"quantize = 1", b"[quantize]\nbits = 4", b"\xff"):
+        assert "`d3data distill" not in card(
+            facts(artifact.extend(asked.folder, {"recipe.toml": broken}))
+        )
+
+
+@pytest.mark.parametrize("bits", [16, 4, {"priors": 4, "decoder": 8}])
+def test_what_is_rounded_afterwards_is_said_to_be(toys, tmp_path, bits):
+    rounded = quantizing.quantize(toys, bits=bits, out=tmp_path / "a")
+    text = card(facts(rounded))
+    assert "makes it again" not in text
+    found = re.search(
+        "`d3data distill recipe.toml` and then `d3data quantize .* --bits (.*) --out", text
+    )
+    assert found is not None
+    widths = {name: int(n) for name, _, n in (p.partition("=") for p in found[1].split(","))}
+    same = quantizing.quantize(toys, bits=widths, out=tmp_path / "b")
+    assert same.manifest.content == rounded.manifest.content
+
+
+def test_scales_of_items_are_asked_for_in_python(tmp_path):
+    call = (
+        '`d3data.quantize(folder, bits={"decoder": 8, "labels": 16, "priors": 3}, axis="items")`'
+    )
+    assert f"and then {call} make it again" in card(facts(made.rounded(tmp_path / "rounded")))
+
+
+def test_how_values_are_stored_is_said(toys, pixels, tmp_path):
+    assert summary.stored(toys.manifest) == summary.stored(pixels.manifest) == "float32"
+    rounded = made.rounded(tmp_path / "rounded")
+    words = "priors int3 with a scale per item, decoder int8, labels float16"
+    assert summary.stored(rounded.manifest) == words
+    assert f"| precision | {words} |" in card(facts(rounded))
+    assert f"Values are stored as {words}." in page(facts(rounded), Gallery(rounded))
+    parts = made.three_parts(made.SPECS["gaussian"])
+    rules = (Quantisation(priors="int4"), Quantisation(priors="int4"), Quantisation())
+    mixed = [dataclasses.replace(p, quantisation=q) for p, q in zip(parts, rules, strict=True)]
+    found = made.write(tmp_path / "mixed", parts=mixed)
+    words = "priors float32 or int4 with a scale per latent, decoder float32"
+    assert sorted(summary.stored(found.manifest)) == sorted(words)
+    assert "but for the bits of its values" in card(facts(found))
 
 
 def test_many_classes_are_counted_and_not_listed(toys):
@@ -189,9 +240,10 @@ def test_derived_files_are_those_of_the_finished_artifact(tmp_path):
     assert whole.manifest.content_sha256 == found.manifest.content_sha256
     assert derived(whole, repo="me/toys") == files
     assert stored_report(whole) == report(found)
-    assert files["README.md"].decode() == card(
-        Facts(whole.manifest, whole.ledger, report(found), "me/toys")
-    )
+    assert files["README.md"].decode() == card(Facts.of(whole, report(found), repo="me/toys"))
+    bare = made.write(tmp_path / "bare", draws_per_class=12)
+    for before in (finished(bare, report(found), repo="me/toys"), finished(whole, repo="me/toys")):
+        assert card(before).encode() == files["README.md"]
     whole.check()
 
 

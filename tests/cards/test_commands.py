@@ -6,9 +6,13 @@ import re
 import pytest
 from typer.testing import CliRunner
 
+import hubs
 import made
+from d3data.cards import derived
 from d3data.cli import app
 from d3data.files import write_json
+from d3data.publishing import publish
+from d3data.testing import LocalHub
 from showing import report
 
 
@@ -82,6 +86,61 @@ def test_a_card_is_checked(folder, tmp_path):
     assert "is not UTF-8" in call("card", folder, "--check", path, code=3)[1]
 
 
+def test_the_card_that_was_published_is_up_to_date(folder, tmp_path):
+    found = made.artifact.read(folder)
+    files = derived(found, report(found), repo="me/toys")
+    path = tmp_path / "README.md"
+    path.write_bytes(files["README.md"])
+    whole = made.artifact.extend(made.write(tmp_path / "whole").folder, files)
+    call("card", whole.folder, "--check", path)
+    write_json(tmp_path / "r.json", report(found).dump())
+    call("card", folder, "--check", path, "--report", tmp_path / "r.json")
+    call("card", folder, "--out", path, "--report", tmp_path / "r.json")
+    assert path.read_bytes() == files["README.md"]
+    told = call("card", whole.folder, "--check", path, "--repo", "you/toys", code=3)[1]
+    assert "me/toys@1.2.3" in told
+
+
+@pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
+def test_the_card_of_the_hub_is_up_to_date(folder, tmp_path):
+    with LocalHub() as hub, hub.using(tmp_path / "home"):
+        publish(folder, "me/toys")
+        (tmp_path / "README.md").write_bytes(hub.repo("me/toys").files()["README.md"])
+        call("card", "me/toys", "--check", tmp_path / "README.md")
+        call("card", folder, "--check", tmp_path / "README.md")
+
+
+def test_addresses_are_of_the_hub_that_is_set(folder, tmp_path):
+    with LocalHub() as hub, hub.using(tmp_path / "home"):
+        call("card", folder, "--repo", "me/toys", "--croissant", tmp_path / "c.json")
+        found = json.loads((tmp_path / "c.json").read_text())
+        assert found["url"] == f"{hub.endpoint}/datasets/me/toys"
+
+
+@pytest.mark.parametrize("option", ["--out", "--html"])
+@pytest.mark.parametrize("name", ["x.txt", "x", "x.jpg", "page.htm"])
+def test_a_preview_has_the_suffix_of_what_it_is(folder, tmp_path, option, name):
+    suffix = ".png" if option == "--out" else ".html"
+    said = call("preview", folder, option, tmp_path / name, code=2)[1]
+    assert f"must end in {suffix}" in " ".join(said.replace("│", " ").split())
+    assert not (tmp_path / name).exists()
+    call("preview", folder, option, tmp_path / f"x{suffix.upper()}")
+
+
+def test_a_page_of_somebody_else_is_not_written_over(folder, tmp_path):
+    path = tmp_path / "index.html"
+    path.write_text("<!doctype html>\n<title>Mine, of d3data</title>\n")
+    said = call("preview", folder, "--html", path, "--out", tmp_path / "x.png", code=2)[1]
+    assert "d3data did not make it" in " ".join(said.replace("│", " ").split())
+    assert path.read_text().endswith("<title>Mine, of d3data</title>\n")
+    assert not (tmp_path / "x.png").exists()
+    path.unlink()
+    call("preview", folder, "--html", path)
+    first = path.read_bytes()
+    call("preview", folder, "--html", path)
+    assert path.read_bytes() == first
+
+
 def test_croissant_is_written_beside_it(folder, tmp_path):
     call("card", folder, "--croissant", tmp_path / "c.json", "--out", tmp_path / "README.md")
     assert json.loads((tmp_path / "c.json").read_text())["name"] == "toys-ipc2"
@@ -92,7 +151,7 @@ def test_wrong_use_is_told(folder, tmp_path, monkeypatch):
     assert "give one of them" in call("card", folder, "--out", "x", "--check", "x", code=2)[1]
     assert "x is no file" in call("card", folder, "--check", "x", code=2)[1]
     assert "x is no file" in call("card", folder, "--report", "x", code=2)[1]
-    assert "owner/name" in call("card", folder, "--repo", "toys", code=1)[1]
+    assert "no repository of the Hub" in call("card", folder, "--repo", "toys", code=1)[1]
     assert "no data set is called" in call("card", "nothing", code=1)[1]
 
 

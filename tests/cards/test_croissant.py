@@ -10,7 +10,7 @@ from PIL import Image
 
 import made
 from d3data import artifact
-from d3data.cards import croissant, derived
+from d3data.cards import croissant, derived, moved
 from d3data.cards.croissant import CONTEXT
 from d3data.dataset import DistilledDataset
 from showing import TEXT, facts
@@ -59,7 +59,7 @@ def test_it_says_what_the_manifest_says(whole):
     about = whole.manifest.about
     assert found["conformsTo"] == "http://mlcommons.org/croissant/1.1"
     assert found["name"] == about.name
-    assert found["license"] == "https://creativecommons.org/publicdomain/zero/1.0/"
+    assert found["license"] == ["https://creativecommons.org/publicdomain/zero/1.0/", "CC0-1.0"]
     assert found["creator"]["name"] == "me"
     assert found["url"] == "https://huggingface.co/datasets/me/toys-ipc2"
     assert found["datePublished"] == about.provenance.date
@@ -84,6 +84,26 @@ def test_published_files_are_those_of_the_version(whole):
     assert [entry["contentUrl"] for entry in found] == [base + entry["@id"] for entry in found]
 
 
+def test_files_of_a_branch_have_its_addresses(mlcroissant, whole):
+    text = croissant(facts(whole))
+    there = moved(text, "main")
+    checked(mlcroissant, json.loads(there))
+    assert there.replace("/resolve/main/", "/resolve/v1.2.3/") == text
+    assert there.count("/resolve/main/") == len(json.loads(text)["distribution"])
+    assert moved(there, "v1.2.3") == text
+
+
+def test_addresses_are_of_the_hub_that_has_it(whole):
+    at = "https://me:secret@hub.example.org"
+    text = derived(whole, repo="me/toys", endpoint=at)["croissant.json"].decode()
+    found = json.loads(text)
+    assert found["url"] == "https://hub.example.org/datasets/me/toys"
+    assert found["creator"]["url"] == "https://hub.example.org/me"
+    assert all(e["contentUrl"].startswith(f"{found['url']}/") for e in found["distribution"])
+    assert "secret" not in text
+    assert "huggingface.co" not in text
+
+
 def test_the_records_of_the_preview_can_be_read(mlcroissant, whole):
     page = whole.folder / "croissant.json"
     records = list(checked(mlcroissant, str(page)).records("preview"))
@@ -103,4 +123,4 @@ def test_hostile_words_come_back_as_they_were(mlcroissant, hostile):
     document = json.loads(croissant(facts(hostile)))
     checked(mlcroissant, document)
     assert TEXT in document["description"]
-    assert document["license"] == "http://x.example/i.png"
+    assert document["license"] == ["http://x.example/i.png", TEXT]

@@ -1,12 +1,14 @@
 """People's keys, comments and text survive; ours are renewed; nobody can forge the marks."""
 
+import re
+
 import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from d3data.cards import front_matter, merge
-from d3data.cards.merge import BEGIN, END, joined, parted
+from d3data.cards import front_matter, merge, repository, splicing
+from d3data.cards.merge import BEGIN, END, joined, parted, tagged
 from d3data.errors import FormatError
 
 KEYS = {
@@ -15,6 +17,7 @@ KEYS = {
     "tags": ["d3data", "synthetic", "ipc-2"],
     "configs": [{"config_name": "preview", "default": True, "data_files": "p/*"}],
 }
+OURS = (*KEYS, "license_name", "license_link", "source_datasets", "task_categories", "task_ids")
 NEW = joined(KEYS, f"{BEGIN}\n# toys\n\nnew text\n{END}")
 OLD = f"""---
 # a card of mine
@@ -38,6 +41,7 @@ text: |
 Before, by people.
 
 {BEGIN}
+{tagged(["d3data", "ipc-7"])}
 old text
 {END}
 
@@ -64,6 +68,7 @@ tags:
 - synthetic
 - ipc-2
 - medical
+# inside ours
 extra: {{a: [1, 2],
   b: 2}}   # flow
 text: |
@@ -110,7 +115,7 @@ def test_a_card_without_our_text_gets_it_at_its_end():
     assert merge(bare, NEW) == bare
 
 
-def test_line_ends_and_marks_of_windows_stay():
+def test_line_ends_of_windows_stay():
     old = "\ufeff" + OLD.replace("\n", "\r\n")
     merged = merge(old, NEW)
     assert merged.replace("\r\n", "\n") == merge(OLD, NEW)
@@ -157,14 +162,13 @@ def test_however_it_is_written_the_keys_are_theirs_and_ours(front):
     [
         ("a: [1", "line 3: expected"),
         ("a: 1\n\tb: 2", "line 3"),
-        ("- a\n- b", "no list of keys"),
-        ("just text", "no list of keys"),
         ("a: 1\nb: 2\na: 3", "key a twice"),
         ("a: !!python/object/apply:os.system ['true']", "could not determine a constructor"),
         ("a: !!python/name:os.system", "could not determine a constructor"),
         ("a: *nowhere", "undefined alias"),
         ("a: 2026-99-99", "broken"),
-        ("[" * 5000, "broken"),
+        ("a: " + "[" * 5000, "broken"),
+        ("{a: 1", "broken"),
         ("a: \x07", "broken"),
     ],
 )
@@ -189,6 +193,130 @@ def test_marks_that_are_no_pair_are_an_error(body):
         merge(f"---\na: 1\n---\n{body}\n", NEW)
 
 
+TAGGED = f"---\ntags: [d3data, dm, gaussian, ipc-50]  # mine: {{}}\n---\n{BEGIN}\n{{}}\n{END}\n"
+
+
+def test_tags_of_people_stay_whatever_they_are_called():
+    for line in ("", tagged(["d3data"])):
+        merged = merge(TAGGED.format("the last three", line), NEW)
+        assert keys(merged)["tags"] == [*KEYS["tags"], "dm", "gaussian", "ipc-50"]
+        assert "]  # mine: the last three\n" in merged
+    merged = merge(TAGGED.format("gaussian", tagged(["d3data", "dm", "ipc-50"])), NEW)
+    assert keys(merged)["tags"] == [*KEYS["tags"], "gaussian"]
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "x: &t [a]  # one\ntags: *t\nlanguage: en  # two\n",
+        "license:   other # asked\nlanguage: &e en\nx: *e # y\n",
+        "tags: [a,\n  b] # three\nx: {y: 1} # z\n",
+        "  # first\n  tags:  # of mine\n   - a # b\n   - c\n  x: y\n",
+        "tags:\n# empty\nx: y # z\n",
+        "tags:\n- d3data\n# below ours\n- c\n",
+        "configs:\n# mine\n- &r # raw\n  config_name: raw\n  data_files: r # all\n- *r\nx: *r\n",
+    ],
+)
+def test_comments_and_anchors_stay_where_a_value_of_ours_is_exchanged(front):
+    merged = merge(f"---\n{front}---\n", NEW)
+    for line in front.splitlines():
+        assert line.partition(":")[0].strip() in OURS or line.startswith("  b") or line in merged
+    assert re.findall("# .*", merged) == [*re.findall("# .*", front), "# toys"]
+    theirs = {key: value for key, value in yaml.safe_load(front).items() if key not in OURS}
+    assert theirs.items() <= keys(merged).items()
+    assert keys(merged)["license"] == "cc-by-4.0"
+    assert merge(merged, NEW) == merged
+
+
+@pytest.mark.parametrize(
+    "front",
+    [
+        "{language: en, tags: [a]}  # mine",
+        "tags: &t [a]\nx: *t  # mine",
+        "tags: [a,  # mine\n  b]\nlanguage: en",
+        "# mine\n? tags\n: &t [a]\n? x\n: *t",
+    ],
+)
+def test_a_comment_that_would_be_lost_is_an_error(front):
+    with pytest.raises(FormatError, match="without losing a comment"):
+        merge(f"---\n{front}\n---\n", NEW)
+    bare = merge(f"---\n{front.replace('# mine', '')}\n---\n", NEW)
+    assert "a" in keys(bare)["tags"]
+
+
+@pytest.mark.parametrize("fence", ["```", "~~~~", "   ```html"])
+def test_marks_that_are_shown_as_code_are_none(fence):
+    close = fence.strip(" html")
+    shown = f"{fence}\n{BEGIN}\n{close[:-1]}\n{END}\n{close}\n"
+    old = f"---\na: 1\n---\nSo:\n\n{shown}\n{BEGIN}\nold\n{END}\n\n{shown}Mine.\n"
+    merged = merge(old, NEW)
+    assert parted(merged)[1] == parted(old)[1].replace(
+        f"{BEGIN}\nold\n{END}", parted(NEW)[1].strip()
+    )
+    assert merge(f"{shown}Mine.\n", NEW).count(BEGIN) == 2
+    assert merge(f"---\na: 1\n---\n    {BEGIN}\n", NEW).count(BEGIN) == 2
+
+
+def test_a_fence_that_is_not_closed_is_an_error():
+    with pytest.raises(FormatError, match="opens code with ``` and never closes it"):
+        merge("---\na: 1\n---\n```\ncode\n", NEW)
+    inside = f"---\na: 1\n---\n{BEGIN}\n```\n{END}\n"
+    assert parted(merge(inside, NEW))[1].strip() == parted(NEW)[1].strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "---\n\n# Mine\n\nSome words.\n\n---\n\nMore.\n",
+        "---\n- a\n- b\n---\n",
+        "\n\n---\nWords: of mine\n",
+        "# Mine\n\n---\n\na: b\n\n---\n",
+        "Words.\n\n---",
+    ],
+)
+def test_rules_in_a_text_are_no_yaml(text):
+    merged = merge(text, NEW)
+    assert keys(merged) == KEYS
+    assert parted(merged)[1].startswith(f"\n{text}")
+    assert merge(merged, NEW) == merged
+    merged = merge(f"---\nlanguage: en\n---\n{text}", NEW)
+    assert parted(merged)[1].startswith(text)
+    assert keys(merged)["language"] == "en"
+
+
+LINES = st.lists(
+    st.sampled_from(["words", "", "  ", "---", "a: b", "\u2028x", "\x85", "x\r", "| a |", "> q"])
+)
+
+
+@given(LINES, LINES, st.sampled_from(["\n", "\r\n"]))
+def test_what_stands_around_ours_survives_byte_for_byte(before, after, end):
+    above, below = ("".join(f"{line}{end}" for line in lines) for lines in (before, after))
+    old = f"---{end}language: en{end}---{end}{above}{BEGIN}{end}old{end}{END}{end}{below}"
+    merged = merge(old, NEW)
+    ours = parted(NEW)[1].strip().replace("\n", end)
+    assert parted(merged)[1] == f"{above}{ours}{end}{below}"
+    assert merge(merged, NEW) == merged
+    bare = merge(f"---{end}language: en{end}---{end}{above}", NEW)
+    assert parted(bare)[1].startswith(above)
+    assert merge(bare, NEW) == bare
+
+
+def test_a_few_strange_line_ends_stay_too():
+    old = f"---\nx: 1\r\ny: 2\n---\nwords\r\n{BEGIN}\r\nold\n{END}\r\nmore\n"
+    merged = merge(old, NEW)
+    assert merged.startswith("---\nx: 1\r\ny: 2\n")
+    assert "words\r\n" in merged
+    assert merged.endswith(f"{END}\r\nmore\n")
+
+
+def test_the_card_says_where_it_is_published():
+    load = 'data = d3data.load("{}@1.0.0")'
+    assert repository(joined({}, f"{BEGIN}\n{load.format('me/x')}\n{END}")) == "me/x"
+    for text in ("", load.format("me/x"), f"{BEGIN}\n{load.format('x')}\n{END}"):
+        assert repository(joined({}, text)) is None
+
+
 def test_a_mark_within_a_line_is_no_mark():
     old = f"---\na: 1\n---\nThe line `{BEGIN}` starts it and {END} ends it.\n"
     assert "The line" in merge(old, NEW)
@@ -203,12 +331,12 @@ ODD = ["1e3", "0o7", "1:30", "no", "~", "", " ", "a: b", "- a", "'", '"', "&a", 
 @given(TEXTS | st.sampled_from(ODD))
 def test_any_text_comes_back_from_yaml_as_it_was(value):
     written = {"pretty_name": value, "tags": [value], "configs": [{"config_name": value}]}
-    text = front_matter.dump(written)
+    text = splicing.dump(written)
     assert yaml.safe_load(text) == written
     assert front_matter.load(text) == written
 
 
-@given(st.dictionaries(TEXTS | st.sampled_from(front_matter.OWNED), TEXTS | st.integers()))
+@given(st.dictionaries(TEXTS | st.sampled_from(OURS), TEXTS | st.integers()))
 def test_any_keys_of_theirs_survive(theirs):
     merged = keys(merge(joined(theirs, "text"), NEW))
     kept = {k: v for k, v in theirs.items() if k not in KEYS and k not in front_matter.LICENCE}

@@ -1,5 +1,8 @@
 """The page, in a real browser: what people see, with which keys, and that nothing else happens."""
 
+import base64
+import hashlib
+import html
 import importlib
 import io
 import re
@@ -109,9 +112,9 @@ def test_a_class_is_chosen_by_a_click(visit, toys):
     assert np.array_equal(on_screen(tab, "draws"), drawn(toys, 2)[0])
     means = Gallery(toys).means(2, 24).permute(0, 2, 3, 1).numpy()
     assert np.array_equal(images(tab, "means"), means)
-    assert tab.get_by_role("img", name="24 draws of cat").count() == 1
-    assert tab.get_by_role("img", name="3 of 3 priors of cat, without noise").count() == 1
-    assert tab.locator("#draws-caption").inner_text() == "24 draws of cat"
+    assert tab.get_by_role("img", name="24 draws of “cat”").count() == 1
+    assert tab.get_by_role("img", name="3 of 3 priors of “cat”, without noise").count() == 1
+    assert tab.locator("#draws-caption").inner_text() == "24 draws of “cat”"
 
 
 def test_a_class_is_chosen_by_keyboard(visit, toys):
@@ -138,7 +141,9 @@ def test_the_slider_walks(visit, toys):
     tab = visit("toys")
     choose(tab, "cat")
     frames = Gallery(toys).walk(2, 25).images.permute(0, 2, 3, 1).numpy()
-    slider = tab.get_by_role("slider", name=re.compile("From prior 1 of cat to prior . of cat"))
+    slider = tab.get_by_role(
+        "slider", name=re.compile("From prior 1 of “cat” to prior . of “cat”")
+    )
     assert np.array_equal(images(tab, "walk-frame")[0], frames[0])
     slider.focus()
     for _ in range(6):
@@ -153,6 +158,8 @@ def test_the_slider_walks(visit, toys):
     assert np.array_equal(images(tab, "walk-frame")[0], frames[12])
     assert np.array_equal(images(tab, "walk-start")[0], frames[0])
     assert np.array_equal(images(tab, "walk-end")[0], frames[24])
+    assert np.array_equal(on_screen(tab, "walk-start"), frames[0])
+    assert np.array_equal(on_screen(tab, "walk-end"), frames[24])
 
 
 def test_a_class_that_leads_nowhere_has_no_walk(visit):
@@ -246,7 +253,7 @@ def test_hostile_words_are_shown_and_run_nothing(visit):
     for number, name in enumerate(map(upright, NAMES)):
         radio = tab.locator("input[type=radio]").nth(number)
         radio.check()
-        assert tab.locator("#draws").get_attribute("aria-label") == f"24 draws of {name}"
+        assert tab.locator("#draws").get_attribute("aria-label") == f"24 draws of “{name}”"
         assert tab.locator("#draws-caption bdi").text_content() == name
     assert "\u202e" not in tab.content()
     assert tab.locator("main img[src=x], main script").count() == 0
@@ -270,6 +277,24 @@ def test_the_policy_lets_nothing_else_run(chromium, written):
     assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 0, 0)"
     assert sum("Content Security Policy" in text for text in refused) >= 4
     tab.close()
+
+
+def test_the_policy_is_of_just_these_rules(written):
+    text = (written / "toys.html").read_text(encoding="utf-8")
+    policy = re.search('http-equiv="Content-Security-Policy" content="(.*?)"', text)[1]
+    rules = dict(rule.split(" ", 1) for rule in html.unescape(policy).split("; "))
+    style, run = (
+        re.search(f"<{tag}>(.*?)</{tag}>", text, re.DOTALL)[1] for tag in ("style", "script")
+    )
+    hashes = [base64.b64encode(hashlib.sha256(t.encode()).digest()).decode() for t in (style, run)]
+    assert rules == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": f"'sha256-{hashes[0]}'",
+        "script-src": f"'sha256-{hashes[1]}'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -296,7 +321,7 @@ def test_the_page_of_many_classes_is_bounded_and_says_so(
     name = f"class {(shown - 1) * classes // shown}"
     if shown > 1:
         choose(tab, name)
-    assert tab.locator("#draws-caption").inner_text() == f"24 draws of {name}"
+    assert tab.locator("#draws-caption").inner_text() == f"24 draws of “{name}”"
 
 
 def test_large_images_are_packed_with_loss_and_it_says_so(tmp_path):

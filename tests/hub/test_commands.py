@@ -53,6 +53,18 @@ def test_publish_then_pull_then_verify(hub: LocalHub, toys: Path) -> None:
         "tagged v1.2.3",
         "me/toys@1.2.3 was downloaded again, and is whole",
     ]
+    text, _ = call("publish", toys, "me/toys", "--dry-run")
+    assert text == "me/toys@1.2.3: nothing to do, all files are there\n"
+    hub.repo("me/toys").delete_tag("v1.2.3")
+    text, _ = call("publish", toys, "me/toys", "--dry-run")
+    assert text == "me/toys@1.2.3: nothing to send but the tag v1.2.3, all files are there\n"
+    hub.repo("me/toys").tag("v1.2.3")
+    out, told = call("publish", toys, "me/toys")
+    assert out == "me/toys@1.2.3\n"
+    assert told.splitlines()[1:] == [
+        "me/toys@1.2.3 was there already",
+        "me/toys@1.2.3 was downloaded again, and is whole",
+    ]
     done = document("publish", toys, "me/toys")
     commit = hub.repo("me/toys").head
     assert (done["commit"], done["changes"], done["pull_request"]) == (commit, [], None)
@@ -60,13 +72,21 @@ def test_publish_then_pull_then_verify(hub: LocalHub, toys: Path) -> None:
     folder = Path(out.removesuffix("\n"))
     assert folder.name == commit
     assert told == ""
+    of_commit = f"me/toys@{commit}"
     for name in ("me/toys", "me/toys@1.2.3", folder):
-        out, _ = call("verify", name, "--golden")
+        out, told = call("verify", name, "--golden")
         assert out.startswith("toys-ipc2 1.2.3 is whole, and its golden images come out the same")
+        assert told == (
+            "not fetched: preview.png, preview/train-00000.parquet, recipe.toml; "
+            f"`d3data pull --extras {name if name != folder else of_commit}` brings them\n"
+        )
         assert document("verify", name)["revision"] == commit
+    assert len(document("verify", "me/toys")["left_out"]) == 3
     assert not (folder / "preview.png").exists()
     call("pull", "--extras", "me/toys")
     assert (folder / "preview.png").exists()
+    assert call("verify", "me/toys")[1] == ""
+    assert document("verify", toys)["left_out"] == []
     assert f"commit      {commit}" in call("info", "me/toys")[0]
     assert document("info", "me/toys")["manifest"]["about"]["version"] == "1.2.3"
 
@@ -96,6 +116,7 @@ def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit
         (("publish", ".", "toys"), 1, "no repository of the Hub"),
         (("publish", ".", "me/toys"), 1, "is not an artifact"),
         (("publish", ".", "me/toys", "--report", "nowhere.json"), 2, "is no file"),
+        (("pull", "https://huggingface.co/datasets/me/toys"), 1, "write me/toys"),
         (("pull",), 2, "Missing argument"),
     ],
 )
@@ -194,6 +215,46 @@ def test_no_token_is_told_or_kept(
     assert texts(toys) == []
 
 
+SESAME = "sesame-0123"  # which no pattern of tokens knows
+
+
+@pytest.mark.parametrize("place", ["variable", "file", "argument"])
+def test_what_looks_like_no_token_is_told_nowhere_either(
+    place: str, tmp_path: Path, toys: Path
+) -> None:
+    user = User("me", SESAME)
+    with (
+        LocalHub(users=(user,)) as hub,
+        hub.using(tmp_path, user=user if place == "variable" else "nobody"),
+    ):
+        if place == "file":
+            (tmp_path / "token").write_text(SESAME)  # where `hf auth login` keeps it
+        given = {"token": SESAME} if place == "argument" else {}
+        hubs.there(hub, toys)
+        d3data.load("me/toys", **given)
+        assert {request.user for request in hub.requests if request.where == "hub"} == {"me"}
+        hub.faults.add(Answer(403, message=f"{SESAME} may not do this"), times=None)
+        with pytest.raises(HubError, match=r"\*\*\* may not do this") as failure:
+            d3data.load("me/toys", **given)
+    assert SESAME not in "".join(traceback.format_exception(failure.value))
+
+
+def test_a_password_in_the_address_of_the_hub_is_told_nowhere(tmp_path: Path, toys: Path) -> None:
+    told: list[Any] = []
+    with LocalHub(anonymous="write") as hub:
+        hub.create("me/toys", {"x": b"x"})
+        page = f"{hub.endpoint}/datasets/me/toys/discussions/1"
+        hub._site.endpoint = hub.endpoint.replace("//", f"//me:{SESAME}@")
+        with hub.using(tmp_path, user="nobody"):
+            for _ in range(2):
+                done = publish(toys, "me/toys", create_pr=True, tell=told.append)
+                assert done.pull_request == page
+            hub.stop()
+            with pytest.raises(HubError) as failure:
+                d3data.load("me/toys")
+    assert not any(SESAME in text for text in [*told, str(failure.value)])
+
+
 @pytest.mark.parametrize(
     ("said", "cleaned"),
     [
@@ -201,6 +262,7 @@ def test_no_token_is_told_or_kept(
         ("token mine is wrong", "token *** is wrong"),
         ("Bearer eyJhbGciOi.x", "***"),
         ("two\nlines\x1b[31m", "two lines?[31m"),
+        ("no way to https://me:a@b@hub.example/x, so", "no way to https://hub.example/x, so"),
         ("x" * 400, "x" * 297 + "..."),
     ],
 )

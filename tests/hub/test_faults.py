@@ -21,6 +21,7 @@ from d3data.testing import Answer, Cut, Delay, Drop, Fault, Flip, LocalHub
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 
 CASES = 500 if tiny_runs.soaking() else 15
+SPOILT = (Cut, Flip)  # what a load is to survive in every sample, too
 STATUSES = (400, 401, 403, 404, 408, 409, 412, 429, 500, 502, 503, 504)
 REQUESTS = {"publish": 48, "renew": 40, "load": 15}  # about how many each makes
 SECONDS = 1.0  # about as long as each takes
@@ -40,11 +41,18 @@ class Case:
                 Answer(rng.choice(STATUSES), acted=rng.random() < 0.5),
                 Drop(acted=rng.random() < 0.5),
                 Cut(rng.choice([0, 1, rng.randrange(3000)])),
-                Flip(rng.choice([0, rng.randrange(3000)])),
+                Flip(
+                    rng.choice([0, rng.randrange(3000)]), rng.choice([0xFF, 1 << rng.randrange(8)])
+                ),
             ]
         )
         self.skip = rng.randrange(REQUESTS[self.work])
         self.times = rng.choice([1, 1, 2, 3, None])
+
+    def spoils_a_load(self, kind: type[Fault]) -> bool:
+        """Whether one of the first bodies that a load gets comes with a fault of this kind."""
+        undisturbed = self.work == "load" and self.kill == "no"
+        return undisturbed and isinstance(self.fault, kind) and self.skip < 3
 
     def __str__(self) -> str:
         what = {"no": self.fault, "at a request": "killed", "at a moment": self.moment}[self.kill]
@@ -57,6 +65,7 @@ class Room:
     def __init__(self, hub: LocalHub, sets: dict[str, Path], folder: Path) -> None:
         self.hub, self.sets, self.folder = hub, sets, folder
         self.ends: Counter[str] = Counter()
+        self.struck: Counter[tuple[str, type[Fault]]] = Counter()
         self.truth = {what: hubs.images(d3data.load(place)) for what, place in sets.items()}
 
     def prepare(self, case: Case) -> None:
@@ -68,8 +77,9 @@ class Room:
     def disturb(self, case: Case) -> Any:
         """Let it go wrong; what came, or None."""
         if case.kill == "no":
-            self.hub.faults.add(case.fault, skip=case.skip, times=case.times)
+            rule = self.hub.faults.add(case.fault, skip=case.skip, times=case.times)
             came, failure = self.attempt(case)
+            self.struck[case.work, type(case.fault)] += rule.hits
             assert len(str(failure).splitlines()) == 1, (str(case), failure)
             return came
         return self.killed(case)
@@ -114,6 +124,15 @@ class Room:
         return done
 
 
+def cases() -> list[Case]:
+    """Those of the sample, and the first in which a load gets a body cut or flipped."""
+    known = {number: Case(number) for number in range(500)}
+    chosen = set(range(CASES))
+    for kind in SPOILT:
+        chosen.add(next(n for n, case in known.items() if case.spoils_a_load(kind)))
+    return [known[number] for number in sorted(chosen)]
+
+
 def check(room: Room, case: Case) -> None:
     room.prepare(case)
     came = room.disturb(case)
@@ -151,6 +170,7 @@ def test_among_faults(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatc
     with LocalHub() as hub:
         room = Room(hub, {"new": toys, "old": old}, tmp_path)
         with hub.using(tmp_path / "home"):
-            for number in range(CASES):
-                check(room, Case(number))
+            for case in cases():
+                check(room, case)
     assert room.ends["came"] < CASES / 2, room.ends  # most were disturbed indeed
+    assert all(room.struck["load", kind] for kind in SPOILT), room.struck

@@ -2,16 +2,22 @@
 
 import json
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.main import get_command
 
+import hubs
 from d3data import artifact
+from d3data.canonical import MOST_BYTES
+from d3data.cli import app
 from d3data.cookbook import recipe_names, recipe_text
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
 from d3data.hub import index, pulling
-from d3data.testing import LocalHub
+from d3data.hub.client import Client
+from d3data.testing import Flip, LocalHub
 
 DIGEST = "ab" * 32
 SETS: dict[str, Any] = {
@@ -81,12 +87,13 @@ def test_a_set_that_is_not_published_says_how_to_make_it(name: str) -> None:
     with pytest.raises(NotPublishedError, match=f"{name} is not published yet") as failure:
         pulling.resolve(name)
     told = str(failure.value)
-    assert (f"`d3data distill {name}`" in told) == (name in recipe_names())
+    ways = re.findall("`d3data ([a-z]+)", told)
+    assert ways == (["distill", "recipes"] if name in recipe_names() else ["init", "convert"])
+    assert set(ways) <= set(get_command(app).commands)
     if name in recipe_names():
         assert recipe_text(name)
+        assert f"`d3data distill {name} --out runs/{name}`" in told
         assert f"./runs/{name}/artifact" in told
-    else:
-        assert "d3data init" in told
 
 
 def test_a_list_of_one_s_own_comes_first(added: Path) -> None:
@@ -139,7 +146,7 @@ def test_a_list_may_be_a_repository(
     company = hub.create("firm/index", {"index.json": json.dumps(page()).encode()})
     monkeypatch.setenv(index.VARIABLE, "firm/index")
     assert index.find("toys-newest").entry.repository == "me/toys"
-    assert len(hub.requests) == 4  # the commit, the file, and the note of the branch
+    assert len(hub.requests) == 5  # the commit, its list, the file, and the note of the branch
     hub.requests.clear()
     index.find("toys-newest")
     assert len(hub.requests) == 1
@@ -154,6 +161,80 @@ def test_a_list_may_be_a_repository(
     monkeypatch.setenv(index.VARIABLE, "firm/other")
     with pytest.raises(HubError, match="D3DATA_INDEX=firm/other cannot be used"):
         index.find("toys-newest")
+
+
+def test_a_list_is_what_its_repository_has(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = json.dumps(page()).encode()
+    hub.create("firm/index", {"index.json": content})
+    monkeypatch.setenv(index.VARIABLE, "firm/index")
+    spoilt = Flip(content.index(b"me/toys"), bits=1)  # which leaves it a list, of le/toys
+    rule = hub.faults.add(spoilt, method="GET", path="*/index.json")
+    assert index.find("toys-newest").entry.repository == "me/toys"
+    assert rule.hits == 1
+    hub.commit("firm/index", {"index.json": content + b" "})
+    hub.faults.add(spoilt, method="GET", path="*/index.json", times=None)
+    with pytest.raises(HubError, match=r"index\.json of firm/index came twice with other bytes"):
+        index.find("toys-newest")
+
+
+def test_a_list_that_went_bad_in_the_cache_is_fetched_again(
+    hub: LocalHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    hub.create("firm/index", {"index.json": json.dumps(page()).encode()}).tag("v1.0.0")
+    monkeypatch.setenv(index.VARIABLE, "firm/index@1.0.0")
+    index.find("toys-newest")
+    (file,) = (tmp_path / "home").glob("hub/datasets--firm--index/snapshots/*/index.json")
+    file.resolve().write_bytes(b"{")
+    with pytest.raises(HubError, match="not JSON"):
+        index.find("toys-newest", Client(local_files_only=True))
+    assert index.find("toys-newest").entry.repository == "me/toys"
+    hub.requests.clear()
+    index.find("toys-newest")
+    assert len(hub.requests) == 0
+
+
+def test_so_much_of_a_list_is_read_and_no_more(
+    hub: LocalHub, added: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    added.write_bytes(b" " * (MOST_BYTES + 9))
+    with pytest.raises(HubError, match=f"{MOST_BYTES + 1} bytes of JSON"):
+        index.find("toys")
+    hub.create("firm/index", {"index.json": b" " * (MOST_BYTES + 9)})
+    monkeypatch.setenv(index.VARIABLE, "firm/index")
+    with pytest.raises(HubError, match=f"has {MOST_BYTES + 9} bytes, and at most {MOST_BYTES}"):
+        index.find("toys")
+    assert hub.requests.count(path="*/resolve/*") == 0
+
+
+def test_a_repository_without_a_list(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.create("firm/index", {"x": b"x"})
+    monkeypatch.setenv(index.VARIABLE, "firm/index")
+    with pytest.raises(HubError, match=r"firm/index@main has no file index\.json"):
+        index.find("toys")
+
+
+def test_a_list_is_looked_for_where_and_as_the_set_is(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = artifact.read(toys).manifest.content_sha256
+    sets = {"toys-ipc2": SETS["toys-ipc2"] | {"content_sha256": digest}}
+    listed = {"index.json": json.dumps(page(sets=sets, renamed={})).encode()}
+    with LocalHub() as hub, hub.using(tmp_path / "home", user="nobody"):
+        hubs.there(hub, toys)
+        hub.create("me/index", listed, private=True).tag("v1.0.0")
+        for place, warm in (("me/index@1.0.0", 0), ("me/index", 1)):
+            monkeypatch.setenv(index.VARIABLE, place)
+            with pytest.raises(HubError, match="or it is private"):
+                pulling.resolve("toys-ipc2")
+            options = {"cache_dir": tmp_path / place, "token": "hf_test"}
+            pulling.resolve("toys-ipc2", **options)
+            hub.requests.clear()
+            pulling.resolve("toys-ipc2", **options)
+            assert len(hub.requests) == warm
+            hub.requests.clear()
+            pulling.resolve("toys-ipc2", cache_dir=tmp_path / place, local_files_only=True)
+            assert len(hub.requests) == 0
+        assert not (tmp_path / "home").exists()
 
 
 def test_a_pinned_name_is_that_content_or_an_error(
@@ -172,6 +253,15 @@ def test_a_pinned_name_is_that_content_or_an_error(
     assert len(hub.requests) == 0
     with pytest.raises(NotPublishedError, match=r"has the versions 1\.2\.3"):
         pulling.resolve("toys-ipc2@2.0.0")
+
+
+def test_a_branch_and_a_commit_are_not_held_to_the_pinned_content(
+    hub: LocalHub, commit: str, added: Path
+) -> None:
+    for revision in ("main", commit):
+        place = pulling.resolve(f"toys-ipc2@{revision}")
+        assert place.content_sha256 is None
+        assert place.read().manifest.about.version == "1.2.3"
 
 
 def test_a_set_of_the_wheel_needs_no_hub(

@@ -1,6 +1,7 @@
 """What a name stands for follows from how it is written."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -14,7 +15,7 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @pytest.mark.parametrize(
-    "written", ["./x", "../here/x", "./", ".", "..", "/x", "~", "~/x", "./a@b"]
+    "written", ["./x", "../here/x", "./", ".", "..", "/x", "~", "~/x", "./a@b", "x/", "a/b/"]
 )
 def test_a_path_is_a_folder(written: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/somebody")
@@ -52,7 +53,6 @@ def test_what_comes_after_the_at(after: str, revision: Revision) -> None:
         ("Digits", r"no name of a data set.*\./Digits"),
         ("~nobody", r"\./~nobody"),
         ("a/b/c", r"write org/name.*\./a/b/c"),
-        ("a/", "write org/name"),
         ("a--b/c", "write org/name"),
         ("a/-b", "write org/name"),
         ("a/b.git", "write org/name"),
@@ -68,11 +68,27 @@ def test_what_comes_after_the_at(after: str, revision: Revision) -> None:
         ("me/x@-a", "neither a version"),
         ("me/x@a b", "neither a version"),
         ("me/x@main@main", "neither a version"),
+        ("https://huggingface.co/datasets/me/x", "write me/x$"),
+        ("https://huggingface.co/datasets/me/x/", "write me/x$"),
+        ("https://hub.example:8080/datasets/me/x?row=1", "write me/x$"),
+        ("huggingface.co/datasets/me/x/tree/v1.0.0/parts", "write me/x@v1.0.0$"),
+        ("https://huggingface.co/datasets/me/x/blob/main/d3data.json", "write me/x@main$"),
+        ("hf://datasets/me/x", "write me/x$"),
+        ("datasets/me/x", "write me/x$"),
+        ("https://huggingface.co/me/x", "write org/name"),
+        ("runs/x/artifact/d3data.json", r"the folder that the file is in, \./runs/x/artifact$"),
+        ("x/d3data.json", r"the folder that the file is in, \./x$"),
     ],
 )
 def test_what_is_no_name_says_how_names_are_written(written: str, fault: str) -> None:
     with pytest.raises(UnknownNameError, match=fault):
         parse(written)
+
+
+@pytest.mark.parametrize("name", [None, 3, b"me/x", ["me/x"]])
+def test_a_name_is_a_text(name: Any) -> None:
+    with pytest.raises(UnknownNameError, match="a name is text, or the Path of a folder"):
+        parse(name)
 
 
 def test_a_revision_is_said_once_and_of_names_only() -> None:
@@ -103,6 +119,8 @@ VERSIONS = ["1.0.0", "1.2.0", "1.10.0", "2.0.0", "0.9.9"]
         (Revision("range", "~=1.2"), "1.10.0"),
         (Revision("range", "<1.10"), "1.2.0"),
         (Revision("range", ">2"), None),
+        (Revision("version", "1.2.0"), "1.2.0"),
+        (Revision("version", "1.2.1"), None),
     ],
 )
 def test_the_newest_that_is_permitted_is_picked(revision: Revision, picked: str | None) -> None:

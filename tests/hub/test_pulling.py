@@ -1,16 +1,14 @@
 """From a name to a folder that is whole: how often the Hub is asked, and what may go wrong."""
 
 import os
+import re
 import shutil
 import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from huggingface_hub import (
-    constants,
-    hf_hub_download,
-    snapshot_download,
-)
+from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
 
 import d3data
 import hubs
@@ -73,6 +71,7 @@ def test_extras_are_fetched_when_they_are_asked_for(hub: LocalHub, commit: str) 
     hub.requests.clear()
     place = pulling.resolve("me/toys@1.2.3", extras=True)
     assert set(place.links) == {*NEEDED, "recipe.toml", "README.md"}
+    assert place.left_out(place.read().manifest) == []
     assert place.read().file("recipe.toml") == b"name = 'toys'\n"
     assert hub.requests.count("GET", "*/resolve/*") == 2
     hub.requests.clear()
@@ -154,8 +153,22 @@ def test_a_tag_that_holds_another_version_is_refused(hub: LocalHub, toys: Path) 
             pulling.resolve(name)
 
 
+def test_a_branch_is_no_version(hub: LocalHub, commit: str) -> None:
+    repository = hub.repo("me/toys")
+    repository.commit([Put("x", repository.keep(b"x"))], "x")
+    for name in ("v1.2.3", "v2.0.0"):
+        repository.branch(name)
+    for _ in range(2):  # the second finds in the cache what the first has noted there
+        for name in ("me/toys@1.2.3", "me/toys", "me/toys@~=1.0"):
+            assert pulling.resolve(name).revision == commit
+    with pytest.raises(NotPublishedError, match=r"me/toys@2\.0\.0: .*has the versions 1\.2\.3$"):
+        pulling.resolve("me/toys@2.0.0")
+
+
 @pytest.mark.parametrize("path", NEEDED)
-@pytest.mark.parametrize("fault", [Flip(100), Cut(100)], ids=["flipped", "cut"])
+@pytest.mark.parametrize(
+    "fault", [Flip(100), Flip(100, bits=1), Cut(100)], ids=["flipped", "one bit", "cut"]
+)
 def test_a_file_that_comes_broken_is_fetched_again(
     hub: LocalHub, commit: str, toys: Path, path: str, fault: Flip | Cut
 ) -> None:
@@ -318,7 +331,7 @@ BROKEN = [  # files that come so are fetched again
     (Cut(5), "UnreachableError", "does not answer"),
     (Flip(5), "HubError", "the client of"),
 ]
-PLACES = ("*/revision/*", f"*/{NAME}", "*/parts/*")
+PLACES = ("*/refs", f"*/{NAME}", "*/parts/*")
 
 
 @pytest.mark.parametrize(
@@ -459,3 +472,33 @@ def test_a_folder_that_is_none() -> None:
         pulling.resolve("./nowhere")
     with pytest.raises(UnknownNameError, match="which has no revisions"):
         d3data.load("./nowhere", revision="main")
+
+
+def test_what_is_near_a_set_leads_to_it(
+    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(toys, run / "artifact")
+    monkeypatch.chdir(tmp_path)
+    near = {
+        "run/": "./run/artifact",
+        "./run": "./run/artifact",
+        str(run): str(run / "artifact"),
+        "./run/artifact/d3data.json": "./run/artifact",
+        "run/artifact/d3data.json": "./run/artifact",
+    }
+    for written, meant in near.items():
+        with pytest.raises(UnknownNameError, match=f"{re.escape(meant)}(: name that)?$"):
+            d3data.load(written)
+        assert pulling.resolve(meant).read().manifest.about.name == "toys-ipc2"
+    (run / NAME).write_bytes((run / "artifact" / NAME).read_bytes())  # it is a set itself
+    assert pulling.resolve("run/").folder == Path("run")
+
+
+def test_a_hub_that_names_no_commit(
+    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=None))
+    with pytest.raises(HubError, match="the Hub names no commit") as failure:
+        pulling.resolve("me/toys@main")
+    assert "None" not in str(failure.value)

@@ -152,6 +152,15 @@ class Session:
         assert self.head("refs/pr/1") == again
         refs = self.api.list_repo_refs(NAME, include_pull_requests=True, **SORT)
         assert refs.pull_requests[0].target_commit == again
+        for number in range(2, 5):
+            self.api.create_commit(NAME, [CommitOperationAdd(f"p{number}", b"p")], **words)
+        found = self.api.get_repo_discussions(NAME, discussion_type="pull_request", **SORT)
+        assert [(pull.num, pull.status) for pull in found] == [
+            (number, "open") for number in (4, 3, 2, 1)
+        ]
+        assert (
+            list(self.api.get_repo_discussions(NAME, discussion_type="discussion", **SORT)) == []
+        )
 
     def step_info(self):
         info = self.api.dataset_info(NAME, revision="v1.0.0", files_metadata=True)

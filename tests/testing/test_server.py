@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from d3data.errors import D3DataError
 from d3data.testing import Answer, Cut, Delay, Drop, Flip, LocalHub
 from d3data.testing.server import Sending, Server
 from d3data.testing.wire import Call, Reply
@@ -162,7 +163,15 @@ def test_cut_and_flip_wait_for_a_body(hub: LocalHub, connection) -> None:
     connection.close()
     hub.faults.add(Flip(2))
     assert ask(connection)[1] == b"01\xcd3456789"
+    hub.faults.add(Flip(2, bits=1))
+    assert ask(connection)[1] == b"0133456789"
     assert hub.repo("me/x").files()["a.txt"] == TEXT
+
+
+@pytest.mark.parametrize("bits", [0, 256, -1, True])
+def test_a_flip_turns_over_bits_of_one_byte(bits: int) -> None:
+    with pytest.raises(D3DataError, match=r"bits=.*from 1 to 255"):
+        Flip(bits=bits)
 
 
 @pytest.mark.parametrize("fault", [Drop(), Drop(acted=True), Answer(500), Answer(500, acted=True)])

@@ -1,0 +1,128 @@
+"""What is done to a repository: planned, committed or proposed, tagged."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Self
+
+from d3data import cards
+from d3data.cards.files import CROISSANT, REPORT, read_report
+from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenError
+from d3data.hub import blobs, remote
+from d3data.hub.blobs import Blob
+from d3data.hub.client import Client, Made
+from d3data.hub.remote import Change, State
+from d3data.manifest import DERIVED
+from d3data.publishing.release import Release
+
+PULLS = 20  # the open pull requests of which one may propose the same already
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What brings a repository from its state to hold the files of a release."""
+
+    release: Release
+    state: State
+    files: Mapping[str, bytes]
+    changes: tuple[Change, ...]
+
+    @classmethod
+    def of(cls, release: Release, state: State, tagged: Mapping[str, Blob] | None = None) -> Self:
+        """What there is to do.
+
+        Where the version is published, `tagged` has the files of its tag. If the branch gets
+        others, Croissant tells the addresses of the branch.
+        """
+        files = release.merged(state.card)
+        listed = {path: content for path, content in files.items() if path not in DERIVED}
+        if tagged is not None and not remote.holds(tagged, listed):
+            files[CROISSANT] = cards.moved(files[CROISSANT].decode(), remote.MAIN).encode()
+        return cls(release, state, files, tuple(remote.changes(state, files)))
+
+
+def with_report(client: Client, release: Release, state: State) -> Release:
+    """The release; where it has no report, with the one of its content that the branch has."""
+    if REPORT in release.files or REPORT not in state.tree:
+        return release
+    stored = blobs.read(client, release.repository, state.head, REPORT, state.tree[REPORT])
+    try:
+        report = read_report(stored, where=REPORT)
+    except ArtifactError:  # it is somebody's own
+        return release
+    ours = report.content_sha256 == release.manifest.content_sha256
+    return release.reported(report) if ours else release
+
+
+def commit(client: Client, plan: Plan, tell: Tell) -> str | None:
+    """The commit that holds the release; None where somebody else was faster."""
+    if not plan.changes:
+        return plan.state.head
+    try:
+        made = _change(client, plan)
+    except ConflictError:
+        return None
+    if not remote.holds(client.tree(plan.release.repository, made.commit), plan.files):
+        return None
+    tell(f"committed {len(plan.changes)} files: {made.commit}")
+    return made.commit
+
+
+def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> Made:
+    put = {c.path: plan.files[c.path] for c in plan.changes if c.what != "delete"}
+    return client.change(
+        plan.release.repository,
+        parent=plan.state.head,
+        put=put,
+        delete=[change.path for change in plan.changes if change.what == "delete"],
+        message=f"{plan.release.manifest.about.name} {plan.release.version}",
+        create_pr=create_pr,
+    )
+
+
+def propose(client: Client, plan: Plan, tell: Tell) -> str:
+    """The page of a pull request of these changes, which may be open already."""
+    repository = plan.release.repository
+    pages = f"{client.endpoint}/datasets/{repository}/discussions"
+    for number, commit in client.proposals(repository, most=PULLS).items():
+        if remote.holds(client.tree(repository, commit), plan.files):
+            tell(f"pull request {number} proposes this already")
+            return f"{pages}/{number}"
+    page = _change(client, plan, create_pr=True).pull_request
+    if page is None:
+        raise HubError(f"{repository}: the Hub does not say where the proposal is: see {pages}")
+    tell(
+        f"proposed {len(plan.changes)} files: {page}; publish again after the merge to set the tag"
+    )
+    return page
+
+
+def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | None:
+    """The commit of the version, where it is published; None where it is not.
+
+    Raises:
+        VersionTakenError: it is something else.
+    """
+    if (commit := tags.get(release.tag)) is None:
+        return None
+    if fault := remote.fault_of(client, release.repository, commit, release.manifest):
+        raise VersionTakenError(
+            f"{release} is published with {fault}, and this has content "
+            f"{release.manifest.content_sha256}: versions never change; publish this as another, "
+            "with --version"
+        )
+    return commit
+
+
+def tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
+    """Set the tag, unless somebody else just did; the commit that it names."""
+    try:
+        client.tag(release.repository, release.tag, commit)
+    except ConflictError:
+        there = tagged(client, release, client.refs(release.repository).tags)
+        if there is None:
+            raise
+        return there
+    tell(f"tagged {release.tag}")
+    return commit
