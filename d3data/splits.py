@@ -77,6 +77,11 @@ class Split:
             chosen = members[torch.randint(len(members), (size,), generator=rng)]
         return self.read(chosen), self.labels[chosen]
 
+    def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
+        """The same images with another mean and standard deviation per channel."""
+        kept, labels = self._gallery, self.labels
+        return Split(kept, labels, classes=self.classes, mean=mean, std=std, slots=self._slots)
+
     def of(self, classes: Sequence[int]) -> "Split":
         """The images of some classes, relabelled 0, 1, ... in the order given."""
         new = torch.full((self.classes,), -1)

@@ -67,6 +67,17 @@ class Task:
         """The side of its square images, in pixels."""
         return self.rule.size
 
+    def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> "Task":
+        """The same images with another mean and standard deviation per channel."""
+        return replace(
+            self,
+            mean=tuple(mean),
+            std=tuple(std),
+            train=self.train.renormalised(mean, std),
+            validation=self.validation.renormalised(mean, std),
+            test=self.test.renormalised(mean, std) if self.test else None,
+        )
+
     def subtask(self, classes: Sequence[int]) -> "Task":
         """The task of some of its classes, relabelled 0, 1, ... in the order given.
 

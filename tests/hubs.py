@@ -11,13 +11,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
+import torch
 
 import d3data
 import made
 import tiny_runs
 from d3data import artifact, folder
 from d3data.errors import HubError
+from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation.record import Trial
 from d3data.evaluation.report import Report
+from d3data.evaluation.rows import Row
 from d3data.hub import index, names
 from d3data.hub.places import listed
 from d3data.manifest import NAME, parse
@@ -56,9 +60,23 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
 def report(place: Path) -> Report:
     """What networks might reach on an artifact."""
     page = artifact.read(place).manifest
-    protocol = {"steps": 1, "batch": 1, "learning_rate": 0.1, "augment": "none"}
-    trial = {"seed": 0, "accuracy": 0.5, "per_class": [0.5] * 5, "loss": 1.0, "steps": 1}
-    row = {"name": "distilled", "mean": 0.5, "std": None, "images_per_class": None}
+    protocol = {"steps": 1, "batch": 1, "learning_rates": (0.1,), "augment": "none"}
+    trial = Trial(
+        seed=0,
+        learning_rate=0.1,
+        accuracy=0.5,
+        per_class=(0.5,) * 5,
+        confusion=None,
+        loss=1.0,
+        steps=1,
+        images=1,
+        flops=1,
+        memory=None,
+        seconds=1.0,
+        curve=(),
+    )
+    of = Rival(Photographs(torch.zeros(1), torch.zeros(1)), None, 1, 1)
+    row = Row.of("distilled", [trial], network="convnet-w4", labels="hard", of=of)
     return Report.parse(
         {
             "data": "toys",
@@ -68,10 +86,8 @@ def report(place: Path) -> Report:
             "split": "test",
             "tests": 10,
             "classes": page.content.classes,
-            "protocol": {"name": "tiny", "version": 1, "width": 4, **protocol},
-            "rows": [
-                {**row, "values": 1, "bytes": 1, "trials": [{**trial, "images": 1, "seconds": 1}]}
-            ],
+            "protocol": {"name": "tiny", "version": 1, "network": {"width": 4}, **protocol},
+            "rows": [row],
             "device": "cpu",
             "threads": 1,
             "versions": {},

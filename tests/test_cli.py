@@ -17,11 +17,14 @@ from d3data import artifact
 from d3data.cli import app
 from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
+from d3data.nets import NetworkSpec
 
 COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
-COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
+COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert", "compare", "protocols", "audit", "report"}
 
-SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
+SHORT = protocols.protocols["quick"].model_copy(
+    update={"steps": 2, "network": NetworkSpec(width=4)}
+)
 
 
 @pytest.fixture(autouse=True)
@@ -175,9 +178,49 @@ def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
     assert json.loads(path.read_text()) == found
     assert [row["name"] for row in found["rows"]] == ["distilled", "random"]
     assert len(found["rows"][0]["trials"]) == 2
-    stdout, _ = call("evaluate", out / "artifact", *options[:4], "--no-baselines")
+    stdout, _ = call("evaluate", out / "artifact", *options[:4], "--baselines", "none")
     assert "distilled" in stdout
     assert "random" not in stdout
+
+
+def test_a_dry_run_says_how_long_it_takes(run, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
+    found = document("evaluate", run[0] / "artifact", *options)
+    names = [(row["name"], row["network"], row["networks"]) for row in found["rows"]]
+    kinds = ("mlp", "convnet/batch")
+    assert names == [(name, kind, 2) for kind in kinds for name in ("distilled", "random")]
+    assert "all: " in call("evaluate", run[0] / "artifact", *options)[0]
+
+
+def test_folders_of_images_are_evaluated_too(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    exported = tmp_path / "copy"
+    call("export", run[0] / "artifact", "--format", "imagefolder", "--draws", 3, "--out", exported)
+    options = ["--protocol", "quick", "--seeds", "1", "--baselines", "none"]
+    found = document("evaluate", exported, "--task", "digits", *options)
+    assert (found["data"], found["content_sha256"]) == (str(exported), None)
+    wrong(1, "name the task", "evaluate", exported, *options)
+
+
+def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    artifact, path = run[0] / "artifact", tmp_path / "report.json"
+    quick = ["--protocol", "quick", "--seeds", "2"]
+    call("evaluate", artifact, *quick, "--out", path, "--baselines", "none")
+    found = document("compare", artifact, path, *quick)
+    assert [difference["mean"] for difference in found["differences"]] == [0]
+    assert "within noise" in call("compare", artifact, path, *quick)[0]
+    wrong(2, r"no\.json is no\s", "compare", artifact, tmp_path / "no.json", *quick)
+    path.write_text("[")
+    wrong(3, "is no report", "compare", artifact, path, *quick)
+    wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")
+
+
+def test_protocols_are_listed():
+    found = document("protocols")
+    assert set(found) == set(protocols.protocols)
+    assert "convnet-w64" in call("protocols")[0]
 
 
 def test_env_names_versions_and_devices():

@@ -11,6 +11,7 @@ from d3data.cards.files import derived, finished, picture, previews, read_report
 from d3data.cards.gallery import Gallery
 from d3data.cards.merge import merge, repository
 from d3data.cards.page import is_page, page
+from d3data.cards.report_page import report_page, report_pictures
 
 __all__ = [
     "HUB",
@@ -27,6 +28,8 @@ __all__ = [
     "picture",
     "previews",
     "read_report",
+    "report_page",
+    "report_pictures",
     "repository",
     "stored_report",
 ]

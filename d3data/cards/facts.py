@@ -12,7 +12,10 @@ from d3data.cards.licences import Licence, licence
 from d3data.cards.words import counted, duration, figures, percent, spans, weight
 from d3data.citations import bibtex
 from d3data.errors import ArtifactError
-from d3data.evaluation.report import Report, Row
+from d3data.evaluation.audit import stored_audit
+from d3data.evaluation.leakage import Audit
+from d3data.evaluation.report import Report
+from d3data.evaluation.rows import Row
 from d3data.hub import names, replies
 from d3data.ledger import Ledger
 from d3data.manifest import Manifest
@@ -20,6 +23,15 @@ from d3data.presets import PRESETS
 
 HUB = "https://huggingface.co"
 RECIPE = "recipe.toml"
+CALLED = {
+    "distilled": "this set",
+    "random": "random real images",
+    "random-bytes": "random real images of equal bytes",
+    "compressed": "compressed real images",
+    "soft": "random real images, soft labels",
+    "means": "its means without noise",
+    "real": "all real images",
+}
 METHODS = ("gaussian", "pixels", "generator", "d3", "dc", "dd", "dm", "dsa", "mmd", "mtt")
 HEADINGS = ("trained on", "accuracy, %", "images a class", "values", "bytes")
 LIMITS = (
@@ -45,9 +57,10 @@ class Facts:
         repo: the repository, `owner/name`.
         endpoint: the address of the Hub that has the repository.
         recipe: the text of its recipe; empty where it has none.
+        audit: how near it comes to the real images.
 
     Raises:
-        ArtifactError: the report is of other content.
+        ArtifactError: the report or the audit is of other content.
         UnknownNameError: `repo` is not written as `owner/name`.
     """
 
@@ -57,6 +70,7 @@ class Facts:
     repo: str | None = None
     endpoint: str = HUB
     recipe: str = ""
+    audit: Audit | None = None
 
     @classmethod
     def of(
@@ -67,22 +81,24 @@ class Facts:
         repo: str | None = None,
         endpoint: str = HUB,
     ) -> Self:
-        """The facts of an artifact; its recipe is among them where it was fetched too."""
+        """The facts of an artifact; its recipe and audit where they were fetched too."""
         listed = {entry.path for entry in artifact.manifest.files}
         here = RECIPE in (artifact.links or listed) and RECIPE in listed
         recipe = artifact.file(RECIPE) if here else b""
         text = recipe.decode("utf-8", errors="replace")
-        return cls(artifact.manifest, artifact.ledger, report, repo, endpoint, text)
+        audit = stored_audit(artifact)
+        return cls(artifact.manifest, artifact.ledger, report, repo, endpoint, text, audit)
 
     def __post_init__(self) -> None:
         if self.repo is not None:
             names.repository(self.repo)
-        of = None if self.report is None else self.report.content_sha256
-        if self.report is not None and of != self.manifest.content_sha256:
-            raise ArtifactError(
-                f"the report is of content {of}, and this set has "
-                f"{self.manifest.content_sha256}: evaluate it again"
-            )
+        pages = ("report", self.report, "evaluate"), ("audit", self.audit, "audit")
+        for what, found, do in pages:
+            if found is not None and found.content_sha256 != self.manifest.content_sha256:
+                raise ArtifactError(
+                    f"the {what} is of content {found.content_sha256}, and this set has "
+                    f"{self.manifest.content_sha256}: {do} it again"
+                )
 
     @property
     def name(self) -> str:
@@ -223,35 +239,50 @@ class Facts:
         return [row.model_copy(update=now) if row.name == "distilled" else row for row in found]
 
     @property
+    def shown(self) -> list[Row]:
+        """The rows of the first network."""
+        return [row for row in self.rows if row.network == self.rows[0].network]
+
+    @property
     def results(self) -> list[tuple[str, ...]]:
         """What networks reach, in the columns of `HEADINGS`."""
-        cells = [(called(row), *row.cells()[1:-1]) for row in self.rows]
-        return [(name, reached, *_dashed(counts)) for name, *counts, reached in cells]
+        several = len({(row.network, row.labels) for row in self.rows}) > 1
+        found = []
+        for row in self.rows:
+            _, network, labels, *counts, reached, _ = row.cells()
+            name = f"{called(row)}: {network}, {labels} labels" if several else called(row)
+            found.append((name, reached, *_dashed(counts)))
+        return found
 
     @property
     def protocol(self) -> str:
         """How the results were measured."""
         assert self.report is not None, "there are no results"
-        report, rule = self.report, self.report.protocol
-        seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
-        length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
-        return (
-            f"Protocol {rule.name} v{rule.version}: {counted(len(seeds), 'ConvNet')} of width "
-            f"{rule.width} for each row, trained for {length} of {rule.batch} images (SGD "
-            f"{rule.learning_rate:g}, momentum {rule.momentum:g}, weight decay "
-            f"{rule.weight_decay:g}, {rule.schedule}; augmentation {rule.augment}; seeds "
-            f"{spans(seeds)}) and tested once, after the last step, on {report.tests:,} "
-            f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
-            f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
-            f"{report.device}, {counted(report.threads, 'thread')}, "
-            + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
-            + "."
-        )
+        return measured(self.report)
+
+
+def measured(report: Report) -> str:
+    """How the results of a report came about."""
+    rule = report.protocol
+    seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
+    length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
+    return (
+        f"Protocol {rule.name} v{rule.version}: {counted(len(seeds), 'network')} "
+        f"({', '.join(dict.fromkeys(row.network for row in report.rows))}) for each row, "
+        f"trained for {length} of {rule.batch} images ({rule.trained}, {rule.schedule}; "
+        f"augmentation {rule.augment}; seeds "
+        f"{spans(seeds)}) and tested once, after the last step, on {report.tests:,} "
+        f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
+        f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
+        f"{report.device}, {counted(report.threads, 'thread')}, "
+        + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
+        + "."
+    )
 
 
 def called(row: Row) -> str:
     """What a row of a report is called by people."""
-    return {"distilled": "this set", "random": "random real images"}.get(row.name, row.name)
+    return CALLED.get(row.name, row.name)
 
 
 def _dashed(cells: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ Legend: K classes, D draws per class, C H W an image, R chosen classes, T frames
 """
 
 import functools
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -82,6 +83,18 @@ class Gallery:
         """The images without noise of the first `count` items of a class, uint8."""
         means = self._drawer.mean_latents(self._items(label)[:count])
         return self._pixels(self._drawer.decode(means, residual=False))
+
+    def repeats(self, label: int, count: int) -> Tensor:
+        """The images of the first `count` draws of the first item of a class, uint8."""
+        turns = np.arange(self._drawer.draws_per_class, dtype=np.int64)
+        mine, wanted = turns * len(self.names) + label, self._items(label)[0]
+        found: list[tuple[int, int]] = []
+        for epoch in itertools.count():
+            found += [(epoch, n) for n in mine[self._drawer.items(epoch, mine) == wanted].tolist()]
+            if len(found) >= count:
+                break
+        epochs, indices = np.array(found[:count], np.int64).T
+        return self._pixels(self._drawer.images(epochs, indices))
 
     def walk(self, label: int, frames: int) -> Walk | None:
         """From the first prior of a class to its farthest, or to one of the next class.

@@ -2,7 +2,6 @@
 
 import base64
 import dataclasses
-import hashlib
 import io
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,8 +20,6 @@ CLASSES = 100  # at most, so that people can choose among them
 EXACT = 64  # pixels up to which images are packed without loss
 QUALITY = 88  # of JPEG, for larger ones
 WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
-
-
 GENERATOR = '<meta name="generator" content="d3data">'
 HEAD = 4096  # bytes at the start of a page in which its generator stands
 
@@ -52,13 +49,13 @@ def page(facts: Facts, gallery: Gallery) -> str:
     Classes are evenly spread over the list where not all fit: the first one tells how many do.
     """
     classes = list(_affordable(gallery))
-    css, script = (_read(name) for name in ("page.css", "page.js"))
+    css, script = (templates.read(name) for name in ("page.css", "page.js"))
     return templates.html(
         "page.html.jinja",
         facts=facts,
         about=facts.manifest.about,
         generator=templates.trusted(GENERATOR),
-        policy=_policy(css, script),
+        policy=templates.policy(css, script),
         css=templates.trusted(css),
         script=templates.trusted(script),
         classes=classes,
@@ -72,7 +69,7 @@ def page(facts: Facts, gallery: Gallery) -> str:
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
         spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
-        plots=[charts.plot(facts.rows, width=w, height=h) for w, h in (WIDE, NARROW)],
+        plots=[charts.plot(facts.shown, width=w, height=h) for w, h in (WIDE, NARROW)],
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,
@@ -99,14 +96,14 @@ def _shown(gallery: Gallery, label: int) -> Shown:
     return Shown(
         label=label,
         name=upright(gallery.names[label]),
-        draws=[_address(image) for image in draws.images[0]],
+        draws=[address(image) for image in draws.images[0]],
         hints=[
             f"draw {index}, of item {item + 1}"
             for index, item in zip(draws.indices[0], items, strict=True)
         ],
-        means=[_address(image) for image in gallery.means(label, MEANS)] if fresh else [],
+        means=[address(image) for image in gallery.means(label, MEANS)] if fresh else [],
         items=gallery.content.items_per_class[label],
-        walk=[] if walk is None else [_address(image) for image in walk.images],
+        walk=[] if walk is None else [address(image) for image in walk.images],
         ends=[] if walk is None else [_end(gallery, *end) for end in walk.ends],
     )
 
@@ -115,7 +112,7 @@ def _end(gallery: Gallery, label: int, number: int) -> str:
     return f"prior {number + 1} of \u201c{upright(gallery.names[label])}\u201d"
 
 
-def _address(image: Tensor) -> str:
+def address(image: Tensor) -> str:
     """An image (C, H, W) as an address that holds it."""
     if image.shape[-1] <= EXACT:
         return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
@@ -124,21 +121,6 @@ def _address(image: Tensor) -> str:
     buffer = io.BytesIO()
     to_pil_image(image).save(buffer, "JPEG", quality=QUALITY)
     return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-
-
-def _read(name: str) -> str:
-    return (templates.HERE / name).read_text(encoding="utf-8")
-
-
-def _policy(css: str, script: str) -> str:
-    """What the page may do: show images that it holds, and run this style and this script."""
-    style, run = (
-        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in (css, script)
-    )
-    return (
-        f"default-src 'none'; img-src data:; style-src 'sha256-{style}'; "
-        f"script-src 'sha256-{run}'; base-uri 'none'; form-action 'none'"
-    )
 
 
 def _figures(facts: Facts) -> list[tuple[str, str]]:

@@ -5,12 +5,12 @@ Both are pure functions of images and names; the same libraries give the same by
 
 import io
 import json
-import unicodedata
 from collections.abc import Sequence
 
 import torch
 
 from d3data.cards.gallery import Draws
+from d3data.cards.words import plain
 from d3data.formats.collection import png
 
 PICTURE = "preview.png"
@@ -111,8 +111,6 @@ def _label(number: int, name: str) -> str:
     >>> _label(3, "café"), _label(4, "猫"), _label(5, "5")
     ('3  cafe', '4  ?', '5')
     """
-    bare = unicodedata.normalize("NFKD", name)
-    bare = "".join(letter for letter in bare if not unicodedata.combining(letter))
-    shown = "".join(letter if " " <= letter <= "~" else "?" for letter in bare)
+    shown = plain(name)
     shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3].rstrip()}..."
     return shown if shown == str(number) else f"{number}  {shown}"

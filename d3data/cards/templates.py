@@ -3,6 +3,8 @@
 In Markdown every value is escaped but what is `Markdown` already; in HTML, by jinja2 itself.
 """
 
+import base64
+import hashlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,23 @@ def markdown(name: str, **facts: Any) -> str:
 def html(name: str, **facts: Any) -> str:
     """The HTML template `name`, filled in."""
     return _environment(html=True).get_template(name).render(facts)
+
+
+def read(name: str) -> str:
+    """A style or a script of ours."""
+    return (HERE / name).read_text(encoding="utf-8")
+
+
+def policy(style: str, script: str = "") -> str:
+    """What a page may do: show images that it holds, and run this style and this script."""
+    allowed, run = (
+        base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for text in (style, script)
+    )
+    return (
+        f"default-src 'none'; img-src data:; style-src 'sha256-{allowed}'; "
+        f"script-src 'sha256-{run}'; base-uri 'none'; form-action 'none'"
+    )
 
 
 def trusted(text: str) -> "markupsafe.Markup":

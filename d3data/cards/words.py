@@ -1,6 +1,7 @@
 """Numbers and names as people read them."""
 
 import re
+import unicodedata
 
 _TURNING = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
@@ -87,3 +88,25 @@ def upright(text: str) -> str:
     'a\ufffdb'
     """
     return _TURNING.sub("\ufffd", text)
+
+
+def plain(text: str) -> str:
+    """Text for fonts that have few letters: accents are lost, and letters become question marks.
+
+    >>> plain("café"), plain("猫")
+    ('cafe', '?')
+    """
+    bare = unicodedata.normalize("NFKD", text)
+    bare = "".join(letter for letter in bare if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in bare)
+
+
+def short(number: float) -> str:
+    """A number for the ticks of an axis.
+
+    >>> short(0.5), short(1500), short(76_800), short(2e6)
+    ('0.5', '1,500', '76.8 k', '2 M')
+    """
+    if number >= 1e6:
+        return f"{number / 1e6:g} M"
+    return f"{number / 1e3:g} k" if number >= 1e4 else f"{number:,.6g}"

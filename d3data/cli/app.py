@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 
 from d3data import __version__
 from d3data.cli import (
+    auditing,
     cards,
     catalogue,
     converting,
@@ -77,5 +78,9 @@ app.command()(making.distill)
 app.add_typer(making.recipes, name="recipes")
 app.command()(making.status)
 app.command()(evaluation.evaluate)
+app.command()(evaluation.report)
+app.command()(evaluation.compare)
+app.command()(evaluation.protocols)
+app.command()(auditing.audit)
 app.command()(sharing.publish)
 app.command()(environment.env)

@@ -32,8 +32,8 @@ def preview(
     from d3data.cards import Facts, Gallery, page, picture
     from d3data.files import write_bytes
 
-    _require(out, ".png")
-    _require(html, ".html")
+    require(out, ".png")
+    require(html, ".html")
     found = _artifact(name, extras=html is not None and report is None)
     gallery, made = Gallery(found), {}
     if out is not None or html is None:
@@ -113,7 +113,7 @@ def _endpoint() -> str:
     return Client().endpoint
 
 
-def _require(path: Path | None, suffix: str) -> None:
+def require(path: Path | None, suffix: str) -> None:
     """Refuse another suffix, and to write over a page that is not ours."""
     from d3data.cards import is_page
 

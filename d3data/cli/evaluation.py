@@ -1,48 +1,220 @@
-"""The command evaluate."""
+"""Commands that say what data sets are worth: evaluate, report, compare, protocols."""
 
+import json as jsonlib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from d3data.cli.cards import require
 from d3data.cli.catalogue import Name
 from d3data.cli.display import Display
 from d3data.cli.making import Data, Device
-from d3data.cli.output import Json, give
+from d3data.cli.output import Json, give, say, table
+
+if TYPE_CHECKING:
+    from d3data.artifact import Artifact
+    from d3data.evaluation import Report
+    from d3data.evaluation.record import Labels
+
+Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, help="How many networks; the protocol's unless given.")
+]
+Html = Annotated[
+    Path | None, typer.Option(help="Write a page with charts here, which needs no other file.")
+]
+Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the charts here, as PNG.")]
 
 
 def evaluate(
     name: Name,
     data: Data = None,
-    protocol: Annotated[str, typer.Option(help="How networks are trained.")] = "standard",
-    seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many networks; the protocol's unless given.")
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="The real images, where the set does not say: NAME is a folder or hf:..."
+        ),
     ] = None,
+    protocol: Protocol = "standard",
+    nets: Annotated[
+        str | None,
+        typer.Option(help="Such as resnet18,vgg11/batch or torchvision:resnet50; or all."),
+    ] = None,
+    seeds: Seeds = None,
     baselines: Annotated[
-        bool, typer.Option(help="Also train on real images of the same size.")
-    ] = True,
+        str, typer.Option(help="What to compare it with, such as random,means; or all, or none.")
+    ] = "random",
+    labels: Annotated[
+        str | None, typer.Option(help="hard, soft, or both: hard,soft; the set's own else.")
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Also DD-Ranking's robust scores.")
+    ] = False,
     split: Annotated[
         Literal["test", "validation"], typer.Option(help="The real images to test on.")
     ] = "test",
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
+    html: Html = None,
+    png: Png = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only say how long it will take here.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Train networks on a data set, and test them on real images."""
-    from d3data.evaluation import evaluate
+    """Train networks on a data set, and test them on real images.
+
+    What is stopped goes on when the same command is typed again.
+    """
+    from d3data.dataset import DistilledDataset
+    from d3data.evaluation import plan
     from d3data.files import write_json
 
+    _require_places(html, png)
+    planned = plan(
+        name,
+        task,
+        data_path=data,
+        protocol=protocol,
+        nets=nets if nets in (None, "all") else nets.split(","),
+        labels=None if labels is None else [*map(_kind, labels.split(","))],
+        seeds=None if seeds is None else range(seeds),
+        baselines=_listed(baselines),
+        scores=scores,
+        split=split,
+        device=device,
+    )
+    if dry_run:
+        guess = planned.estimate()
+        give(guess.table(), guess.dump(), as_json=json)
+        return
     with Display() as display:
-        report = evaluate(
+        report = planned.run(progress=display.step)
+    if out is not None:
+        write_json(out, report.dump())
+    of = planned.draws.artifact if isinstance(planned.draws, DistilledDataset) else None
+    _draw([report], of, html=html, png=png)
+    give(f"{report.table()}\n\n{report.costs()}", report.dump(), as_json=json)
+
+
+def report(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            help="What `evaluate --out` wrote; the first is shown in full, others join its charts."
+        ),
+    ],
+    html: Html = None,
+    png: Png = None,
+) -> None:
+    """Draw charts of reports: of several sets, or of one that was drawn from for longer."""
+    if html is None and png is None:
+        raise typer.BadParameter("say where: --html report.html, --png FOLDER, or both")
+    _require_places(html, png)
+    _draw([_report(path) for path in reports], None, html=html, png=png)
+
+
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(help="Reports that `evaluate --out` wrote, or data sets to evaluate."),
+    ],
+    data: Data = None,
+    protocol: Protocol = "standard",
+    seeds: Seeds = None,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Say which of some data sets is better, or that the difference is within noise."""
+    from d3data.evaluation import evaluate
+    from d3data.evaluation.compare import compare as compared
+
+    def reported(name: str) -> "Report":
+        if name.endswith(".json"):
+            return _report(Path(name))
+        return evaluate(
             name,
             data_path=data,
             protocol=protocol,
             seeds=None if seeds is None else range(seeds),
-            baselines=("random",) if baselines else (),
-            split=split,
+            baselines=(),
             device=device,
             progress=display.step,
         )
-    if out is not None:
-        write_json(out, report.dump())
-    give(report.table(), report.dump(), as_json=json)
+
+    with Display() as display:
+        found = compared([reported(name) for name in names])
+    headings = ["data set", "values", "bytes", "accuracy %"]
+    rows = [[name, *row.cells()[4:7]] for name, row in found.rows]
+    lines = [table(headings, rows), "", *(one.line() for one in found.differences)]
+    give("\n".join(lines), found.dump(), as_json=json)
+
+
+def protocols(json: Json = False) -> None:
+    """List the protocols that `evaluate` knows."""
+    from d3data.evaluation.networks import label
+    from d3data.evaluation.protocols import protocols as known
+
+    headings = ["name", "network", "networks", "length", "batch", "rates", "augmentation"]
+    rows = [
+        [
+            f"{one.name} v{one.version}",
+            label(one.network),
+            str(one.networks),
+            f"{one.steps:,} steps" if one.steps else f"{one.epochs:,} epochs",
+            str(one.batch),
+            ", ".join(f"{rate:g}" for rate in one.learning_rates),
+            one.augment,
+        ]
+        for one in known.values()
+    ]
+    give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
+
+
+def _require_places(html: Path | None, png: Path | None) -> None:
+    """Refuse what cannot be written, before anything is trained."""
+    require(html, ".html")
+    if png is not None and png.exists() and not png.is_dir():
+        raise typer.BadParameter(f"{png} is there and is no folder: choose another one for --png")
+
+
+def _draw(
+    reports: list["Report"], of: "Artifact | None", *, html: Path | None, png: Path | None
+) -> None:
+    """Write the page and the pictures that are asked for, and say where they are."""
+    from d3data.cards import report_page, report_pictures
+    from d3data.files import write_bytes
+
+    made = {} if html is None else {html: report_page(reports, of).encode()}
+    if png is not None:
+        pictures = report_pictures(reports, of)
+        made |= {png / name: content for name, content in pictures.items()}
+    for path, content in made.items():
+        write_bytes(path, content)
+        say(str(path))
+
+
+def _kind(text: str) -> "Labels":
+    if text not in ("hard", "soft"):
+        raise typer.BadParameter(f"{text!r}: write hard, soft or hard,soft", param_hint="--labels")
+    return "hard" if text == "hard" else "soft"
+
+
+def _listed(names: str) -> str | list[str]:
+    if names in ("all", "none"):
+        return [] if names == "none" else names
+    return names.split(",")
+
+
+def _report(path: Path) -> "Report":
+    from d3data.errors import FormatError
+    from d3data.evaluation import Report
+
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is no file")
+    try:
+        page = jsonlib.loads(path.read_text("utf-8"))
+    except ValueError as fault:
+        raise FormatError(f"{path} is no report: {fault}") from None
+    return Report.parse(page, where=str(path), error=FormatError)

@@ -26,25 +26,20 @@ from d3data.tasks import Task
 from d3data.training import Watch, descend, ignore
 
 
-class NetworkSpec(Frozen):
-    """The network that experts and matching methods look through; None suits the image size."""
+class NetworkSpec(nets.NetworkSpec):
+    """The network that experts and matching methods look through, as published unless chosen."""
 
-    name: str = "convnet"
-    width: int = Field(default=128, ge=1, le=4096)
-    depth: int | None = Field(default=None, ge=1, le=8)
-    norm: Norm = "instance"
+    width: int | None = Field(default=128, ge=1, le=4096)
+    norm: Norm | None = "instance"
 
     def build(self, task: Task, seed: int, *key: str | int) -> nn.Module:
         """A freshly initialised network for `task`; the same key gives the same weights."""
         with rng.seeded(seed, "network", *key):
             return nets.build(
-                self.name,
+                self,
                 channels=task.rule.channels,
                 size=task.rule.size,
                 classes=len(task.classes),
-                width=self.width,
-                depth=self.depth,
-                norm=self.norm,
             )
 
 

@@ -4,98 +4,120 @@ Nothing is chosen on the images that a network is tested on: a protocol fixes al
 each network is tested once, after its last step.
 """
 
-import datetime
-import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-import torch
+from torch import nn
+from torch.utils.data import Dataset
 
-from d3data import __version__, training
-from d3data.dataset import DistilledDataset
-from d3data.evaluation import baselines as real
-from d3data.evaluation import checks, protocols
+from d3data.evaluation.audit import audit
 from d3data.evaluation.bench import Bench, Progress, ignore
+from d3data.evaluation.compare import Comparison, Difference, compare
+from d3data.evaluation.estimating import Estimate
+from d3data.evaluation.leakage import Audit, Leakage
+from d3data.evaluation.pairs import pairs
+from d3data.evaluation.planning import Plan, plan
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.report import Report, Row, SplitName
-from d3data.evaluation.trials import Draws, Trial
-from d3data.loading import load
+from d3data.evaluation.record import Labels, Point, Trial
+from d3data.evaluation.report import Report, SplitName
+from d3data.evaluation.rows import Row
+from d3data.evaluation.scores import Scores
+from d3data.evaluation.trials import Draws, Train
 from d3data.tasks import Task
 
-__all__ = ["Bench", "Draws", "Progress", "Protocol", "Report", "Row", "Trial", "evaluate"]
+__all__ = [
+    "Audit",
+    "Bench",
+    "Comparison",
+    "Difference",
+    "Draws",
+    "Estimate",
+    "Leakage",
+    "Plan",
+    "Point",
+    "Progress",
+    "Protocol",
+    "Report",
+    "Row",
+    "Scores",
+    "Train",
+    "Trial",
+    "audit",
+    "compare",
+    "evaluate",
+    "pairs",
+    "plan",
+]
 
 
 def evaluate(
-    data: Draws | str | Path,
-    task: Task | None = None,
+    data: Draws | Dataset[Any] | str | Path,
+    task: Task | str | None = None,
     *,
     data_path: str | Path | None = None,
     protocol: str | Protocol = "standard",
+    nets: str | Iterable[str] | None = None,
+    networks: Mapping[str, Callable[..., nn.Module]] | None = None,
+    train: Train | None = None,
+    labels: Iterable[Labels] | None = None,
     seeds: Iterable[int] | None = None,
-    baselines: Iterable[str] = ("random",),
+    baselines: str | Iterable[str] = ("random",),
+    scores: bool = False,
     split: SplitName = "test",
     device: str = "cpu",
     date: str | None = None,
+    resume: bool = True,
     progress: Callable[[Progress], None] = ignore,
 ) -> Report:
-    """Train networks on `data` and on real images that take as much room; test them on real ones.
+    """Train networks on `data` and on its rivals; test each once on real images.
+
+    A report that is stopped is finished by the same call, which finds the trials that are done
+    and the last minute of the one that was not.
 
     Args:
-        data: a distilled set, its name or folder; or anything else that has `len` and `batch`.
-        task: the real images; without it, those that the set was made from.
+        data: a distilled set, its name or folder; or anything else: a folder of images, `hf:...`,
+            a map-style data set of images and labels, what has `len` and `batch`.
+        task: the real images, or their name; without it, those that the set was made from.
         data_path: where these are, unless a preset knows.
         protocol: a name of `d3data.evaluation.protocols`, or one's own.
+        nets: names of networks, such as `resnet18` or `resnet18/batch`, or "all" for a table of
+            how the set transfers; the protocol's unless given.
+        networks: the user's own, by name: each is called with `channels`, `size` and `classes`.
+        train: the user's own training loop, in place of the protocol's.
+        labels: "hard", "soft" or both, where the set has both; its own unless given.
         seeds: one for each network; without them 0, 1, ... for as many as the protocol has.
-        baselines: names of `d3data.evaluation.baselines`; each is trained on in the same way.
+        baselines: names of `d3data.evaluation.baselines`, or "all" that are possible.
+        scores: also what DD-Ranking asks for: the set with hard labels, random images with labels
+            of its own kind, all real images, and all of it once more without augmentation.
         split: what networks are tested on: `validation` for whoever compares settings.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         date: YYYY-MM-DD, for the report; today's.
+        resume: keep trials in the user's cache until the report is whole.
         progress: called after every step.
 
     Raises:
         DataError: the set and the real images do not belong together, or there is no such split.
         ArtifactError: the set cannot be read, or makes values that are not finite.
-        TrainingError: a loss is not finite.
+        TrainingError: a loss is not finite, or a network cannot take the images.
         RecipeError: there is no such protocol or baseline.
+        UnknownNameError: there is no such set or network.
         DeviceError: there is no such device.
     """
-    settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
-    chosen = {name: real.named(name) for name in baselines}
-    place = training.device(device)
-    draws = load(data) if isinstance(data, str | Path) else data
-    task = checks.origin(draws, data_path) if task is None else task
-    tests = checks.tests(task, split)
-    checks.require_fit(draws, task)
-    bench = Bench(
-        task=task,
-        tests=tests,
-        protocol=settings,
-        seeds=checks.distinct(range(settings.networks) if seeds is None else seeds),
-        device=place,
-        progress=progress,
-    )
-    threads = training.threads(task.rule.size, torch.get_num_threads())
-    with training.using_threads(threads):
-        first = bench.distilled(draws)
-        per_class = real.per_class(draws, task, values=first.values)
-        others = [bench.real(name, choose, per_class) for name, choose in chosen.items()]
-    page = draws.artifact.manifest if isinstance(draws, DistilledDataset) else None
-    return Report(
-        data=f"{page.about.name} {page.about.version}" if page else type(draws).__name__,
-        content_sha256=page.content_sha256 if page else None,
-        task=task.name,
-        fingerprint=task.fingerprint,
+    planned = plan(
+        data,
+        task,
+        data_path=data_path,
+        protocol=protocol,
+        nets=nets,
+        networks=networks,
+        train=train,
+        labels=labels,
+        seeds=seeds,
+        baselines=baselines,
+        scores=scores,
         split=split,
-        tests=len(tests),
-        classes=task.classes,
-        protocol=settings,
-        rows=(first, *others),
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
-        threads=threads,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "d3data": __version__,
-        },
-        date=date or datetime.date.today().isoformat(),
+        device=device,
+        resume=resume,
     )
+    return planned.run(progress=progress, date=date)

@@ -1,29 +1,34 @@
-"""Where the trials of one report are made: all rows share everything but what is trained on."""
+"""Where the rows of a report are made: they share the real images, the protocol and the seeds."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
 
+from d3data import training
 from d3data.dataset import DistilledDataset
 from d3data.errors import TrainingError
-from d3data.evaluation import trials
-from d3data.evaluation.baselines import Baseline
-from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.report import Row
-from d3data.evaluation.trials import Draws, Trial
-from d3data.rng import generator
-from d3data.tasks import Split, Task
+from d3data.evaluation import baselines, checks, trials
+from d3data.evaluation.baselines import Rival, Setting
+from d3data.evaluation.others import Pictures
+from d3data.evaluation.priors import with_means
+from d3data.evaluation.record import Trial
+from d3data.evaluation.rows import Row
+from d3data.evaluation.saving import Desk, Slot
+from d3data.evaluation.trials import Build, Course, Draws, Ground
+from d3data.nets import Network
+from d3data.rng import generator, seeded
+from d3data.training import Watch
 
 
 class Progress(NamedTuple):
-    """`step` of `steps` is done in training the network that `stage` names."""
+    """`step` of `steps` is done of what `stage` names; training has a loss."""
 
     stage: str
     step: int
     steps: int
-    loss: float
+    loss: float | None = None
 
 
 def ignore(progress: Progress) -> None:
@@ -32,66 +37,150 @@ def ignore(progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """The real images, the protocol, the seeds and the device of a report."""
+    """The real images, the protocol, the seeds, and where trials are kept that take long."""
 
-    task: Task
-    tests: Split
-    protocol: Protocol
+    ground: Ground
     seeds: tuple[int, ...]
-    device: torch.device
-    progress: Callable[[Progress], None]
+    progress: Callable[[Progress], None] = ignore
+    desk: Desk | None = None
 
-    def distilled(self, draws: Draws) -> Row:
-        """Train every network on `draws`."""
-        ledger = draws.ledger if isinstance(draws, DistilledDataset) else None
-        return Row.of(
-            "distilled",
-            self._trials("distilled", lambda seed: draws),
-            images_per_class=None,
-            values=ledger.published_values if ledger else None,
-            stored=ledger.content_bytes if ledger else None,
-        )
+    def rows(
+        self, sets: Sequence[Draws], rivals: Sequence[str], network: str, build: Build
+    ) -> list[Row]:
+        """Networks of one kind on each of some sets, then on the rivals of the first."""
+        own = replace(self, desk=self.desk and self.desk.within(network))
+        setting = own._setting(sets[0], build)
+        made = [own._row("distilled", network, build, own._itself(one)) for one in sets]
+        made += [own._row(name, network, build, _seeded(name, setting)) for name in rivals]
+        return made
 
-    def real(self, name: str, choose: Baseline, per_class: int) -> Row:
-        """Train every network on its own choice of `per_class` real images of each class."""
-        train, task = self.task.train, self.task
-        values = per_class * len(task.classes) * task.channels * task.size**2
-        return Row.of(
-            name,
-            self._trials(
-                name, lambda seed: choose(train, per_class, rng=generator(seed, "baseline", name))
-            ),
-            images_per_class=per_class,
+    def unaugmented(self) -> "Bench":
+        """The same without augmentation."""
+        bare = self.ground.protocol.model_copy(update={"augment": "none"})
+        desk = self.desk and self.desk.within("unaugmented")
+        return replace(self, ground=replace(self.ground, protocol=bare), desk=desk)
+
+    def _itself(self, draws: Draws) -> Callable[[int], Rival]:
+        seen = with_means(draws) if self.ground.protocol.means else draws
+        rival = Rival(seen, None, *_size(draws))
+        return lambda seed: rival
+
+    def _setting(self, draws: Draws, build: Build) -> Setting:
+        """What baselines may look at; their networks are those that `build` makes."""
+        values, size = _size(draws)
+        return Setting(
+            task=self.ground.task,
+            draws=draws,
             values=values,
-            stored=values,
+            bytes=size,
+            teach=lambda: self._taught(build),
+            judge=lambda what, rival: self._judged(f"choosing {what}", rival, build, seed=0),
+            device=self.ground.device,
         )
 
-    def _trials(self, name: str, make: Callable[[int], Draws]) -> list[Trial]:
-        count = len(self.seeds)
-        return [
-            self._trial(f"{name}, network {number} of {count}", make(seed), seed)
-            for number, seed in enumerate(self.seeds, 1)
-        ]
+    def _row(self, name: str, network: str, build: Build, make: Callable[[int], Rival]) -> Row:
+        first = make(self.seeds[0])
+        labels = checks.kind(first.draws)
+        rates = self._rates(f"{name}, {network}, {labels} labels", first.draws, build)
+        rate = max(rates, key=rates.__getitem__) if rates else None
+        trials = []
+        for number, seed in enumerate(self.seeds, 1):
+            rival = first if number == 1 else make(seed)
+            stage = f"{name}, {network}, network {number} of {len(self.seeds)}"
+            slot = self.desk.slot(name, labels, seed) if self.desk else None
+            trials.append(self._trial(stage, rival.draws, build, seed, rate, slot=slot))
+        return Row.of(name, trials, network=network, labels=labels, of=first, rates=rates)
 
-    def _trial(self, stage: str, draws: Draws, seed: int) -> Trial:
-        steps = self.protocol.length(len(draws))
+    def _rates(self, stage: str, draws: Draws, build: Build) -> dict[float, float]:
+        """The validation accuracy that each of several learning rates gives one network."""
+        rates = self.ground.protocol.learning_rates
+        if len(rates) == 1 or self.ground.train is not None:
+            return {}
+        return {
+            rate: self._judged(f"{stage}, rate {rate:g}", draws, build, seed=-1, rate=rate)
+            for rate in rates
+        }
 
-        def watch(step: int, loss: torch.Tensor) -> None:
-            self.progress(Progress(stage, step + 1, steps, loss.item()))
+    def _judged(
+        self, stage: str, draws: Draws, build: Build, *, seed: int, rate: float | None = None
+    ) -> float:
+        """The validation accuracy of one network; nought where its loss did not stay finite."""
+        ground = replace(self.ground, tests=self.ground.task.validation)
+        slot = self.desk.slot(stage) if self.desk else None
+        try:
+            return self._trial(stage, draws, build, seed, rate, slot=slot, ground=ground).accuracy
+        except TrainingError:
+            return 0.0
 
+    def _taught(self, build: Build) -> Network:
+        slot = self.desk.slot("teacher") if self.desk else None
+        steps = self.ground.protocol.length(len(self.ground.task.train))
+        return taught(build, self.ground, slot=slot, watch=self._watch("teacher", steps))
+
+    def _trial(
+        self,
+        stage: str,
+        draws: Draws,
+        build: Build,
+        seed: int,
+        rate: float | None,
+        *,
+        slot: Slot | None = None,
+        ground: Ground | None = None,
+    ) -> Trial:
+        protocol = self.ground.protocol
         try:
             return trials.run(
                 draws,
-                self.task,
-                self.tests,
-                protocol=self.protocol,
+                build,
+                ground or self.ground,
                 seed=seed,
-                device=self.device,
-                watch=watch,
+                rate=rate,
+                slot=slot,
+                watch=self._watch(stage, protocol.length(len(draws))),
             )
         except TrainingError as failure:
+            told = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
             raise TrainingError(
-                f"{stage} (seed {seed}): {failure}; {self.protocol.name} trains at "
-                f"{self.protocol.learning_rate:g}: where that must stay, distil the set again "
-                "with lower ones"
+                f"{stage} (seed {seed}): {failure}; {protocol.name} trains at {told}: where that "
+                "must stay, distil the set again with lower ones"
             ) from failure
+
+    def _watch(self, stage: str, steps: int) -> Callable[[int, torch.Tensor], None]:
+        def watch(step: int, loss: torch.Tensor) -> None:
+            self.progress(Progress(stage, step + 1, steps, loss.item()))
+
+        return watch
+
+
+def taught(
+    build: Build, ground: Ground, *, slot: Slot | None = None, watch: Watch = training.ignore
+) -> Network:
+    """A network trained on all train images as the protocol says.
+
+    Raises:
+        TrainingError: it does not tell its features, or a loss is not finite.
+    """
+    with seeded(0, "teacher"):
+        network = build().to(ground.device)
+    if not isinstance(network, Network):
+        raise TrainingError(
+            "baselines that a teacher chooses need one of d3data's networks, which tell their "
+            "features: leave herding, k-center, k-means and soft out"
+        )
+    rate = ground.protocol.learning_rates[0]
+    Course(network, Pictures(ground.task.train), ground, seed=0, rate=rate).go(slot, watch)
+    return network
+
+
+def _seeded(name: str, setting: Setting) -> Callable[[int], Rival]:
+    """What makes a baseline for a seed."""
+    make = baselines.named(name)
+    return lambda seed: make(setting, rng=generator(seed, "baseline", name))
+
+
+def _size(draws: Draws) -> tuple[int | None, int | None]:
+    """The values and the bytes that a set stores, where it says so."""
+    if not isinstance(draws, DistilledDataset):
+        return None, None
+    return draws.ledger.published_values, draws.ledger.content_bytes

@@ -2,19 +2,23 @@
 
 import tomllib
 from collections.abc import Iterable
+from hashlib import sha256
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
-from d3data.errors import ArtifactError, DataError, FormatError
+from d3data.errors import ArtifactError, DataError, FormatError, nearest
+from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
 from d3data.evaluation.trials import CHUNK, Draws
 from d3data.tasks import Split, Task, TaskSpec
 
 RECIPE = "recipe.toml"
+SEEN = 4096  # images that tell a set that is no artifact from another
 
 
 def origin(draws: Draws, data: str | Path | None) -> Task:
@@ -32,7 +36,10 @@ def origin(draws: Draws, data: str | Path | None) -> Task:
         )
     rule = draws.artifact.manifest.content.preprocessing
     seen = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
-    return _named(draws.artifact).model_copy(update=seen).load(data)
+    task = _named(draws.artifact).model_copy(update=seen).load(data)
+    if RECIPE in {entry.path for entry in draws.artifact.manifest.files}:
+        return task
+    return task.renormalised(*draws.normalization)  # whoever distilled it normalised otherwise
 
 
 def _named(found: Artifact) -> TaskSpec:
@@ -49,6 +56,48 @@ def _named(found: Artifact) -> TaskSpec:
         raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
     spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
     return spec.model_copy(update={"data": None})
+
+
+def labelled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
+    """The set with each kind of label that is asked for; as it is, where none is.
+
+    Raises:
+        DataError: the set does not have them.
+    """
+    if labels is None:
+        return [draws]
+    if not isinstance(draws, DistilledDataset):
+        raise DataError(f"a {type(draws).__name__} has the labels that it has: leave labels out")
+    found: list[Draws] = []
+    for kind in labels:
+        if kind not in get_args(Labels):
+            raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
+        found.append(
+            DistilledDataset(
+                draws.artifact,
+                seed=draws.seed,
+                draws_per_class=draws.draws_per_class,
+                soft_labels=kind == "soft",
+            )
+        )
+    return found
+
+
+def kind(draws: Draws) -> Labels:
+    """Whether its labels are classes or probabilities."""
+    labels = draws.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))[1]
+    return "soft" if labels.is_floating_point() else "hard"
+
+
+def identity(draws: Draws) -> list[str | int | bool]:
+    """What tells a set from every other one."""
+    if isinstance(draws, DistilledDataset):
+        return [draws.fingerprint, draws.seed, draws.draws_per_class, draws.soft_labels]
+    digest = sha256()
+    for some in torch.arange(min(len(draws), SEEN)).split(CHUNK):
+        for tensor in draws.batch(0, some, device=torch.device("cpu")):
+            digest.update(tensor.contiguous().numpy().data)
+    return [type(draws).__name__, len(draws), digest.hexdigest()]
 
 
 def tests(task: Task, name: SplitName) -> Split:

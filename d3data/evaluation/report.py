@@ -1,75 +1,27 @@
-"""The numbers of an evaluation: an immutable record, JSON, and a table for terminals."""
+"""The numbers of an evaluation: an immutable record, JSON, and tables for terminals."""
 
 import statistics
 from collections.abc import Sequence
-from typing import Literal, Self
+from typing import Literal
 
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.trials import Trial
+from d3data.evaluation.rows import HEADINGS, Row
+from d3data.evaluation.scores import Scores
 from d3data.frozen import Frozen
 
 SplitName = Literal["test", "validation"]
-HEADINGS = ("trained on", "images/class", "values", "bytes", "accuracy %", "seconds")
-
-
-class Row(Frozen):
-    """What networks reach on one set of images.
-
-    Attributes:
-        name: `distilled`, or the baseline's.
-        images_per_class: real images of each class; None where images are drawn for ever.
-        values: that are stored, as papers count them; None where the set does not say.
-        bytes: that are stored; for real images as uint8; None where the set does not say.
-        mean: of the trials' accuracies, in [0, 1].
-        std: their standard deviation over networks (n - 1); None for one network.
-        trials: each network's own numbers.
-    """
-
-    name: str
-    images_per_class: int | None
-    values: int | None
-    bytes: int | None
-    mean: float
-    std: float | None
-    trials: tuple[Trial, ...]
-
-    @classmethod
-    def of(
-        cls,
-        name: str,
-        trials: Sequence[Trial],
-        *,
-        images_per_class: int | None,
-        values: int | None,
-        stored: int | None,
-    ) -> Self:
-        """The row of some trials."""
-        accuracies = [trial.accuracy for trial in trials]
-        return cls(
-            name=name,
-            images_per_class=images_per_class,
-            values=values,
-            bytes=stored,
-            mean=statistics.fmean(accuracies),
-            std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
-            trials=tuple(trials),
-        )
-
-    @property
-    def seconds(self) -> float:
-        """What its trials took."""
-        return sum(trial.seconds for trial in self.trials)
-
-    def cells(self) -> tuple[str, ...]:
-        """What the table says, under `HEADINGS`."""
-        spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
-        counts = (self.images_per_class, self.values, self.bytes)
-        return (
-            self.name,
-            *("-" if count is None else f"{count:,}" for count in counts),
-            f"{100 * self.mean:.1f}{spread}",
-            f"{self.seconds:.0f}",
-        )
+WORDS = 3  # columns of words, before those of numbers
+COSTS = (
+    "each network on",
+    "network",
+    "labels",
+    "steps",
+    "images",
+    "TFLOP",
+    "seconds",
+    "peak MB",
+    "seconds on real",
+)
 
 
 class Report(Frozen):
@@ -85,7 +37,8 @@ class Report(Frozen):
         tests: how many those are.
         classes: their names, in the order of `Trial.per_class`.
         protocol: how networks were trained, in full.
-        rows: the set first, then the baselines.
+        rows: for each network the set first, then the baselines.
+        scores: what is left of it without its labels and its augmentation, where that was asked.
         device: what trained them.
         threads: of the CPU.
         versions: of python, torch and d3data.
@@ -102,25 +55,81 @@ class Report(Frozen):
     classes: tuple[str, ...]
     protocol: Protocol
     rows: tuple[Row, ...]
+    scores: Scores | None = None
     device: str
     threads: int
     versions: dict[str, str]
     date: str
 
     def table(self) -> str:
-        """The rows as text, under a line that says what was done."""
+        """Accuracies as text, under a line that says what was done."""
         networks = len(self.rows[0].trials)
-        lines = [HEADINGS, *(row.cells() for row in self.rows)]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         title = (
             f"{self.data} on {self.task}: {self.tests:,} {self.split} images, protocol "
             f"{self.protocol.name} v{self.protocol.version}, "
             f"{networks} network{'s' * (networks > 1)}"
         )
-        return "\n".join([title, *(_aligned(line, widths) for line in lines)])
+        notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
+        scores = self.scores.lines() if self.scores else []
+        rows = _lines([HEADINGS, *(row.cells() for row in self.rows)])
+        return "\n".join([title, *rows, *notes, *scores])
+
+    def costs(self) -> str:
+        """What training one network costs, as text; the mean over a row's networks.
+
+        The last column is how long the same network takes on all real images, where that row is
+        there, until it is as good on validation images as the row's networks in the end.
+        """
+        return "\n".join(_lines([COSTS, *map(self.cost, self.rows)]))
+
+    def seconds_on_real(self, row: Row) -> float | None:
+        """Until networks on all real images are as good on validation as those of `row`.
+
+        None where no row `real` has this network, there is no curve, or they never are.
+        """
+        mine = [trial.curve[-1].accuracy for trial in row.trials if trial.curve]
+        others = [
+            trial
+            for real in self.rows
+            if (real.name, real.network) == ("real", row.network)
+            for trial in real.trials
+        ]
+        if not mine or not others:
+            return None
+        goal = statistics.fmean(mine)
+        reached = [
+            next((p.seconds for p in trial.curve if p.accuracy >= goal), None) for trial in others
+        ]
+        known = [seconds for seconds in reached if seconds is not None]
+        return statistics.fmean(known) if len(known) == len(others) else None
+
+    def cost(self, row: Row) -> tuple[str, ...]:
+        """What the table of costs says of a row, under `COSTS`."""
+        count = len(row.trials)
+        memory = [trial.memory for trial in row.trials if trial.memory is not None]
+        real = self.seconds_on_real(row)
+        return (
+            row.name,
+            row.network,
+            row.labels,
+            f"{row.trials[0].steps:,}",
+            f"{row.trials[0].images:,}",
+            f"{row.trials[0].flops / 1e12:,.3g}",
+            f"{row.seconds / count:.1f}",
+            f"{max(memory) / 1e6:,.0f}" if memory else "-",
+            "-" if real is None else f"{real:.1f}",
+        )
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_aligned(row, widths).rstrip() for row in rows]
 
 
 def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """The first cell to the left, the others to the right."""
-    first, *others = zip(cells, widths, strict=True)
-    return "  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)])
+    """Words to the left, numbers to the right."""
+    places = zip(cells, widths, strict=True)
+    return "  ".join(
+        text.ljust(width) if column < WORDS else text.rjust(width)
+        for column, (text, width) in enumerate(places)
+    )

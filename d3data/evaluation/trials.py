@@ -2,22 +2,31 @@
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
 from typing import Protocol as Interface
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from d3data import nets
 from d3data.augment import augmentation
+from d3data.distill.workbench import Stateful
+from d3data.evaluation import cost
+from d3data.evaluation.mixing import mixed
 from d3data.evaluation.protocols import Protocol
-from d3data.frozen import Frozen
+from d3data.evaluation.record import MOST_CONFUSED, Point, Trial
+from d3data.evaluation.saving import Slot
 from d3data.rng import generator, seeded
 from d3data.tasks import Split, Task
 from d3data.training import Watch, descend, ignore, scheduled
 
 CHUNK = 256  # test images at a time
+POINTS = 10  # of a learning curve
+SEEN = 1000  # validation images that a point of it looks at
+
+Build = Callable[[], nn.Module]
 
 
 class Draws(Interface):
@@ -30,100 +39,195 @@ class Draws(Interface):
         """Images (B, C, H, W), normalised as the task is, and labels (B,) or (B, K)."""
 
 
-class Trial(Frozen):
-    """What came of one network.
+class Train(Interface):
+    """A training loop of the user's own."""
 
-    Attributes:
-        seed: of its first weights, the order of its images and their augmentation.
-        accuracy: the share of test images that it classifies rightly, after the last step.
-        per_class: the same for each class; None for one without test images.
-        loss: the training loss of the last step.
-        steps: that its optimizer took.
-        images: draws that it was trained on, repeats counted.
-        seconds: that training and testing took.
+    def __call__(
+        self, network: nn.Module, draws: Draws, *, seed: int, device: torch.device
+    ) -> None:
+        """Train `network` on `draws`, in place."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What the trials of one report have in common.
+
+    `train`, where it is given, takes the place of the protocol's training.
     """
 
-    seed: int
-    accuracy: float
-    per_class: tuple[float | None, ...]
-    loss: float
-    steps: int
-    images: int
-    seconds: float
+    task: Task
+    tests: Split
+    protocol: Protocol
+    device: torch.device
+    train: Train | None = None
 
 
 def run(
     draws: Draws,
-    task: Task,
-    tests: Split,
+    build: Build,
+    ground: Ground,
     *,
-    protocol: Protocol,
     seed: int,
-    device: torch.device,
+    rate: float | None = None,
+    slot: Slot | None = None,
     watch: Watch = ignore,
 ) -> Trial:
-    """Train a network on `draws` and test it on `tests`, a split of `task`.
+    """Train a network that `build` makes on `draws`, and test it on the ground's tests.
 
-    On a CPU, with one number of threads, the same seed gives the same accuracy bit for bit.
+    On a CPU, with one number of threads, the same seed gives the same accuracy bit for bit,
+    interrupted or not.
+
+    Args:
+        draws: what to train on.
+        build: makes a network from the global generator, which is seeded for it.
+        ground: the real images, the protocol, the device.
+        seed: of the network, the order of the draws and their augmentation.
+        rate: the learning rate; the protocol's first unless given.
+        slot: where a trial is kept that takes long, and found again.
+        watch: called after every step.
 
     Raises:
         TrainingError: a loss is not finite.
     """
-    start = time.perf_counter()
+    if slot is not None and (known := slot.finished()) is not None:
+        return known
     with seeded(seed, "network"):
-        network = nets.build(
-            channels=task.channels,
-            size=task.size,
-            classes=len(task.classes),
-            width=protocol.width,
-        ).to(device)
-    seen, last = train(network, draws, protocol=protocol, seed=seed, device=device, watch=watch)
-    right = classified(network, tests, device)
-    return Trial(
-        seed=seed,
-        accuracy=right.float().mean().item(),
-        per_class=tuple(
-            right[tests.labels == label].float().mean().item() if count else None
-            for label, count in enumerate(tests.counts())
-        ),
-        loss=last,
-        steps=protocol.length(len(draws)),
-        images=seen,
-        seconds=round(time.perf_counter() - start, 3),
-    )
+        network = build().to(ground.device)
+    rate = ground.protocol.learning_rates[0] if rate is None else rate
+    course = Course(network, draws, ground, seed=seed, rate=rate)
+    with cost.peak_memory(ground.device) as memory, seeded(seed, "layers"):
+        if ground.train is None:
+            course.go(slot, watch)
+        else:
+            course.hand_over(ground.train)
+    answers = answered(network, ground.tests, ground.device)
+    trial = course.told(answers, memory=memory())
+    if slot is not None:
+        slot.finish(trial)
+    return trial
 
 
-def train(
-    network: nn.Module,
-    draws: Draws,
-    *,
-    protocol: Protocol,
-    seed: int,
-    device: torch.device,
-    watch: Watch = ignore,
-) -> tuple[int, float]:
-    """Train `network` as `protocol` says; the images it saw and the loss of its last step."""
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=protocol.learning_rate,
-        momentum=protocol.momentum,
-        weight_decay=protocol.weight_decay,
-    )
-    steps, seen, last = protocol.length(len(draws)), 0, torch.tensor(0.0)
-    change, rng = augmentation(protocol.augment), generator(seed, "augment")
+class Course:
+    """A network on its way through a protocol: all of it can be saved and restored."""
 
-    def losses() -> Iterator[Tensor]:
-        nonlocal seen, last
-        for pieces in batches(len(draws), protocol, rng=generator(seed, "order")):
-            parts = [draws.batch(epoch, indices, device=device) for epoch, indices in pieces]
+    def __init__(
+        self, network: nn.Module, draws: Draws, ground: Ground, *, seed: int, rate: float
+    ) -> None:
+        self.network, self.draws, self.ground, self.seed = network, draws, ground, seed
+        self.rate, self.steps = rate, ground.protocol.length(len(draws))
+        self.optimizer = _optimizer(network, ground.protocol, rate)
+        self.rng = generator(seed, "augment")
+        self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
+        self._since, self._before = time.perf_counter(), 0.0
+
+    @property
+    def seconds(self) -> float:
+        """How long it was trained, interruptions left out."""
+        return self._before + time.perf_counter() - self._since
+
+    def go(self, slot: Slot | None, watch: Watch) -> None:
+        """Train to the last step, from where the slot's checkpoint is, if there is one.
+
+        Raises:
+            TrainingError: a loss is not finite.
+        """
+        objects: dict[str, Stateful] = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "course": self,
+        }
+        start = 0 if slot is None else slot.restore(objects)
+        marks = {self.steps * part // POINTS for part in range(1, POINTS + 1)} - {0}
+
+        def after(step: int, loss: Tensor) -> None:
+            if step + 1 in marks:
+                self.loss = loss.item()
+                self._look(step + 1)
+            watch(step, loss)
+            if slot is not None and slot.due:
+                slot.save(step + 1, objects)
+
+        stream = scheduled(
+            self._losses(start),
+            self.optimizer,
+            lambda step: self.ground.protocol.factor(step, self.steps),
+            start=start,
+        )
+        descend(stream, [self.optimizer], start=start, steps=self.steps, watch=after)
+
+    def hand_over(self, train: Train) -> None:
+        """Let the user's own loop train, and count the images that it asks for."""
+        counted = _Counted(self.draws)
+        train(self.network, counted, seed=self.seed, device=self.ground.device)
+        self.seen, self.steps = counted.seen, 0
+
+    def told(self, answers: Tensor, *, memory: int | None) -> Trial:
+        """The record of it: `answers` (N,) are the classes that the network gives the tests."""
+        tests, classes = self.ground.tests, len(self.ground.task.classes)
+        right = answers == tests.labels
+        pairs = torch.bincount(tests.labels * classes + answers, minlength=classes**2)
+        confusion = tuple(map(tuple, pairs.reshape(classes, classes).tolist()))
+        return Trial(
+            seed=self.seed,
+            learning_rate=self.rate,
+            accuracy=right.float().mean().item(),
+            per_class=tuple(
+                right[tests.labels == label].float().mean().item() if count else None
+                for label, count in enumerate(tests.counts())
+            ),
+            confusion=confusion if classes <= MOST_CONFUSED else None,
+            loss=self.loss,
+            steps=self.steps,
+            images=self.seen,
+            flops=self.seen * cost.flops_of_an_image(self.network, self.draws, self.ground.task),
+            memory=memory,
+            seconds=round(self.seconds, 3),
+            curve=tuple(self.curve),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """All but the network and its optimizer."""
+        return {
+            "rng": self.rng.get_state(),
+            "layers": torch.get_rng_state(),
+            "seen": self.seen,
+            "loss": self.loss,
+            "seconds": self.seconds,
+            "curve": [point.dump() for point in self.curve],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from there."""
+        self.rng.set_state(state["rng"])
+        torch.set_rng_state(state["layers"])
+        self.seen, self.loss, self._before = state["seen"], state["loss"], state["seconds"]
+        self._since = time.perf_counter()
+        self.curve = [Point(**point) for point in state["curve"]]
+
+    def _losses(self, start: int) -> Iterator[Tensor]:
+        protocol, device = self.ground.protocol, self.ground.device
+        classes = len(self.ground.task.classes)
+        change, order = augmentation(protocol.augment), generator(self.seed, "order")
+        for pieces in itertools.islice(batches(len(self.draws), protocol, rng=order), start, None):
+            parts = [self.draws.batch(epoch, some, device=device) for epoch, some in pieces]
             images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
-            images = change.apply(images, change.draw(len(images), rng))
-            seen, last = seen + len(images), cross_entropy(network(images), labels)
-            yield last
+            images = change.apply(images, change.draw(len(images), self.rng))
+            images, labels = mixed(protocol.mix, images, labels, classes=classes, rng=self.rng)
+            self.seen += len(images)
+            yield cross_entropy(self.network(images), labels)
 
-    stream = scheduled(losses(), optimizer, lambda step: protocol.factor(step, steps))
-    descend(stream, [optimizer], steps=steps, watch=watch)
-    return seen, last.item()
+    def _look(self, step: int) -> None:
+        """Add a point to the learning curve; the clock stands still meanwhile."""
+        seconds = self.seconds
+        validation = self.ground.task.validation
+        some = torch.linspace(0, len(validation) - 1, min(SEEN, len(validation))).long()
+        if len(some):
+            answers = answered(self.network, validation, self.ground.device, some)
+            accuracy = (answers == validation.labels[some]).float().mean().item()
+            point = Point(step=step, seconds=round(seconds, 3), loss=self.loss, accuracy=accuracy)
+            self.curve.append(point)
+        self.network.train()
+        self._before, self._since = seconds, time.perf_counter()
 
 
 def batches(
@@ -147,12 +251,37 @@ def batches(
                 pieces, room = [], protocol.batch
 
 
-def classified(network: nn.Module, tests: Split, device: torch.device) -> Tensor:
-    """Whether `network` gives each test image its label: (N,) bool on the CPU."""
+def answered(
+    network: nn.Module, images: Split, device: torch.device, which: Tensor | None = None
+) -> Tensor:
+    """The class that `network` gives each image of a split, or `which` of them: (N,) int64."""
     network.eval()
-    right = []
+    which = torch.arange(len(images)) if which is None else which
     with torch.no_grad():
-        for indices in torch.split(torch.arange(len(tests)), CHUNK):
-            answers = network(tests.read(indices).to(device)).argmax(1).cpu()
-            right.append(answers == tests.labels[indices])
-    return torch.cat(right)
+        pieces = (images.read(some).to(device) for some in which.split(CHUNK))
+        return torch.cat([network(piece).argmax(1).cpu() for piece in pieces])
+
+
+class _Counted:
+    """Draws that count how many were asked for."""
+
+    def __init__(self, draws: Draws) -> None:
+        self._draws, self.seen = draws, 0
+
+    def __len__(self) -> int:
+        return len(self._draws)
+
+    def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
+        self.seen += len(indices)
+        return self._draws.batch(epoch, indices, device=device)
+
+
+def _optimizer(network: nn.Module, protocol: Protocol, rate: float) -> torch.optim.Optimizer:
+    if protocol.optimizer == "adamw":
+        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=protocol.weight_decay)
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=rate,
+        momentum=protocol.momentum,
+        weight_decay=protocol.weight_decay,
+    )

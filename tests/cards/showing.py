@@ -2,13 +2,16 @@
 
 from html.parser import HTMLParser
 
+import torch
 from markdown_it import MarkdownIt
 
 import made
 from d3data.cards import Facts
 from d3data.cards.words import upright
-from d3data.evaluation.report import Report, Row
-from d3data.evaluation.trials import Trial
+from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation.record import Trial
+from d3data.evaluation.report import Report
+from d3data.evaluation.rows import Row
 
 NAMES = (
     "</script><img src=x onerror=\"document.title='hit'\">",
@@ -45,10 +48,10 @@ def report(artifact, rows=None, **changed) -> Report:
         "protocol": {
             "name": "quick",
             "version": 1,
-            "width": 32,
+            "network": {"width": 32},
             "steps": 600,
             "batch": 128,
-            "learning_rate": 0.03,
+            "learning_rates": [0.03],
             "augment": "none",
         },
         "rows": [_row(artifact, *row) for row in rows],
@@ -64,16 +67,22 @@ def _row(artifact, name, images, values, size, accuracies):
     trials = [
         Trial(
             seed=seed,
+            learning_rate=0.03,
             accuracy=accuracy,
             per_class=(accuracy,) * len(artifact.manifest.content.classes),
+            confusion=None,
             loss=0.1,
             steps=600,
             images=76800,
+            flops=10**9,
+            memory=None,
             seconds=1.0,
+            curve=(),
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    return Row.of(name, trials, images_per_class=images, values=values, stored=size)
+    of = Rival(Photographs(torch.zeros(1), torch.zeros(1)), images, values, size)
+    return Row.of(name, trials, network="convnet-w32", labels="hard", of=of)
 
 
 def facts(artifact, *, reported=True, repo="me/toys-ipc2") -> Facts:

@@ -61,3 +61,51 @@ def test_ten_times_the_bytes_is_one_step(toys):
 def test_rows_that_say_no_bytes_are_left_out(toys):
     rows = report(toys, [("distilled", None, None, None, (0.5,))]).rows
     assert charts.plot(rows, width=680, height=300) is None
+
+
+@pytest.mark.parametrize("values", [[3.0], [0.4, 2.0], [7.0, 15.0, 150.0], [600.0], [0.0]])
+def test_a_linear_axis_begins_at_nought_and_has_few_even_ticks(values):
+    ticks = charts._even(max(values))
+    assert ticks[0] == 0
+    assert max(values) <= ticks[-1] <= max(2.01 * max(values), 0.02)
+    assert 2 <= len(ticks) <= 6
+    assert {round(b - a, 9) for a, b in itertools.pairwise(ticks)} == {round(ticks[1], 9)}
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([2560, 82_880], [2000, 5000, 10_000, 20_000, 50_000, 100_000]),
+        ([1, 9 * 10**8], [10**n for n in range(10)]),
+        ([1000], [500, 1000, 2000]),
+        ([1], [1, 2]),
+    ],
+)
+def test_a_logarithmic_axis_ends_at_the_next_ticks(values, ticks):
+    assert charts._decades(values) == ticks
+
+
+@pytest.mark.parametrize("logarithmic", [True, False])
+@pytest.mark.parametrize(("width", "height"), [(680, 300), (335, 280)])
+def test_curves_go_through_their_marks_and_the_first_lies_on_top(width, height, logarithmic):
+    axis = charts.Axis("steps", str, logarithmic)
+    own = charts.Series("own", ((100, 50, 5), (200, 90, 2)), 0, ours=True)
+    other = charts.Series("other", ((150, 40, 0), (1000, 99, 9)), 1)
+    found = charts.draw([own, other], axis, width=width, height=height)
+    for curve, marks in zip(found.curves, (found.marks[:2], found.marks[2:]), strict=True):
+        assert curve.points == tuple((mark.x, mark.y) for mark in marks)
+    assert [curve.filled for curve in found.curves] == [False, True]
+    assert [curve.dash for curve in found.curves] == [other.dash, own.dash]
+    for mark in found.marks:
+        assert charts.LEFT <= mark.x <= width - charts.RIGHT
+        assert charts.TOP - 1e-6 <= mark.high <= mark.y <= mark.low <= height - charts.BOTTOM
+    labels = [x for x, label in found.across if label]
+    assert all(b - a >= charts.TICK for a, b in itertools.pairwise(labels))
+
+
+def test_every_shape_is_another_and_stays_near_its_place():
+    paths = {shape.path for shape in charts.SHAPES}
+    assert len(paths) == len(charts.SHAPES)
+    assert len({*charts.DASHES}) == len(charts.DASHES)
+    for shape in charts.SHAPES:
+        assert all(max(map(abs, corner)) <= 8 for line in shape.outlines for corner in line)

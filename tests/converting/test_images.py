@@ -13,10 +13,13 @@ from d3data import converting
 from d3data.converting import whitening
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.evaluation import evaluate, protocols
+from d3data.nets import NetworkSpec
 from d3data.tasks import load_task
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as DC and MTT have them
-SHORT = protocols.protocols["quick"].model_copy(update={"steps": 2, "width": 4})
+SHORT = protocols.protocols["quick"].model_copy(
+    update={"steps": 2, "network": NetworkSpec(width=4)}
+)
 
 
 def colours(count=20, *, channels=3, size=32):

@@ -7,6 +7,7 @@ from d3data import artifact
 from d3data.dataset import DistilledDataset
 from d3data.evaluation.protocols import Protocol
 from d3data.manifest import About, Method, Provenance
+from d3data.nets import NetworkSpec
 from d3data.part import Part
 from d3data.rng import generator
 from d3data.sources.specs import Image, PixelsSpec
@@ -28,11 +29,11 @@ def tiny():
     return Protocol(
         name="tiny",
         version=1,
-        width=4,
+        network=NetworkSpec(width=4),
         networks=2,
         steps=12,
         batch=16,
-        learning_rate=0.05,
+        learning_rates=(0.05,),
         augment="siamese-noflip",
     )
 

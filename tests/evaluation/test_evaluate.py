@@ -4,20 +4,25 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image as PIL
 
 import d3data
 from d3data import artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import (
     ArtifactError,
+    D3DataError,
     DataError,
     DeviceError,
     FormatError,
     RecipeError,
     TrainingError,
+    UnknownNameError,
 )
-from d3data.evaluation import checks, evaluate
-from d3data.evaluation.baselines import Photographs, random
+from d3data.evaluation import checks, evaluate, planning
+from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.baselines.setting import drawn
+from d3data.evaluation.scores import augmentation_robust, label_robust
 from d3data.rng import generator
 from d3data.tasks import load_task
 from pictures import encoded, picture
@@ -69,7 +74,7 @@ def test_progress_counts_every_step_of_every_network(pixels, tiny):
     evaluate(pixels, protocol=tiny, progress=events.append)
     stages = list(dict.fromkeys(event.stage for event in events))
     assert stages == [
-        f"{row}, network {n} of 2" for row in ("distilled", "random") for n in (1, 2)
+        f"{row}, convnet-w4, network {n} of 2" for row in ("distilled", "random") for n in (1, 2)
     ]
     assert [event.step for event in events] == [*range(1, 13)] * 4
     assert {event.steps for event in events} == {12}
@@ -195,6 +200,245 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
             images, labels = super().batch(epoch, indices, device=device)
             return images * (torch.nan if epoch == 5 else 1), labels
 
-    good = random(digits.train, 2, rng=generator(0))
+    rows = drawn(digits.train, 2, generator(0))
+    good = Photographs(digits.train.read(rows), digits.train.labels[rows])
     with pytest.raises(TrainingError, match=r"network 1 of 2 \(seed 0\).* step \d of 12.*0\.05"):
         evaluate(Breaking(good.images, good.labels), digits, protocol=tiny)
+
+
+def test_networks_by_name_and_by_norm(pixels, tiny):
+    short = tiny.model_copy(update={"steps": 2, "networks": 1})
+    report = evaluate(pixels, protocol=short, nets=["mlp", "lenet", "vgg11/batch"], baselines=())
+    assert [row.network for row in report.rows] == ["mlp", "lenet", "vgg11/batch"]
+    assert len({row.trials[0].flops for row in report.rows}) == 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"nets": ["resnt18"]}, UnknownNameError, "did you mean resnet18"),
+        ({"nets": ["resnet18/bach"]}, TrainingError, "bach"),
+        ({"networks": {"mine": lambda **shape: torch.nn.Flatten()}}, TrainingError, "mine gives"),
+        ({"labels": ["soft"]}, D3DataError, "has hard labels"),
+        ({"labels": ["sft"]}, DataError, "did you mean soft"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_at_once(pixels, tiny, changes, error, message):
+    with pytest.raises(error, match=message):
+        evaluate(pixels, protocol=tiny, progress=untouched, **changes)
+
+
+def test_ones_own_networks_and_loop(pixels, tiny, cache):
+    def linear(*, channels, size, classes):
+        return torch.nn.Sequential(
+            torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes)
+        )
+
+    def train(network, draws, *, seed, device):
+        images, labels = draws.batch(0, torch.arange(len(draws)), device=device)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        for _ in range(20):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+
+    report = evaluate(pixels, protocol=tiny, networks={"mine": linear}, train=train)
+    assert [row.network for row in report.rows] == ["mine", "mine"]
+    assert report.rows[0].trials[0].images == 30
+    assert report.rows[0].mean > 0.3
+    assert not cache.exists()
+
+
+def test_of_several_rates_the_best_on_validation_is_taken(pixels, digits, tiny):
+    several = tiny.model_copy(update={"learning_rates": (1e-6, 0.05), "steps": 40})
+    report = evaluate(pixels, protocol=several, seeds=[0])
+    for row in report.rows:
+        rates = dict(row.rates)
+        assert set(rates) == {1e-6, 0.05}
+        assert rates[0.05] == max(rates.values())
+        assert {trial.learning_rate for trial in row.trials} == {0.05}
+    once = evaluate(pixels, protocol=tiny, seeds=[0])
+    assert [row.rates for row in once.rows] == [(), ()]
+
+
+def test_a_rate_that_diverges_is_not_taken(pixels, tiny):
+    several = tiny.model_copy(update={"learning_rates": (1e30, 0.05)})
+    row = evaluate(pixels, protocol=several, seeds=[0], baselines=()).rows[0]
+    assert dict(row.rates)[1e30] == 0
+    assert row.trials[0].learning_rate == 0.05
+
+
+def test_scores_are_those_of_the_rows(pixels, tiny):
+    report = evaluate(pixels, protocol=tiny, seeds=[0], scores=True, baselines=())
+    assert [row.name for row in report.rows] == ["distilled", "random", "real"]
+    own, random, real = (row.mean for row in report.rows)
+    bare = tiny.model_copy(update={"augment": "none"})
+    plain = [row.mean for row in evaluate(pixels, protocol=bare, seeds=[0]).rows]
+    told = report.scores
+    assert told.recovery == pytest.approx(real - own)
+    assert told.improvement == pytest.approx(own - random)
+    assert told.label_robust == pytest.approx(label_robust(own - random, real - own))
+    assert told.augmentation_robust == pytest.approx(
+        augmentation_robust(own - random, plain[0] - plain[1])
+    )
+    assert "LRS" in report.table()
+
+
+def test_scores_by_hand():
+    """(e^a - 1/e) / (e - 1/e) for a = (0.2 - 0.3) / 2, and for b = (0.2 + 0.1) / 2."""
+    assert label_robust(0.2, 0.3) == pytest.approx((0.951229 - 0.367879) / 2.350402, abs=1e-6)
+    assert augmentation_robust(0.2, 0.1) == pytest.approx(
+        (1.161834 - 0.367879) / 2.350402, abs=1e-6
+    )
+    assert label_robust(-1.0, 1.0) == pytest.approx(0)
+    assert label_robust(1.0, 0.0, weight=1.0) == pytest.approx(1)
+
+
+class Killed(Exception):
+    pass
+
+
+def test_a_killed_evaluation_goes_on(pixels, tiny, cache):
+    calls = []
+
+    def kill(progress):
+        calls.append(progress.stage)
+        if progress.stage.startswith("random") and progress.step == 3:
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate(pixels, protocol=tiny, progress=kill)
+    stages = []
+    report = evaluate(pixels, protocol=tiny, progress=lambda p: stages.append(p.stage))
+    assert not [stage for stage in stages if stage.startswith("distilled")]
+    assert len(stages) == 2 * 12
+    assert timeless(report) == timeless(evaluate(pixels, protocol=tiny, resume=False))
+    assert not [*cache.rglob("*.json")]
+
+
+def test_networks_do_not_find_each_others_trials(pixels, tiny):
+    """Killed in the second network's last row, it goes on with what is its own."""
+    options = {"protocol": tiny, "nets": ["mlp", "lenet"], "baselines": ["soft", "compressed"]}
+    seen = []
+
+    def kill(progress):
+        seen.append(progress)
+        if progress.stage == "compressed, lenet, network 2 of 2" and progress.step == 12:
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate(pixels, progress=kill, **options)
+    report = evaluate(pixels, **options)
+    whole = evaluate(pixels, resume=False, **options)
+    assert timeless(report) == timeless(whole)
+    assert [row.note for row in report.rows] == [row.note for row in whole.rows]
+
+
+def timeless(report):
+    return [
+        (row.name, trial.seed, trial.accuracy, trial.loss)
+        for row in report.rows
+        for trial in row.trials
+    ]
+
+
+def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digits):
+    plan = planning.plan(pixels, protocol=tiny)
+    others = [
+        planning.plan(pixels, protocol=tiny.model_copy(update={"batch": 17})),
+        planning.plan(DistilledDataset(pixels.artifact, seed=1), protocol=tiny),
+        planning.plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
+        planning.plan(pixels, protocol=tiny, split="validation"),
+    ]
+    folders = {one._desk().folder for one in (plan, *others)}
+    assert len(folders) == 5
+    assert plan._desk() == planning.plan(pixels, protocol=tiny)._desk()
+
+
+def test_an_estimate_counts_networks_and_steps(pixels, tiny):
+    several = tiny.model_copy(update={"learning_rates": (0.1, 0.05)})
+    plan = planning.plan(pixels, protocol=several, baselines=["random", "soft", "compressed"])
+    found = plan.estimate()
+    counts = {row.name: (row.networks, row.steps) for row in found.rows}
+    assert counts == {
+        "distilled": (2 + 2, 12),
+        "random": (2 + 2, 12),
+        "soft": (2 + 2, 12),
+        "compressed": (2 + 2 + 12, 12),
+        "teacher": (1, 12),
+    }
+    assert found.seconds == pytest.approx(sum(r.networks * r.seconds for r in found.rows))
+    assert min(row.seconds for row in found.rows) > 0
+
+
+def test_labels_that_are_shuffled_teach_nothing(digits, tiny):
+    """The evaluator can say no: images with labels drawn anew for every draw."""
+
+    class Shuffled(Photographs):
+        def batch(self, epoch, indices, *, device):
+            images, labels = super().batch(epoch, indices, device=device)
+            rng = generator(epoch, "shuffled", int(indices.sum()))
+            return images, torch.randint(10, labels.shape, generator=rng)
+
+    everything = torch.arange(len(digits.train))
+    draws = Shuffled(digits.train.read(everything), digits.train.labels)
+    longer = tiny.model_copy(update={"steps": 200})
+    report = evaluate(draws, digits, protocol=longer, baselines=["real"])
+    chance, real = report.rows
+    assert abs(chance.mean - 0.1) < 0.08
+    assert real.mean > 0.8
+
+
+class Given(torch.utils.data.Dataset):
+    """Images of the digits as somebody else might have them."""
+
+    def __init__(self, digits, kind):
+        self.split, self.kind = digits.train, kind
+
+    def __len__(self):
+        return 60
+
+    def __getitem__(self, index):
+        pixels, label = self.split.pixels([index])[0], int(self.split.labels[index])
+        if self.kind == "float":
+            return self.split.read([index])[0], torch.tensor(label)
+        if self.kind == "array":
+            return pixels[0].numpy(), label
+        return (PIL.fromarray(pixels[0].numpy()) if self.kind == "pil" else pixels), label
+
+
+@pytest.mark.parametrize("kind", ["float", "uint8", "pil", "array"])
+def test_a_data_set_of_anybodys_is_evaluated(digits, tiny, kind):
+    report = evaluate(Given(digits, kind), digits, protocol=tiny, seeds=[0], baselines=())
+    images = digits.train.read(range(60))
+    same = evaluate(
+        Photographs(images, digits.train.labels[:60]),
+        digits,
+        protocol=tiny,
+        seeds=[0],
+        baselines=(),
+    )
+    assert report.rows[0].trials[0].loss == pytest.approx(same.rows[0].trials[0].loss, rel=1e-5)
+    assert report.data == "Given"
+
+
+def test_a_folder_of_images_is_evaluated(digits, tiny, tmp_path):
+    rows = drawn(digits.train, 3, generator(0))
+    for number, row in enumerate(rows.tolist()):
+        place = tmp_path / "own" / str(int(digits.train.labels[row])) / f"{number:03}.png"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        PIL.fromarray(digits.train.pixels([row])[0, 0].numpy()).save(place)
+    report = evaluate(tmp_path / "own", "digits", protocol=tiny, seeds=[0], baselines=["random"])
+    still = Photographs(digits.train.read(rows), digits.train.labels[rows])
+    same = evaluate(still, digits, protocol=tiny, seeds=[0], baselines=())
+    assert report.rows[0].trials[0].loss == pytest.approx(same.rows[0].trials[0].loss, rel=1e-5)
+    assert report.rows[1].images_per_class == 3
+    (tmp_path / "own" / "3").rename(tmp_path / "own" / "three")
+    with pytest.raises(DataError, match="classes that digits does not have: three"):
+        evaluate(tmp_path / "own", "digits", protocol=tiny)
+
+
+@pytest.mark.parametrize("data", [{1: 2}.keys(), 5, iter([])])
+def test_what_nobody_can_train_on_is_refused(digits, tiny, data):
+    with pytest.raises(DataError, match="cannot be trained on"):
+        evaluate(data, digits, protocol=tiny)

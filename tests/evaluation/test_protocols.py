@@ -14,7 +14,7 @@ from d3data.evaluation.protocols import Protocol, halfway, named, protocols
 
 def settings(**more):
     return (
-        {"name": "x", "version": 1, "width": 4, "batch": 4, "learning_rate": 0.1}
+        {"name": "x", "version": 1, "batch": 4, "learning_rates": (0.1,)}
         | {"augment": "none"}
         | more
     )
@@ -53,11 +53,14 @@ def test_cosine_ends_near_zero():
 
 
 PUBLISHED = {
-    ("quick", 1): "1b6ae2cc52ba626375656dc57b019f24563988c1d65388fadcc220731513fbab",
-    ("standard", 1): "4c0d56d3b992192ed2f05304748095826b444868957f7e845fb88ccc74bd00c2",
-    ("field", 1): "f953f40e9a0f03e97d2469c264a8b7e644b11480dd9319f624d31cf6c55cdfce",
-    ("dc", 1): "d23cfd062b12779800bfd20e6332c0e794ea17ff9c06edade13af9568e6eb295",
-    ("dsa", 1): "6880f0fb994f7815df873671c42214e624ef2ba817371a0ed02d34efe27c4f1a",
+    ("quick", 1): "3375ce4ab46ecbbdf5a5ba94d687d326d45b19d1457325d1cec77059733d90ad",
+    ("standard", 1): "605bc1d7a6d062cad4487d450842d050bff6b60a414d8111db29dcc98bda08f2",
+    ("field", 1): "10ec3b73dc7f2a4e9e3d13a714a9278f9ef984001386e731175aa692b9964c3a",
+    ("dc", 1): "5ce8bc3fd39fdbd7a530943d1f7eb1cc1dd4484ee789c591876ee421f121f929",
+    ("dsa", 1): "ac3e148d420ef0e32ba87480c75fb050fdbf93ae4cbf783c3ca6b4de987c9b89",
+    ("d3", 1): "22f14696bd7d5b2b14bd61f640564ae42059480667fd6b7535416aafc1f65802",
+    ("dd-ranking", 1): "5b47164dc58f3eac2e3e407e154dd07e36ee55816a322ed146138e13d38f2085",
+    ("transfer", 1): "a579117ce8f4b41b3a32a9e34ac77ae4e12dea5f300f8967f34e4f3ea471702d",
 }
 
 

@@ -4,31 +4,41 @@ import json
 import math
 
 import pytest
+import torch
 
+from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.protocols import named
-from d3data.evaluation.report import Report, Row
-from d3data.evaluation.trials import Trial
+from d3data.evaluation.record import Point, Trial
+from d3data.evaluation.report import Report
+from d3data.evaluation.rows import Row
 
 
 def trial(seed, accuracy):
     return Trial(
         seed=seed,
+        learning_rate=0.03,
         accuracy=accuracy,
         per_class=(accuracy, None),
+        confusion=((8, 2), (0, 0)),
         loss=0.1,
         steps=600,
         images=76_800,
+        flops=10**12,
+        memory=None,
         seconds=1.5,
+        curve=(Point(step=600, seconds=1.4, loss=0.1, accuracy=accuracy),),
     )
 
 
 def row(name, *accuracies, values=1280):
+    still = Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2))
+    each = 2 if name == "random" else None
     return Row.of(
         name,
         [trial(seed, accuracy) for seed, accuracy in enumerate(accuracies)],
-        images_per_class=2 if name == "random" else None,
-        values=values,
-        stored=values and 4 * values,
+        network="convnet-w32",
+        labels="hard",
+        of=Rival(still, each, values, values and 4 * values),
     )
 
 
@@ -61,7 +71,7 @@ def test_mean_and_standard_deviation_over_networks():
 
 def test_one_network_has_no_deviation():
     assert row("x", 0.5).std is None
-    assert row("x", 0.5).cells()[4] == "50.0"
+    assert row("x", 0.5).cells()[6] == "50.0"
 
 
 def test_json_holds_all_of_it(report):
@@ -73,12 +83,21 @@ def test_json_holds_all_of_it(report):
 def test_the_table(report):
     assert report.table().splitlines() == [
         "three-digits 1.0.0 on digits: 359 test images, protocol quick v1, 2 networks",
-        "trained on  images/class  values  bytes   accuracy %  seconds",
-        "distilled              -   1,280  5,120   85.0 ± 7.1        3",
-        "random                 2   1,280  5,120  60.0 ± 14.1        3",
+        "trained on  network      labels  images/class  values  bytes   accuracy %  seconds",
+        "distilled   convnet-w32  hard               -   1,280  5,120   85.0 ± 7.1        3",
+        "random      convnet-w32  hard               2   1,280  5,120  60.0 ± 14.1        3",
     ]
 
 
 def test_a_set_that_tells_no_values(report):
     line = report.model_copy(update={"rows": (row("distilled", 0.5, values=None),)}).table()
-    assert line.splitlines()[-1].split() == ["distilled", "-", "-", "-", "50.0", "2"]
+    assert line.splitlines()[-1].split() == [
+        "distilled",
+        "convnet-w32",
+        "hard",
+        "-",
+        "-",
+        "-",
+        "50.0",
+        "2",
+    ]

@@ -1,22 +1,32 @@
 """One trial: which draws it takes, that it repeats, learns, and looks at the test images once."""
 
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from d3data.evaluation import trials
-from d3data.evaluation.baselines import Photographs, random
+from d3data import nets
+from d3data.evaluation import saving, trials
+from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.baselines.setting import drawn
 from d3data.evaluation.protocols import Protocol
+from d3data.nets import NetworkSpec
 from d3data.rng import generator
+from d3data.training import ignore
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
 def photographs(task):
-    return random(task.train, 10, rng=generator(0, "photographs"))
+    return some(task, 10)
+
+
+def some(task, each):
+    rows = drawn(task.train, each, generator(0, "photographs"))
+    return Photographs(task.train.read(rows), task.train.labels[rows])
 
 
 def flat(protocol, draws, count):
@@ -55,14 +65,28 @@ def test_every_epoch_has_its_own_order(tiny):
     assert [index for _, index in first] != [index for _, index in second]
 
 
-def run(photographs, task, protocol, *, seed=0, tests=None):
+def ground(task, protocol, tests=None):
+    return trials.Ground(task, tests or task.test, protocol, CPU)
+
+
+def builder(task, protocol):
+    shape = {"channels": task.channels, "size": task.size, "classes": len(task.classes)}
+    return partial(nets.build, protocol.network, **shape)
+
+
+def run(photographs, task, protocol, *, seed=0, tests=None, **options):
     return trials.run(
-        photographs, task, tests or task.test, protocol=protocol, seed=seed, device=CPU
+        photographs,
+        builder(task, protocol),
+        ground(task, protocol, tests),
+        seed=seed,
+        **options,
     )
 
 
 def timeless(trial):
-    return trial.model_copy(update={"seconds": 0.0})
+    curve = tuple(point.model_copy(update={"seconds": 0.0}) for point in trial.curve)
+    return trial.model_copy(update={"seconds": 0.0, "memory": None, "curve": curve})
 
 
 def test_a_seed_repeats_bit_for_bit_and_another_does_not(task, tiny, photographs):
@@ -82,7 +106,7 @@ def test_training_does_not_depend_on_the_global_generator(task, tiny, photograph
 
 
 def test_a_network_learns_three_digits(task, tiny, photographs):
-    longer = tiny.model_copy(update={"width": 8, "steps": 80})
+    longer = tiny.model_copy(update={"network": NetworkSpec(width=8), "steps": 80})
     trial = run(photographs, task, longer)
     assert trial.accuracy > 0.9
     assert (trial.steps, trial.images) == (80, 80 * 16)
@@ -133,13 +157,11 @@ class Spy:
 
 def test_test_images_are_looked_at_once_and_last(task, tiny, photographs):
     spy, looked = Spy(task.test), []
-    trials.run(
+    run(
         photographs,
         replace(task, test=None),
-        spy,
-        protocol=tiny,
-        seed=0,
-        device=CPU,
+        tiny,
+        tests=spy,
         watch=lambda step, loss: looked.append(len(spy.seen)),
     )
     assert looked == [0] * tiny.steps
@@ -149,10 +171,10 @@ def test_test_images_are_looked_at_once_and_last(task, tiny, photographs):
 def test_training_is_sgd_as_it_is_written(task):
     """Two steps on one full batch, against the update rule of momentum and weight decay."""
     protocol = Protocol(
-        name="x", version=1, width=4, epochs=2, batch=6, learning_rate=0.1, momentum=0.5,
+        name="x", version=1, epochs=2, batch=6, learning_rates=(0.1,), momentum=0.5,
         weight_decay=0.01, augment="none",
     )  # fmt: skip
-    draws = random(task.train, 2, rng=generator(0, "two"))
+    draws = some(task, 2)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3, bias=False)).double()
     draws = Photographs(draws.images.double(), draws.labels)
     weight = network[1].weight.detach().clone()
@@ -163,5 +185,84 @@ def test_training_is_sgd_as_it_is_written(task):
         gradient = error.T @ draws.images.flatten(1) / 6 + 0.01 * weight
         velocity = 0.5 * velocity + gradient
         weight = weight - 0.1 * protocol.factor(step, 2) * velocity
-    trials.train(network, draws, protocol=protocol, seed=0, device=CPU)
+    task = replace(task, validation=range(0))
+    trials.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
     torch.testing.assert_close(network[1].weight.detach(), weight)
+
+
+class Stopped(Exception):
+    pass
+
+
+@pytest.mark.parametrize("stop", [0, 5, 10])
+def test_a_trial_goes_on_where_it_was_stopped(
+    task, tiny, photographs, tmp_path, monkeypatch, stop
+):
+    """With dropout, whose random numbers are torch's own, and momentum."""
+    monkeypatch.setattr(saving, "EVERY", 0.0)
+    vit = tiny.model_copy(update={"network": NetworkSpec(name="vit", width=64, depth=1)})
+    undisturbed = run(photographs, task, vit)
+    slot = saving.Slot(tmp_path / "slot")
+
+    def watch(step, loss):
+        if step == stop + 1:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        run(photographs, task, vit, slot=slot, watch=watch)
+    steps = []
+    again = saving.Slot(tmp_path / "slot")
+    finished = run(photographs, task, vit, slot=again, watch=lambda step, loss: steps.append(step))
+    assert steps == [*range(stop + 1, 12)]
+    assert timeless(finished) == timeless(undisturbed)
+    assert run(photographs, task, vit, slot=again, watch=watch) == finished
+
+
+def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photographs):
+    batch = tiny.model_copy(update={"network": NetworkSpec(width=4, norm="batch"), "steps": 30})
+    trial = run(photographs, task, batch)
+    assert [point.step for point in trial.curve] == [3 * n for n in range(1, 11)]
+    assert [p.seconds for p in trial.curve] == sorted(p.seconds for p in trial.curve)
+    blind = run(photographs, replace(task, validation=range(0)), batch)
+    assert (blind.accuracy, blind.loss, blind.curve) == (trial.accuracy, trial.loss, ())
+    same = run(photographs, task, batch, tests=task.validation)
+    assert same.accuracy == trial.curve[-1].accuracy
+
+
+def test_confusion_counts_test_images(task, tiny, photographs):
+    trial = run(photographs, task, tiny)
+    table = torch.tensor(trial.confusion)
+    assert table.sum(1).tolist() == task.test.counts()
+    assert table.diag().sum() / table.sum() == pytest.approx(trial.accuracy)
+
+
+def test_what_a_trial_costs(task, tiny, photographs):
+    trial = run(photographs, task, tiny)
+    network = builder(task, tiny)()
+    each = nets.count_flops(network, (task.channels, task.size, task.size)).training
+    assert trial.flops == 12 * 16 * each
+    assert trial.memory is None or 0 <= trial.memory < 1 << 30
+
+
+def test_adamw_is_adamw(task, tiny, photographs):
+    protocol = tiny.model_copy(update={"optimizer": "adamw", "steps": 1})
+    network = builder(task, protocol)()
+    before = [p.detach().clone() for p in network.parameters()]
+    trials.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
+    for old, new in zip(before, network.parameters(), strict=True):
+        moved = (new - old * (1 - 0.1 * protocol.weight_decay)).abs()
+        assert moved.max() < 0.1001  # the first step of Adam is at most the rate
+    assert moved.max() > 0.099
+
+
+def test_a_loop_of_the_users_own(task, tiny, photographs):
+    def train(network, draws, *, seed, device):
+        images, labels = draws.batch(0, torch.arange(9), device=device)
+        optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+        torch.nn.functional.cross_entropy(network(images), labels).backward()
+        optimizer.step()
+
+    own = replace(ground(task, tiny), train=train)
+    trial = trials.run(photographs, builder(task, tiny), own, seed=0)
+    assert (trial.images, trial.steps, trial.curve) == (9, 0, ())
+    assert trial.accuracy != run(photographs, task, tiny).accuracy

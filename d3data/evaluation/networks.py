@@ -1,0 +1,81 @@
+"""Which networks a report trains: the protocol's, others by name, or the user's own."""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+
+import torch
+from torch import nn
+
+from d3data import nets
+from d3data.errors import TrainingError
+from d3data.evaluation.trials import Build
+from d3data.nets import NetworkSpec
+from d3data.rng import seeded
+from d3data.tasks import Task
+
+FAMILIES, NORMS = ("convnet", "alexnet", "vgg11", "resnet18"), ("none", "instance", "batch")
+ALL = (*(f"{family}/{norm}" for family in FAMILIES for norm in NORMS), "vit-tiny")
+
+Own = Callable[..., nn.Module]  # (channels, size, classes) -> network
+
+
+def named(text: str) -> NetworkSpec:
+    """The network of a name: `resnet18`, or `resnet18/batch` with another normalisation.
+
+    >>> named("resnet18/batch").norm
+    'batch'
+    """
+    name, slash, norm = text.partition("/")
+    values = {"name": name, **({"norm": norm} if slash else {})}
+    return NetworkSpec.parse(values, where=f"network {text!r}", error=TrainingError)
+
+
+def label(spec: NetworkSpec) -> str:
+    """What reports call a network.
+
+    >>> label(NetworkSpec(width=64)), label(named("resnet18/batch"))
+    ('convnet-w64', 'resnet18/batch')
+    """
+    size = f"-w{spec.width}" * bool(spec.width) + f"-d{spec.depth}" * bool(spec.depth)
+    return f"{spec.name}{size}{f'/{spec.norm}' if spec.norm else ''}"
+
+
+def wanted(texts: Iterable[str] | str | None, default: NetworkSpec) -> list[NetworkSpec]:
+    """The networks that are asked for: those of some names, all of `ALL`, or the default.
+
+    Raises:
+        UnknownNameError: there is no such network.
+    """
+    if texts is None:
+        return [default]
+    texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else texts
+    return [named(text) for text in texts]
+
+
+def builders(
+    specs: Iterable[NetworkSpec], own: Mapping[str, Own] | None, task: Task
+) -> dict[str, Build]:
+    """What makes each network for a task's images, by its label.
+
+    Raises:
+        UnknownNameError: there is no such network.
+        TrainingError: one cannot take the images, or does not give a logit for each class.
+    """
+    shape = {"channels": task.channels, "size": task.size, "classes": len(task.classes)}
+    known = {label(spec): partial(nets.build, spec) for spec in specs}
+    makers: Mapping[str, Own] = own or known
+    for name, make in makers.items():
+        _require_logits(name, make, shape)
+    return {name: partial(make, **shape) for name, make in makers.items()}
+
+
+def _require_logits(name: str, make: Own, shape: Mapping[str, int]) -> None:
+    """Raise TrainingError unless a network gives two images a logit for each class."""
+    channels, size, classes = shape.values()
+    with seeded(0, "check"), torch.no_grad():
+        logits = make(**shape)(torch.zeros(2, channels, size, size))
+    if logits.shape != (2, classes):
+        raise TrainingError(
+            f"the network {name} gives {tuple(logits.shape)} for two images of {classes} classes: "
+            f"(2, {classes}) is needed"
+        )

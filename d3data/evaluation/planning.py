@@ -1,0 +1,170 @@
+"""What an evaluation will do: everything is looked up and checked before anything is trained."""
+
+import datetime
+import platform
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from d3data import __version__, training
+from d3data.dataset import DistilledDataset
+from d3data.evaluation import baselines as rivals
+from d3data.evaluation import checks, estimating, others, protocols
+from d3data.evaluation import networks as known
+from d3data.evaluation.bench import Bench, Progress, ignore
+from d3data.evaluation.estimating import Estimate
+from d3data.evaluation.protocols import Protocol
+from d3data.evaluation.record import Labels
+from d3data.evaluation.report import Report, SplitName
+from d3data.evaluation.saving import Desk
+from d3data.evaluation.scores import robust
+from d3data.evaluation.trials import Build, Draws, Ground, Train
+from d3data.tasks import Task, load_task
+
+VERSIONS = {
+    "python": platform.python_version(),
+    "torch": torch.__version__,
+    "d3data": __version__,
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An evaluation that can begin: `run` it, or `estimate` how long that takes here."""
+
+    name: str
+    draws: Draws
+    ground: Ground
+    split: SplitName
+    sets: tuple[Draws, ...]
+    rivals: tuple[str, ...]
+    builds: Mapping[str, Build]
+    seeds: tuple[int, ...]
+    scores: bool
+    keep: bool
+
+    def run(
+        self, *, progress: Callable[[Progress], None] = ignore, date: str | None = None
+    ) -> Report:
+        """Train and test every network.
+
+        Args:
+            progress: called after every step.
+            date: YYYY-MM-DD, for the report; today's.
+
+        Raises:
+            ArtifactError: the set makes values that are not finite.
+            TrainingError: a loss is not finite.
+        """
+        desk = self._desk() if self.keep else None
+        bench = Bench(self.ground, self.seeds, progress, desk)
+        with training.using_threads(self.threads):
+            rows = [
+                row
+                for network, build in self.builds.items()
+                for row in bench.rows(self.sets, self.rivals, network, build)
+            ]
+            scores = None
+            if self.scores:
+                first = next(iter(self.builds.items()))
+                plain = bench.unaugmented().rows(self.sets[:1], [rival(self.draws)], *first)
+                scores = robust(rows, plain)
+        if desk is not None:
+            desk.clear()
+        of = self.draws.artifact.manifest if isinstance(self.draws, DistilledDataset) else None
+        place, task = self.ground.device, self.ground.task
+        return Report(
+            data=f"{of.about.name} {of.about.version}" if of else self.name,
+            content_sha256=of.content_sha256 if of else None,
+            task=task.name,
+            fingerprint=task.fingerprint,
+            split=self.split,
+            tests=len(self.ground.tests),
+            classes=task.classes,
+            protocol=self.ground.protocol,
+            rows=tuple(rows),
+            scores=scores,
+            device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
+            threads=self.threads,
+            versions=VERSIONS,
+            date=date or datetime.date.today().isoformat(),
+        )
+
+    def estimate(self) -> Estimate:
+        """How long `run` takes here, from a few steps of each network."""
+        names = [*("distilled" for _ in self.sets), *self.rivals]
+        with training.using_threads(self.threads):
+            return estimating.estimate(
+                self.draws, self.ground, names, self.builds, networks=len(self.seeds)
+            )
+
+    @property
+    def threads(self) -> int:
+        """How many of the CPU compute."""
+        return training.threads(self.ground.task.rule.size, torch.get_num_threads())
+
+    def _desk(self) -> Desk:
+        """Where trials are kept; everything that decides their numbers is in its name."""
+        decisive = [
+            checks.identity(self.draws),
+            self.ground.task.fingerprint,
+            self.split,
+            self.ground.protocol.dump(),
+            str(self.ground.device),
+            self.threads,
+            VERSIONS,
+        ]
+        return Desk.of(decisive)
+
+
+def plan(
+    data: Draws | Dataset[Any] | str | Path,
+    task: Task | str | None = None,
+    *,
+    data_path: str | Path | None = None,
+    protocol: str | Protocol = "standard",
+    nets: str | Iterable[str] | None = None,
+    networks: Mapping[str, known.Own] | None = None,
+    train: Train | None = None,
+    labels: Iterable[Labels] | None = None,
+    seeds: Iterable[int] | None = None,
+    baselines: str | Iterable[str] = ("random",),
+    scores: bool = False,
+    split: SplitName = "test",
+    device: str = "cpu",
+    resume: bool = True,
+) -> Plan:
+    """What `d3data.evaluate` will do; its arguments and errors are those."""
+    settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
+    place = training.device(device)
+    if isinstance(task, str):
+        task = load_task(task, data=data_path)
+    draws = others.opened(data, task)
+    task = checks.origin(draws, data_path) if task is None else task
+    tests = checks.tests(task, split)
+    checks.require_fit(draws, task)
+    if scores and rival(draws) == "soft":
+        labels = ("soft", "hard")
+    chosen = rivals.wanted(baselines, draws)
+    chosen += [name for name in (rival(draws), "real") if scores and name not in chosen]
+    return Plan(
+        name=str(data) if isinstance(data, str | Path) else type(data).__name__,
+        draws=draws,
+        ground=Ground(task, tests, settings, place, train),
+        split=split,
+        sets=tuple(checks.labelled(draws, labels)),
+        rivals=tuple(chosen),
+        builds=known.builders(known.wanted(nets, settings.network), networks, task),
+        seeds=checks.distinct(range(settings.networks) if seeds is None else seeds),
+        scores=scores,
+        keep=resume and not networks and train is None,
+    )
+
+
+def rival(draws: Draws) -> str:
+    """The random images that a set is scored against: with labels of its own kind."""
+    return "soft" if checks.kind(draws) == "soft" else "random"

@@ -1,0 +1,93 @@
+"""Scores that labels and augmentation cannot lift by themselves.
+
+Li et al. 2025, "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", arXiv 2505.13300.
+Accuracies are shares in [0, 1], as the formulas mean them.
+"""
+
+import math
+from collections.abc import Sequence
+
+from d3data.errors import DataError
+from d3data.evaluation.rows import Row
+from d3data.frozen import Frozen
+
+LOW, HIGH = math.exp(-1), math.exp(1)
+
+
+class Scores(Frozen):
+    """What a set is worth beyond its labels and its augmentation.
+
+    Attributes:
+        recovery: HLR, the accuracy of all real images less that of the set with hard labels; the
+            smaller the better.
+        improvement: IOR, the accuracy of the set less that of random real images with labels of
+            the same kind; the larger the better.
+        label_robust: LRS of the two, in [0, 1].
+        augmentation_robust: ARS, of the improvement with and without augmentation, in [0, 1].
+    """
+
+    recovery: float
+    improvement: float
+    label_robust: float
+    augmentation_robust: float
+
+    def lines(self) -> list[str]:
+        """For people."""
+        return [
+            f"hard label recovery (HLR, smaller is better)  {100 * self.recovery:.1f} points",
+            f"improvement over random (IOR)                 {100 * self.improvement:.1f} points",
+            f"label robust score (LRS)                      {self.label_robust:.3f}",
+            f"augmentation robust score (ARS)               {self.augmentation_robust:.3f}",
+        ]
+
+
+def label_robust(improvement: float, recovery: float, *, weight: float = 0.5) -> float:
+    """LRS = (exp(a) - exp(-1)) / (exp(1) - exp(-1)), a = w IOR - (1 - w) HLR.
+
+    >>> round(label_robust(0.0, 0.0), 4), label_robust(1.0, -1.0)
+    (0.2689, 1.0)
+    """
+    return _unit(weight * improvement - (1 - weight) * recovery)
+
+
+def augmentation_robust(augmented: float, plain: float, *, weight: float = 0.5) -> float:
+    """ARS, likewise of b = g (improvement when augmented) + (1 - g) (improvement when not).
+
+    >>> round(augmentation_robust(0.2, 0.1), 4)
+    0.3378
+    """
+    return _unit(weight * augmented + (1 - weight) * plain)
+
+
+def robust(augmented: Sequence[Row], plain: Sequence[Row]) -> Scores:
+    """The scores of a set from its rows under a protocol, and under the same one unaugmented.
+
+    Raises:
+        DataError: a row that they need is missing.
+    """
+    own = _row(augmented, "distilled", None)
+    rival = "soft" if own.labels == "soft" else "random"
+    improvements = [
+        _row(rows, "distilled", own.labels).mean - _row(rows, rival, own.labels).mean
+        for rows in (augmented, plain)
+    ]
+    recovery = _row(augmented, "real", "hard").mean - _row(augmented, "distilled", "hard").mean
+    return Scores(
+        recovery=recovery,
+        improvement=improvements[0],
+        label_robust=label_robust(improvements[0], recovery),
+        augmentation_robust=augmentation_robust(*improvements),
+    )
+
+
+def _row(rows: Sequence[Row], name: str, labels: str | None) -> Row:
+    """The row of that name; of several the one with soft labels, unless others are asked for."""
+    found = [row for row in rows if row.name == name and labels in (None, row.labels)]
+    if not found:
+        kind = f" with {labels} labels" if labels else ""
+        raise DataError(f"scores need a row `{name}`{kind}: evaluate with scores=True (--scores)")
+    return max(found, key=lambda row: row.labels == "soft")
+
+
+def _unit(exponent: float) -> float:
+    return (math.exp(exponent) - LOW) / (HIGH - LOW)

@@ -1,0 +1,584 @@
+"""The page and the pictures of an evaluation: what they say, and that nothing else runs."""
+
+import io
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from typer.testing import CliRunner
+
+from d3data.cards import charts, is_page, raster, report_page, report_pictures
+from d3data.cards.charts import Series
+from d3data.cards.diversity import distance
+from d3data.cards.facts import called, measured
+from d3data.cards.gallery import Gallery
+from d3data.cards.readings import Readings
+from d3data.cards.words import upright
+from d3data.cli.app import app
+from d3data.dataset import DistilledDataset
+from d3data.errors import ArtifactError, DataError
+from d3data.evaluation.protocols import named
+from d3data.evaluation.record import Point, Trial
+from d3data.evaluation.report import Report
+from d3data.evaluation.rows import Row
+from d3data.evaluation.scores import Scores
+from showing import NAMES, TEXT, Reader
+
+CLASSES = ("ant", "bee", "cat", "dog", "eel")
+SCORES = Scores(recovery=0.123, improvement=0.0456, label_robust=0.789, augmentation_robust=0.654)
+
+
+def trial(seed, accuracy, classes, *, steps=100, curve=True):
+    """A trial that takes every eighth image for one of the next class."""
+    rates = tuple(accuracy * (0.5 + 0.5 * n / classes) for n in range(classes))
+    right = [round(40 * rate) for rate in rates]
+    rows = [[0] * classes for _ in right]
+    for label, count in enumerate(right):
+        rows[label][label] += count
+        rows[label][(label + 1) % classes] += 40 - count
+    points = [Point(step=steps * n // 4, seconds=0.3 * n, loss=1 / n, accuracy=accuracy * n / 4)
+              for n in range(1, 5)]  # fmt: skip
+    return Trial(
+        seed=seed,
+        learning_rate=0.03,
+        accuracy=accuracy,
+        per_class=rates,
+        confusion=tuple(map(tuple, rows)) if classes <= 100 else None,
+        loss=0.1,
+        steps=steps,
+        images=128 * steps,
+        flops=3 * 10**11,
+        memory=5 * 10**6,
+        seconds=1.25,
+        curve=tuple(points) if curve else (),
+    )
+
+
+def row(
+    name,
+    mean,
+    size,
+    *,
+    network="convnet-w32",
+    classes=5,
+    labels="hard",
+    note="",
+    draws=1280,
+    **how,
+):
+    """A row of two networks, a hundredth of accuracy apart."""
+    trials = [trial(n, mean + shift, classes, **how) for n, shift in enumerate((-0.005, 0.005))]
+    return Row(
+        name=name,
+        network=network,
+        labels=labels,
+        note=note,
+        draws=draws,
+        images_per_class=None if name == "distilled" else 4,
+        values=size and size // 4,
+        bytes=size,
+        rates=(),
+        mean=mean,
+        std=0.00707,
+        trials=tuple(trials),
+    )
+
+
+ROWS = (
+    row("distilled", 0.911, 9000),
+    row("random", 0.702, 2560),
+    row("compressed", 0.803, 8800, note="webp of 8 px at quality 30"),
+    row("random-bytes", 0.854, 9200),
+    row("real", 0.985, 80_000),
+)
+NETWORKS = tuple(
+    row(name, mean + lead, 9000, network=network)
+    for network, mean in (("convnet", 0.6), ("convnet/batch", 0.7), ("vit-tiny", 0.5))
+    for name, lead in (("distilled", 0.1), ("random", 0.025))
+)
+
+
+def report(rows=ROWS, **changed):
+    """A report of five classes."""
+    page = {
+        "data": "toys-ipc2 1.2.3",
+        "content_sha256": "ab" * 32,
+        "task": "toys",
+        "fingerprint": "cd" * 32,
+        "split": "test",
+        "tests": 200,
+        "classes": CLASSES,
+        "protocol": named("quick"),
+        "rows": rows,
+        "device": "cpu",
+        "threads": 1,
+        "versions": {"torch": "2"},
+        "date": "2026-02-03",
+    }
+    return Report(**page | changed)
+
+
+def many(count):
+    """A report of many classes."""
+    names = tuple(f"class {n}" for n in range(count))
+    rows = [
+        row(name, 0.8, size, classes=count) for name, size in (("distilled", 9), ("random", 8))
+    ]
+    return report(tuple(rows), classes=names)
+
+
+def longer():
+    """A report, and two of the same set that was drawn from for less long."""
+    found = [report(scores=SCORES)]
+    for steps, less in ((10, 0.3), (30, 0.1)):
+        rows = [row("distilled", 0.911 - less, 9000, steps=steps),
+                row("random", 0.702 - less, 2560, steps=steps)]  # fmt: skip
+        protocol = named("quick").model_copy(update={"steps": steps})
+        found.append(report(tuple(rows), protocol=protocol))
+    return found
+
+
+HOSTILE = report(
+    (row("distilled", 0.9, 9000), row(TEXT, 0.7, 900, note=TEXT, network="convnet-w32")),
+    data=TEXT,
+    task=TEXT,
+    classes=NAMES,
+    device=TEXT,
+    versions={TEXT: TEXT},
+)
+REPORTS = {
+    "usual": report(scores=SCORES),
+    "one row": report(ROWS[:1]),
+    "one network": report(
+        (ROWS[0].model_copy(update={"std": None, "trials": ROWS[0].trials[:1]}),)
+    ),
+    "nets": report(NETWORKS),
+    "no curves": report(tuple(row(r.name, r.mean, r.bytes, curve=False) for r in ROWS)),
+    "no bytes": report((row("distilled", 0.5, None),), content_sha256=None, data="Folder"),
+    "longer": longer(),
+    "30": many(30),
+    "100": many(100),
+    "1000": many(1000),
+    "hostile": HOSTILE,
+}
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory):
+    """The page of each report, by name."""
+    folder = tmp_path_factory.mktemp("pages")
+    for name, reports in REPORTS.items():
+        (folder / f"{name}.html").write_text(report_page(reports), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def visit(chromium, written):
+    """Opens a page; it must neither complain nor ask for anything."""
+    contexts, faults, asked = [], [], []
+
+    def opened(name, **options):
+        contexts.append(chromium.new_context(**options))
+        tab = contexts[-1].new_page()
+        tab.on("pageerror", lambda fault: faults.append(str(fault)))
+        tab.on("console", lambda message: faults.append(message.text))
+        tab.on("dialog", lambda dialog: faults.append(dialog.message))
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.goto((written / f"{name}.html").as_uri())
+        return tab
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert faults == []
+    assert all(url.startswith(("file:", "data:")) for url in asked)
+    assert len([url for url in asked if url.startswith("file:")]) == len(contexts)
+
+
+def words(name):
+    """What a reader sees of a page."""
+    return Reader(report_page(REPORTS[name])).words
+
+
+def dashed(cells):
+    return ["–" if cell == "-" else cell for cell in cells]
+
+
+@pytest.mark.parametrize("name", ["usual", "nets", "1000"])
+def test_its_tables_are_the_reports(name):
+    said, one = words(name), REPORTS[name]
+    for mine in one.rows:
+        assert "".join([called(mine), *dashed(mine.cells()[1:])]) in said
+        assert "".join([called(mine), *one.cost(mine)[1:-1]]) in said
+    assert measured(one) in said
+    assert one.data in said
+
+
+def test_notes_scores_and_the_lead_over_random_are_said():
+    said = words("usual")
+    assert "compressed: webp of 8 px at quality 30" in said
+    assert "12.3 points" in said
+    assert "4.6 points" in said
+    assert "0.789" in said
+    assert "0.654" in said
+    assert "points to random real images+20.9" in said
+    assert "of 200 test images recognised91.1 %" in said
+
+
+def test_every_class_has_its_accuracy_and_that_of_random_images():
+    said = words("usual")
+    for n, name in enumerate(CLASSES):
+        own, rival = (100 * mean * (0.5 + 0.1 * n) for mean in (0.911, 0.702))
+        assert f"{name}{own:.1f}{rival:.1f}" in said
+
+
+def test_confusions_are_counted_over_all_networks():
+    found = Readings([REPORTS["usual"]])
+    counts = np.sum([t.confusion for t in ROWS[0].trials], axis=0)
+    shares = counts / counts.sum(1, keepdims=True)
+    texts = [[cell.text for cell in cells] for cells in found.confusion().cells]
+    assert texts == [[f"{100 * share:.0f}" if share else "" for share in row] for row in shares]
+    share, name, other = found.confusions()[0]
+    assert (share, name, other) == (pytest.approx(shares[0, 1]), "ant", "bee")
+    assert f"{100 * share:.1f} % of “ant” are taken for “bee”" in words("usual")
+
+
+def test_a_darker_shade_is_a_larger_share():
+    cells = [cell for row in Readings([many(100)]).confusion().cells for cell in row]
+    assert {cell.shade for cell in cells if not cell.text} == {0}
+    shades = [shade for _, shade in sorted((int(c.text), c.shade) for c in cells if c.text)]
+    assert shades == sorted(shades)
+    assert shades[0] < shades[-1] <= 10
+
+
+def test_learning_curves_are_the_mean_of_networks():
+    (own, *_) = Readings([REPORTS["usual"]]).learning("seconds")
+    assert own.points == tuple(
+        (pytest.approx(0.3 * n), pytest.approx(91.1 * n / 4), 0.0) for n in range(1, 5)
+    )
+    assert "this set10091.1" in words("usual")
+
+
+def test_random_images_of_several_sizes_are_one_curve():
+    series = {one.name: one for one in Readings([REPORTS["usual"]]).sizes()}
+    assert [*series] == ["this set", "random real images", "compressed real images"]
+    assert [x for x, *_ in series["random real images"].points] == [2560, 9200, 80_000]
+    assert [y for _, y, _ in series["random real images"].points] == [
+        pytest.approx(y) for y in (70.2, 85.4, 98.5)
+    ]
+
+
+def test_sets_of_one_protocol_share_a_chart_under_their_names():
+    other = report(
+        (row("distilled", 0.95, 20_000), row("random", 0.8, 5000)),
+        data="toys-ipc9 1.0.0",
+        content_sha256="ef" * 32,
+    )
+    series = {one.name: one for one in Readings([REPORTS["usual"], other]).sizes()}
+    assert {"toys-ipc2 1.2.3", "toys-ipc9 1.0.0"} < {*series}
+    assert [x for x, *_ in series["random real images"].points] == [2560, 5000, 9200, 80_000]
+    assert "toys-ipc9 1.0.0convnet-w32" in Reader(report_page([REPORTS["usual"], other])).words
+    twin = other.model_copy(update={"data": "toys-ipc2 1.2.3"})
+    names = {one.name for one in Readings([REPORTS["usual"], twin]).sizes()}
+    assert {"toys-ipc2 1.2.3 (abababab)", "toys-ipc2 1.2.3 (efefefef)"} < names
+
+
+def test_longer_training_is_shown_where_reports_differ_in_it():
+    readings = Readings(longer())
+    own, random = readings.longer(lambda row: row.trials[0].images)
+    assert (own.name, random.name) == ("this set", "random real images")
+    assert [(x, round(y, 1)) for x, y, _ in own.points] == [
+        (1280, 61.1), (3840, 81.1), (12_800, 91.1)]  # fmt: skip
+    assert readings.longer(lambda row: row.seconds) == []
+    assert "longer-images.png" in report_pictures(longer())
+    fewer = report((row("distilled", 0.7, 9000, draws=40), ROWS[1]))
+    (draws,) = Readings([report(), fewer]).longer(lambda row: row.draws)
+    assert [(x, y) for x, y, *_ in draws.points] == [(40, 70.0), (1280, pytest.approx(91.1))]
+    assert "longer-draws.png" in report_pictures([report(), fewer])
+    assert "What longer training buys" in words("longer")
+    assert "What longer training buys" not in words("usual")
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"fingerprint": "00" * 32},
+        {"split": "validation"},
+        {"protocol": named("field"), "content_sha256": "ef" * 32},
+    ],
+)
+def test_reports_that_do_not_belong_together_are_refused(changed):
+    with pytest.raises(DataError, match=r"report 2 .* does not belong to the first"):
+        report_page([report(), report(**changed)])
+
+
+def test_no_report_is_refused():
+    with pytest.raises(DataError, match="at least one"):
+        report_page([])
+
+
+def test_transfer_has_a_family_in_each_row_and_a_norm_in_each_column():
+    grid = Readings([REPORTS["nets"]]).transfer()
+    assert (grid.rows, grid.columns) == (("convnet", "vit-tiny"), ("its own", "batch"))
+    texts = [[(cell.text, cell.note) for cell in cells] for cells in grid.cells]
+    assert texts == [[("70.0", "+7.5"), ("80.0", "+7.5")], [("60.0", "+7.5"), ("-", "")]]
+    shades = [cell.shade for cells in grid.cells for cell in cells]
+    assert shades == [6, 10, 1, 0]
+    assert "convnet70.0+7.580.0+7.5" in words("nets")
+    assert Readings([REPORTS["usual"]]).transfer() is None
+
+
+def test_of_many_classes_the_worst_and_the_best_have_bars():
+    said, rates = words("1000"), Readings([REPORTS["1000"]]).rates()
+    shown = [n for n in range(1000) if re.search(rf"class {n}(?!\d{{1,2}}\D*class)\d+\.\d", said)]
+    assert len(rates) == 1000
+    assert {*range(10), *range(990, 1000)} <= {*shown}
+    assert report_page(REPORTS["1000"]).count('class="own"') == 20
+    assert "What is taken for what" not in said
+    assert len(report_page(REPORTS["1000"])) < 200_000
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 1100])
+@pytest.mark.parametrize("name", REPORTS)
+def test_nothing_is_wider_than_the_screen_and_nothing_complains(visit, name, width, scheme):
+    tab = visit(name, viewport={"width": width, "height": 800}, color_scheme=scheme)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= width
+    for plot in tab.locator("figure.plot:visible svg").all():
+        assert plot.bounding_box()["width"] <= width
+        assert plot.locator(".mark path, .curve").count()
+    background = tab.evaluate("getComputedStyle(document.body).backgroundColor")
+    level = sum(map(int, re.findall(r"\d+", background)[:3])) / 3
+    assert level > 200 if scheme == "light" else level < 50
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_numbers_stand_out_from_every_shade_and_shades_differ_in_grey(visit, scheme):
+    tab = visit("30", color_scheme=scheme)
+    found = tab.evaluate(
+        """() => Array.from({length: 11}, (_, n) => {
+          const table = document.createElement("table");
+          table.className = "shaded";
+          table.innerHTML = `<tbody><tr><td class="shade-${n}">9</td></tr></tbody>`;
+          document.body.append(table);
+          const style = getComputedStyle(table.querySelector("td"));
+          const canvas = document.createElement("canvas");
+          const pen = canvas.getContext("2d", {willReadFrequently: true});
+          return [style.color, style.backgroundColor].map((colour) => {
+            pen.fillStyle = colour; pen.fillRect(0, 0, 1, 1);
+            return Array.from(pen.getImageData(0, 0, 1, 1).data.slice(0, 3));
+          });
+        })"""
+    )
+    ink, levels = luminance(found[0][0]), [luminance(on) for _, on in found]
+    assert levels == sorted(levels, reverse=scheme == "light")
+    assert len({round(255 * level) for level in levels}) == 11
+    for level in levels:
+        assert (max(ink, level) + 0.05) / (min(ink, level) + 0.05) >= 4.5
+
+
+def luminance(colour):
+    """As WCAG 2.1 defines it, of a colour in 0 to 255."""
+    values = np.array(colour) / 255
+    linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+    return float(linear @ [0.2126, 0.7152, 0.0722])
+
+
+def test_series_are_told_apart_without_colour(visit):
+    tab = visit("usual")
+    styles = tab.locator(".key").nth(1).locator("li svg").all()
+    looks = [
+        (
+            one.locator("path").get_attribute("d"),
+            one.locator("line").get_attribute("stroke-dasharray"),
+        )
+        for one in styles
+    ]
+    assert len(looks) == len(ROWS)
+    assert len({shape for shape, _ in looks}) == len({dash for _, dash in looks}) == len(ROWS)
+    every = [Series("", (), n) for n in range(12)]
+    assert len({(one.shape.path, one.dash) for one in every}) == 12
+
+
+def test_charts_have_words_and_their_numbers_open_by_keyboard(visit):
+    tab = visit("usual")
+    name = re.compile(
+        r"Accuracy against bytes: this set 91\.1 %; random real images 70\.2 % to 98"
+    )
+    assert tab.get_by_role("img", name=name).count() == 1
+    assert tab.locator("svg:not([role=img]):not([aria-hidden])").count() == 0
+    summary = tab.locator("summary").first
+    summary.focus()
+    tab.keyboard.press("Enter")
+    assert tab.locator("details[open] td").first.is_visible()
+    assert tab.locator(".scroll:not([tabindex])").count() == 0
+    assert tab.get_by_role("heading", level=1).count() == 1
+
+
+def test_hostile_words_are_shown_and_run_nothing(visit):
+    tab = visit("hostile")
+    assert tab.title() == f"{upright(TEXT)} on {upright(TEXT)}, evaluated"
+    assert tab.evaluate("document.scripts.length") == 0
+    assert tab.locator("img, iframe, object, main a, main style").count() == 0
+    assert "\u202e" not in tab.content()
+    assert tab.locator(".rates tbody th").all_text_contents() == [upright(name) for name in NAMES]
+    assert tab.locator("h1").text_content() == upright(TEXT)
+
+
+def test_the_policy_lets_nothing_run(chromium, written):
+    text = (written / "usual.html").read_text(encoding="utf-8")
+    assert "unsafe" not in text
+    assert not re.search(r"""\s(?:src|href|action)=["'](?!data:)|url\(|@import""", text)
+    strange = (
+        "<script>document.title = 'hit'</script><style>body { background: red }</style>"
+        "<iframe src='x.html'></iframe><img src='x.png'>"
+    )
+    path = written / "strange.html"
+    path.write_text(text.replace("</main>", f"{strange}</main>"), encoding="utf-8")
+    tab, refused = chromium.new_page(), []
+    tab.on("console", lambda message: refused.append(message.text))
+    tab.goto(path.as_uri())
+    assert tab.title() == "toys-ipc2 1.2.3 on toys, evaluated"
+    assert tab.evaluate("getComputedStyle(document.body).backgroundColor") != "rgb(255, 0, 0)"
+    assert sum("Content Security Policy" in text for text in refused) >= 4
+    tab.close()
+
+
+def test_it_is_known_as_our_page_and_always_the_same(written):
+    text = (written / "usual.html").read_text(encoding="utf-8")
+    assert is_page(text.encode())
+    assert report_page(REPORTS["usual"]) == text
+
+
+PICTURES = {
+    "usual": {"accuracy-bytes", "learning-steps", "learning-seconds", "per-class", "confusion"},
+    "no curves": {"accuracy-bytes", "per-class", "confusion"},
+    "no bytes": {"learning-steps", "learning-seconds", "per-class", "confusion"},
+    "1000": {"accuracy-bytes", "classes", "learning-steps", "learning-seconds", "per-class"},
+}
+PICTURES |= {
+    "one row": PICTURES["usual"],
+    "one network": PICTURES["usual"],
+    "hostile": PICTURES["usual"],
+    "nets": PICTURES["usual"] | {"transfer"},
+    "longer": PICTURES["usual"] | {"longer-images"},
+    "30": PICTURES["usual"],
+    "100": PICTURES["usual"] | {"classes"},
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_pictures_open_and_none_is_empty(name):
+    found = report_pictures(REPORTS[name])
+    assert {*found} == {f"{one}.png" for one in PICTURES[name]}
+    for content in found.values():
+        image = Image.open(io.BytesIO(content))
+        assert image.format == "PNG"
+        assert min(image.size) > 150
+        assert max(image.size) < 4000
+        below = np.array(image.convert("L"))[100:-60]  # no heading, and no key
+        assert (below < 200).mean() > 0.002
+
+
+def test_a_picture_has_its_marks_where_the_page_has_them():
+    one = Series("one", ((10.0, 40.0, 0.0), (100.0, 80.0, 0.0)), 0, ours=True)
+    axis = charts.Axis("steps", str, logarithmic=True)
+    plot = charts.draw([one], axis, width=680, height=300)
+    sheet = np.array(Image.open(io.BytesIO(raster.chart(plot, [one], ""))).convert("L"))
+    for mark in plot.marks:
+        x, y = mark.x + raster.MARGIN, mark.y + raster.MARGIN + raster.HEADING
+        inside = sheet[round(2 * y) - 6 : round(2 * y) + 7, round(2 * x) - 6 : round(2 * x) + 7]
+        assert (inside == raster.INK).all()
+
+
+@pytest.mark.parametrize("dash", [(7, 4), (2, 3), (10, 3, 2, 3), (5, 2, 2, 2, 2, 2)])
+def test_a_dashed_line_is_drawn_for_its_share_and_runs_on_around_corners(dash):
+    points = [(0.0, 0.0), (3.0, 4.0), (3.0, 104.0), (903.0, 104.0)]
+    pieces = [*raster._pieces(points, dash)]
+    drawn = sum(np.hypot(b[0] - a[0], b[1] - a[1]) for a, b in pieces)
+    assert drawn / 1005 == pytest.approx(sum(dash[::2]) / sum(dash), abs=0.02)
+    assert pieces[0][0] == points[0]
+    if dash[0] > 5:  # the first piece goes around the first corner
+        assert pieces[0][1] == pieces[1][0] == points[1]
+
+
+def test_draws_of_a_prior_are_its_own(toys):
+    gallery, data = Gallery(toys), DistilledDataset(toys)
+    found = gallery.repeats(2, 40)
+    first = gallery._items(2)[0]
+    mine = [
+        data.draw(epoch, index)[0]
+        for epoch in range(8)
+        for index in range(2, 150, 5)
+        if data.drawer.items(epoch, [index])[0] == first
+    ]
+    assert torch.equal(found, torch.stack([torch.as_tensor(m) for m in mine[:40]]))
+
+
+def test_a_distance_is_the_root_of_the_mean_squared_difference():
+    images = torch.tensor([0, 3, 9], dtype=torch.uint8)[:, None, None, None].expand(3, 1, 2, 2)
+    assert distance(images) == pytest.approx((3 + 9 + 6) / 3)
+    noisy = torch.randint(0, 256, (4, 3, 5, 5), generator=torch.Generator().manual_seed(0))
+    pairs = [
+        (a - b).double().square().mean().sqrt() for n, a in enumerate(noisy) for b in noisy[:n]
+    ]
+    assert distance(noisy.to(torch.uint8)) == pytest.approx(float(sum(pairs) / 6))
+
+
+def test_the_set_shows_how_much_draws_of_a_prior_differ(toys, pixels):
+    of = report(content_sha256=toys.manifest.content_sha256)
+    said, gallery = Reader(report_page(of, toys)).words, Gallery(toys)
+    for label, name in enumerate(CLASSES):
+        draws, means = gallery.repeats(label, 10), gallery.means(label, 24)
+        between = f", {distance(means):.1f} between priors" if len(means) > 1 else ""
+        assert f"“{name}”: {distance(draws):.1f} between draws{between}" in said
+    assert report_page(of, toys).count("data:image/png") == 50
+    image = Image.open(io.BytesIO(report_pictures(of, toys)["diversity.png"]))
+    assert min(image.size) > 150
+    stored = report(content_sha256=pixels.manifest.content_sha256)
+    assert "Draws of one prior" not in report_page(stored, pixels)
+    with pytest.raises(ArtifactError, match="evaluate it again"):
+        report_page(of, pixels)
+
+
+def command(*words):
+    return CliRunner().invoke(app, ["report", *map(str, words)])
+
+
+def test_the_command_writes_what_is_asked_for(tmp_path):
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps(REPORTS["usual"].dump()))
+    page, folder = tmp_path / "report.html", tmp_path / "png"
+    assert command(path, "--html", page, "--png", folder).exit_code == 0
+    assert page.read_text(encoding="utf-8") == report_page(REPORTS["usual"])
+    assert {one.name: one.read_bytes() for one in folder.iterdir()} == report_pictures(
+        REPORTS["usual"]
+    )
+    assert command(path, "--html", page).exit_code == 0  # our own page is replaced
+
+
+def test_the_command_writes_over_nothing_of_others(tmp_path):
+    path, page = tmp_path / "report.json", tmp_path / "report.html"
+    path.write_text(json.dumps(REPORTS["usual"].dump()))
+    page.write_text("<p>mine")
+    refused = command(path, "--html", page)
+    assert refused.exit_code == 2
+    assert page.read_text() == "<p>mine"
+    assert command(path, "--html", tmp_path / "report.txt").exit_code == 2
+    assert command(path, "--png", path).exit_code == 2
+    nowhere = command(path)
+    assert nowhere.exit_code == 2
+    assert "say where" in nowhere.output
+    assert command(tmp_path / "none.json", "--png", tmp_path).exit_code == 2
+
+
+def test_what_cannot_be_written_is_refused_before_anything_is_trained(tmp_path):
+    page = tmp_path / "report.html"
+    page.write_text("<p>mine")
+    for option in (["--html", str(page)], ["--png", str(page)], ["--html", "report.txt"]):
+        refused = CliRunner().invoke(app, ["evaluate", "no-such-set", *option])
+        assert refused.exit_code == 2
+        assert option[1].rpartition("/")[2] in refused.output.replace("\n", "")

@@ -1,0 +1,118 @@
+"""Comparisons: pairs over seeds, and what is within noise."""
+
+import json
+
+import pytest
+import torch
+from scipy.stats import ttest_rel
+
+from d3data.errors import DataError
+from d3data.evaluation import Report, Row, compare
+from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation.protocols import named
+from d3data.evaluation.record import Trial
+
+
+def report(name, *accuracies, **changes):
+    trials = [
+        Trial(
+            seed=seed,
+            learning_rate=0.03,
+            accuracy=accuracy,
+            per_class=(accuracy,),
+            confusion=None,
+            loss=0.1,
+            steps=1,
+            images=1,
+            flops=1,
+            memory=None,
+            seconds=1.0,
+            curve=(),
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    still = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
+    row = Row.of("distilled", trials, network="mlp", labels="hard", of=Rival(still, None, 1, 1))
+    usual = {
+        "data": name,
+        "content_sha256": None,
+        "task": "digits",
+        "fingerprint": "1" * 64,
+        "split": "test",
+        "tests": 359,
+        "classes": ("0",),
+        "protocol": named("quick"),
+        "rows": (row,),
+        "device": "cpu",
+        "threads": 1,
+        "versions": {},
+        "date": "2026-01-01",
+    }
+    return Report(**usual | changes)
+
+
+A, B = (0.80, 0.82, 0.84, 0.86), (0.70, 0.73, 0.73, 0.76)
+
+
+def test_a_difference_is_students():
+    (found,) = compare([report("a", *A), report("b", *B)]).differences
+    expected = ttest_rel(A, B)
+    interval = expected.confidence_interval(0.95)
+    assert (found.mean, found.p) == (pytest.approx(0.1), pytest.approx(expected.pvalue))
+    assert (found.low, found.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
+    assert not found.noise
+    assert found.line().startswith("a is better than b by 10.0 points")
+
+
+def test_it_does_not_matter_who_is_first():
+    (one,) = compare([report("a", *A), report("b", *B)]).differences
+    (other,) = compare([report("b", *B), report("a", *A)]).differences
+    assert (other.mean, other.low, other.p) == pytest.approx((-one.mean, -one.high, one.p))
+    assert other.line().startswith("a is better than b")
+
+
+def test_noise_is_called_noise():
+    (found,) = compare([report("a", 0.8, 0.7), report("b", 0.7, 0.75)]).differences
+    assert found.noise
+    assert "within noise" in found.line()
+
+
+def test_pairs_see_what_means_alone_do_not():
+    """Seeds that are hard for both leave a small, certain difference."""
+    base = (0.5, 0.6, 0.7, 0.8)
+    better = tuple(a + 0.01 + 0.001 * n for n, a in enumerate(base))
+    (found,) = compare([report("a", *better), report("b", *base)]).differences
+    assert not found.noise
+
+
+@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.25, 0.0)])
+def test_differences_without_spread(shift, p):
+    (found,) = compare(
+        [report("a", *(x + shift for x in (0.25, 0.5))), report("b", 0.25, 0.5)]
+    ).differences
+    assert (found.low, found.high, found.p) == (shift, shift, p)
+    assert found.noise == (shift == 0)
+
+
+def test_every_pair_once_and_twins_are_numbered():
+    found = compare([report("a", *A), report("a", *B), report("b", *B)])
+    assert [name for name, _ in found.rows] == ["a (1)", "a (2)", "b"]
+    pairs = [(one.first, one.second) for one in found.differences]
+    assert pairs == [("a (1)", "a (2)"), ("a (1)", "b"), ("a (2)", "b")]
+    json.dumps(found.dump())
+
+
+@pytest.mark.parametrize(
+    ("reports", "message"),
+    [
+        ([report("a", *A)], "at least two"),
+        ([report("a", *A), report("b", *B, fingerprint="2" * 64)], "another task"),
+        ([report("a", *A), report("b", *B, split="validation")], "another split"),
+        ([report("a", *A), report("b", *B, protocol=named("field"))], "another protocol"),
+        ([report("a", *A), report("b", *B[:3])], "another seeds"),
+        ([report("a", 0.5), report("b", 0.6)], "one network"),
+    ],
+)
+def test_only_what_was_made_alike_is_compared(reports, message):
+    with pytest.raises(DataError, match=message):
+        compare(reports)
