@@ -20,7 +20,8 @@ from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 
 COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
-COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert", "compare", "protocols", "audit", "report"}
+COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
+COMMANDS |= {"compare", "protocols", "audit", "report"}
 
 SHORT = protocols.protocols["quick"].model_copy(
     update={"steps": 2, "network": NetworkSpec(width=4)}
