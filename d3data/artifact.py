@@ -5,7 +5,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -18,6 +18,8 @@ from d3data.canonical import MOST_BYTES
 from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.manifest import (
     DERIVED,
+    MOST_OF_A_FILE,
+    MOST_OF_A_PART,
     NAME,
     About,
     Content,
@@ -57,13 +59,12 @@ class Artifact:
             IntegrityError: it is not the file that was written.
             ArtifactError: the manifest does not list it.
         """
-        content = self.manifest.content
-        listed: list[PartEntry | FileEntry] = [*content.parts, *self.manifest.files]
-        entries = {entry.path: entry for entry in listed}
-        if path not in entries:
-            raise ArtifactError(f"{self.folder} has no {path}; it has {', '.join(entries)}")
-        with self._open(entries[path]) as file:
-            return file.read()
+        if (entry := self._entries.get(path)) is None:
+            known = ", ".join([*self._entries][:20])
+            raise ArtifactError(f"{self.folder} has no {path}; it has {known}")
+        most = MOST_OF_A_FILE if isinstance(entry, FileEntry) else MOST_OF_A_PART
+        with self._open(entry) as file:
+            return file.read(most=most)
 
     def part(self, number: int) -> Part:
         """One part, checked.
@@ -98,15 +99,20 @@ class Artifact:
         """What every byte is spent on."""
         return ledger.measure(self.manifest, locate=self._locate, sizes=self._sizes())
 
-    def check(self) -> None:
-        """Read every file that the manifest lists, parts as tensors.
+    def check(self, *, without: Collection[str] = ()) -> None:
+        """Read every file that the manifest lists, parts as tensors, others piece by piece.
+
+        Args:
+            without: paths of files, not of parts, that are not looked at.
 
         Raises:
             ArtifactError: the first fault.
         """
         self.sources()
         for entry in self.manifest.files:
-            self.file(entry.path)
+            if entry.path not in without:
+                with self._open(entry):
+                    pass  # what is left to read is hashed at the end
 
     def check_golden(self) -> golden.Golden:
         """Draw the golden images again on this machine, and compare.
@@ -117,6 +123,11 @@ class Artifact:
         where = str(self.folder / golden.PATH)
         stored = self.file(golden.PATH)
         return golden.compare(stored, self.manifest.content, self.sources(), where=where)
+
+    @cached_property
+    def _entries(self) -> dict[str, PartEntry | FileEntry]:
+        listed: list[PartEntry | FileEntry] = [*self.manifest.content.parts, *self.manifest.files]
+        return {entry.path: entry for entry in listed}
 
     def _open(self, entry: PartEntry | FileEntry) -> AbstractContextManager[untrusted.Reader]:
         return untrusted.known(
@@ -153,7 +164,7 @@ def read(
         raise ArtifactError(f"verify={verify!r}: {nearest(str(verify), get_args(Verify))}")
     folder, links = Path(folder), links or {}
     page = links.get(NAME, folder / NAME)
-    if not page.exists():
+    if untrusted.absent(page.parent, page.name):
         raise ArtifactError(f"{folder} is not an artifact: it has no {NAME}")
     text = untrusted.read(page.parent, page.name, most=MOST_BYTES)
     return Artifact(folder, parse(text, where=str(folder / NAME)), verify, links)

@@ -9,6 +9,9 @@ from d3data.errors import FormatError
 
 MOST_BYTES = 4 << 20
 MOST_DEPTH = 16
+MOST_MARKS = 1 << 18  # of "[", "{" and "," in a page: what it takes in memory
+LARGEST_WHOLE = 2**53 - 1
+MARKS = (b"[", b"{", b",")
 
 
 def encode(value: Any) -> bytes:
@@ -24,13 +27,24 @@ def decode(page: bytes, *, where: str) -> dict[str, Any]:
     """The JSON object in `page`, whose size, depth and keys nobody has checked before.
 
     Raises:
-        FormatError: larger than 4 MiB, deeper than 16, not JSON, or a key that comes twice.
+        FormatError: larger than 4 MiB, of too many values, deeper than 16, not JSON, a key that
+            comes twice, or a whole number that RFC 8785 does not write.
     """
     if len(page) > MOST_BYTES:
         raise FormatError(f"{where}: {len(page)} bytes of JSON; at most {MOST_BYTES} are read")
+    if (marks := sum(map(page.count, MARKS))) > MOST_MARKS:
+        raise FormatError(
+            f"{where}: JSON with {marks} commas and opening brackets; "
+            f"at most {MOST_MARKS} are read"
+        )
     too_deep = f"{where}: JSON that is nested deeper than {MOST_DEPTH}"
     try:
-        value = json.loads(page.decode(), object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(
+            page.decode(),
+            object_pairs_hook=_unique,
+            parse_constant=_no_constant,
+            parse_int=_whole,
+        )
     except RecursionError:
         raise FormatError(too_deep) from None
     except ValueError as fault:
@@ -53,6 +67,12 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(word: str) -> None:
     raise ValueError(f"{word} is not a JSON number")
+
+
+def _whole(digits: str) -> int:
+    if len(digits) > 17 or abs(int(digits)) > LARGEST_WHOLE:
+        raise ValueError(f"a whole number beyond 2^53: {digits[:20]}")
+    return int(digits)
 
 
 def _depth(value: Any) -> int:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from d3data import tensorfile
 from d3data.drawing import Drawer
-from d3data.errors import ArtifactError
+from d3data.errors import ArtifactError, FormatError
 from d3data.manifest import Content
 from d3data.presentation import to_uint8
 from d3data.sources.base import Source
@@ -37,15 +37,14 @@ def make(content: Content, sources: list[Source]) -> bytes:
     Draw i is of epoch i, and its index is i K D / 4, rounded down. `images` is (4, C, H, W) uint8
     and `noise`, where there is any, (4, 256) or all of it: the first values of each draw.
     """
-    about = {"epochs": list(range(DRAWS)), "indices": _indices(content), "seed": str(SEED)}
-    return tensorfile.encode(_draw(content, sources), about)
+    return tensorfile.encode(_draw(content, sources), _about(content))
 
 
 def compare(golden: bytes, content: Content, sources: list[Source], *, where: str) -> Golden:
     """Draw the four again and compare.
 
     Raises:
-        FormatError: the file at `where` is malformed.
+        FormatError: the file at `where` is malformed, or of other draws.
         ArtifactError: this machine draws something else.
     """
     again = _draw(content, sources)
@@ -53,6 +52,8 @@ def compare(golden: bytes, content: Content, sources: list[Source], *, where: st
     expected = {name: (names[t.dtype], tuple(t.shape)) for name, t in again.items()}
     file = tensorfile.Memory(golden)
     header = tensorfile.header(file, where=where)
+    if header.about != _about(content):
+        raise FormatError(f"{where}: its metadata is not that of this set's golden draws")
     stored = tensorfile.tensors(file, header, expected, where=where)
     ulps = _ulps(stored["noise"], again["noise"]) if "noise" in again else 0.0
     steps = int((stored["images"].int() - again["images"].int()).abs().max())
@@ -63,6 +64,10 @@ def compare(golden: bytes, content: Content, sources: list[Source], *, where: st
             "numpy on it, or try other versions of them"
         )
     return Golden(ulps, steps)
+
+
+def _about(content: Content) -> dict[str, object]:
+    return {"epochs": list(range(DRAWS)), "indices": _indices(content), "seed": str(SEED)}
 
 
 def _indices(content: Content) -> list[int]:

@@ -13,6 +13,7 @@ import hashlib
 import json
 import re
 from collections.abc import Sequence
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -32,7 +33,10 @@ SCHEMA = "urn:d3data:manifest:1"
 FORMAT = 1
 READER: Literal["0.1.0"] = "0.1.0"
 MOST_DRAWS = 10_000_000
+MOST_OF_A_PART = 8 << 30  # bytes
+MOST_OF_A_FILE = 64 << 20  # bytes of a file that is no part
 DERIVED = ("README.md", "croissant.json")  # made from the manifest, so it cannot list them
+RESERVED = {name.lower() for name in (NAME, *DERIVED, "parts")}
 
 _WORD, _NUMBER = "[a-z0-9]+", "(0|[1-9][0-9]{0,5})"
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
@@ -43,7 +47,6 @@ Text = Annotated[
 Name = Annotated[str, StringConstraints(pattern=rf"^{_WORD}([._-]{_WORD})*$", max_length=96)]
 Version = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(\.{_NUMBER}){{2}}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Size = Annotated[int, Field(ge=0, le=1 << 33)]
 
 
 class HardLabels(Frozen):
@@ -74,7 +77,7 @@ class PartEntry(Members):
     """One part: its file, and its items, class after class."""
 
     path: Annotated[str, StringConstraints(pattern=r"^parts/[0-9]{3,6}\.safetensors$")]
-    size: Size
+    size: int = Field(ge=0, le=MOST_OF_A_PART)
     sha256: Digest
     quantisation: Quantisation = Quantisation()
 
@@ -204,12 +207,12 @@ class FileEntry(Frozen):
     """A file that belongs to an artifact and decides nothing: golden, recipe, report, preview."""
 
     path: Annotated[str, StringConstraints(pattern=rf"^{_SEGMENT}(/{_SEGMENT}){{0,3}}$")]
-    size: Size
+    size: int = Field(ge=0, le=MOST_OF_A_FILE)
     sha256: Digest
 
     @model_validator(mode="after")
     def _free(self) -> Self:
-        if self.path in (NAME, *DERIVED) or self.path.startswith("parts/"):
+        if self.path.lower().split("/")[0] in RESERVED:
             raise ValueError(f"{self.path} has its own place")
         return self
 
@@ -228,6 +231,9 @@ class Manifest(Frozen):
         paths = [entry.path for entry in self.files]
         if paths != sorted(paths) or len({path.lower() for path in paths}) != len(paths):
             raise ValueError("files must be in ascending order of path, each once")
+        folders = {str(above) for path in paths for above in PurePosixPath(path.lower()).parents}
+        if both := [path for path in paths if path.lower() in folders]:
+            raise ValueError(f"{both[0]} cannot be a file and a folder")
         return self
 
     @classmethod

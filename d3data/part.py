@@ -19,6 +19,7 @@ from d3data.sources.specs import Image, Quantisation, SourceSpec
 POSITIVE = {"std", "labels"}
 FLOAT32 = Quantisation()
 MOST_STEPS = 10_000  # step sizes of a part
+MOST_OFF = 0.02  # by which a label's probabilities may miss 1
 
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 
@@ -139,7 +140,19 @@ class Part:
         for name in POSITIVE & tensors.keys():
             if tensors[name].numel() and tensors[name].min() < 0:
                 raise FormatError(f"{where}: the tensor {name!r} has negative values")
+        if "labels" in tensors:
+            _require_probabilities(tensors["labels"], where)
         return cls(members.classes, members.items_per_class, tensors, quantisation)
+
+
+def _require_probabilities(labels: Tensor, where: str) -> None:
+    sums = labels.sum(1)
+    right = (sums - 1).abs() <= MOST_OFF  # a sum that is not a number is not right either
+    if not right.all():
+        raise FormatError(
+            f"{where}: a row of 'labels' is no probabilities: its sum is {sums[~right][0]:.4g}, "
+            f"not 1 within {MOST_OFF}; where rounding took all of a row, labels need more bits"
+        )
 
 
 def _steps(layout: tensorfile.Layout) -> int:

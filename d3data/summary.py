@@ -51,7 +51,7 @@ def card(artifact: Artifact) -> str | None:
         IntegrityError: it is larger than 1 MiB, or no regular file.
     """
     page = artifact.links.get(CARD, artifact.folder / CARD)
-    if not page.exists():
+    if untrusted.absent(page.parent, page.name):
         return None
     text = untrusted.read(page.parent, page.name, most=MOST_OF_CARD)
     return text.decode("utf-8", errors="replace")

@@ -2,10 +2,12 @@
 
 Safetensors sorts tensors but writes several metadata keys in random order, so a file of ours has
 exactly one: the same tensors give the same bytes on every machine. A header is compared with what
-is expected before a tensor is read, and a file is read once, straight into its tensors.
+is expected before a tensor is read, and a file is read once, straight into its tensors. A header
+that is spelt otherwise is refused, so that a digest changes only where something else does.
 """
 
 import io
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ from d3data.errors import FormatError, IntegrityError
 
 KEY = "d3data"
 MOST_HEADER = 1 << 20
+MOST_DIMENSIONS, MOST_LENGTH = 8, 1 << 40  # of a tensor
 _DTYPES = {"F32": torch.float32, "F16": torch.float16, "U8": torch.uint8}
+_ORDER = tuple(_DTYPES)  # in a file
 
 Layout = Mapping[str, tuple[str, tuple[int, ...]]]  # dtype (F32, F16, U8) and shape, by name
 
@@ -82,13 +86,14 @@ def header(file: File, *, where: str) -> Header:
     """Read the header of a file found at `where`, and nothing behind it.
 
     Raises:
-        FormatError: not safetensors, not with exactly one metadata key, ours, or with tensors
-            that overlap, leave holes or are not all of the file.
+        FormatError: not safetensors, not with exactly one metadata key, ours, with tensors that
+            overlap, leave holes or are not all of the file, or not as `encode` spells it.
     """
     length = int.from_bytes(_read(file, min(8, file.size)), "little")
     if file.size < 8 or length > min(file.size - 8, MOST_HEADER):
         raise FormatError(f"{where}: not a safetensors file, or cut short")
-    table = canonical.decode(_read(file, length), where=f"{where}, its header")
+    spelling = _read(file, length)
+    table = canonical.decode(spelling, where=f"{where}, its header")
     metadata = table.pop("__metadata__", None)
     if not isinstance(metadata, dict) or metadata.keys() != {KEY}:
         raise FormatError(f"{where}: its metadata must have exactly one key, {KEY!r}")
@@ -108,7 +113,30 @@ def header(file: File, *, where: str) -> Header:
     if 8 + length + end != file.size:
         raise FormatError(f"{where}: {file.size} bytes, where its header tells {8 + length + end}")
     ordered = sorted(tensors, key=lambda name: _offsets(table[name]))
-    return Header(about, {name: tensors[name] for name in ordered}, 8 + length)
+    found = Header(about, {name: tensors[name] for name in ordered}, 8 + length)
+    if spelling != _spelling(found):
+        raise FormatError(f"{where}: its header is not spelt as safetensors and RFC 8785 do")
+    return found
+
+
+def _spelling(header: Header) -> bytes:
+    """The bytes of a header as `encode` writes it; none where it could not.
+
+    It is JSON without spaces: metadata, then tensors in order of dtype, F32 to U8, and name.
+    Spaces at its end make its length a multiple of 8.
+    """
+    table: dict[str, Any] = {}
+    end = 0
+    for name in sorted(header.tensors, key=lambda n: (_ORDER.index(header.tensors[n][0]), n)):
+        begin, end = end, end + header.bytes_of(name)
+        dtype, shape = header.tensors[name]
+        table[name] = {"dtype": dtype, "shape": shape, "data_offsets": (begin, end)}
+    try:
+        table = {"__metadata__": {KEY: canonical.encode(header.about).decode()}, **table}
+        text = json.dumps(table, separators=(",", ":"), ensure_ascii=False).encode()
+    except ValueError:  # half a character, or a number that is not finite
+        return b""
+    return text + b" " * (-len(text) % 8)
 
 
 def tensors(file: File, header: Header, expected: Layout, *, where: str) -> dict[str, Tensor]:
@@ -158,12 +186,13 @@ def _fill(file: File, buffer: memoryview) -> None:
 
 def _entry(entry: Any, where: str) -> tuple[str, tuple[int, ...]]:
     shape = entry.get("shape") if isinstance(entry, dict) else None
-    if not isinstance(shape, list) or not all(type(n) is int and n >= 0 for n in shape):
-        raise FormatError(f"{where} has no shape")
+    lengths = shape if isinstance(shape, list) and len(shape) <= MOST_DIMENSIONS else [None]
+    if not all(type(n) is int and 0 <= n <= MOST_LENGTH for n in lengths):
+        raise FormatError(f"{where} has no shape: at most 8 whole numbers from 0 to 2^40")
     dtype = entry.get("dtype")
-    if dtype not in _DTYPES:
+    if not isinstance(dtype, str) or dtype not in _DTYPES:
         raise FormatError(f"{where} is {str(dtype)[:20]!r}; format 1 has {', '.join(_DTYPES)}")
-    return dtype, tuple(shape)
+    return dtype, tuple(lengths)
 
 
 def _offsets(entry: Mapping[str, Any]) -> tuple[int, int]:

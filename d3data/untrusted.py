@@ -1,6 +1,7 @@
 """Files of a folder that somebody else made: inside it, regular, and as they were written."""
 
 import contextlib
+import errno
 import hashlib
 import os
 import stat
@@ -14,7 +15,19 @@ from d3data.errors import IntegrityError
 
 Verify = Literal["always", "size", "never"]
 PIECE = 8 << 20  # bytes read at a time
+LINKED = (errno.ELOOP, errno.ENOTDIR)  # of a link, and of one on the way
 AGAIN = "fetch the artifact again, or make it again"
+
+
+def absent(folder: Path, path: str) -> bool:
+    """Whether there is no file `path` in `folder`; where one cannot tell, `opened` says why."""
+    try:
+        (folder / path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
 
 
 @contextlib.contextmanager
@@ -38,12 +51,14 @@ def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
                 stack.callback(os.close, handle)
         except FileNotFoundError:
             raise IntegrityError(f"{where} is missing; {AGAIN}") from None
-        except OSError as fault:  # a link is ELOOP, or ENOTDIR on the way
-            if any(part.is_symlink() for part in _on_the_way(folder, steps)):
+        except OSError as fault:
+            if fault.errno in LINKED and any(p.is_symlink() for p in _on_the_way(folder, steps)):
                 raise IntegrityError(
                     f"{where} is reached by a link; copy the file itself"
                 ) from None
             raise IntegrityError(f"{where} cannot be read: {fault.strerror}") from fault
+        except ValueError as fault:  # no name of a file
+            raise IntegrityError(f"{where} cannot be read: {fault}") from None
         if not stat.S_ISREG(os.fstat(handle).st_mode):
             raise IntegrityError(f"{where} is not a regular file; {AGAIN}")
         yield stack.enter_context(os.fdopen(handle, "rb", closefd=False))
@@ -65,8 +80,11 @@ def read(folder: Path, path: str, *, most: int) -> bytes:
 class Reader:
     """A file that is hashed while it is read: what is hashed is what was handed out."""
 
-    def __init__(self, file: BufferedReader, size: int, beside: Executor | None) -> None:
-        self.size, self._file, self._beside, self._digest = size, file, beside, hashlib.sha256()
+    def __init__(
+        self, file: BufferedReader, size: int, beside: Executor | None, *, where: str
+    ) -> None:
+        self.size, self._file, self._beside, self._where = size, file, beside, where
+        self._digest = hashlib.sha256()
 
     def readinto(self, buffer: memoryview) -> int:
         """Fill `buffer`, or a part of it, with the bytes that come next; none at the end."""
@@ -76,13 +94,17 @@ class Reader:
             self._beside.submit(self._digest.update, piece[:count])
         return count
 
-    def read(self) -> bytes:
-        """All the bytes that are left."""
-        content = bytearray(self.size)
-        at = 0
-        while count := self.readinto(memoryview(content)[at:]):
-            at += count
-        return bytes(content[:at])
+    def read(self, *, most: int) -> bytes:
+        """The bytes of a file of which nothing has been read, and which has at most `most`.
+
+        Raises:
+            IntegrityError: it is larger.
+        """
+        if self.size > most:
+            raise IntegrityError(f"{self._where} has more than {most} bytes; {AGAIN}")
+        content = self._file.read(self.size)
+        self._digest.update(content)
+        return content
 
     def digest(self) -> str:
         """The sha256 of the whole file, whatever of it has been read."""
@@ -107,10 +129,10 @@ def known(folder: Path, path: str, *, size: int, sha256: str, verify: Verify) ->
         if verify != "never" and found != size:
             raise IntegrityError(f"{folder / path} has {found} bytes, not {size}; {AGAIN}")
         if verify != "always":
-            yield Reader(file, found, None)
+            yield Reader(file, found, None, where=str(folder / path))
             return
         beside = ThreadPoolExecutor(1)  # sha256 lets other threads run
-        reader = Reader(file, found, beside)
+        reader = Reader(file, found, beside, where=str(folder / path))
         try:
             yield reader
         finally:

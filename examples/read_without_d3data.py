@@ -12,16 +12,19 @@ from torch import Tensor
 
 def read(folder: str | Path) -> tuple[dict, list[dict[str, Tensor]]]:
     """The content of the manifest, and the float32 tensors of each part, digests checked."""
-    content, parts = json.loads(Path(folder, "d3data.json").read_bytes())["content"], []
-    for entry in content["parts"]:
+    page, parts = Path(folder, "d3data.json").read_bytes(), []
+    told, block = json.loads(page), page.split(b',"content":')[1].split(b',"content_sha256":')[0]
+    assert sha256(block).hexdigest() == told["content_sha256"], "the content was changed"
+    assert sha256(page[:-82] + b"}").hexdigest() == told["self_sha256"], "the page was changed"
+    for entry in told["content"]["parts"]:
         data = Path(folder, entry["path"]).read_bytes()
         assert sha256(data).hexdigest() == entry["sha256"], f"{entry['path']} was changed"
         held, how = load(data), entry["quantisation"]
-        for name, shape in shapes(content, entry, held).items():
+        for name, shape in shapes(told["content"], entry, held).items():
             if (scale := held.pop(f"{name}.scale", None)) is not None:
                 held[name] = unpacked(held[name], scale, shape, name, how)
         parts.append({name: tensor.float() for name, tensor in held.items()})
-    return content, parts
+    return told["content"], parts
 
 
 def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
@@ -31,11 +34,10 @@ def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tup
     found = {"labels": (items, len(content["classes"])), "pixels": (items, rgb, size, size)}
     if source["kind"] == "pixels":
         return found
-    latents, before = source["decoder"]["noise"], source["decoder"]["width"]
-    rows = items if source["std"] == "item" else len(entry["classes"])
-    kernel = 4 if source["decoder"]["family"] == "small" else 3
-    found |= {"mean": (items, latents), "std": (rows, latents)}
-    found["decoder.project.weight"] = (len(held.get("decoder.project.bias", ())), latents)
+    decoder, rows = source["decoder"], items if source["std"] == "item" else len(entry["classes"])
+    z, before, kernel = decoder["noise"], decoder["width"], 3 + (decoder["family"] == "small")
+    found |= {"mean": (items, z), "std": (rows, z)}
+    found["decoder.project.weight"] = (len(held.get("decoder.project.bias", ())), z)
     for name in sorted(name for name in held if ".ups." in name and name.endswith("bias")):
         found[name.replace("bias", "weight")] = (before, len(held[name]), kernel, kernel)
         before = len(held[name])
@@ -47,10 +49,11 @@ def unpacked(data: Tensor, scale: Tensor, shape: tuple[int, ...], name: str, how
     root, priors, count = name.split(".")[0], name in ("mean", "std"), torch.Size(shape).numel()
     bits = int(how["priors" if priors else root].removeprefix("int"))
     axis = int(how["axis"] == "latents") if priors else int(".ups." in name or root != "decoder")
+    sign, along = 1 << (bits - 1), [-1 if d == axis else 1 for d in range(len(shape))]
     stream = ((data[:, None] >> torch.arange(8)) & 1).flatten()[: count * bits]
-    codes = (stream.view(count, bits) << torch.arange(bits)).sum(1)
-    codes = torch.where(codes < 1 << (bits - 1), codes, codes - (1 << bits)).view(shape)
-    return codes * scale.float().view([-1 if d == axis else 1 for d in range(len(shape))])
+    codes = ((stream.view(count, bits) << torch.arange(bits)).sum(1) ^ sign) - sign
+    values = codes.view(shape) * scale.float().view(along)
+    return values / values.sum(1, keepdim=True) if name == "labels" else values
 
 
 def noise(seed: int, epoch: int, draw: int, values: int) -> Tensor:
@@ -78,8 +81,7 @@ def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Ten
         maps = torch.conv_transpose2d(maps, of[name], of[name[:-6] + "bias"], 2, 1, extra)
         maps = torch.maximum(maps, 0.01 * maps)
     out = torch.tanh(torch.conv2d(maps, of["out.weight"], of["out.bias"], padding=1))[0]
-    edge = (out.shape[-1] - size) // 2
-    out = out[:, edge:, edge:][:, :size, :size]
+    out = out[:, (edge := (out.shape[-1] - size) // 2) : edge + size, edge : edge + size]
     if source["values"] == "pixels":
         mean, std = torch.tensor([content["image"]["mean"], content["image"]["std"]])
         out = ((out + 1) / 2 - mean[:, None, None]) / std[:, None, None]
@@ -95,21 +97,19 @@ def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Ten
 
 def draw(content: dict, parts: list, seed: int, epoch: int, index: int) -> tuple[Tensor, Tensor]:
     """Draw `index` of an epoch: uint8 (C, H, W), and its class () or its probabilities (K,)."""
-    image, source = content["image"], content["source"]
-    turn, of = divmod(index, len(content["classes"]))
+    image, source, names = content["image"], content["source"], content["classes"]
+    each, (turn, of) = content["sampling"]["draws_per_class"], divmod(index, len(names))
     pairs = zip(content["parts"], parts, strict=True)
     entry, tensors = next(pair for pair in pairs if of in pair[0]["classes"])
     counts, place = entry["items_per_class"], entry["classes"].index(of)
-    turn += epoch * content["sampling"]["draws_per_class"]
-    item = sum(counts[:place]) + turn % counts[place]
+    item = sum(counts[:place]) + (turn + epoch * each) % counts[place]
     if source["kind"] == "pixels":
         values = tensors["pixels"][item]
     else:
-        latents, field = source["decoder"]["noise"], image["channels"] * image["size"] ** 2
-        white = noise(seed, epoch, index, latents + field * source["residual"])
+        z, field = source["decoder"]["noise"], image["channels"] * image["size"] ** 2
+        white = noise(seed, epoch, index, z + field * source["residual"])
         std = tensors["std"][{"item": item, "class": place, "shared": ...}[source["std"]]]
-        latent = tensors["mean"][item] + std * white[:latents]
-        values = decode(content, tensors, latent, white[latents:])
+        values = decode(content, tensors, tensors["mean"][item] + std * white[:z], white[z:])
     mean, std = torch.tensor([image["mean"], image["std"]])[..., None, None]
     shown = ((values * std + mean).clamp(0, 1) * 255).round().to(torch.uint8)
     return shown, tensors["labels"][item] if "labels" in tensors else torch.tensor(of)

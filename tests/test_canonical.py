@@ -39,6 +39,9 @@ def test_encode_is_rfc_8785(value: dict[str, object], page: bytes) -> None:
         (b'{"a":' + b"9" * 5000 + b"}", "not JSON"),
         (b'{"a":' * 16 + b"[]" + b"}" * 16, "deeper than 16"),
         (b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", "deeper than 16"),
+        (b'{"a":[' + b"0," * (1 << 18) + b"0]}", "262146 commas and opening brackets"),
+        (b'{"a":9007199254740992}', "whole number beyond 2"),
+        (b'{"a":-9007199254740992}', "whole number beyond 2"),
         (b'{"a":"' + b" " * (4 << 20) + b'"}', "bytes of JSON"),
     ],
 )
@@ -47,6 +50,11 @@ def test_decode_refuses(page: bytes, fault: str) -> None:
         canonical.decode(page, where="here")
     assert str(caught.value).startswith("here: ")
     assert len(str(caught.value)) < 300
+
+
+def test_decode_reads_up_to_its_bounds() -> None:
+    page = b'{"a":[' + b"0," * ((1 << 18) - 2) + b"9007199254740991]}"
+    assert canonical.encode(canonical.decode(page, where="here")) == page
 
 
 def test_decode_reads_down_to_its_depth() -> None:

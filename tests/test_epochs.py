@@ -2,6 +2,7 @@
 
 import copy
 import pickle  # noqa: TID251  of our own object
+import threading
 from collections.abc import Callable
 from itertools import islice
 from typing import Any
@@ -20,6 +21,38 @@ def test_the_nth_request_for_an_index_is_of_epoch_n() -> None:
     assert requests.epochs([0, 1, 0, 0]) == [0, 0, 1, 2]
     assert requests.epochs([2, 0, 1]) == [0, 3, 1]
     assert requests.epochs([]) == []
+
+
+def test_threads_lose_no_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests, slow = Requests(1), threading.Event()
+
+    class Counts:
+        """Counts that another thread may reach between reading and writing."""
+
+        def __init__(self) -> None:
+            self.values = [0]
+
+        def __getitem__(self, index: int) -> int:
+            found = self.values[index]
+            slow.wait(0.02)
+            return found
+
+        def __setitem__(self, index: int, value: int) -> None:
+            self.values[index] = value
+
+        def numpy(self) -> "Counts":
+            return self
+
+    monkeypatch.setattr(requests, "_counts", Counts())
+    found: list[int] = []
+    threads = [
+        threading.Thread(target=lambda: found.extend(requests.epochs([0] * 2))) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == list(range(8))
 
 
 def test_an_epoch_that_is_set_holds_until_the_next() -> None:

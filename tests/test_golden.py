@@ -1,6 +1,7 @@
 """Golden draws: what a machine is checked by."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -14,10 +15,16 @@ from d3data.errors import ArtifactError, FormatError
 from d3data.golden import Golden
 from d3data.sources import draws
 
+ABOUT: dict[str, Any] = {"epochs": [0, 1, 2, 3], "indices": [0, 7, 15, 22], "seed": "0"}
 
-def compared(found: Artifact, stored: dict[str, Tensor]) -> Golden:
+
+def compared(
+    found: Artifact, stored: dict[str, Tensor], about: dict[str, Any] | None = None
+) -> Golden:
     content = found.manifest.content
-    return golden.compare(tensorfile.encode(stored, {}), content, found.sources(), where="golden")
+    told = ABOUT | (about or {})
+    page = tensorfile.encode(stored, told)
+    return golden.compare(page, content, found.sources(), where="golden")
 
 
 def stored(found: Artifact) -> dict[str, Tensor]:
@@ -61,6 +68,32 @@ def test_rounding_is_forgiven_and_more_is_not(tmp_path: Path) -> None:
     for changed in ({"images": off}, {"noise": tensors["noise"] * (1 + 1e-6)}):
         with pytest.raises(ArtifactError, match="this machine draws other images"):
             compared(found, tensors | changed)
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_noise_may_be_one_ulp_away_and_not_two(steps: int, tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    tensors = stored(found)
+    at = tensors["noise"].flatten().abs().argmax()
+    for _ in range(steps):
+        value = tensors["noise"].flatten()[at]
+        tensors["noise"].view(-1)[at] = torch.nextafter(value, value.sign() * torch.inf)
+    if steps == 1:
+        assert compared(found, tensors) == Golden(1.0, 0)
+        return
+    with pytest.raises(ArtifactError, match="noise is 2 float32 ulps away"):
+        compared(found, tensors)
+
+
+@pytest.mark.parametrize(
+    "about",
+    [{"epochs": [0, 1, 2, 4]}, {"indices": [0, 7, 15, 21]}, {"seed": "1"}, {"seed": 0}, {"x": 1}],
+)
+def test_golden_draws_are_those_of_the_format(about: dict[str, Any], tmp_path: Path) -> None:
+    found = made.write(tmp_path / "toys")
+    assert compared(found, stored(found)) == Golden(0.0, 0)
+    with pytest.raises(FormatError, match="golden: its metadata"):
+        compared(found, stored(found), about)
 
 
 def test_another_shape_is_refused(tmp_path: Path) -> None:

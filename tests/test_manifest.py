@@ -124,7 +124,11 @@ def test_another_spelling_is_refused(respelt: Any) -> None:
         ("content.source.decoder.stages", 8, "at most"),
         ("content.image.size", 1 << 40, "size"),
         ("content.image.mean", [0.5], "one value for each channel"),
-        ("content.image.std", [0.1, 0.0, 0.1], "must be positive"),
+        ("content.image.std", [0.1, 0.0, 0.1], r"image\.std\.1: .*0\.0001"),
+        ("content.image.std", [0.1, 0.1, 101], r"image\.std\.2: .*100"),
+        ("content.image.std", [9e-5, 0.1, 0.1], r"image\.std\.0: .*0\.0001"),
+        ("content.image.mean", [0, 100.5, 0], r"image\.mean\.1: .*100"),
+        ("content.image.mean", [0, 0, -1e308], r"image\.mean\.2: .*-100"),
         ("content.preprocessing.size", 16, "disagree"),
         ("content.classes", ["a", "b", "a", "d", "e"], "comes twice"),
         ("content.classes", ["a", "b", "c"], "must be 0 to 2"),
@@ -175,6 +179,13 @@ def test_another_spelling_is_refused(respelt: Any) -> None:
         ("files.0.path", "a\\b", "path"),
         ("files.0.path", "d3data.json", "own place"),
         ("files.0.path", "parts/001.safetensors", "own place"),
+        ("files.0.path", "D3DATA.json", "own place"),
+        ("files.0.path", "Readme.md", "own place"),
+        ("files.0.path", "README.md/x", "own place"),
+        ("files.0.path", "Parts/x", "own place"),
+        ("files.0.path", "parts", "own place"),
+        ("files.0.path", "CROISSANT.JSON", "own place"),
+        ("files.0.size", (64 << 20) + 1, "less than or equal to 67108864"),
         ("files.0.path", "zoo.txt", "ascending"),
         ("files.0.path", "Recipe.toml", "ascending|once"),
     ],
@@ -186,6 +197,47 @@ def test_a_page_that_says_something_impossible_is_refused(
         manifest.parse(changed_at(path, value), where="here")
     assert str(caught.value).startswith("here: ")
     assert "\x1b" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("paths", "both"),
+    [
+        (["recipe.toml", "recipe.toml/x"], "recipe.toml"),
+        (["Preview", "preview/a/b"], "Preview"),
+        (["a/b", "a/b/c/d"], "a/b"),
+    ],
+)
+def test_a_file_is_no_folder(paths: list[str], both: str) -> None:
+    page = sealed().dump()
+    page["files"] = [{"path": path, "size": 1, "sha256": "0" * 64} for path in paths]
+    with pytest.raises(FormatError, match=f"{both} cannot be a file and a folder"):
+        manifest.parse(resealed(page), where="here")
+    page["files"][0]["path"] = page["files"][0]["path"][:-1] + "_"
+    manifest.parse(resealed(page), where="here")
+
+
+@pytest.mark.parametrize("number", [b"1e999", b"-1e999"])
+def test_numbers_are_finite(number: bytes) -> None:
+    page = sealed().encode()
+    for key in (b'"seconds":1.5', b'"mean":[0.4'):
+        assert key in page
+        text = page.replace(key, key[: max(key.rfind(b":"), key.rfind(b"[")) + 1] + number)
+        with pytest.raises(FormatError, match="finite number"):
+            manifest.parse(text, where="here")
+
+
+def test_whitened_images_have_bounds_too() -> None:
+    whitening = {"method": "zca", "regularisation": 0.1, "images_sha256": "0" * 64}
+    image = {**made.IMAGE.dump(), "whitening": whitening}
+    assert sealed(image=image).content.image.whitening is not None
+    with pytest.raises(FormatError, match=r"image\.std"):
+        sealed(image={**image, "std": [1e-50] * 3})
+
+
+def test_a_thousand_parts_of_a_thousand_classes_are_read() -> None:
+    parts = [entry(number, [number], [1]) for number in range(1000)]
+    page = sealed(classes=[f"class {n}" for n in range(1000)], parts=parts)
+    assert manifest.parse(page.encode(), where="here") == page
 
 
 @pytest.mark.parametrize("key", ["about", "content", "content_sha256", "files", "self_sha256"])

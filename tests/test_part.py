@@ -46,7 +46,7 @@ def test_a_source_becomes_a_part_and_a_source_again() -> None:
     source = parts.blank(spec, made.IMAGE, classes=classes, step_size=0.1, labels=9)
     for parameter in source.parameters():
         torch.nn.init.normal_(parameter)
-    torch.nn.init.uniform_(source.labels)
+    source.labels.data.uniform_().div_(source.labels.data.sum(1, keepdim=True))
     part = Part.of(source, classes=(2, 5, 8))
     assert (part.classes, part.items_per_class) == ((2, 5, 8), (2, 1, 3))
     again = decode(part.encode(), "residual", 9).source(spec, made.IMAGE)

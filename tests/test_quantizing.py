@@ -1,6 +1,7 @@
 """A set written again in fewer bits."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +49,27 @@ def test_each_kind_of_tensor_can_have_its_own(tmp_path: Path) -> None:
     assert stored == {Quantisation(priors="int4", labels="int8", axis="items")}
     assert found.manifest.about.name == "small"
     labels = d3data.load(tmp_path / "small").draw(0, 0)[1]
-    assert torch.allclose(labels.sum(), torch.tensor(1.0), atol=0.02)
+    assert torch.allclose(labels.sum(), torch.tensor(1.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [16, *range(8, 1, -1)])
+def test_labels_stay_probabilities(bits: int, tmp_path: Path) -> None:
+    made.rounded(tmp_path / "toys")
+    found = d3data.quantize(tmp_path / "toys", bits={"labels": bits}, out=tmp_path / "small")
+    for number in range(3):
+        labels = found.part(number).tensors["labels"]
+        assert (labels >= 0).all()
+        assert torch.allclose(labels.sum(1), torch.ones(len(labels)), atol=1e-3)
+
+
+def test_labels_of_which_nothing_would_be_left_are_refused(tmp_path: Path) -> None:
+    part = made.part(made.GAUSSIAN, (0, 1, 2, 3, 4), (2,) * 5, labels=5)
+    rows = torch.cat([torch.eye(5), torch.full((5, 5), 0.2)])
+    parts = [replace(part, tensors={**part.tensors, "labels": rows})]
+    old = made.write(tmp_path / "toys", parts=parts, labels=made.SOFT)
+    with pytest.raises(ArtifactError, match=r"its sum is 0, .*labels need more bits"):
+        d3data.quantize(old, bits={"labels": 2})
+    d3data.quantize(old, bits={"labels": 4})
 
 
 def test_float32_changes_nothing_but_the_name(tmp_path: Path) -> None:

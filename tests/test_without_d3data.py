@@ -62,3 +62,27 @@ def test_it_is_short_and_knows_nothing_of_us():
     assert len(text.splitlines()) < 120
     assert "import d3data" not in text
     assert "from d3data" not in text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        (b'"ant"', b'"ape"', "content was changed"),
+        (b'"seconds":1.5', b'"seconds":2.5', "page was changed"),
+    ],
+)
+def test_it_finds_a_page_that_was_changed(old, new, fault, other, tmp_path):
+    made.write(tmp_path / "toys")
+    page = tmp_path / "toys" / "d3data.json"
+    assert old in page.read_bytes()
+    page.write_bytes(page.read_bytes().replace(old, new))
+    with pytest.raises(AssertionError, match=fault):
+        other.read(tmp_path / "toys")
+
+
+def test_it_finds_a_part_that_was_changed(other, tmp_path):
+    made.write(tmp_path / "toys")
+    part = tmp_path / "toys" / "parts" / "001.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"\xff")
+    with pytest.raises(AssertionError, match="was changed"):
+        other.read(tmp_path / "toys")

@@ -3,7 +3,8 @@
 An integer of b bits is a code q from -(2^(b-1) - 1) to 2^(b-1) - 1 and stands for q * scale. The
 scale is the largest magnitude of its slice / (2^(b-1) - 1), rounded to float16; q is value /
 scale, rounded half to even. So values are rounded where they stand, nothing is learned, and
-rounding again changes nothing. `docs/format.md` fixes every bit.
+rounding again changes nothing. Labels are divided by the sum of their row when they are read, so
+that they stay probabilities. `docs/format.md` fixes every bit.
 """
 
 import math
@@ -21,6 +22,8 @@ from d3data.tensorfile import Layout, bytes_of
 
 SCALE = ".scale"
 LARGEST = 65504.0  # of float16
+NORMAL = 2.0**-14  # from here on, float16 has 11 bits
+TINIEST = 2.0**-24  # of float16
 _AXES = {"ups": 1, "labels": 1, "pixels": 1}  # all others: 0
 _CHUNK = 1 << 20  # codes packed at a time, a multiple of 8
 
@@ -99,7 +102,7 @@ def decode(
     """The float32 tensors of these shapes that a file at `where` holds, as `stored` says.
 
     Raises:
-        FormatError: a negative scale, a code that is never written, or bits after the last code.
+        FormatError: a scale or a code that is never written, or bits after the last code.
     """
     tensors: dict[str, Tensor] = {}
     for name, shape in layout.items():
@@ -110,23 +113,45 @@ def decode(
         scale = held[name + SCALE]
         count, spelt = math.prod(shape), f"{where}: the tensor {name!r}"
         codes = unpack(held[name], width, count=count, where=spelt).reshape(shape)
-        if torch.signbit(scale).any():
-            raise FormatError(f"{where}: the tensor {name + SCALE!r} has negative values")
-        tensors[name] = _values(codes, scale, axis(name, quantisation))
+        along = axis(name, quantisation)
+        if torch.signbit(scale).any() or scale.max() > _largest_scale(2 ** (width - 1) - 1):
+            raise FormatError(f"{where}: the tensor {name + SCALE!r} has negative or huge values")
+        if codes.index_select(along, (scale == 0).nonzero().flatten()).any():
+            raise FormatError(f"{spelt} has codes where its scale is 0")
+        found = _values(codes, scale, along)
+        if name == "labels":
+            found /= found.sum(1, keepdim=True).clamp(min=TINIEST)
+        tensors[name] = found
     return tensors
 
 
 def rounded(tensor: Tensor, width: int, axis: int) -> tuple[Tensor, Tensor]:
     """Codes, int8 of the tensor's shape, and scales, float16, one for each slice of `axis`.
 
-    A slice whose scale is 0 in float16 has codes 0.
+    Below 2^-14, where float16 has fewer bits, a scale is a power of two, so that rounding again
+    finds the same one. A slice below half of 2^-24 has scale 0 and codes 0.
     """
     most = 2 ** (width - 1) - 1
     others = [d for d in range(tensor.ndim) if d != axis]
-    scale = (tensor.abs().amax(others) / most).half()
+    scale = _scales(tensor.abs().amax(others), most)
     steps = _along(scale.float(), tensor.ndim, axis)
     codes = (tensor / steps.where(steps > 0, torch.inf)).round_().clamp_(-most, most)
     return codes.to(torch.int8), scale
+
+
+def _scales(largest: Tensor, most: int) -> Tensor:
+    """Largest magnitudes (A,) of slices -> scales (A,), float16."""
+    exact = largest / most
+    fraction, exponent = torch.frexp(exact)
+    power = torch.ldexp(torch.ones_like(exact), exponent - (fraction == 0.5).int())  # from above
+    scale = exact.clamp(max=_largest_scale(most)).where(exact >= NORMAL, power.clamp(min=TINIEST))
+    return scale.where(largest > TINIEST / 2, 0).half()
+
+
+def _largest_scale(most: int) -> float:
+    """The largest float16 that is at most `LARGEST` / `most`."""
+    step = 2.0 ** (math.frexp(LARGEST / most)[1] - 11)
+    return LARGEST / most // step * step
 
 
 def values(tensor: Tensor, width: int, axis: int) -> Tensor:

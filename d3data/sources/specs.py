@@ -7,6 +7,9 @@ from pydantic import Field, StringConstraints, model_validator
 
 from d3data.frozen import Frozen
 
+Mean = Annotated[float, Field(ge=-100, le=100)]
+Deviation = Annotated[float, Field(ge=1e-4, le=100)]
+
 
 class Whitening(Frozen):
     """How values were whitened after they were normalised.
@@ -23,21 +26,20 @@ class Whitening(Frozen):
 class Image(Frozen):
     """The images of a set: `channels` x `size` x `size`; value = (pixel / 255 - mean) / std.
 
-    With `whitening`, values are whitened ones.
+    With `whitening`, values are whitened ones. Means and standard deviations, in units of white,
+    are bounded so that float32 holds what is computed with them.
     """
 
     channels: Literal[1, 3]
     size: int = Field(ge=8, le=512)
-    mean: tuple[float, ...] = Field(min_length=1, max_length=3)
-    std: tuple[float, ...] = Field(min_length=1, max_length=3)
+    mean: tuple[Mean, ...] = Field(min_length=1, max_length=3)
+    std: tuple[Deviation, ...] = Field(min_length=1, max_length=3)
     whitening: Whitening | None = None
 
     @model_validator(mode="after")
     def _one_of_each_a_channel(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError("mean and std need one value for each channel")
-        if min(self.std) <= 0:
-            raise ValueError("std must be positive")
         return self
 
     @property

@@ -33,7 +33,17 @@ def split(content: bytes) -> tuple[dict[str, Any], bytes]:
     return json.loads(content[8:end]), content[end:]
 
 
+def about(header: dict[str, Any]) -> dict[str, Any]:
+    """Classes and items in the metadata of a header."""
+    found: dict[str, Any] = json.loads(header["__metadata__"]["d3data"])
+    return found
+
+
 def join(header: Any, tensors: bytes) -> bytes:
     """A safetensors file of a header, JSON or bytes, and the bytes of tensors."""
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    if isinstance(header, bytes):
+        text = header
+    else:
+        text = json.dumps(header, separators=(",", ":")).encode()
+        text += b" " * (-len(text) % 8)
     return len(text).to_bytes(8, "little") + text + tensors

@@ -10,7 +10,7 @@ import torch
 
 import forging
 import made
-from d3data import artifact
+from d3data import artifact, canonical
 from d3data.errors import FormatError
 
 Header = dict[str, Any]
@@ -33,8 +33,8 @@ def about(**changed: Any) -> Callable[[bytes], bytes]:
     """Other classes or items in the metadata."""
 
     def change(header: Header) -> None:
-        text = json.loads(header["__metadata__"]["d3data"]) | changed
-        header["__metadata__"]["d3data"] = json.dumps(text)
+        text = canonical.encode(forging.about(header) | changed)
+        header["__metadata__"]["d3data"] = text.decode()
 
     return edited(change)
 
@@ -44,6 +44,42 @@ def repeated(content: bytes) -> bytes:
     header, tensors = forging.split(content)
     entry = json.dumps({"mean": header["mean"]})[1:-1]
     return forging.join(f"{{{entry},".encode() + json.dumps(header).encode()[1:], tensors)
+
+
+def longer(content: bytes) -> bytes:
+    """An empty tensor behind all others."""
+    header, tensors = forging.split(content)
+    header["zero"] = {"dtype": "F32", "shape": [0], "data_offsets": [len(tensors)] * 2}
+    return forging.join(header, tensors)
+
+
+def renamed(content: bytes) -> bytes:
+    header, tensors = forging.split(content)
+    named = {"nean" if name == "mean" else name: entry for name, entry in header.items()}
+    return forging.join(named, tensors)
+
+
+def backwards(content: bytes) -> bytes:
+    """The same tensors, named in the reverse order."""
+    header, tensors = forging.split(content)
+    return forging.join(dict(reversed(header.items())), tensors)
+
+
+def shuffled(content: bytes) -> bytes:
+    """The same tensors, the last one first in the file."""
+    header, tensors = forging.split(content)
+    begin, end = header["step_size"]["data_offsets"]
+    assert end == len(tensors)
+    for name in header.keys() - {"__metadata__", "step_size"}:
+        header[name]["data_offsets"] = [at + end - begin for at in header[name]["data_offsets"]]
+    header["step_size"]["data_offsets"] = [0, end - begin]
+    return forging.join(header, tensors[begin:] + tensors[:begin])
+
+
+def spaced(content: bytes) -> bytes:
+    """Eight spaces more after the header."""
+    header, tensors = forging.split(content)
+    return forging.join(json.dumps(header, separators=(",", ":")).encode() + b" " * 16, tensors)
 
 
 def claiming(length: int) -> Callable[[bytes], bytes]:
@@ -74,26 +110,38 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         "not JSON",
     ),
     "an unknown word in the metadata": (about(colour=1), "unknown key 'colour'"),
-    "items beyond all bounds": (about(items_per_class=[2, 1 << 70]), "items_per_class"),
+    "items beyond all bounds": (about(items_per_class=[2, 1 << 50]), "items_per_class"),
+    "two items of 1e999": (
+        edited(
+            lambda h: h["__metadata__"].update(d3data='{"classes":[0],"items_per_class":[1e999]}')
+        ),
+        "spelt",
+    ),
+    "named backwards": (backwards, "not spelt as safetensors"),
+    "stored in another order": (shuffled, "not spelt as safetensors"),
+    "more spaces": (spaced, "not spelt as safetensors"),
+    "spaces in the metadata": (
+        edited(lambda h: h["__metadata__"].update(d3data=json.dumps(forging.about(h)))),
+        "not spelt as safetensors",
+    ),
     "no items": (about(items_per_class=[5, 0]), "items_per_class"),
     "classes in disorder": (about(classes=[2, 0]), "ascend"),
     "others' classes": (about(classes=[0, 3]), "other classes or items than its manifest says"),
     "others' items": (about(items_per_class=[1, 4]), "other classes or items"),
     "more items": (about(items_per_class=[2, 4]), r"'mean' should be F32 \[6, 5\]"),
-    "a tensor more": (
-        edited(lambda h: h.update(evil={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})),
-        "'evil' should be absent",
-    ),
+    "a tensor more": (longer, "'zero' should be absent"),
     "a tensor less": (edited(lambda h: h.pop("mean")), "leaves a hole"),
-    "a tensor of another name": (
-        edited(lambda h: h.update(nean=h.pop("mean"))),
-        "'mean' should be F32",
-    ),
+    "a tensor of another name": (renamed, "'mean' should be F32"),
     "float64": (at("mean", dtype="F64"), "is 'F64'"),
+    "dtype a list": (at("mean", dtype=[]), r"is '\[\]'"),
+    "dtype a table": (at("mean", dtype={}), "is '{}'"),
     "no dtype": (at("mean", dtype=None), "is 'None'"),
     "bytes": (at("mean", dtype="U8"), "not the bytes of its shape"),
-    "as many bytes of another kind": (at("mean", dtype="F16", shape=[5, 10]), "should be F32"),
+    "as many bytes of another kind": (at("step_size", dtype="F16", shape=[2]), "should be F32"),
     "turned round": (at("mean", shape=[5, 5, 1]), "should be F32"),
+    "nine dimensions": (at("mean", shape=[5, 5, *[1] * 7]), "has no shape: at most 8"),
+    "longer than all files": (at("mean", shape=[0, (1 << 40) + 1]), "has no shape: at most 8"),
+    "numbers beyond all bounds": (at("mean", shape=[(10**4300 - 4) // 4]), "beyond 2.53"),
     "negative": (at("mean", shape=[-5, -5]), "has no shape"),
     "fractional": (at("mean", shape=[5.0, 5]), "has no shape"),
     "shape a word": (at("mean", shape="5x5"), "has no shape"),

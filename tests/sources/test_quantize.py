@@ -6,7 +6,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import made
@@ -25,18 +25,33 @@ def normal(*shape: int, seed: int = 0) -> torch.Tensor:
 
 
 def by_hand(values: list[float], width: int) -> tuple[list[int], Fraction]:
-    """Codes and scale of one slice, in exact arithmetic but for the scale's float16."""
+    """Codes and scale of one slice, in exact arithmetic but for the scale's two roundings."""
     most = 2 ** (width - 1) - 1
     largest = max(abs(Fraction(v)) for v in values)
-    scale = Fraction(float(np.float16(np.float32(float(largest)) / np.float32(most))))
+    exact = np.float32(float(largest)) / np.float32(most)
+    rounded = np.float16(exact)
+    if largest <= Fraction(1, 2**25):
+        scale = Fraction(0)
+    elif exact < 2**-14:
+        scale = next(
+            s for k in range(24, 13, -1) if (s := Fraction(1, 2**k)) >= Fraction(float(exact))
+        )
+    else:
+        scale = Fraction(float(rounded))
+        if scale * most > 65504:
+            scale = Fraction(float(np.nextafter(rounded, np.float16(0))))
     codes = [max(-most, min(most, round(Fraction(v) / scale))) if scale else 0 for v in values]
     return codes, scale
 
 
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("axis", [0, 1])
-def test_codes_and_scales_are_those_of_the_format(width: int, axis: int) -> None:
-    tensor = normal(5, 7, seed=width) * torch.logspace(-3, 3, 7)
+@pytest.mark.parametrize("decades", [(-3, 3), (-8, -1), (0, 4.8)])
+def test_codes_and_scales_are_those_of_the_format(
+    width: int, axis: int, decades: tuple[float, float]
+) -> None:
+    tensor = normal(5, 7, seed=width) * torch.logspace(*decades, 7)
+    tensor = tensor.clamp(-65504, 65504)
     codes, scale = quantize.rounded(tensor, width, axis)
     for number in range(tensor.shape[axis]):
         wanted, step = by_hand(tensor.select(axis, number).tolist(), width)
@@ -60,13 +75,40 @@ def test_a_slice_of_zeros_and_one_below_all_scales_become_zero() -> None:
     assert codes.tolist() == [[0, 0], [0, 0], [64, -127]]
 
 
+def test_halves_are_rounded_to_even() -> None:
+    codes, scale = quantize.rounded(torch.tensor([[127, 2.5, 3.5, 0.5, -0.5, -1.5]]), 8, 0)
+    assert scale.tolist() == [1]
+    assert codes.tolist() == [[127, 2, 4, 0, 0, -2]]
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_what_is_rounded_is_held_by_float16(width: int) -> None:
+    back = quantize.values(torch.tensor([[65504.0, -65504.0]]), width, 0)
+    assert 65504 * (1 - 2**-9) < back.max() <= 65504
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_small_values_lose_one_bit_at_most(width: int) -> None:
+    most = 2 ** (width - 1) - 1
+    for exponent in range(-23, -13):
+        tensor = normal(1, 50, seed=width) * most * 2.0**exponent / 4
+        error = (quantize.values(tensor, width, 0) - tensor).abs().max()
+        assert error <= max(tensor.abs().max() / most, 2**-24) * (1 + 2**-10)
+
+
 @given(
     st.integers(2, 8),
-    st.lists(st.floats(-6e4, 6e4, width=32), min_size=1, max_size=40),
+    st.lists(st.floats(-65504, 65504, width=32), min_size=1, max_size=40),
+    st.sampled_from([0, 10, 20, 30, 40]),
 )
-@settings(max_examples=200, deadline=None)
-def test_rounding_again_changes_nothing(width: int, values: list[float]) -> None:
-    tensor = torch.tensor([values])
+@example(width=8, values=[1.5 * 127 * 2**-24, 1e-6], halvings=0)
+@example(width=8, values=[95.3 * 4 * 2**-24, 2**-24], halvings=0)
+@example(width=4, values=[2**-24, -(2**-25)], halvings=0)
+@example(width=2, values=[2**-25, 0.0], halvings=0)
+@example(width=8, values=[65504.0, -1.0], halvings=0)
+@settings(max_examples=300, deadline=None)
+def test_rounding_again_changes_nothing(width: int, values: list[float], halvings: int) -> None:
+    tensor = torch.tensor([values]) / 2**halvings
     once = quantize.rounded(tensor, width, 0)
     again = quantize.rounded(quantize.values(tensor, width, 0), width, 0)
     assert torch.equal(once[0], again[0])
@@ -136,6 +178,7 @@ def test_what_is_stored_is_what_was_said_and_comes_back(kind: str, precision: st
         dict.fromkeys(("decoder", "labels", "pixels", "priors"), precision)
     ).within(purposes)
     tensors = {name: normal(*shape, seed=n) for n, (name, shape) in enumerate(layout.items())}
+    tensors["labels"] = tensors["labels"].softmax(1)
     held = quantize.encode(tensors, wanted)
     dtypes = {torch.float32: "F32", torch.float16: "F16", torch.uint8: "U8"}
     told = quantize.stored(layout, wanted)
@@ -147,8 +190,34 @@ def test_what_is_stored_is_what_was_said_and_comes_back(kind: str, precision: st
         kept = (
             tensor if width == 32 else quantize.values(tensor, width, quantize.axis(name, wanted))
         )
+        if name == "labels" and width < 16:
+            kept = kept / kept.sum(1, keepdim=True)
         assert torch.equal(back[name], kept)
         assert (width == 32) == (purpose(name) in ("step_size", "residual"))
+
+
+def stored_rows(scale: list[float], codes: list[list[int]]) -> dict[str, torch.Tensor]:
+    """What a file holds of `mean`, in 4 bits with a scale for each latent."""
+    packed = quantize.pack(torch.tensor(codes, dtype=torch.int8), 4)
+    return {"mean": packed, "mean.scale": torch.tensor(scale).half()}
+
+
+@pytest.mark.parametrize(
+    ("scale", "fault"),
+    [
+        ([-0.0, 1.0], "negative or huge"),
+        ([1.0, -1.0], "negative or huge"),
+        ([1.0, 9360.0], "negative or huge"),
+        ([0.0, 1.0], "'mean' has codes where its scale is 0"),
+    ],
+)
+def test_scales_that_are_never_written_are_not_read(scale: list[float], fault: str) -> None:
+    layout = {"mean": (2, 2)}
+    with pytest.raises(FormatError, match=fault):
+        quantize.decode(stored_rows(scale, [[0, 7], [1, 0]]), layout, INT4, where="here")
+    right = stored_rows([0.0, 9352.0], [[0, 7], [0, 0]])
+    assert quantize.decode(right, layout, INT4, where="here")["mean"].max() == 7 * 9352
+    assert 7 * 9352 <= 65504 < 7 * 9360
 
 
 def test_float16_must_hold_it() -> None:
