@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -210,6 +211,7 @@ def _work(
     out = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)
+    tempfile.tempdir = str(log.parent)  # where what a killed process leaves is cleared away
     time.sleep = lambda seconds: None
     with client.using(variables):
         try:

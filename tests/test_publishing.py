@@ -303,8 +303,9 @@ def test_a_pull_request_is_proposed_once_and_tagged_after_the_merge(
     assert (again.pull_request, len(repository.pulls)) == (done.pull_request, 1)
     other = publish(toys, "me/toys", create_pr=True, version="1.3.0")
     assert other.pull_request == f"{hub.endpoint}/datasets/me/toys/discussions/2"
-    proposed = repository.files("refs/pr/1")
-    repository.commit([Put(path, repository.keep(c)) for path, c in proposed.items()], "merge")
+    again = publish(toys, "me/toys", create_pr=True)  # which is not the newest of them
+    assert (again.pull_request, len(repository.pulls)) == (done.pull_request, 2)
+    repository.merge("refs/pr/1")
     merged = publish(toys, "me/toys", create_pr=True)
     assert (merged.pull_request, merged.changes) == (None, ())
     assert repository.tags == {"v1.2.3": repository.head} == {"v1.2.3": merged.commit}
@@ -451,9 +452,26 @@ def test_a_commit_that_does_not_hold_the_set_is_not_tagged(
 ) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
     monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    with pytest.raises(HubError, match=f"commit {head} was accepted without parts/000"):
+        publish(toys, "me/toys")
+    old = hub.repo("me/toys").resolve("main").parents[0]
+    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(old, None))
     with pytest.raises(ConflictError, match="publish it again when it is quiet"):
         publish(toys, "me/toys")
     assert hub.repo("me/toys").tags == {}
+
+
+@pytest.mark.parametrize("create_pr", [False, True])
+def test_what_a_gitignore_leaves_out_is_said_at_once(
+    hub: LocalHub, toys: Path, create_pr: bool
+) -> None:
+    hub.create("me/toys", {".gitignore": b"*.parquet\n"})
+    with pytest.raises(HubError, match=r"without preview/train-00000\.parquet: a \.gitignore"):
+        publish(toys, "me/toys", create_pr=create_pr)
+    assert hub.requests.count("POST", "*/commit/*") == 1
+    assert hub.repo("me/toys").tags == {}
+    edit(hub, ".gitignore", None)
+    assert publish(toys, "me/toys").commit == hub.repo("me/toys").head
 
 
 @pytest.mark.parametrize("path", ["README.md", NAME])

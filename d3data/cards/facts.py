@@ -9,7 +9,7 @@ from d3data import summary
 from d3data.artifact import Artifact
 from d3data.cards.front_matter import TAGS
 from d3data.cards.licences import Licence, licence
-from d3data.cards.words import counted, duration, figures, percent, spans, weight
+from d3data.cards.words import counted, duration, figures, percent, spans, upright, weight
 from d3data.citations import bibtex
 from d3data.errors import ArtifactError
 from d3data.evaluation.audit import stored_audit
@@ -108,7 +108,7 @@ class Facts:
     @property
     def title(self) -> str:
         """Its name, and of what it is."""
-        return f"{self.name} ({self.manifest.about.provenance.task}, distilled)"
+        return upright(f"{self.name} ({self.manifest.about.provenance.task}, distilled)")
 
     @property
     def load_name(self) -> str:

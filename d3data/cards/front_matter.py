@@ -4,6 +4,7 @@ Ours are the keys that `d3data.cards.card` gives, and in `tags` and `configs` th
 know to be ours.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -14,27 +15,36 @@ from d3data.errors import FormatError
 
 LICENCE = ("license", "license_name", "license_link")
 TAGS = ("d3data", "dataset-distillation", "synthetic", "image")
+MOST = 64 << 10  # letters of YAML that are read
 
 
 def load(text: str) -> dict[str, Any]:
     """What YAML says.
 
     Raises:
-        FormatError: it is broken, no list of keys, has a key twice, or asks for more than data.
+        FormatError: it is broken, too long, no list of keys, has a key twice, or asks for more
+            than data.
     """
-    try:
-        node, value = yaml.compose(text, Loader=yaml.SafeLoader), yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as fault:
+    if len(text) > MOST:
         raise FormatError(
-            f"the YAML of the card is broken ({_place(fault)}): correct it, or delete what is "
-            "between its lines of dashes"
+            f"the YAML of the card has {len(text)} letters, and at most {MOST} are read: move "
+            "words into the text below it"
+        )
+    node = None
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        value = yaml.safe_load(text)
+    except Exception as fault:  # of any kind, where a value is not of the type that it names
+        raise FormatError(
+            f"the YAML of the card is broken ({_place(fault, node)}): correct it, or delete what "
+            "is between its lines of dashes"
         ) from None
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise FormatError("the YAML of the card is no list of keys: correct it")
-    names = [key.value for key, _ in node.value]
-    if twice := [name for name in names if names.count(name) > 1]:
+    names = Counter(key.value for key, _ in node.value)
+    if twice := [name for name, count in names.items() if count > 1]:
         raise FormatError(f"the YAML of the card has the key {twice[0]} twice: delete one")
     return value
 
@@ -72,10 +82,22 @@ def merge(
     return dump(wanted, line_end=line_end)
 
 
-def _place(fault: Exception) -> str:
+def _place(fault: Exception, node: yaml.Node | None) -> str:
+    """Where the fault is, and what it is."""
     mark, problem = getattr(fault, "problem_mark", None), getattr(fault, "problem", None)
+    if mark is None and isinstance(node, yaml.MappingNode):
+        mark = next((key.start_mark for key, value in node.value if not _is_data(value)), None)
     where = f"line {mark.line + 2}: " if mark else ""  # line 1 is dashes
     return f"{where}{problem or 'it cannot be read'}"
+
+
+def _is_data(node: yaml.Node) -> bool:
+    """Whether a value is of the type that it names, or looks like."""
+    try:
+        yaml.SafeLoader("").construct_document(node)
+    except Exception:  # of any kind
+        return False
+    return True
 
 
 def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> list[int]:

@@ -11,6 +11,7 @@ from d3data.cards.markdown import address
 
 _CREATIVE = "https://creativecommons.org/licenses"
 _SPDX = "https://spdx.org/licenses"
+_PLAIN = re.compile("[A-Za-z0-9 ._/()-]+")  # words of which a slug leaves nothing out
 
 KNOWN = {
     "apache-2.0": f"{_SPDX}/Apache-2.0.html",
@@ -74,10 +75,11 @@ def licence(words: str) -> Licence:
     """
     slug = _slug(words.lower().removesuffix("licence").removesuffix("license"))
     spelt = SPELT.get(slug, slug)
-    if spelt in KNOWN:
+    if spelt in KNOWN and _PLAIN.fullmatch(words):
         return Licence(spelt, None, KNOWN[spelt])
-    name = _slug(words.lower())[:60].strip("-.") or "see-card"
-    return Licence("other", name, address(words))
+    whole = words.isascii() and spelt not in KNOWN  # else the name would leave terms out
+    name = _slug(words.lower())[:60].strip("-.") if whole else ""
+    return Licence("other", name or "see-card", address(words))
 
 
 def _slug(words: str) -> str:

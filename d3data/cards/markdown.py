@@ -41,7 +41,7 @@ def text(value: object) -> Markdown:
 
 def fenced(value: str, language: str = "") -> Markdown:
     """Lines of code, in a fence that they cannot close and with no comment that marks a card."""
-    value = value.replace("<!--", "<! --")
+    value = upright(value).replace("<!--", "<! --")
     longest = max(map(len, re.findall("`+", value)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markdown(f"{fence}{language}\n{value.rstrip()}\n{fence}")

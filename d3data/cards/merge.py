@@ -83,24 +83,26 @@ def _around(text: str) -> tuple[str, str, str]:
     if not marks:
         missing = (end * 2).removeprefix(text[-len(end) :]) if text.strip() else end
         return text + ("" if text.endswith(end * 2) else missing), "", end
-    if [mark for mark, _ in marks] != [BEGIN, END]:
+    if [mark for mark, *_ in marks] != [BEGIN, END]:
         raise FormatError(
             f"the card needs one line {BEGIN} and after it one line {END}, and has "
-            f"{', '.join(mark for mark, _ in marks)}: correct it, or delete all of these lines"
+            f"{', '.join(mark for mark, *_ in marks)}: correct it, or delete all of these lines"
         )
-    start, stop = marks[0][1].start(), marks[1][1].end()
+    (_, start, _), (_, _, stop) = marks
     return text[:start], text[start:stop], text[stop:]
 
 
-def _marks(text: str) -> Iterator[tuple[str, re.Match[str]]]:
-    """The lines that are marks; what is shown as code outside our text is none."""
-    fence, inside = "", False
-    for line in re.finditer("^.*?(?=[ \t\r]*$)", text, re.MULTILINE):
+def _marks(text: str) -> Iterator[tuple[str, int, int]]:
+    """The lines that are marks, where each begins and ends; code outside our text has none."""
+    fence, inside, place = "", False, 0
+    for line in text.split("\n"):
+        bare = line.rstrip(" \t\r")
         if not inside:
-            fence = _fenced(line[0], fence)
-        if not fence and (found := _MARK.fullmatch(line[0])):
+            fence = _fenced(bare, fence)
+        if not fence and (found := _MARK.fullmatch(bare)):
             inside = found[1] == BEGIN
-            yield found[1], line
+            yield found[1], place, place + len(bare)
+        place += len(line) + 1
     if fence:
         raise FormatError(f"the card opens code with {fence} and never closes it: close it")
 

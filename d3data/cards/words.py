@@ -3,7 +3,7 @@
 import re
 import unicodedata
 
-_TURNING = re.compile(r"[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_TURNING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
@@ -82,7 +82,7 @@ def spans(numbers: list[int]) -> str:
 
 
 def upright(text: str) -> str:
-    """Text without the marks that turn the direction of what stands around it.
+    """Text without the marks that turn the direction of what stands around it, or end its line.
 
     >>> upright("a\u202eb")
     'a\ufffdb'

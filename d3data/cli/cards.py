@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.catalogue import Name
+from d3data.cli.catalogue import Name, name_of_repository
 from d3data.cli.output import Json, give, say
 
 if TYPE_CHECKING:
@@ -63,7 +63,8 @@ def card(
         str | None,
         typer.Option(
             metavar="OWNER/NAME",
-            help="Where it is published; what the card that is there says unless given.",
+            help="Where it is published; unless given, what the card that is there says, or NAME.",
+            callback=name_of_repository,
         ),
     ] = None,
     report: ReportFile = None,
@@ -72,12 +73,15 @@ def card(
     from d3data import cards
     from d3data.errors import IntegrityError
     from d3data.files import write_bytes
+    from d3data.hub.pulling import resolve
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
     old = _read(check) if check else _read(out) if out and out.exists() else ""
-    repo = cards.repository(old) if repo is None else repo
-    found, endpoint = _artifact(name, extras=True), _endpoint() if repo else cards.HUB
+    place = resolve(name, extras=True)
+    if repo is None:
+        repo = cards.repository(old) or place.repository
+    found, endpoint = place.read(), _endpoint() if repo else cards.HUB
     facts = cards.finished(found, _report(found, report), repo=repo, endpoint=endpoint)
     text = cards.merge(old, cards.card(facts))
     if check is not None and (line := _difference(old, text)):

@@ -1,19 +1,47 @@
 """Commands that look data sets up: list, info."""
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.output import Json, give, table
+from d3data.cli.output import Json, give, say, table
 
 if TYPE_CHECKING:
     from d3data.hub.index import Found
 
+
+def name_of_set(text: str) -> str:
+    """An argument that is the name of a set; else the command ends as wrong usage."""
+    from d3data.hub import names
+
+    return _read(names.parse, text)
+
+
+def name_of_repository(text: str | None) -> str | None:
+    """An argument that is the name of a repository, if given; else as `name_of_set`."""
+    from d3data.hub import names
+
+    return text if text is None else _read(names.repository, text)
+
+
+def _read(parse: Callable[[str], object], text: str) -> str:
+    from d3data.errors import UnknownNameError
+
+    try:
+        parse(text)
+    except UnknownNameError as fault:
+        say(f"error: {fault}")
+        raise typer.Exit(2) from None
+    return text
+
+
 Name = Annotated[
     str,
     typer.Argument(
+        callback=name_of_set,
         help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
-        "folder written as ./x or /x."
+        "folder written as ./x or /x.",
     ),
 ]
 
@@ -30,18 +58,21 @@ def list_sets(
             name,
             one.entry.version or ("newest" if one.published else "not published yet"),
             one.entry.repository or "",
+            _budget(one),
             "" if one.entry.accuracy is None else f"{100 * one.entry.accuracy:.1f}",
             one.entry.about,
         ]
         for name, one in found.items()
     ]
     document = {name: _document(one) for name, one in found.items()}
-    give(table(["name", "version", "where", "accuracy %", "what"], rows), document, as_json=json)
+    headings = ["name", "version", "where", "budget", "accuracy %", "what"]
+    give(table(headings, rows), document, as_json=json)
 
 
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
     from d3data import summary
+    from d3data.cards.words import upright
     from d3data.hub.fetching import some
     from d3data.hub.pulling import resolve
 
@@ -78,7 +109,14 @@ def info(name: Name, json: Json = False) -> None:
         "manifest": page.dump(),
         "ledger": numbers,
     }
-    give("\n".join(lines), document, as_json=json)
+    give(upright("\n".join(lines)), document, as_json=json)
+
+
+def _budget(found: "Found") -> str:
+    """What a set was to fit into."""
+    if (budget := found.entry.budget) is None:
+        return ""
+    return f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
 
 
 def _document(found: "Found") -> dict[str, object]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from d3data.cli.cards import ReportFile
-from d3data.cli.catalogue import Name
+from d3data.cli.catalogue import Name, name_of_repository
 from d3data.cli.output import Json, give, say
 
 if TYPE_CHECKING:
@@ -61,7 +61,12 @@ def verify(
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
     repository: Annotated[
-        str, typer.Argument(metavar="REPO", help="Where to, OWNER/NAME; made if it is missing.")
+        str,
+        typer.Argument(
+            metavar="REPO",
+            callback=name_of_repository,
+            help="Where to, OWNER/NAME; made if it is missing.",
+        ),
     ],
     version: Annotated[
         str | None, typer.Option(help="X.Y.Z; the artifact's own unless given.")

@@ -14,13 +14,13 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from d3data import canonical
 from d3data.cookbook import recipe_names
 from d3data.errors import D3DataError, HubError, NotPublishedError, UnknownNameError, nearest
 from d3data.frozen import Frozen
-from d3data.hub import blobs, names
+from d3data.hub import blobs, names, replies
 from d3data.hub.cache import Cached, Snapshot
 from d3data.hub.client import Client
 from d3data.hub.commits import note, settle
@@ -32,13 +32,19 @@ PAGE = "index.json"
 log = logging.getLogger(__name__)
 
 ShortName = Annotated[str, StringConstraints(pattern=names.SHORT, max_length=96)]
-Line = Annotated[
-    str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
-]
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # ends or turns lines
+Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=f"^[^{_UNSEEN}]+$")]
 Version = Annotated[str, StringConstraints(pattern=rf"^{names.NUMBERS}$")]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
 Repository = Annotated[str, AfterValidator(names.repository)]
-Amount = Annotated[int, Field(ge=1, le=1 << 50)]
+Amount = Annotated[int, Field(ge=1, le=1 << 50, strict=True)]
+
+
+def _whole(value: object) -> object:
+    """The value, if it is no other that equals a whole number, such as true or 1.0."""
+    if type(value) is not int:
+        raise ValueError("it is a whole number")
+    return value
 
 
 class Budget(Frozen):
@@ -72,7 +78,7 @@ class Entry(Frozen):
     version: Version | None = None
     content_sha256: Digest | None = None
     budget: Budget | None = None
-    accuracy: float | None = Field(default=None, ge=0, le=1)
+    accuracy: float | None = Field(default=None, ge=0, le=1, strict=True)
 
     @model_validator(mode="after")
     def _pinned(self) -> Self:
@@ -84,7 +90,7 @@ class Entry(Frozen):
 class Index(Frozen):
     """Short names, and the names that some of them had before."""
 
-    format: Literal[1]
+    format: Annotated[Literal[1], BeforeValidator(_whole)]
     sets: dict[ShortName, Entry]
     renamed: dict[ShortName, ShortName] = {}
 
@@ -162,9 +168,17 @@ def find(name: str, client: Client | None = None) -> Found:
 
 
 def search(pattern: str = "*") -> dict[str, Found]:
-    """The short names that a glob fits, such as `digits*`, in order."""
-    found = {name: entry for index in reversed(indices()) for name, entry in index.sets.items()}
-    return {name: Found(name, found[name]) for name in sorted(found) if fnmatchcase(name, pattern)}
+    """The short names that a glob fits, such as `digits*`, in order.
+
+    Raises:
+        UnknownNameError: it fits none.
+        HubError: the index of `D3DATA_INDEX` cannot be read.
+    """
+    known = {name: entry for index in reversed(indices()) for name, entry in index.sets.items()}
+    if not (fitting := sorted(name for name in known if fnmatchcase(name, pattern))):
+        near = nearest(pattern.strip("*"), known)
+        raise UnknownNameError(f"no data set is called like {pattern[:100]!r}: {near}")
+    return {name: Found(name, known[name]) for name in fitting}
 
 
 def indices(client: Client | None = None) -> list[Index]:
@@ -180,7 +194,7 @@ def shipped() -> Index:
 
 
 def _added(place: str, client: Client | None) -> Index:
-    where = f"{VARIABLE}={place}"
+    where = f"{VARIABLE}={replies.clean(place, ())}"
     try:
         wanted = names.parse(place)
         if isinstance(wanted, names.Short):

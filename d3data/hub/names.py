@@ -19,6 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from d3data.errors import UnknownNameError
+from d3data.hub import replies
 
 Kind = Literal["newest", "version", "range", "commit", "branch"]
 
@@ -114,6 +115,7 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
                 f"{name} is a folder, which has no revisions such as {revision}"
             )
         return Folder(Path(name).expanduser())
+    name = replies.address(name)
     base, at, after = name.partition("@")
     if at and revision is not None:
         raise UnknownNameError(f"{name!r} and revision={revision!r}: say it once, in one of them")
@@ -121,28 +123,31 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
     if "/" in base:
         return Repository(repository(base), wanted)
     if not re.fullmatch(SHORT, base):
+        shown = replies.clean(base[:100], ())
         raise UnknownNameError(
-            f"{name[:100]!r} is no name of a data set: short names are of a-z, 0-9, - . and _, "
-            f"a folder is written with a slash (./{base[:100]}), one of the Hub as org/name"
+            f"{shown!r} is no name of a data set: short names are of a-z, 0-9, - . and _, "
+            f"a folder is written with a slash (./{shown}), one of the Hub as org/name"
         )
     return Short(base, wanted)
 
 
 def repository(name: str) -> str:
     """The name, if it is written as one of a repository; else UnknownNameError."""
+    name = replies.address(name)
     if not _REPOSITORY.fullmatch(name) or name.endswith(_PAGE):
-        raise UnknownNameError(f"{name[:200]!r} is no repository of the Hub: {_meant(name)}")
+        shown = replies.clean(name[:200], ())
+        raise UnknownNameError(f"{shown!r} is no repository of the Hub: {_meant(name, shown)}")
     return name
 
 
-def _meant(name: str) -> str:
-    """What to write instead of what is no name of a repository."""
+def _meant(name: str, shown: str) -> str:
+    """What to write instead of what is no name of a repository, and is shown so."""
     found = _ADDRESS.match(name)
     if found and _REPOSITORY.fullmatch(found[1]):
         return f"write {found[1]}" + (f"@{found[2]}" if found[2] else "")
     if name.endswith(_PAGE):
-        return f"write the folder that the file is in, ./{name[:200].removesuffix(_PAGE)}"
-    return f"write org/name, each of letters, digits, - . and _; for a folder write ./{name[:200]}"
+        return f"write the folder that the file is in, ./{shown.removesuffix(_PAGE)}"
+    return f"write org/name, each of letters, digits, - . and _; for a folder write ./{shown}"
 
 
 def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Revision:

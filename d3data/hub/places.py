@@ -8,6 +8,7 @@ from pathlib import Path
 from d3data import artifact
 from d3data.artifact import Artifact
 from d3data.errors import ArtifactError, IntegrityError, NewerFormatError
+from d3data.hub import cache
 from d3data.hub.cache import Snapshot
 from d3data.manifest import DERIVED, NAME, FileEntry, Manifest, PartEntry
 from d3data.untrusted import Verify
@@ -31,6 +32,12 @@ class Place:
     revision: str | None = None
     content_sha256: str | None = None
 
+    @property
+    def repository(self) -> str | None:
+        """The repository that the folder is of, where it is one of the Hub's cache."""
+        found = cache.snapshot(self.folder)
+        return None if found is None else found.repository
+
     def read(self, *, verify: Verify = "always") -> Artifact:
         """The artifact; its parts are read, and checked, when they are asked for.
 
@@ -39,12 +46,7 @@ class Place:
         """
         with self.remedied():
             found = artifact.read(self.folder, verify=verify, links=self.links)
-        digest = found.manifest.content_sha256
-        if self.content_sha256 not in (None, digest):
-            raise IntegrityError(
-                f"{self.folder} has content {digest}, but the name {self.name} was published with "
-                f"{self.content_sha256}: its owner has replaced it, or the index is out of date"
-            )
+        require_pin(found.manifest, self.content_sha256, name=self.name)
         return found
 
     def check(self, *, golden: bool = False) -> Artifact:
@@ -56,12 +58,8 @@ class Place:
             ArtifactError: the first fault.
         """
         found = self.read()
-        left_out = self.left_out(found.manifest)
         with self.remedied():
-            found.sources()
-            for entry in found.manifest.files:
-                if entry.path not in left_out:
-                    found.file(entry.path)
+            found.check(without=self.left_out(found.manifest))
             if golden:
                 found.check_golden()
         return found
@@ -93,6 +91,17 @@ def page_of(found: Snapshot, *, name: str) -> Manifest:
         ArtifactError: it has none, or one with a fault.
     """
     return Place(found.folder, name, found.links([NAME]), found.commit).read().manifest
+
+
+def require_pin(manifest: Manifest, pin: str | None, *, name: str) -> None:
+    """IntegrityError where a set is not the content that its short name was published with."""
+    digest = manifest.content_sha256
+    if pin not in (None, digest):
+        raise IntegrityError(
+            f"{name} has content {digest}, but was published with {pin}: its owner has replaced "
+            "it, or the index is out of date; once that is mended, `d3data pull --force "
+            f"{name}`, or force_download=True, fetches it anew"
+        )
 
 
 def of_snapshot(found: Snapshot, manifest: Manifest, *, name: str) -> Place:

@@ -10,7 +10,7 @@ from d3data.hub.cache import Cached
 from d3data.hub.client import Client
 from d3data.hub.commits import note, settle
 from d3data.hub.names import Repository, Revision
-from d3data.hub.places import Place, of_snapshot, page_of
+from d3data.hub.places import Place, of_snapshot, page_of, require_pin
 from d3data.manifest import DERIVED, NAME
 
 RUN_S = "artifact"  # the folder of a run that holds what it made
@@ -46,19 +46,20 @@ def resolve(
     if isinstance(wanted, names.Folder):
         return _folder(wanted.path)
     client = Client(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
-    pins = {}
+    pins, asked = {}, str(wanted)
     if isinstance(wanted, names.Short):
         found = index.find(wanted.name, client)
         if (place := _shipped(found, wanted.revision)) is not None:
             return place
         pins, wanted = found.pins, _published(found, wanted)
-    return pull(wanted, client, pins=pins, extras=extras, force=force_download)
+    return pull(wanted, client, name=asked, pins=pins, extras=extras, force=force_download)
 
 
 def pull(
     wanted: Repository,
     client: Client,
     *,
+    name: str | None = None,
     pins: Mapping[str, str] | None = None,
     extras: bool = False,
     force: bool = False,
@@ -71,7 +72,8 @@ def pull(
     Args:
         wanted: the repository and what of it.
         client: the Hub and the cache.
-        pins: what some versions hold (`content_sha256`), for whoever reads them.
+        name: what the set is asked for by; the repository's unless given.
+        pins: what some versions must hold (`content_sha256`).
         extras: whether to fetch what is not needed to train.
         force: whether to fetch again what is there.
 
@@ -88,14 +90,15 @@ def pull(
             f"{wanted.name} has version {version} under the tag {settled.ref}, which d3data never "
             f"does: tell its owner, or load {wanted.name}@{settled.commit}"
         )
+    pinned = wanted.revision.kind not in ("branch", "commit")
+    pin = (pins or {}).get(version) if pinned else None
+    require_pin(manifest, pin, name=name or str(wanted))
     paths = fetching.needed(manifest, extras=extras)
     if missing := paths[1:] if force else snapshot.missing(paths):
         others = DERIVED if extras else ()
         fetching.fetch(snapshot, manifest, missing, client, others=others, force=force)
     note(settled, wanted, client)
-    place = of_snapshot(snapshot, manifest, name=str(wanted))
-    pinned = wanted.revision.kind not in ("branch", "commit")
-    return replace(place, content_sha256=(pins or {}).get(version) if pinned else None)
+    return replace(of_snapshot(snapshot, manifest, name=str(wanted)), content_sha256=pin)
 
 
 def _folder(path: Path) -> Place:
@@ -105,7 +108,8 @@ def _folder(path: Path) -> Place:
         )
     if not path.is_dir():
         raise UnknownNameError(
-            f"{path} is not a folder; a short name has no slash, one of the Hub is org/name"
+            f"{_typed(path)} is not a folder: a short name is written without a slash, one of the "
+            "Hub as org/name"
         )
     if not (path / NAME).exists() and (path / RUN_S / NAME).is_file():
         raise UnknownNameError(
@@ -125,7 +129,7 @@ def _folder(path: Path) -> Place:
 
 def _typed(folder: Path) -> str:
     """A folder as a name that stands for it."""
-    return str(folder) if folder.is_absolute() else f"./{folder}"
+    return str(folder) if folder.is_absolute() or folder.parts[:1] == ("..",) else f"./{folder}"
 
 
 def _shipped(found: index.Found, revision: Revision) -> Place | None:

@@ -115,6 +115,6 @@ def changes(state: State, files: Mapping[str, bytes]) -> list[Change]:
     return [*found, *(Change(path, "delete", 0) for path in gone)]
 
 
-def holds(tree: Mapping[str, Blob], files: Mapping[str, bytes]) -> bool:
-    """Whether all of some files are in a commit, byte for byte."""
-    return all(is_same(tree.get(path), content) for path, content in files.items())
+def missing(tree: Mapping[str, Blob], files: Mapping[str, bytes]) -> list[str]:
+    """Those of some files that are not in a commit, byte for byte."""
+    return [path for path, content in files.items() if not is_same(tree.get(path), content)]

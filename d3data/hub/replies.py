@@ -70,9 +70,11 @@ def clean(text: str, secrets: Collection[str]) -> str:
 
 
 def _cause(failure: Exception) -> BaseException:
-    """What the client failed for, where it only says that it did."""
+    """What the client failed for, where it only says that it did; what was answered says all."""
     wrapped = isinstance(failure, FileNotFoundError | ValueError)
-    return failure.__cause__ if wrapped and failure.__cause__ is not None else failure
+    if not wrapped or getattr(failure, "response", None) is not None:
+        return failure
+    return failure.__cause__ or failure
 
 
 Row = tuple[Collection[Any], type[HubError], str]
@@ -136,6 +138,11 @@ _BY_STATUS: tuple[Row, ...] = (
         (408, *range(500, 600)),
         UnreachableError,
         "{what}: {hub} cannot answer at the moment ({said}): try again later",
+    ),
+    (
+        range(400, 500),
+        HubError,
+        "{what}: {hub} does not take this ({said}): it will not take it unchanged",
     ),
 )
 _NOT_WRITTEN: Row = (

@@ -10,6 +10,7 @@ from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenEr
 from d3data.hub import blobs, remote
 from d3data.hub.blobs import Blob
 from d3data.hub.client import Client, Made
+from d3data.hub.fetching import some
 from d3data.hub.remote import Change, State
 from d3data.manifest import DERIVED
 from d3data.publishing.release import Release
@@ -37,7 +38,7 @@ class Plan:
         """
         files = release.merged(state.card)
         listed = {path: content for path, content in files.items() if path not in DERIVED}
-        if tagged is not None and not remote.holds(tagged, listed):
+        if tagged is not None and remote.missing(tagged, listed):
             files[CROISSANT] = cards.moved(files[CROISSANT].decode(), remote.MAIN).encode()
         return cls(release, state, files, tuple(remote.changes(state, files)))
 
@@ -56,15 +57,22 @@ def with_report(client: Client, release: Release, state: State) -> Release:
 
 
 def commit(client: Client, plan: Plan, tell: Tell) -> str | None:
-    """The commit that holds the release; None where somebody else was faster."""
+    """The commit that holds the release; None where somebody else was faster.
+
+    Raises:
+        HubError: the Hub leaves files out of the commit.
+    """
     if not plan.changes:
         return plan.state.head
     try:
         made = _change(client, plan)
     except ConflictError:
         return None
-    if not remote.holds(client.tree(plan.release.repository, made.commit), plan.files):
-        return None
+    if lost := _lost(client, plan, made):
+        head = client.refs(plan.release.repository).branches.get(remote.MAIN)
+        if head != made.commit:
+            return None
+        raise lost
     tell(f"committed {len(plan.changes)} files: {made.commit}")
     return made.commit
 
@@ -81,17 +89,30 @@ def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> Made:
     )
 
 
+def _lost(client: Client, plan: Plan, made: Made) -> HubError | None:
+    """What to say where a commit does not hold all files of a plan; None where it does."""
+    repository = plan.release.repository
+    if not (missing := remote.missing(client.tree(repository, made.commit), plan.files)):
+        return None
+    return HubError(
+        f"{repository}: commit {made.commit} was accepted without {some(missing)}: a .gitignore "
+        "there leaves out what its rules name; delete these rules, and publish again"
+    )
+
+
 def propose(client: Client, plan: Plan, tell: Tell) -> str:
     """The page of a pull request of these changes, which may be open already."""
     repository = plan.release.repository
     pages = f"{client.endpoint}/datasets/{repository}/discussions"
     for number, commit in client.proposals(repository, most=PULLS).items():
-        if remote.holds(client.tree(repository, commit), plan.files):
+        if not remote.missing(client.tree(repository, commit), plan.files):
             tell(f"pull request {number} proposes this already")
             return f"{pages}/{number}"
-    page = _change(client, plan, create_pr=True).pull_request
-    if page is None:
+    made = _change(client, plan, create_pr=True)
+    if (page := made.pull_request) is None:
         raise HubError(f"{repository}: the Hub does not say where the proposal is: see {pages}")
+    if lost := _lost(client, plan, made):
+        raise lost
     tell(
         f"proposed {len(plan.changes)} files: {page}; publish again after the merge to set the tag"
     )

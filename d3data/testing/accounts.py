@@ -2,8 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+from d3data.errors import D3DataError
 from d3data.testing.refusals import Forbidden, NoRepository, NotSignedIn
 from d3data.testing.repository import Repository
 
@@ -29,9 +30,17 @@ class User:
 
 
 class Accounts:
-    """The users of a Hub, of whom the first stands for anybody where `anonymous` may write."""
+    """The users of a Hub, of whom the first stands for anybody where `anonymous` may write.
+
+    Raises:
+        D3DataError: there are no users, or `anonymous` is none of its words.
+    """
 
     def __init__(self, users: Sequence[User], anonymous: Anonymous) -> None:
+        if not users or not all(isinstance(user, User) for user in users):
+            raise D3DataError(f"users={users!r}: give at least one User(name, token)")
+        if anonymous not in get_args(Anonymous):
+            raise D3DataError(f"anonymous={anonymous!r}: it is one of {get_args(Anonymous)}")
         self.users, self.anonymous = tuple(users), anonymous
         self._by_token = {user.token: user for user in users}
 

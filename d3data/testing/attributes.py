@@ -1,4 +1,7 @@
-"""Which files are large ones: by `.gitattributes`, for not being text, or for their size."""
+"""Which files are large ones, and which are left out of commits, by the rules of a repository.
+
+Large are files that `.gitattributes` says are, that are no text, or that have so many bytes.
+"""
 
 import codecs
 import fnmatch
@@ -40,6 +43,28 @@ def _named(path: str, attributes: str) -> bool:
                 if setting.lstrip("-!").partition("=")[0] == "filter":
                     large = setting == "filter=lfs"
     return large
+
+
+def is_ignored(path: str, rules: str) -> bool:
+    """Whether the last line of a `.gitignore` about a file or a folder above it leaves it out.
+
+    Source: git-scm.com/docs/gitignore; ** is read as *, and a * may stand for slashes.
+
+    >>> is_ignored("preview/a.parquet", "*.parquet"), is_ignored("a/b.txt", "a/\n!b.txt")
+    (True, False)
+    """
+    steps, ignored = path.split("/"), False
+    above = ["/".join(steps[:count]) for count in range(1, len(steps))]
+    for line in map(str.rstrip, rules.splitlines()):
+        pattern = line.removeprefix("!").removesuffix("/")
+        if not pattern or line.startswith("#"):
+            continue
+        places = above if line.endswith("/") else [*above, path]
+        if "/" not in pattern:
+            places = [place.rpartition("/")[2] for place in places]
+        if any(fnmatch.fnmatchcase(place, pattern.removeprefix("/")) for place in places):
+            ignored = not line.startswith("!")
+    return ignored
 
 
 def _is_text(sample: bytes) -> bool:

@@ -7,11 +7,13 @@ answers the second commit with 503, and the third as always. `rule.hits` counts.
 """
 
 import fnmatch
+import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from d3data.arguments import whole
+from d3data.errors import D3DataError
 from d3data.testing.wire import Call, Reply, as_json
 
 
@@ -24,6 +26,9 @@ class Answer:
         message: the reason, in the body and in X-Error-Message.
         code: X-Error-Code, which decides what error the client raises.
         acted: whether the Hub did what it was asked first.
+
+    Raises:
+        D3DataError: `status` is not from 200 to 599.
     """
 
     status: int
@@ -31,6 +36,9 @@ class Answer:
     message: str = "made to fail"
     code: str | None = None
     acted: bool = False
+
+    def __post_init__(self) -> None:
+        whole(self.status, "status", least=200, most=599)
 
     def reply(self) -> Reply:
         """What is sent."""
@@ -49,16 +57,31 @@ class Drop:
 
 @dataclass(frozen=True)
 class Delay:
-    """Wait before anything is done."""
+    """Wait before anything is done.
+
+    Raises:
+        D3DataError: `seconds` is no length of time.
+    """
 
     seconds: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < math.inf:
+            raise D3DataError(f"seconds={self.seconds!r}: it is a number from 0 on")
 
 
 @dataclass(frozen=True)
 class Cut:
-    """Send the headers and `after` bytes of the body, then close the connection."""
+    """Send the headers and `after` bytes of the body, then close the connection.
+
+    Raises:
+        D3DataError: `after` is below 0.
+    """
 
     after: int
+
+    def __post_init__(self) -> None:
+        whole(self.after, "after")
 
 
 @dataclass(frozen=True)
@@ -66,13 +89,14 @@ class Flip:
     """Send the body with `bits` of the byte `at` this place turned over: all, or 1 for the last.
 
     Raises:
-        D3DataError: `bits` is not from 1 to 255.
+        D3DataError: `at` is below 0, or `bits` is not from 1 to 255.
     """
 
     at: int = 0
     bits: int = 0xFF
 
     def __post_init__(self) -> None:
+        whole(self.at, "at")
         whole(self.bits, "bits", least=1, most=0xFF)
 
     def flipped(self, body: bytes) -> bytes:
@@ -130,7 +154,17 @@ class Faults:
             path: a glob over the path without its query, as in `Request.path`.
             skip: how many matching requests pass unharmed first.
             times: how many then suffer; None is all.
+
+        Raises:
+            D3DataError: one of these is nonsense.
         """
+        if not isinstance(fault, Fault):
+            raise D3DataError(f"fault={fault!r}: it is an Answer, Drop, Delay, Cut or Flip")
+        if not (isinstance(method, str) and isinstance(path, str)):
+            raise D3DataError(f"method={method!r}, path={path!r}: both are text")
+        whole(skip, "skip")
+        if times is not None:
+            whole(times, "times", least=1)
         rule = Rule(fault, method, path, skip, times)
         with self._lock:
             self._rules.append(rule)

@@ -23,7 +23,7 @@ def metadata(readme: str) -> dict[str, Any]:
         return {}
     try:
         found = yaml.safe_load(block[1])
-    except yaml.YAMLError as failure:
+    except Exception as failure:  # of any kind, where a value is not of the type that it names
         raise Invalid(f"YAML metadata in README.md cannot be read: {failure}") from None
     if found is None:
         return {}

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
+from d3data.arguments import whole
+from d3data.errors import D3DataError
 from d3data.testing import client, routes
 from d3data.testing.accounts import Accounts, Anonymous, User
 from d3data.testing.attributes import ATTRIBUTES, is_large
@@ -48,6 +50,9 @@ class LocalHub:
             below, as on the real Hub.
         part_bytes: bytes of a part of objects that are uploaded in several; None never splits.
         page: entries of a page of a listing.
+
+    Raises:
+        D3DataError: one of these is nonsense.
     """
 
     def __init__(
@@ -61,7 +66,12 @@ class LocalHub:
         page: int = 1000,
     ) -> None:
         self.requests, self.faults = Requests(), Faults()
-        settings = Settings(redirect, large_above, part_bytes, page)
+        settings = Settings(
+            redirect,
+            whole(large_above, "large_above"),
+            None if part_bytes is None else whole(part_bytes, "part_bytes", least=1),
+            whole(page, "page", least=1),
+        )
         self._site = Site(Accounts(users, anonymous), settings)
         self._ports = {"hub": 0, "storage": 0}
         self._servers: list[Server] = []
@@ -76,11 +86,19 @@ class LocalHub:
 
     @property
     def endpoint(self) -> str:
-        """Its address, http://127.0.0.1:PORT."""
+        """Its address, http://127.0.0.1:PORT; it has one once it was started."""
+        if not self._site.endpoint:
+            raise D3DataError("this Hub has no address yet: `with LocalHub() as hub:` starts it")
         return self._site.endpoint
 
     def start(self) -> None:
-        """Open the ports: free ones at first, then the same again."""
+        """Open the ports: free ones at first, then the same again.
+
+        Raises:
+            D3DataError: they are open.
+        """
+        if self._servers:
+            raise D3DataError("this Hub is running: `with LocalHub()` starts it, `stop()` ends it")
         self._stopping.clear()
         hub = Server(self._ports["hub"], partial(self._answer, "hub"))
         self._servers.append(hub)
@@ -113,6 +131,7 @@ class LocalHub:
         private: bool = False,
     ) -> Repository:
         """A new repository without any HTTP, with a commit of `files` where they are given."""
+        _require_bytes(files or {})
         made = self._site.store.create(kind, name, author=name.partition("/")[0], private=private)
         if files is not None:
             self.commit(name, files, kind=kind)
@@ -130,6 +149,7 @@ class LocalHub:
 
         Suffix, content and size decide which files are large, as they do for uploads.
         """
+        _require_bytes(files)
         repository, limit = self.repo(name, kind), self._site.settings.large_above
         changes: list[Change] = []
         for path, content in files.items():
@@ -195,6 +215,12 @@ class LocalHub:
         if isinstance(late, Answer | Drop):
             return _instead(late), late
         return reply, late or early
+
+
+def _require_bytes(files: Mapping[str, object]) -> None:
+    for path, content in files.items():
+        if not isinstance(content, bytes | None):
+            raise D3DataError(f"{path}: the content of a file is bytes, not {content!r:.40}")
 
 
 def _instead(fault: Fault) -> Reply | None:

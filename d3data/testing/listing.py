@@ -121,7 +121,7 @@ def _talk(repository: Repository, pull: str) -> dict[str, Any]:
         "title": commit.title,
         "author": {"name": commit.author},
         "createdAt": moment(commit.date),
-        "status": "open" if repository.is_open(pull) else "closed",
+        "status": repository.status(pull),
         "isPullRequest": True,
         "repo": {"name": repository.name, "type": repository.kind},
     }

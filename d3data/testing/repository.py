@@ -7,11 +7,12 @@ from datetime import datetime
 from typing import Literal
 
 from d3data.testing.attributes import ATTRIBUTES
-from d3data.testing.commits import Change, Commit, Put, changed, seal
+from d3data.testing.commits import Change, Commit, Delete, Put, changed, seal
 from d3data.testing.objects import Blobs, Entry
 from d3data.testing.refusals import Exists, Forbidden, Invalid, NoRevision, Stale
 
 Kind = Literal["model", "dataset", "space"]
+Status = Literal["open", "closed", "merged"]
 MAIN = "main"
 SHORTEST = 7  # characters of a commit's name that may stand for it
 _NAME = re.compile(r"(?!.*(\.\.|//|/\.|\.lock$|/$))[A-Za-z0-9_][A-Za-z0-9_.+/-]*")
@@ -37,7 +38,7 @@ class Repository:
         self._branches: dict[str, str] = {}
         self._tags: dict[str, str] = {}
         self._pulls: dict[str, str] = {}
-        self._closed: set[str] = set()
+        self._ended: dict[str, Status] = {}  # pull requests that are not open any more
         self.large: set[str] = set()  # sha256 of what was uploaded here, committed or not
         self._blobs, self._clock, self._commits = blobs, clock, dict[str, Commit]()
         self._lock = threading.RLock()
@@ -168,13 +169,34 @@ class Repository:
     def close(self, pull: str) -> None:
         """Turn down a pull request, refs/pr/1; its reference stays."""
         with self._lock:
-            if pull not in self._pulls:
-                raise NoRevision(pull)
-            self._closed.add(pull)
+            self._require_open(pull)
+            self._ended[pull] = "closed"
 
-    def is_open(self, pull: str) -> bool:
-        """Whether nobody has turned down that pull request."""
-        return pull not in self._closed
+    def merge(self, pull: str) -> Commit:
+        """Take what a pull request, refs/pr/1, changes into main, by one commit; it stays.
+
+        Raises:
+            Stale: main has changed a file of those in the meantime.
+            Invalid: it is not open.
+        """
+        with self._lock:
+            self._require_open(pull)
+            before = {commit.id: commit for commit in self.history(MAIN)}
+            (base, *_) = (before[made.id] for made in self.history(pull) if made.id in before)
+            theirs, now = self.resolve(pull), self.resolve(MAIN)
+            touched = {path for path, _ in base.files.items() ^ theirs.files.items()}
+            if any(base.files.get(path) != now.files.get(path) for path in touched):
+                raise Stale
+            self._ended[pull] = "merged"
+            changes = [
+                Put(path, theirs.files[path]) if path in theirs.files else Delete(path)
+                for path in sorted(touched)
+            ]
+            return self.commit(changes, theirs.title, author=theirs.author)
+
+    def status(self, pull: str) -> Status:
+        """What has become of a pull request."""
+        return self._ended.get(pull, "open")
 
     def tag(self, name: str, revision: str = MAIN) -> None:
         """Give a commit a name that stays with it; Exists, if it is another's or its own."""
@@ -197,6 +219,12 @@ class Repository:
         with self._lock:
             if self._branches.pop(name, None) is None:
                 raise NoRevision(name)
+
+    def _require_open(self, pull: str) -> None:
+        if pull not in self._pulls:
+            raise NoRevision(pull)
+        if pull in self._ended:
+            raise Invalid(f"{pull} is {self._ended[pull]} already")
 
     def _name(self, names: dict[str, str], name: str, revision: str, what: str) -> None:
         if not _NAME.fullmatch(name):

@@ -7,7 +7,7 @@ from typing import Any
 
 from d3data.testing import frontmatter
 from d3data.testing.accounts import require_writer
-from d3data.testing.attributes import is_large
+from d3data.testing.attributes import is_ignored, is_large
 from d3data.testing.commits import Change, Delete, Put
 from d3data.testing.objects import Entry
 from d3data.testing.refusals import Invalid, NoEntry
@@ -19,12 +19,12 @@ LFS_JSON = {"Content-Type": "application/vnd.git-lfs+json"}
 
 
 def preupload(visit: Visit) -> Reply:
-    """POST .../preupload/{revision}: for each file whether it goes through LFS."""
+    """POST .../preupload/{revision}: for each file whether it goes through LFS, or nowhere."""
     visit.writer()
-    attributes = visit.commit.files.get(".gitattributes")
-    rules = visit.repository.read(attributes).decode() if attributes else ""
-    files = []
-    for file in visit.call.json()["files"]:
+    asked, files = visit.call.json(), []
+    rules = _text(visit, ".gitattributes")
+    ignored = asked.get("gitIgnore", _text(visit, ".gitignore"))  # the one of this very commit
+    for file in asked["files"]:
         large = is_large(
             file["path"],
             sample=base64.b64decode(file["sample"]),
@@ -33,11 +33,18 @@ def preupload(visit: Visit) -> Reply:
             large_above=visit.site.settings.large_above,
         )
         mode = "lfs" if large else "regular"
-        told = {"path": file["path"], "uploadMode": mode, "shouldIgnore": False}
+        leave = is_ignored(file["path"], ignored)
+        told = {"path": file["path"], "uploadMode": mode, "shouldIgnore": leave}
         if there := visit.commit.files.get(file["path"]):
             told["oid"] = there.etag
         files.append(told)
     return as_json({"files": files, "commitOid": visit.commit.id})
+
+
+def _text(visit: Visit, path: str) -> str:
+    """A file of rules; nothing where there is none."""
+    entry = visit.commit.files.get(path)
+    return visit.repository.read(entry).decode(errors="replace") if entry else ""
 
 
 def batch(visit: Visit) -> Reply:

@@ -11,6 +11,7 @@ from d3data.artifact import Artifact
 from d3data.cards import Facts, Gallery, card, derived, finished, merge, page, stored_report
 from d3data.cards.front_matter import load
 from d3data.cards.merge import BEGIN, END, parted
+from d3data.cards.words import upright
 from d3data.citations import bibtex
 from d3data.errors import ArtifactError, FormatError, UnknownNameError
 from d3data.manifest import Manifest, SoftLabels
@@ -63,6 +64,10 @@ def test_known_data_is_linked_to_its_own_repository(toys):
     known = keys(card(with_about(toys, task="svhn")))
     assert known["source_datasets"] == ["ufldl-stanford/svhn"]
     assert "source_datasets" not in keys(card(with_about(toys, task="digits")))
+
+
+def test_a_card_sends_nobody_to_a_name_that_is_not_ours(toys):
+    assert "pip install" not in card(facts(toys))
 
 
 def test_the_text_says_what_it_must(toys):
@@ -221,7 +226,8 @@ def test_hostile_words_are_shown_and_nothing_else(hostile):
     assert links == {"http://x.example/i.png"}
     assert all(shown(name) in page.words for name in NAMES)
     assert page.words.count(shown(TEXT)) >= 5
-    assert keys(text)["pretty_name"] == f"toys-ipc2 ({TEXT}, distilled)"
+    assert keys(text)["pretty_name"] == upright(f"toys-ipc2 ({TEXT}, distilled)")
+    assert not set("\u202e\u2028") & set(text)
 
 
 def test_hostile_words_forge_no_mark(hostile):

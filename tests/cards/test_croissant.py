@@ -1,5 +1,6 @@
 """Croissant 1.1, as its own library checks it."""
 
+import dataclasses
 import hashlib
 import io
 import json
@@ -13,6 +14,7 @@ from d3data import artifact
 from d3data.cards import croissant, derived, moved
 from d3data.cards.croissant import CONTEXT
 from d3data.dataset import DistilledDataset
+from d3data.manifest import Manifest
 from showing import TEXT, facts
 
 pytestmark = [  # of what mlcroissant does with rdflib and pandas
@@ -65,6 +67,18 @@ def test_it_says_what_the_manifest_says(whole):
     assert found["datePublished"] == about.provenance.date
     assert found["version"] == about.version
     assert found["citeAs"].startswith("@misc")
+
+
+def test_it_names_the_data_that_it_is_based_on(whole):
+    about = whole.manifest.about
+    task = about.provenance.model_copy(update={"task": "svhn"})
+    known = about.model_copy(update={"provenance": task})
+    page = Manifest.seal(whole.manifest.content, about=known, files=whole.manifest.files)
+    found = dataclasses.replace(facts(whole, reported=False), manifest=page)
+    assert json.loads(croissant(found))["isBasedOn"] == [
+        "https://huggingface.co/datasets/ufldl-stanford/svhn"
+    ]
+    assert "isBasedOn" not in json.loads(croissant(facts(whole)))
 
 
 def test_each_file_has_its_hash(whole):

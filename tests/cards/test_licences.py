@@ -2,7 +2,7 @@
 
 import pytest
 
-from d3data.cards.licences import KNOWN, licence
+from d3data.cards.licences import KNOWN, Licence, licence
 from d3data.presets import PRESETS
 
 HUB = """
@@ -55,3 +55,12 @@ def test_the_known_data_sets():
     assert ids["digits"] == "cc-by-4.0"
     assert ids["fashion-mnist"] == "mit"
     assert {ids[name] for name in ("svhn", "cifar10", "imagenet", "tiny-imagenet")} == {"other"}
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["CC BY 4.0 (кроме коммерческого использования)", "CC BY 4.0 以外", "MIT (без изменений)",
+     "MIT?", "GPL-3.0+", "\u039cIT", "≠ MIT", "MIT\u202e"],
+)  # fmt: skip
+def test_words_that_a_slug_leaves_out_count(words):
+    assert licence(words) == Licence("other", "see-card", None)

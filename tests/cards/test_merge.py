@@ -1,6 +1,7 @@
 """People's keys, comments and text survive; ours are renewed; nobody can forge the marks."""
 
 import re
+import time
 
 import pytest
 import yaml
@@ -175,6 +176,34 @@ def test_however_it_is_written_the_keys_are_theirs_and_ours(front):
 def test_broken_yaml_is_a_clear_error(front, said):
     with pytest.raises(FormatError, match=said):
         merge(f"---\n{front}\n---\n", NEW)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "!!bool x",
+        "!!int ''",
+        "!!float ''",
+        "!!timestamp x",
+        "2024-99-99",
+        "!!binary x",
+        "!!set [a]",
+    ],
+)
+def test_a_value_that_is_not_of_its_type_is_a_clear_error(value):
+    with pytest.raises(FormatError, match=r"broken \(line 3: "):
+        merge(f"---\na: 1\nb: {value}\n---\ntext\n", NEW)
+
+
+def test_a_long_line_takes_no_longer_than_its_length():
+    began = time.process_time()
+    merge(f"words\n{' ' * 100_000}x\n", NEW)
+    assert time.process_time() - began < 4
+
+
+def test_so_much_yaml_is_read_and_no_more():
+    with pytest.raises(FormatError, match="has 65544 letters, and at most 65536 are read"):
+        merge(f"---\nabout: {'a' * (1 << 16)}\n---\n", NEW)
 
 
 def test_a_bomb_of_aliases_is_not_blown_up():

@@ -184,3 +184,8 @@ def test_the_table_is_bounded_however_large_the_set():
             assert 1 <= chosen <= classes
             assert 1 <= draws <= preview.SAMPLES
             assert chosen * draws * values <= preview.VALUES
+
+
+def test_classes_keep_their_ids_where_not_all_are_shown(gallery):
+    page = preview.table(gallery.draws([1, 4], 2), gallery.names)
+    assert [row["label"] for row in rows(page)] == [1, 4, 1, 4]

@@ -1,5 +1,7 @@
 """pull, verify, publish, list, info: results on stdout, exit codes, and no token anywhere."""
 
+import contextlib
+import io
 import json
 import logging
 import os
@@ -12,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
+from huggingface_hub.utils import are_progress_bars_disabled
 from typer.testing import CliRunner
 
 import d3data
 import hubs
 from d3data.cli import app
 from d3data.errors import HubError
-from d3data.hub import index, replies
+from d3data.hub import client, index, replies
 from d3data.publishing import publish
 from d3data.testing import Answer, LocalHub, User
 
@@ -113,10 +117,12 @@ def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit
         (("pull", "imagenet-ipc99"), 1, "did you mean imagenet-ipc"),
         (("verify", "./nowhere"), 1, "is not a folder"),
         (("publish", "nowhere", "me/toys"), 1, "is not a folder"),
-        (("publish", ".", "toys"), 1, "no repository of the Hub"),
+        (("pull", "Bad Name"), 2, "no name of a data set"),
+        (("list", "digts*"), 1, "did you mean digits-ipc"),
+        (("publish", ".", "toys"), 2, "no repository of the Hub"),
         (("publish", ".", "me/toys"), 1, "is not an artifact"),
         (("publish", ".", "me/toys", "--report", "nowhere.json"), 2, "is no file"),
-        (("pull", "https://huggingface.co/datasets/me/toys"), 1, "write me/toys"),
+        (("pull", "https://huggingface.co/datasets/me/toys"), 2, "write me/toys"),
         (("pull",), 2, "Missing argument"),
     ],
 )
@@ -144,10 +150,11 @@ def test_the_list_says_what_is_published(monkeypatch: pytest.MonkeyPatch, tmp_pa
     ]
     place = tmp_path / "index.json"
     entry = {"about": "toys", "repository": "me/toys", "accuracy": 0.912}
+    entry["budget"] = {"bytes": 12345}
     place.write_text(json.dumps({"format": 1, "sets": {"toys-ipc2": entry}}))
     monkeypatch.setenv(index.VARIABLE, str(place))
     (_, line) = call("list", "toys*")[0].splitlines()
-    assert line.split() == ["toys-ipc2", "newest", "me/toys", "91.2", "toys"]
+    assert line.split() == ["toys-ipc2", "newest", "me/toys", "12,345", "bytes", "91.2", "toys"]
     assert document("list", "toys*")["toys-ipc2"]["accuracy"] == 0.912
 
 
@@ -268,3 +275,36 @@ def test_a_password_in_the_address_of_the_hub_is_told_nowhere(tmp_path: Path, to
 )
 def test_what_others_say_is_cleaned(said: str, cleaned: str) -> None:
     assert replies.clean(said, ["mine", ""]) == cleaned
+
+
+def test_bars_are_drawn_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", None)
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    with contextlib.suppress(ZeroDivisionError), client._bars_on_terminals():
+        inside = are_progress_bars_disabled()
+        raise ZeroDivisionError
+    assert (inside, are_progress_bars_disabled()) == (True, False)
+
+
+@pytest.mark.parametrize(
+    "path", ["*/commit/*", "/api/validate-yaml", "*/preupload/*", "*/tag/*", "/api/repos/create"]
+)
+def test_what_the_hub_will_not_take_is_told_with_its_reason(
+    hub: LocalHub, toys: Path, path: str
+) -> None:
+    hub.faults.add(Answer(400, message="THE REASON"), path=path, times=None)
+    with pytest.raises(HubError, match=r"does not take this \(.*THE REASON.*\)") as failure:
+        publish(toys, "me/toys")
+    assert "try again" not in str(failure.value)
+
+
+def test_the_card_of_a_name_of_the_hub_is_of_its_repository(
+    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "index.json"
+    listed = {"toys-ipc2": {"about": "toys", "repository": "me/toys"}}
+    place.write_text(json.dumps({"format": 1, "sets": listed}))
+    monkeypatch.setenv(index.VARIABLE, str(place))
+    for name in ("me/toys", "toys-ipc2"):
+        assert 'd3data.load("me/toys@1.2.3")' in call("card", name)[0]
+    assert 'd3data.load("me/mine@1.2.3")' in call("card", "me/toys", "--repo", "me/mine")[0]

@@ -72,7 +72,8 @@ def test_budgets_are_what_the_names_say() -> None:
 def test_names_are_found_by_globs_in_order() -> None:
     assert list(index.search("digits*")) == ["digits-ipc10", "digits-ipc4"]
     assert list(index.search()) == sorted(index.shipped().sets)
-    assert index.search("nothing*") == {}
+    with pytest.raises(UnknownNameError, match=r"like 'digts\*': did you mean digits-ipc"):
+        index.search("digts*")
 
 
 def test_a_name_that_is_none_names_the_nearest() -> None:
@@ -115,6 +116,12 @@ def test_an_old_name_leads_to_the_new_one(added: Path, caplog: pytest.LogCapture
         ("not json", "not JSON"),
         ("[]", "not a JSON object"),
         (json.dumps(page(format=2)), "format"),
+        (json.dumps(page(format=True)), "format: it is a whole number"),
+        (json.dumps(page(format=1.0)), "format: it is a whole number"),
+        (json.dumps(page(sets={"x": {"about": "x", "accuracy": True}})), "accuracy"),
+        (json.dumps(page(sets={"x": {"about": "x", "budget": {"values": True}}})), "budget"),
+        (json.dumps(page(sets={"x": {"about": "a\u202eb"}})), "about"),
+        (json.dumps(page(sets={"x": {"about": "a\u2028b"}})), "about"),
         (json.dumps(page(more=1)), "unknown key 'more'"),
         (json.dumps({"format": 1}), "sets"),
         (json.dumps(page(renamed={"a": "b"})), "a -> b"),
@@ -240,8 +247,11 @@ def test_a_list_is_looked_for_where_and_as_the_set_is(
 def test_a_pinned_name_is_that_content_or_an_error(
     hub: LocalHub, commit: str, toys: Path, added: Path
 ) -> None:
-    with pytest.raises(IntegrityError, match=f"was published with {DIGEST}"):
-        pulling.resolve("toys-ipc2").read()
+    for name in ("toys-ipc2", "toys-ipc2@1.2.3", "toys-ipc2@~=1.0"):
+        with pytest.raises(IntegrityError, match=f"{name} has content .* with {DIGEST}") as fault:
+            pulling.resolve(name)
+        assert f"`d3data pull --force {name}`" in str(fault.value)
+    assert hub.requests.count(path="*.safetensors") == 0
     pin = {"content_sha256": artifact.read(toys).manifest.content_sha256}
     added.write_text(json.dumps(page(sets=SETS | {"toys-ipc2": SETS["toys-ipc2"] | pin})))
     for name in ("toys-ipc2", "toys-ipc2@1.2.3", "toys-ipc2@~=1.0", "toys-newest"):
@@ -253,6 +263,28 @@ def test_a_pinned_name_is_that_content_or_an_error(
     assert len(hub.requests) == 0
     with pytest.raises(NotPublishedError, match=r"has the versions 1\.2\.3"):
         pulling.resolve("toys-ipc2@2.0.0")
+
+
+def test_a_pin_that_failed_is_looked_at_again(
+    hub: LocalHub, commit: str, toys: Path, pixels: Path, added: Path
+) -> None:
+    pin = {"content_sha256": artifact.read(pixels).manifest.content_sha256}
+    added.write_text(json.dumps(page(sets=SETS | {"toys-ipc2": SETS["toys-ipc2"] | pin})))
+    with pytest.raises(IntegrityError, match="was published with"):
+        pulling.resolve("toys-ipc2")
+    hub.repo("me/toys").delete_tag("v1.2.3")
+    mended = hub.commit("me/toys", hubs.files_of(pixels))
+    hub.repo("me/toys").tag("v1.2.3")
+    assert pulling.resolve("toys-ipc2").revision == mended
+
+
+def test_a_password_in_the_place_of_a_list_is_told_nowhere(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv(index.VARIABLE, "https://me:sesame@firm.example/index.json")
+    with pytest.raises(HubError, match=r"//firm\.example.*cannot be used") as failure:
+        index.find("toys")
+    assert "sesame" not in str(failure.value)
 
 
 def test_a_branch_and_a_commit_are_not_held_to_the_pinned_content(

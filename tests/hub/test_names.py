@@ -134,3 +134,18 @@ def test_versions_and_their_tags() -> None:
         None
     ] * 5
     assert sorted(VERSIONS, key=names.order)[-2:] == ["1.10.0", "2.0.0"]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://me:sesame@huggingface.co/datasets/me/toys",
+        "https://me:sesame@huggingface.co/me/toys",
+        "me:hf_abcdefghijklmnopqrstuvwx@hub.example/me/toys",
+    ],
+)
+def test_a_password_in_a_name_is_not_said(written: str) -> None:
+    with pytest.raises(UnknownNameError) as failure:
+        names.parse(written)
+    assert "sesame" not in str(failure.value)
+    assert "hf_abc" not in str(failure.value)

@@ -1,5 +1,6 @@
 """From a name to a folder that is whole: how often the Hub is asked, and what may go wrong."""
 
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from d3data.errors import (
     FormatError,
     HubError,
     IntegrityError,
+    NewerFormatError,
     NotCachedError,
     NotPublishedError,
     UnknownNameError,
@@ -24,7 +26,7 @@ from d3data.errors import (
 )
 from d3data.hub import pulling
 from d3data.manifest import NAME
-from d3data.testing import Answer, Cut, Drop, Fault, Flip, LocalHub
+from d3data.testing import Answer, Cut, Delay, Drop, Fault, Flip, LocalHub
 from d3data.testing.commits import Put
 
 NEEDED = [NAME, *(f"parts/00{n}.safetensors" for n in range(3)), "golden.safetensors"]
@@ -502,3 +504,35 @@ def test_a_hub_that_names_no_commit(
     with pytest.raises(HubError, match="the Hub names no commit") as failure:
         pulling.resolve("me/toys@main")
     assert "None" not in str(failure.value)
+
+
+def test_a_set_of_a_newer_d3data_is_fetched_once(hub: LocalHub, toys: Path) -> None:
+    page = json.loads((toys / NAME).read_bytes())
+    page["content"]["format"] = 2
+    newer = json.dumps(page, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+    hub.create("me/newer", {**hubs.files_of(toys), NAME: newer}).tag("v1.2.3")
+    with pytest.raises(NewerFormatError):
+        pulling.resolve("me/newer")
+    assert hub.requests.count("GET", f"*/{NAME}") == 1
+
+
+def test_a_folder_that_is_not_there_is_named_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for written in ("./toy", "../toy", str(tmp_path / "toy")):
+        with pytest.raises(UnknownNameError, match=f"^{re.escape(written)} is not a folder: "):
+            pulling.resolve(written)
+
+
+def test_what_a_killed_publisher_leaves_is_in_its_own_folder(
+    hub: LocalHub, toys: Path, tmp_path: Path
+) -> None:
+    rule = hub.faults.add(Delay(5), path="*/refs")
+    environment = hub.environment(tmp_path / "elsewhere")
+    publisher = hubs.Process(environment, tmp_path / "killed" / "log", hubs.send, toys, "me/toys")
+    while not rule.hits:
+        publisher.process.join(0.05)
+    publisher.kill()
+    assert publisher.end().killed
+    assert list((tmp_path / "killed").glob("d3data-*"))

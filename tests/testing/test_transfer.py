@@ -5,15 +5,18 @@ import hashlib
 import http.client
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from huggingface_hub import CommitOperationAdd, HfApi
 
 from d3data.testing import LocalHub
-from d3data.testing.attributes import is_large
+from d3data.testing.attributes import is_ignored, is_large
 from d3data.testing.frontmatter import metadata, tags
 from d3data.testing.refusals import Invalid
 
+CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
 API, LFS = "/api/datasets/me/x", "/datasets/me/x.git/info/lfs"
 LARGE = b"\0" * 25
 SHA256 = hashlib.sha256(LARGE).hexdigest()
@@ -221,6 +224,42 @@ def test_the_head_of_a_card(readme: str, found: dict[str, object]) -> None:
 def test_the_head_of_a_card_may_be_wrong(head: str, fault: str) -> None:
     with pytest.raises(Invalid, match=fault):
         metadata(f"---\n{head}\n---\n")
+
+
+@pytest.mark.parametrize("value", ["!!bool x", "!!int ''", "!!timestamp x"])
+def test_a_value_that_is_not_of_its_type_is_refused(value: str) -> None:
+    with pytest.raises(Invalid, match="cannot be read"):
+        metadata(f"---\na: {value}\n---\n")
+
+
+@pytest.mark.parametrize(
+    ("path", "rules", "ignored"),
+    [
+        ("preview/a.parquet", "*.parquet", True),
+        ("preview/a.parquet", "# *.parquet\n\n", False),
+        ("preview/a.parquet", "preview/", True),
+        ("preview", "preview/", False),
+        ("a/preview/b/c", "preview", True),
+        ("preview/a.parquet", "/preview", True),
+        ("a/preview/b", "/preview", False),
+        ("preview/a.parquet", "preview/*.parquet", True),
+        ("preview/a.parquet", "*.parquet\n!preview/a.parquet", False),
+        ("README.md", "*.parquet", False),
+    ],
+)
+def test_which_files_are_left_out(path: str, rules: str, ignored: bool) -> None:
+    assert is_ignored(path, rules) is ignored
+
+
+@pytest.mark.filterwarnings(CLIENT_S_OWN)
+def test_a_gitignore_leaves_files_out_of_commits(tmp_path: Path) -> None:
+    with LocalHub() as hub, hub.using(tmp_path):
+        hub.create("me/x", {".gitignore": b"*.bin\n"})
+        for number, rules in enumerate((b"", b"*.txt")):
+            adds = [CommitOperationAdd(f"{number}{end}", b"x") for end in (".bin", ".txt")]
+            adds += [CommitOperationAdd(".gitignore", rules)] if rules else []
+            HfApi().create_commit("me/x", adds, commit_message="x", repo_type="dataset")
+        assert set(hub.repo("me/x").files()) == {".gitattributes", ".gitignore", "0.txt", "1.bin"}
 
 
 def test_what_cards_are_found_by() -> None:
