@@ -68,7 +68,7 @@ class Frozen(pydantic.BaseModel):
 
 def _wide(values: Any) -> bool:
     """Whether there is a table of too many keys, wherever it is."""
-    level = [values]
+    level = [values] if isinstance(values, dict | list | tuple) else []
     while level:
         if any(isinstance(value, dict) and len(value) > MOST_KEYS for value in level):
             return True

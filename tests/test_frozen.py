@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 from pydantic import AfterValidator, Field
 
-from d3data.errors import FormatError
+from d3data.errors import FormatError, RecipeError
 from d3data.frozen import Frozen
 
 
@@ -78,3 +78,9 @@ def test_a_table_has_bounds() -> None:
     del keys["key0"]
     found = Tree.parse({"leaves": [{"size": 1}], "names": keys}, where="here")
     assert len(found.names) == 10_000
+
+
+@pytest.mark.parametrize("value", [3, None, "text", [1], (1,)])
+def test_what_is_no_table_is_refused(value: Any) -> None:
+    with pytest.raises(RecipeError, match="a page"):
+        Frozen.parse(value, where="a page")

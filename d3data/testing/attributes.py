@@ -50,7 +50,7 @@ def is_ignored(path: str, rules: str) -> bool:
 
     Source: git-scm.com/docs/gitignore; ** is read as *, and a * may stand for slashes.
 
-    >>> is_ignored("preview/a.parquet", "*.parquet"), is_ignored("a/b.txt", "a/\n!b.txt")
+    >>> is_ignored("preview/a.parquet", "*.parquet"), is_ignored("a/b.txt", "b/")
     (True, False)
     """
     steps, ignored = path.split("/"), False
