@@ -1,5 +1,6 @@
 """What all tests share."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
 torch.set_num_threads(1)
+os.environ["TERMINAL_WIDTH"] = "400"  # typer frames what is wrong, and breaks long paths
 
 
 @pytest.fixture(autouse=True)

@@ -15,6 +15,7 @@ import pictures
 import tiny_runs as runs
 from d3data import artifact
 from d3data.cli import app
+from d3data.cli.display import Display
 from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
@@ -184,6 +185,28 @@ def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
     assert "random" not in stdout
 
 
+def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, monkeypatch, cache):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
+    wrong(2, "is a folder", *command, "--out", tmp_path)
+    assert not cache.exists()
+    (tmp_path / "file").write_text("")
+    wrong(1, "cannot write", *command, "--out", tmp_path / "file" / "report.json")
+    assert len([*cache.rglob("*.json")]) == 2
+    call(*command, "--out", tmp_path / "report.json")
+    assert not [*cache.rglob("*.json")]
+
+
+def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Display, "step", lambda self, at: signal.raise_signal(signal.SIGINT))
+    command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
+    assert "the same command goes on" in call(*command, code=130)[1]
+    assert len([*cache.rglob("*.safetensors")]) == 1
+    assert signal.getsignal(signal.SIGINT) == before
+
+
 def test_a_dry_run_says_how_long_it_takes(run, monkeypatch):
     monkeypatch.setitem(protocols.protocols, "quick", SHORT)
     options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
@@ -212,7 +235,7 @@ def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
     found = document("compare", artifact, path, *quick)
     assert [difference["mean"] for difference in found["differences"]] == [0]
     assert "within noise" in call("compare", artifact, path, *quick)[0]
-    wrong(2, r"no\.json is no\s", "compare", artifact, tmp_path / "no.json", *quick)
+    wrong(2, r"no\.json is no file", "compare", artifact, tmp_path / "no.json", *quick)
     path.write_text("[")
     wrong(3, "is no report", "compare", artifact, path, *quick)
     wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")

@@ -8,6 +8,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from d3data.cards.charts import Series, measured
 from d3data.cards.facts import called
@@ -152,9 +153,13 @@ class Readings:
         return found
 
     def longer(self, against: Callable[[Row], float]) -> list[Series]:
-        """Accuracy against what one training took, where reports of the same set differ in it."""
+        """Accuracy against what one training took, where reports of the same set differ in it.
+
+        Their protocols differ in length alone.
+        """
         found: dict[str, list[tuple[float, float, float]]] = {}
-        mine = [one for one in self.reports if _content(one) == _content(self.report)]
+        alike = _content(self.report), _training(self.report)
+        mine = [one for one in self.reports if (_content(one), _training(one)) == alike]
         for report in mine:
             for row in report.rows:
                 if row.network == self.network and against(row) > 0:
@@ -247,6 +252,11 @@ class Readings:
 def _content(report: Report) -> str:
     """What identifies the set that was trained on: its name, where it is no artifact."""
     return report.content_sha256 or report.data
+
+
+def _training(report: Report) -> dict[str, Any]:
+    """How networks were trained, but for how long."""
+    return report.protocol.model_dump(exclude={"name", "version", "steps", "epochs"})
 
 
 def _rates(row: Row) -> list[float | None]:

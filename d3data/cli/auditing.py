@@ -51,7 +51,7 @@ def audit(
     if attach and not (folder / NAME).is_file():
         raise typer.BadParameter("--attach writes into the folder of a set: name it so, ./x or /x")
     if pairs is not None:
-        _require_outside(pairs, folder)
+        _require_outside(pairs)
     made, real = opened(name, task, data)
     with Display() as display:
         found = audited(made, real, draws=draws, device=device, progress=display.step)
@@ -85,11 +85,15 @@ def _told(found: "Audit") -> str:
     return "\n\n".join([found.data, *found.sentences(), table(headings, rows)])
 
 
-def _require_outside(picture: Path, folder: Path) -> None:
+def _require_outside(picture: Path) -> None:
     """Real images never get into an artifact."""
+    from d3data.manifest import NAME
+
     if picture.suffix.lower() != ".png":
         raise typer.BadParameter(f"{picture} must end in .png, as that is what is written")
-    if folder.resolve() in picture.resolve().parents:
-        raise typer.BadParameter(
-            f"{picture} would lie in the artifact, and shows real images: write it elsewhere"
-        )
+    for folder in picture.resolve().parents:
+        if (folder / NAME).exists():
+            raise typer.BadParameter(
+                f"{picture} would lie in the artifact {folder}, and shows real images: write it "
+                "elsewhere"
+            )

@@ -1,6 +1,9 @@
 """Commands that say what data sets are worth: evaluate, report, compare, protocols."""
 
+import contextlib
 import json as jsonlib
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -14,7 +17,7 @@ from d3data.cli.output import Json, give, say, table
 
 if TYPE_CHECKING:
     from d3data.artifact import Artifact
-    from d3data.evaluation import Report
+    from d3data.evaluation import Plan, Progress, Report
     from d3data.evaluation.record import Labels
 
 Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
@@ -71,7 +74,7 @@ def evaluate(
     from d3data.evaluation import plan
     from d3data.files import write_json
 
-    _require_places(html, png)
+    _require_places(html, png, out)
     planned = plan(
         name,
         task,
@@ -89,12 +92,12 @@ def evaluate(
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
         return
-    with Display() as display:
-        report = planned.run(progress=display.step)
+    report = _run(planned)
     if out is not None:
         write_json(out, report.dump())
     of = planned.draws.artifact if isinstance(planned.draws, DistilledDataset) else None
     _draw([report], of, html=html, png=png)
+    planned.clear()
     give(f"{report.table()}\n\n{report.costs()}", report.dump(), as_json=json)
 
 
@@ -127,24 +130,20 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
-    from d3data.evaluation import evaluate
+    from d3data.evaluation import Report, plan
     from d3data.evaluation.compare import compare as compared
 
-    def reported(name: str) -> "Report":
-        if name.endswith(".json"):
-            return _report(Path(name))
-        return evaluate(
-            name,
-            data_path=data,
-            protocol=protocol,
-            seeds=None if seeds is None else range(seeds),
-            baselines=(),
-            device=device,
-            progress=display.step,
+    def planned(name: str) -> "Plan":
+        wanted = None if seeds is None else range(seeds)
+        return plan(
+            name, data_path=data, protocol=protocol, seeds=wanted, baselines=(), device=device
         )
 
-    with Display() as display:
-        found = compared([reported(name) for name in names])
+    known = [_report(Path(n)) if n.endswith(".json") else planned(n) for n in names]
+    plans = [one for one in known if not isinstance(one, Report)]
+    found = compared([one if isinstance(one, Report) else _run(one) for one in known])
+    for one in plans:
+        one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
     rows = [[name, *row.cells()[4:7]] for name, row in found.rows]
     lines = [table(headings, rows), "", *(one.line() for one in found.differences)]
@@ -172,9 +171,42 @@ def protocols(json: Json = False) -> None:
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
 
 
-def _require_places(html: Path | None, png: Path | None) -> None:
+def _run(planned: "Plan") -> "Report":
+    """The report of an evaluation, which goes on where it was stopped."""
+    try:
+        with Display() as display, _stoppable(display.step) as step:
+            return planned.run(progress=step)
+    except KeyboardInterrupt:
+        say("stopped; the same command goes on from here")
+        raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
+def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progress"], None]]:
+    """Yield `step`, after which a Ctrl-C stops, when all is as it can be kept; the second, now."""
+    asked = list[int]()
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    def checked(progress: "Progress") -> None:
+        step(progress)
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield checked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:
     """Refuse what cannot be written, before anything is trained."""
     require(html, ".html")
+    if out is not None and out.is_dir():
+        raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
         raise typer.BadParameter(f"{png} is there and is no folder: choose another one for --png")
 

@@ -120,4 +120,6 @@ def evaluate(
         device=device,
         resume=resume,
     )
-    return planned.run(progress=progress, date=date)
+    report = planned.run(progress=progress, date=date)
+    planned.clear()
+    return report

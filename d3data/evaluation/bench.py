@@ -12,7 +12,7 @@ from d3data.errors import TrainingError
 from d3data.evaluation import baselines, checks, trials
 from d3data.evaluation.baselines import Rival, Setting
 from d3data.evaluation.others import Pictures
-from d3data.evaluation.priors import with_means
+from d3data.evaluation.priors import trained_on
 from d3data.evaluation.record import Trial
 from d3data.evaluation.rows import Row
 from d3data.evaluation.saving import Desk, Slot
@@ -49,73 +49,99 @@ class Bench:
     ) -> list[Row]:
         """Networks of one kind on each of some sets, then on the rivals of the first."""
         own = replace(self, desk=self.desk and self.desk.within(network))
-        setting = own._setting(sets[0], build)
+        setting = own.setting(sets[0], network, build)
         made = [own._row("distilled", network, build, own._itself(one)) for one in sets]
         made += [own._row(name, network, build, _seeded(name, setting)) for name in rivals]
         return made
 
     def unaugmented(self) -> "Bench":
-        """The same without augmentation."""
-        bare = self.ground.protocol.model_copy(update={"augment": "none"})
+        """The same without augmentation, and without images that are mixed."""
+        bare = self.ground.protocol.model_copy(update={"augment": "none", "mix": "none"})
         desk = self.desk and self.desk.within("unaugmented")
         return replace(self, ground=replace(self.ground, protocol=bare), desk=desk)
 
     def _itself(self, draws: Draws) -> Callable[[int], Rival]:
-        seen = with_means(draws) if self.ground.protocol.means else draws
-        rival = Rival(seen, None, *_size(draws))
+        rival = Rival(trained_on(draws, self.ground.protocol), None, *_size(draws))
         return lambda seed: rival
 
-    def _setting(self, draws: Draws, build: Build) -> Setting:
+    def setting(self, draws: Draws, network: str, build: Build) -> Setting:
         """What baselines may look at; their networks are those that `build` makes."""
         values, size = _size(draws)
+        protocol = self.ground.protocol
         return Setting(
             task=self.ground.task,
             draws=draws,
             values=values,
             bytes=size,
-            teach=lambda: self._taught(build),
+            teach=lambda: self._taught(network, build),
             judge=lambda what, rival: self._judged(f"choosing {what}", rival, build, seed=0),
             device=self.ground.device,
+            steps=protocol.length(len(trained_on(draws, protocol))),
         )
 
     def _row(self, name: str, network: str, build: Build, make: Callable[[int], Rival]) -> Row:
         first = make(self.seeds[0])
         labels = checks.kind(first.draws)
-        rates = self._rates(f"{name}, {network}, {labels} labels", first.draws, build)
+        rates = self._rates(f"{name}, {network}, {labels} labels", first, build)
         rate = max(rates, key=rates.__getitem__) if rates else None
         trials = []
         for number, seed in enumerate(self.seeds, 1):
             rival = first if number == 1 else make(seed)
             stage = f"{name}, {network}, network {number} of {len(self.seeds)}"
             slot = self.desk.slot(name, labels, seed) if self.desk else None
-            trials.append(self._trial(stage, rival.draws, build, seed, rate, slot=slot))
+            trials.append(
+                self._trial(stage, rival.draws, build, seed, rate, steps=rival.steps, slot=slot)
+            )
         return Row.of(name, trials, network=network, labels=labels, of=first, rates=rates)
 
-    def _rates(self, stage: str, draws: Draws, build: Build) -> dict[float, float]:
+    def _rates(self, stage: str, rival: Rival, build: Build) -> dict[float, float]:
         """The validation accuracy that each of several learning rates gives one network."""
         rates = self.ground.protocol.learning_rates
         if len(rates) == 1 or self.ground.train is not None:
             return {}
         return {
-            rate: self._judged(f"{stage}, rate {rate:g}", draws, build, seed=-1, rate=rate)
+            rate: self._judged(
+                f"{stage}, rate {rate:g}",
+                rival.draws,
+                build,
+                seed=-1,
+                rate=rate,
+                steps=rival.steps,
+            )
             for rate in rates
         }
 
     def _judged(
-        self, stage: str, draws: Draws, build: Build, *, seed: int, rate: float | None = None
+        self,
+        stage: str,
+        draws: Draws,
+        build: Build,
+        *,
+        seed: int,
+        rate: float | None = None,
+        steps: int | None = None,
     ) -> float:
         """The validation accuracy of one network; nought where its loss did not stay finite."""
         ground = replace(self.ground, tests=self.ground.task.validation)
         slot = self.desk.slot(stage) if self.desk else None
         try:
-            return self._trial(stage, draws, build, seed, rate, slot=slot, ground=ground).accuracy
+            return self._trial(
+                stage, draws, build, seed, rate, steps=steps, slot=slot, ground=ground
+            ).accuracy
         except TrainingError:
             return 0.0
 
-    def _taught(self, build: Build) -> Network:
-        slot = self.desk.slot("teacher") if self.desk else None
+    def _taught(self, network: str, build: Build) -> Network:
+        stage, slot = f"teacher, {network}", self.desk.slot("teacher") if self.desk else None
         steps = self.ground.protocol.length(len(self.ground.task.train))
-        return taught(build, self.ground, slot=slot, watch=self._watch("teacher", steps))
+        try:
+            return taught(build, self.ground, slot=slot, watch=self._watch(stage, steps))
+        except TrainingError as failure:
+            raise TrainingError(
+                f"{stage}: {failure}; {self.ground.protocol.name} trains it at "
+                f"{self.ground.protocol.rate:g}: where that must stay, leave "
+                f"{', '.join(baselines.TAUGHT)} out"
+            ) from failure
 
     def _trial(
         self,
@@ -125,6 +151,7 @@ class Bench:
         seed: int,
         rate: float | None,
         *,
+        steps: int | None = None,
         slot: Slot | None = None,
         ground: Ground | None = None,
     ) -> Trial:
@@ -136,8 +163,9 @@ class Bench:
                 ground or self.ground,
                 seed=seed,
                 rate=rate,
+                steps=steps,
                 slot=slot,
-                watch=self._watch(stage, protocol.length(len(draws))),
+                watch=self._watch(stage, steps or protocol.length(len(draws))),
             )
         except TrainingError as failure:
             told = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
@@ -168,8 +196,8 @@ def taught(
             "baselines that a teacher chooses need one of d3data's networks, which tell their "
             "features: leave herding, k-center, k-means and soft out"
         )
-    rate = ground.protocol.learning_rates[0]
-    Course(network, Pictures(ground.task.train), ground, seed=0, rate=rate).go(slot, watch)
+    images, rate = Pictures(ground.task.train), ground.protocol.rate
+    Course(network, images, ground, seed=0, rate=rate).go(slot, watch)
     return network
 
 

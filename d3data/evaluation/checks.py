@@ -9,16 +9,19 @@ from typing import get_args
 import torch
 from torch import Tensor
 
+from d3data.arguments import whole
 from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
+from d3data.evaluation.priors import has_priors
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
 from d3data.evaluation.trials import CHUNK, Draws
 from d3data.tasks import Split, Task, TaskSpec
 
 RECIPE = "recipe.toml"
-SEEN = 4096  # images that tell a set that is no artifact from another
+MOST_SEED = (1 << 64) - 1
+MOST_OFF = 0.02  # by which probabilities may miss 1
 
 
 def origin(draws: Draws, data: str | Path | None) -> Task:
@@ -51,8 +54,8 @@ def _named(found: Artifact) -> TaskSpec:
     if RECIPE not in {entry.path for entry in found.manifest.files}:
         return TaskSpec.parse({"name": name}, where="the set's task", error=FormatError)
     try:
-        table = tomllib.loads(found.file(RECIPE).decode())["task"]
-    except (ValueError, KeyError) as failure:
+        table = dict(tomllib.loads(found.file(RECIPE).decode())["task"])
+    except (ValueError, KeyError, TypeError) as failure:
         raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
     spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
     return spec.model_copy(update={"data": None})
@@ -68,8 +71,10 @@ def labelled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
         return [draws]
     if not isinstance(draws, DistilledDataset):
         raise DataError(f"a {type(draws).__name__} has the labels that it has: leave labels out")
-    found: list[Draws] = []
-    for kind in labels:
+    found, kinds = list[Draws](), list(labels)
+    if not kinds or len(set(kinds)) < len(kinds):
+        raise DataError(f"labels {kinds}: name hard, soft or both, each once")
+    for kind in kinds:
         if kind not in get_args(Labels):
             raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
         found.append(
@@ -94,9 +99,9 @@ def identity(draws: Draws) -> list[str | int | bool]:
     if isinstance(draws, DistilledDataset):
         return [draws.fingerprint, draws.seed, draws.draws_per_class, draws.soft_labels]
     digest = sha256()
-    for some in torch.arange(min(len(draws), SEEN)).split(CHUNK):
+    for some in torch.arange(len(draws)).split(CHUNK):
         for tensor in draws.batch(0, some, device=torch.device("cpu")):
-            digest.update(tensor.contiguous().numpy().data)
+            digest.update(tensor.detach().contiguous().numpy().data)
     return [type(draws).__name__, len(draws), digest.hexdigest()]
 
 
@@ -104,8 +109,10 @@ def tests(task: Task, name: SplitName) -> Split:
     """The images that networks are tested on.
 
     Raises:
-        DataError: the task has none.
+        DataError: the task has none, or networks are not tested on such images.
     """
+    if name not in get_args(SplitName):
+        raise DataError(f"split {name!r}: {nearest(str(name), get_args(SplitName))}")
     split = task.test if name == "test" else task.validation
     if split is None or len(split) == 0:
         other = "validation" if name == "test" else "test"
@@ -120,9 +127,11 @@ def distinct(seeds: Iterable[int]) -> tuple[int, ...]:
     """The seeds, if there are any and all differ.
 
     Raises:
-        DataError: there are none, or one comes twice.
+        DataError: there are none, one comes twice, or is no whole number from 0 on.
     """
-    seeds = tuple(seeds)
+    if not isinstance(seeds, Iterable):
+        raise DataError(f"seeds={seeds!r}: a list is needed, such as seeds=range({seeds!r})")
+    seeds = tuple(whole(one, "seed", most=MOST_SEED, error=DataError) for one in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
         raise DataError(f"seeds {list(seeds)}: each network needs one of its own")
     return seeds
@@ -130,6 +139,8 @@ def distinct(seeds: Iterable[int]) -> tuple[int, ...]:
 
 def require_fit(draws: Draws, task: Task) -> None:
     """The set and the real images have the same classes, shape and normalisation.
+
+    All of an epoch is looked at where images are stored, and its beginning where they are drawn.
 
     Raises:
         DataError: they have not.
@@ -139,15 +150,21 @@ def require_fit(draws: Draws, task: Task) -> None:
         _require_same_page(draws, task)
     if len(draws) == 0:
         raise DataError("the set has no images to train on")
-    indices = torch.arange(min(len(draws), CHUNK))
-    images, labels = draws.batch(0, indices, device=torch.device("cpu"))
-    shape = (len(indices), task.channels, task.size, task.size)
+    count = CHUNK if has_priors(draws) else len(draws)
+    for some in torch.arange(min(count, len(draws))).split(CHUNK):
+        _require_images(*draws.batch(0, some, device=torch.device("cpu")), len(some), task)
+
+
+def _require_images(images: Tensor, labels: Tensor, count: int, task: Task) -> None:
+    shape = (count, task.channels, task.size, task.size)
     if images.shape != shape:
         raise DataError(
             f"the set's images are {_spell(images)} and those of {task.name} are "
             f"{_spell(torch.empty(shape))}: load the task with the set's channels and size"
         )
-    _require_labels(labels, len(indices), task)
+    if images.dtype != torch.float32:
+        raise DataError(f"the set's images are {images.dtype}: make them torch.float32")
+    _require_labels(labels, count, task)
     if not images.isfinite().all():
         raise ArtifactError("the set makes values that are not finite: it cannot be trained on")
 
@@ -181,6 +198,16 @@ def _require_labels(labels: Tensor, count: int, task: Task) -> None:
         raise DataError(
             f"the set's labels have shape {tuple(labels.shape)} for {count} images of {classes} "
             f"classes: class numbers (B,) or probabilities (B, {classes}) are needed"
+        )
+    if labels.dtype != (torch.float32 if soft else torch.int64):
+        raise DataError(
+            f"the set's labels are {labels.dtype}: make class numbers torch.int64, probabilities "
+            "torch.float32"
+        )
+    if soft and not bool(((labels >= 0).all(1) & ((labels.sum(1) - 1).abs() <= MOST_OFF)).all()):
+        raise DataError(
+            "the set has labels that are no probabilities: none may be negative, and those of an "
+            "image must have the sum 1"
         )
     if not soft and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
         raise DataError(

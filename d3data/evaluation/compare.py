@@ -1,9 +1,12 @@
 """Sets side by side: is the difference between two larger than that between networks?
 
 Every set was trained on by networks of the same seeds, which begin alike: so their accuracies are
-compared in pairs, by Student's t (Student 1908, Biometrika 6).
+compared in pairs, by Student's t (Student 1908, Biometrika 6). All of them were tested on the same
+images: where the networks agree more than so few images can tell, the error is that of the images
+(McNemar 1947, Psychometrika 12).
 """
 
+import math
 import statistics
 from collections.abc import Sequence
 from itertools import combinations
@@ -64,24 +67,25 @@ def compare(reports: Sequence[Report]) -> Comparison:
     """Compare the sets of some reports, by the first network of each.
 
     Raises:
-        DataError: fewer than two, or they were not made alike: another task, split, protocol or
-            seeds; or with one network each.
+        DataError: fewer than two, or they were not made alike: another task, split, protocol,
+            network, number of steps, kind of labels or seeds; or with one network each.
     """
     if len(reports) < 2:
         raise DataError("one set alone cannot be compared: name at least two")
     rows = [(_name(reports, number), report.rows[0]) for number, report in enumerate(reports)]
     for (name, row), report in zip(rows, reports, strict=True):
         _require_alike(name, row, report, reports[0])
-    differences = [_difference(*one, *other) for one, other in combinations(rows, 2)]
+    tests = reports[0].tests
+    differences = [_difference(*one, *other, tests) for one, other in combinations(rows, 2)]
     return Comparison(rows=tuple(rows), differences=tuple(differences))
 
 
-def _difference(first: str, one: Row, second: str, other: Row) -> Difference:
+def _difference(first: str, one: Row, second: str, other: Row, tests: int) -> Difference:
     from scipy.stats import t
 
     apart = [a.accuracy - b.accuracy for a, b in zip(one.trials, other.trials, strict=True)]
     mean, free = statistics.fmean(apart), len(apart) - 1
-    error = statistics.stdev(apart) / len(apart) ** 0.5
+    error = max(statistics.stdev(apart) / len(apart) ** 0.5, _least_error(mean, tests))
     reach = error * float(t.ppf((1 + SURE) / 2, free))
     certain = 0.0 if mean else 1.0
     return Difference(
@@ -94,12 +98,22 @@ def _difference(first: str, one: Row, second: str, other: Row) -> Difference:
     )
 
 
+def _least_error(mean: float, tests: int) -> float:
+    """The standard error of a difference of accuracy, had the two agreed wherever they could.
+
+    At least a share |mean| of the images is answered rightly by one and wrongly by the other.
+    """
+    return math.sqrt(abs(mean) * (1 - abs(mean)) / tests)
+
+
 def _require_alike(name: str, row: Row, report: Report, first: Report) -> None:
     alike = {
         "task": (report.fingerprint, first.fingerprint),
         "split": (report.split, first.split),
         "protocol": (report.protocol, first.protocol),
         "network": (row.network, first.rows[0].network),
+        "number of steps": tuple(one.rows[0].trials[0].steps for one in (report, first)),
+        "kind of labels": (row.labels, first.rows[0].labels),
         "seeds": tuple([t.seed for t in one.rows[0].trials] for one in (report, first)),
     }
     for what, (mine, others) in alike.items():

@@ -3,19 +3,22 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Self
 
 import torch
 
+from d3data.evaluation.baselines import TAUGHT, Setting, named
+from d3data.evaluation.baselines.compressed import Codec, codecs, stored
+from d3data.evaluation.bench import Bench
 from d3data.evaluation.others import Pictures
+from d3data.evaluation.priors import trained_on
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.trials import Build, Course, Draws, Ground, answered
+from d3data.evaluation.trials import POINTS, SEEN, Build, Course, Draws, Ground, answered
 from d3data.frozen import Frozen
-from d3data.rng import seeded
+from d3data.rng import generator, seeded
 
 STEPS = 5  # that are timed, after one that is not
 TESTS = 256  # images that are classified
-TAUGHT = {"herding", "k-center", "k-means", "soft"}
-CHOSEN = {"compressed": 12}  # networks that are trained to choose
 
 
 class Guess(Frozen):
@@ -26,6 +29,10 @@ class Guess(Frozen):
     networks: int
     steps: int
     seconds: float
+
+    def unaugmented(self) -> Self:
+        """The same row once more, as scores ask for it."""
+        return self.model_copy(update={"name": f"{self.name} without augmentation"})
 
 
 class Estimate(Frozen):
@@ -49,56 +56,55 @@ class Estimate(Frozen):
         return "\n".join([f"protocol {self.protocol}", *lines, f"all: {_spell(self.seconds)}"])
 
 
-def estimate(
-    draws: Draws,
-    ground: Ground,
-    names: Sequence[str],
-    builds: Mapping[str, Build],
-    *,
-    networks: int,
-) -> Estimate:
+def guesses(
+    bench: Bench, sets: Sequence[Draws], rivals: Sequence[str], builds: Mapping[str, Build]
+) -> list[Guess]:
     """Train each network for a few steps, on the set and on as many real images, and multiply.
 
     Args:
-        draws: the set.
-        ground: the real images, the protocol, the device.
-        names: of the rows: `distilled`, or a baseline's.
+        bench: the real images, the protocol, the seeds.
+        sets: the set with each kind of label.
+        rivals: names of baselines.
         builds: what makes each network.
-        networks: how many each row has.
     """
-    protocol = ground.protocol
-    rows = list[Guess]()
+    ground, rows = bench.ground, list[Guess]()
+    protocol, task = ground.protocol, ground.task
     for network, build in builds.items():
-        known = [draws, Pictures(ground.task.train)]
-        own, real = (_seconds_of_a_step(one, build, ground) for one in known)
-        tests = _seconds_of_an_image(build, ground) * len(ground.tests)
-        for name in names:
-            each = own if name == "distilled" else real
-            steps = protocol.length(len(draws))
-            count = networks + CHOSEN.get(name, 0) + _tried(protocol)
-            rows.append(
-                Guess(
-                    name=name,
-                    network=network,
-                    networks=count,
-                    steps=steps,
-                    seconds=steps * each + tests,
-                )
-            )
-        if TAUGHT & set(names):
-            steps = protocol.length(len(ground.task.train))
-            rows.append(
-                Guess(
-                    name="teacher", network=network, networks=1, steps=steps, seconds=steps * real
-                )
-            )
-    return Estimate(protocol=protocol.name, rows=tuple(rows))
+        setting = bench.setting(sets[0], network, build)
+        seen = trained_on(sets[0], protocol)
+        own, real = (
+            _seconds_of_a_step(one, build, ground) for one in (seen, Pictures(task.train))
+        )
+        looks = POINTS * min(SEEN, len(task.validation))
+        looking = _seconds_of_an_image(build, ground) * (len(ground.tests) + looks)
+        rates = len(protocol.learning_rates)
+        usual = len(bench.seeds) + (rates if rates > 1 else 0)
+        steps = protocol.length(len(seen))
+        found = [("distilled", usual, steps, steps * own + looking) for _ in sets]
+        for name in rivals:
+            steps = _steps(name, setting, protocol)
+            choosing = len(codecs(task.size)) if name == "compressed" else 0
+            found.append((name, usual + choosing, steps, steps * real + looking))
+        if {*TAUGHT} & {*rivals}:
+            steps = protocol.length(len(task.train))
+            found.append(("teacher", 1, steps, steps * real))
+        rows += [
+            Guess(name=name, network=network, networks=networks, steps=steps, seconds=seconds)
+            for name, networks, steps, seconds in found
+        ]
+    return rows
 
 
-def _tried(protocol: Protocol) -> int:
-    """The networks that choose a learning rate."""
-    rates = len(protocol.learning_rates)
-    return rates if rates > 1 else 0
+def _steps(name: str, setting: Setting, protocol: Protocol) -> int:
+    """Of a network on a baseline, or on one of about as many images that needs no choice."""
+    if protocol.steps is not None:
+        return protocol.steps
+    rng = generator(0, "estimate")
+    if name == "compressed":
+        rival = stored(setting, Codec("webp", setting.task.size, 30), rng)
+    else:
+        rival = named("random" if name in TAUGHT else name)(setting, rng=rng)
+    return rival.steps or protocol.length(len(rival.draws))
 
 
 def _seconds_of_a_step(draws: Draws, build: Build, ground: Ground) -> float:
@@ -107,7 +113,7 @@ def _seconds_of_a_step(draws: Draws, build: Build, ground: Ground) -> float:
         network = build().to(ground.device)
     times = list[float]()
     course = Course(network, draws, replace(ground, protocol=short), seed=0, rate=1e-6)
-    course.go(None, lambda step, loss: times.append(time.perf_counter()))
+    course.go(None, lambda step, loss: times.append(time.perf_counter()), points=0)
     return (times[-1] - times[0]) / STEPS
 
 

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from d3data import nets
-from d3data.errors import TrainingError
+from d3data.errors import D3DataError, TrainingError
 from d3data.evaluation.trials import Build
-from d3data.nets import NetworkSpec
+from d3data.nets import Network, NetworkSpec
 from d3data.rng import seeded
 from d3data.tasks import Task
 
@@ -45,9 +45,13 @@ def wanted(texts: Iterable[str] | str | None, default: NetworkSpec) -> list[Netw
 
     Raises:
         UnknownNameError: there is no such network.
+        TrainingError: none is named.
     """
     if texts is None:
         return [default]
+    texts = texts if isinstance(texts, str) else list(texts)
+    if not texts:
+        raise TrainingError("no network is named: name some, or leave nets out")
     texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else texts
     return [named(text) for text in texts]
 
@@ -63,19 +67,36 @@ def builders(
     """
     shape = {"channels": task.channels, "size": task.size, "classes": len(task.classes)}
     known = {label(spec): partial(nets.build, spec) for spec in specs}
-    makers: Mapping[str, Own] = own or known
+    makers: Mapping[str, Own] = known if own is None else own
+    if not makers:
+        raise TrainingError("no network is given: give networks some, or leave it out")
     for name, make in makers.items():
         _require_logits(name, make, shape)
     return {name: partial(make, **shape) for name, make in makers.items()}
 
 
+def tell_features(builds: Iterable[Build]) -> bool:
+    """Whether all that is built can be a teacher: one of d3data's networks."""
+    with seeded(0, "check"):
+        return all(isinstance(build(), Network) for build in builds)
+
+
 def _require_logits(name: str, make: Own, shape: Mapping[str, int]) -> None:
     """Raise TrainingError unless a network gives two images a logit for each class."""
     channels, size, classes = shape.values()
-    with seeded(0, "check"), torch.no_grad():
-        logits = make(**shape)(torch.zeros(2, channels, size, size))
-    if logits.shape != (2, classes):
+    try:
+        with seeded(0, "check"), torch.no_grad():
+            logits = make(**shape)(torch.zeros(2, channels, size, size))
+    except D3DataError:
+        raise
+    except Exception as failure:  # networks of the user's own raise of every kind
         raise TrainingError(
-            f"the network {name} gives {tuple(logits.shape)} for two images of {classes} classes: "
+            f"the network {name} cannot be built for {classes} classes, or cannot take two images "
+            f"of {channels}x{size}x{size}: {type(failure).__name__}: {failure}"
+        ) from failure
+    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
+        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        raise TrainingError(
+            f"the network {name} gives {found} for two images of {classes} classes: "
             f"(2, {classes}) is needed"
         )

@@ -1,6 +1,7 @@
 """Sets that are no artifacts: folders of images, ids of `datasets`, anything with samples."""
 
-from collections.abc import Sized
+import inspect
+from collections.abc import Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,8 @@ class Samples:
 
     Images are PIL, uint8 tensors (C, H, W) or uint8 arrays (H, W) or (H, W, C), which the task's
     rule brings to its shape and which are normalised; or float tensors (C, H, W), which are taken
-    as normalised. A sample that differs from epoch to epoch is asked for in every epoch.
+    as normalised. A sample is a pair, or has the keys `image` and `label`; one that differs from
+    epoch to epoch is asked for in every epoch.
     """
 
     def __init__(self, data: Any, task: Task) -> None:
@@ -38,15 +40,42 @@ class Samples:
         return len(self._data)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) and labels (B,) or (B, K)."""
-        samples = [self._data[index] for index in indices.tolist()]
-        images = torch.stack([self._normalised(image) for image, *_ in samples])
-        labels = torch.stack([torch.as_tensor(label) for _, label, *_ in samples])
-        return images.to(device), labels.to(device)
+        """Images (B, C, H, W) and labels (B,) or (B, K).
+
+        Raises:
+            DataError: a sample is no image with a label, or differs from the others in shape.
+        """
+        images, labels = zip(*map(self._sample, indices.tolist()), strict=True)
+        shapes = {
+            (*image.shape, *label.shape) for image, label in zip(images, labels, strict=True)
+        }
+        if len(shapes) > 1:
+            raise DataError(
+                f"the samples of a {type(self._data).__name__} differ in shape: bring all images "
+                "to one size, and all labels to class numbers or probabilities"
+            )
+        return torch.stack(images).to(device), torch.stack(labels).to(device)
+
+    def _sample(self, index: int) -> tuple[Tensor, Tensor]:
+        try:
+            sample = self._data[index]
+            if isinstance(sample, Mapping):
+                sample = sample["image"], sample["label"]
+            image, label, *_ = sample
+            target = torch.as_tensor(label)
+            target = target.float() if target.is_floating_point() else target.long()
+            return self._normalised(image), target
+        except (TypeError, ValueError, LookupError, RuntimeError) as failure:
+            raise DataError(
+                f"sample {index} of a {type(self._data).__name__} is no image with a label "
+                f"({type(failure).__name__}: {failure}): give pairs (image, label), or "
+                "dictionaries with these keys; an image is PIL, uint8, or a float tensor, a label "
+                "a class number or probabilities"
+            ) from failure
 
     def _normalised(self, image: Any) -> Tensor:
         if isinstance(image, Tensor) and image.is_floating_point():
-            return image
+            return image.float()
         if isinstance(image, np.ndarray):
             from PIL import Image
 
@@ -94,7 +123,7 @@ def opened(data: Any, task: Task | None) -> Draws:
     """
     if isinstance(data, str | Path) and not is_place(data):
         return load(data, output="normalised")
-    if isinstance(data, DistilledDataset) or hasattr(data, "batch"):
+    if isinstance(data, DistilledDataset) or _has_batches(data):
         found: Draws = data
         return found
     if task is None:
@@ -129,6 +158,14 @@ def _of_place(place: str | Path, task: Task) -> Pictures:
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)
     return Pictures(Split(gallery, labels, classes=classes, mean=task.mean, std=task.std))
+
+
+def _has_batches(data: object) -> bool:
+    """Whether it has the `batch` of draws; that of a `datasets.Dataset` takes no device."""
+    try:
+        return "device" in inspect.signature(data.batch).parameters  # type: ignore[attr-defined]
+    except (AttributeError, TypeError, ValueError):
+        return False
 
 
 def _called(data: object) -> str:

@@ -4,6 +4,8 @@ import datetime
 import platform
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import torch
 from torch.utils.data import Dataset
 
 from d3data import __version__, training
+from d3data.augment import augmentation
 from d3data.dataset import DistilledDataset
+from d3data.errors import TrainingError
 from d3data.evaluation import baselines as rivals
 from d3data.evaluation import checks, estimating, others, protocols
 from d3data.evaluation import networks as known
@@ -28,6 +32,7 @@ from d3data.tasks import Task, load_task
 VERSIONS = {
     "python": platform.python_version(),
     "torch": torch.__version__,
+    "torchvision": version("torchvision"),
     "d3data": __version__,
 }
 
@@ -50,7 +55,7 @@ class Plan:
     def run(
         self, *, progress: Callable[[Progress], None] = ignore, date: str | None = None
     ) -> Report:
-        """Train and test every network.
+        """Train and test every network; what was trained is kept until `clear`.
 
         Args:
             progress: called after every step.
@@ -60,8 +65,7 @@ class Plan:
             ArtifactError: the set makes values that are not finite.
             TrainingError: a loss is not finite.
         """
-        desk = self._desk() if self.keep else None
-        bench = Bench(self.ground, self.seeds, progress, desk)
+        bench = Bench(self.ground, self.seeds, progress, self.desk if self.keep else None)
         with training.using_threads(self.threads):
             rows = [
                 row
@@ -73,8 +77,6 @@ class Plan:
                 first = next(iter(self.builds.items()))
                 plain = bench.unaugmented().rows(self.sets[:1], [rival(self.draws)], *first)
                 scores = robust(rows, plain)
-        if desk is not None:
-            desk.clear()
         of = self.draws.artifact.manifest if isinstance(self.draws, DistilledDataset) else None
         place, task = self.ground.device, self.ground.task
         return Report(
@@ -94,20 +96,29 @@ class Plan:
             date=date or datetime.date.today().isoformat(),
         )
 
+    def clear(self) -> None:
+        """The report is where it belongs: the trials that `run` keeps are not needed any more."""
+        if self.keep:
+            self.desk.clear()
+
     def estimate(self) -> Estimate:
         """How long `run` takes here, from a few steps of each network."""
-        names = [*("distilled" for _ in self.sets), *self.rivals]
+        bench = Bench(self.ground, self.seeds)
         with training.using_threads(self.threads):
-            return estimating.estimate(
-                self.draws, self.ground, names, self.builds, networks=len(self.seeds)
-            )
+            rows = estimating.guesses(bench, self.sets, self.rivals, self.builds)
+            if self.scores:
+                first = dict([next(iter(self.builds.items()))])
+                plain = bench.unaugmented(), self.sets[:1], [rival(self.draws)], first
+                rows += [one.unaugmented() for one in estimating.guesses(*plain)]
+        return Estimate(protocol=self.ground.protocol.name, rows=tuple(rows))
 
     @property
     def threads(self) -> int:
         """How many of the CPU compute."""
         return training.threads(self.ground.task.rule.size, torch.get_num_threads())
 
-    def _desk(self) -> Desk:
+    @cached_property
+    def desk(self) -> Desk:
         """Where trials are kept; everything that decides their numbers is in its name."""
         decisive = [
             checks.identity(self.draws),
@@ -140,7 +151,10 @@ def plan(
 ) -> Plan:
     """What `d3data.evaluate` will do; its arguments and errors are those."""
     settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
+    augmentation(settings.augment)
     place = training.device(device)
+    if nets is not None and networks is not None:
+        raise TrainingError("nets names networks, and networks gives others: take one of the two")
     if isinstance(task, str):
         task = load_task(task, data=data_path)
     draws = others.opened(data, task)
@@ -149,8 +163,11 @@ def plan(
     checks.require_fit(draws, task)
     if scores and rival(draws) == "soft":
         labels = ("soft", "hard")
-    chosen = rivals.wanted(baselines, draws)
-    chosen += [name for name in (rival(draws), "real") if scores and name not in chosen]
+    builds = known.builders(known.wanted(nets, settings.network), networks, task)
+    features = known.tell_features(builds.values())
+    chosen = rivals.wanted(baselines, draws, features=features)
+    more = [name for name in (rival(draws), "real") if scores and name not in chosen]
+    chosen += rivals.wanted(more, draws, features=features)
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,
@@ -158,7 +175,7 @@ def plan(
         split=split,
         sets=tuple(checks.labelled(draws, labels)),
         rivals=tuple(chosen),
-        builds=known.builders(known.wanted(nets, settings.network), networks, task),
+        builds=builds,
         seeds=checks.distinct(range(settings.networks) if seeds is None else seeds),
         scores=scores,
         keep=resume and not networks and train is None,

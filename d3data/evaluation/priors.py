@@ -1,12 +1,14 @@
-"""The epoch that D3 trains on: the image of every prior's mean, and a draw of every prior.
+"""What an epoch of a distilled set is under a protocol that counts epochs.
 
-Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999. Legend: N priors, K classes.
+That of D3 is the image of every prior's mean, and a draw of every prior: Qin, Deng,
+Alvarez-Melis 2024, arXiv 2403.00999. Legend: N priors, K classes.
 """
 
 import torch
 from torch import Tensor
 
 from d3data.dataset import DistilledDataset
+from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.trials import Draws
 
 
@@ -17,12 +19,8 @@ class MeansAndDraws:
     """
 
     def __init__(self, data: DistilledDataset) -> None:
-        most = int(data.drawer.items_per_class.max())
-        self._drawn = DistilledDataset(
-            data.artifact, seed=data.seed, draws_per_class=most, soft_labels=data.soft_labels
-        )
-        known = data.drawer.soft_labels() if data.soft_labels else None
-        self._labels = torch.from_numpy(data.drawer.item_classes) if known is None else known
+        self._drawn = every_item(data)
+        self._labels = labels_of_items(data)
 
     def __len__(self) -> int:
         return len(self._labels) + len(self._drawn)
@@ -39,8 +37,32 @@ class MeansAndDraws:
         return torch.cat([means, drawn])[places], of[places]
 
 
-def with_means(draws: Draws) -> Draws:
-    """D3's epochs of a set of Gaussian priors; of any other set its own."""
-    if isinstance(draws, DistilledDataset) and draws.drawer.sources[0].latent_values:
+def trained_on(draws: Draws, protocol: Protocol) -> Draws:
+    """The epochs that networks see of a set under a protocol; of what was not distilled its own.
+
+    Where steps are counted, an epoch is the set's own, and decides nothing: batches run on.
+    """
+    if not isinstance(draws, DistilledDataset):
+        return draws
+    if protocol.means and has_priors(draws):
         return MeansAndDraws(draws)
-    return draws
+    return draws if protocol.epochs is None else every_item(draws)
+
+
+def every_item(data: DistilledDataset) -> DistilledDataset:
+    """The set with an epoch of as many draws of each class as the largest class has items."""
+    most = int(data.drawer.items_per_class.max())
+    return DistilledDataset(
+        data.artifact, seed=data.seed, draws_per_class=most, soft_labels=data.soft_labels
+    )
+
+
+def labels_of_items(data: DistilledDataset) -> Tensor:
+    """The label of every item, of the kind that the set's draws have: (N,) or (N, K)."""
+    known = data.drawer.soft_labels() if data.soft_labels else None
+    return torch.from_numpy(data.drawer.item_classes) if known is None else known
+
+
+def has_priors(draws: Draws) -> bool:
+    """Whether it is a set of Gaussian priors, whose means are images too."""
+    return isinstance(draws, DistilledDataset) and bool(draws.drawer.sources[0].latent_values)

@@ -50,8 +50,9 @@ class Protocol(Frozen):
         network: what is trained, unless others are asked for.
         networks: how many are trained, each from its own seed.
         steps: how long, in optimizer steps of `batch` draws; batches run on across epochs.
-        epochs: how long, in passes over the set, whose last batch is what is left; instead of
-            `steps`.
+        epochs: how long, in passes over the set, whose last batch is what is left (a single image
+            joins the batch before); instead of `steps`. A pass over a distilled set is a draw of
+            every item.
         batch: draws per step.
         optimizer: stochastic gradient descent, or AdamW (Loshchilov & Hutter, arXiv 1711.05101).
         learning_rates: at the start; of several, the one that does best on validation images.
@@ -61,7 +62,7 @@ class Protocol(Frozen):
         augment: the augmentation's name; it draws anew for every batch.
         mix: whether images are mixed with others of their batch, after they are augmented.
         means: whether an epoch of Gaussian priors is the image of each one's mean and a draw of
-            each, as D3 trains, and not the set's own epoch.
+            each, as D3 trains.
     """
 
     name: str
@@ -88,7 +89,13 @@ class Protocol(Frozen):
 
     def length(self, draws: int) -> int:
         """The optimizer steps of a training on a set of `draws` images per epoch."""
-        return self.steps or (self.epochs or 0) * -(-draws // self.batch)
+        lone = draws > self.batch and draws % self.batch == 1
+        return self.steps or (self.epochs or 0) * (-(-draws // self.batch) - lone)
+
+    @property
+    def rate(self) -> float:
+        """The learning rate where none is chosen: the middle one, of an even number the lower."""
+        return sorted(self.learning_rates)[(len(self.learning_rates) - 1) // 2]
 
     @property
     def trained(self) -> str:

@@ -38,9 +38,10 @@ class Trial(Frozen):
         loss: the training loss of the last step.
         steps: that its optimizer took; 0 where the training was the user's own.
         images: draws that it was trained on, repeats counted.
-        flops: floating-point operations of its training: decoding, forward and backward.
-        memory: the most bytes that training took beyond what there was before; None where this
-            machine does not tell.
+        flops: floating-point operations of its training: decoding, forward and backward; None
+            where the network's cannot be counted.
+        memory: the most bytes of a CUDA device that training took beyond what there was before;
+            None elsewhere.
         seconds: that training took.
         curve: how it went.
     """
@@ -53,7 +54,7 @@ class Trial(Frozen):
     loss: float
     steps: int
     images: int
-    flops: int
+    flops: int | None
     memory: int | None
     seconds: float
     curve: tuple[Point, ...]

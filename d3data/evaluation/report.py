@@ -106,6 +106,7 @@ class Report(Frozen):
     def cost(self, row: Row) -> tuple[str, ...]:
         """What the table of costs says of a row, under `COSTS`."""
         count = len(row.trials)
+        flops = row.trials[0].flops
         memory = [trial.memory for trial in row.trials if trial.memory is not None]
         real = self.seconds_on_real(row)
         return (
@@ -114,7 +115,7 @@ class Report(Frozen):
             row.labels,
             f"{row.trials[0].steps:,}",
             f"{row.trials[0].images:,}",
-            f"{row.trials[0].flops / 1e12:,.3g}",
+            "-" if flops is None else f"{flops / 1e12:,.3g}",
             f"{row.seconds / count:.1f}",
             f"{max(memory) / 1e6:,.0f}" if memory else "-",
             "-" if real is None else f"{real:.1f}",

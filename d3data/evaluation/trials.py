@@ -4,7 +4,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 from typing import Protocol as Interface
 
 import torch
@@ -69,6 +69,7 @@ def run(
     *,
     seed: int,
     rate: float | None = None,
+    steps: int | None = None,
     slot: Slot | None = None,
     watch: Watch = ignore,
 ) -> Trial:
@@ -82,7 +83,8 @@ def run(
         build: makes a network from the global generator, which is seeded for it.
         ground: the real images, the protocol, the device.
         seed: of the network, the order of the draws and their augmentation.
-        rate: the learning rate; the protocol's first unless given.
+        rate: the learning rate; the protocol's middle one unless given.
+        steps: how long; as the protocol says for these draws unless given.
         slot: where a trial is kept that takes long, and found again.
         watch: called after every step.
 
@@ -93,28 +95,44 @@ def run(
         return known
     with seeded(seed, "network"):
         network = build().to(ground.device)
-    rate = ground.protocol.learning_rates[0] if rate is None else rate
-    course = Course(network, draws, ground, seed=seed, rate=rate)
+    flops = cost.flops_of_an_image(network, draws, ground.task)
+    rate = ground.protocol.rate if rate is None else rate
+    course = Course(network, draws, ground, seed=seed, rate=rate, steps=steps)
     with cost.peak_memory(ground.device) as memory, seeded(seed, "layers"):
         if ground.train is None:
             course.go(slot, watch)
         else:
             course.hand_over(ground.train)
-    answers = answered(network, ground.tests, ground.device)
-    trial = course.told(answers, memory=memory())
+        spent = Spent(flops and flops * course.seen, memory(), round(course.seconds, 3))
+    trial = course.told(answered(network, ground.tests, ground.device), spent)
     if slot is not None:
         slot.finish(trial)
     return trial
+
+
+class Spent(NamedTuple):
+    """What training alone took, as `Trial` says it."""
+
+    flops: int | None
+    memory: int | None
+    seconds: float
 
 
 class Course:
     """A network on its way through a protocol: all of it can be saved and restored."""
 
     def __init__(
-        self, network: nn.Module, draws: Draws, ground: Ground, *, seed: int, rate: float
+        self,
+        network: nn.Module,
+        draws: Draws,
+        ground: Ground,
+        *,
+        seed: int,
+        rate: float,
+        steps: int | None = None,
     ) -> None:
         self.network, self.draws, self.ground, self.seed = network, draws, ground, seed
-        self.rate, self.steps = rate, ground.protocol.length(len(draws))
+        self.rate, self.steps = rate, steps or ground.protocol.length(len(draws))
         self.optimizer = _optimizer(network, ground.protocol, rate)
         self.rng = generator(seed, "augment")
         self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
@@ -125,8 +143,15 @@ class Course:
         """How long it was trained, interruptions left out."""
         return self._before + time.perf_counter() - self._since
 
-    def go(self, slot: Slot | None, watch: Watch) -> None:
+    def go(self, slot: Slot | None, watch: Watch, *, points: int = POINTS) -> None:
         """Train to the last step, from where the slot's checkpoint is, if there is one.
+
+        A KeyboardInterrupt that `watch` raises leaves a checkpoint behind.
+
+        Args:
+            slot: where checkpoints are kept.
+            watch: called after every step.
+            points: of the learning curve.
 
         Raises:
             TrainingError: a loss is not finite.
@@ -137,13 +162,18 @@ class Course:
             "course": self,
         }
         start = 0 if slot is None else slot.restore(objects)
-        marks = {self.steps * part // POINTS for part in range(1, POINTS + 1)} - {0}
+        marks = {self.steps * part // points for part in range(1, points + 1)} - {0}
 
         def after(step: int, loss: Tensor) -> None:
             if step + 1 in marks:
                 self.loss = loss.item()
                 self._look(step + 1)
-            watch(step, loss)
+            try:
+                watch(step, loss)
+            except KeyboardInterrupt:
+                if slot is not None:
+                    slot.save(step + 1, objects)
+                raise
             if slot is not None and slot.due:
                 slot.save(step + 1, objects)
 
@@ -161,7 +191,7 @@ class Course:
         train(self.network, counted, seed=self.seed, device=self.ground.device)
         self.seen, self.steps = counted.seen, 0
 
-    def told(self, answers: Tensor, *, memory: int | None) -> Trial:
+    def told(self, answers: Tensor, spent: Spent) -> Trial:
         """The record of it: `answers` (N,) are the classes that the network gives the tests."""
         tests, classes = self.ground.tests, len(self.ground.task.classes)
         right = answers == tests.labels
@@ -179,10 +209,8 @@ class Course:
             loss=self.loss,
             steps=self.steps,
             images=self.seen,
-            flops=self.seen * cost.flops_of_an_image(self.network, self.draws, self.ground.task),
-            memory=memory,
-            seconds=round(self.seconds, 3),
             curve=tuple(self.curve),
+            **spent._asdict(),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -236,17 +264,19 @@ def batches(
     """Which draws each step takes: pieces of permuted epochs, as (epoch, indices).
 
     No draw comes twice in an epoch. A protocol that counts steps fills every batch, from as many
-    epochs as that takes; one that counts epochs ends each with a smaller batch.
+    epochs as that takes; one that counts epochs ends each with a smaller batch, but a single draw,
+    which norms over a batch cannot take, joins the batch before.
     """
     pieces: list[tuple[int, Tensor]] = []
     room = protocol.batch
     for epoch in itertools.count():
         order = torch.randperm(draws, generator=rng)
         while len(order):
-            taken, order = order[:room], order[room:]
+            lone = protocol.epochs is not None and 1 < room == len(order) - 1
+            taken, order = order[: room + lone], order[room + lone :]
             pieces.append((epoch, taken))
             room -= len(taken)
-            if room == 0 or (protocol.epochs and not len(order)):
+            if room <= 0 or (protocol.epochs and not len(order)):
                 yield pieces
                 pieces, room = [], protocol.batch
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+import made
 from d3data import artifact
 from d3data.dataset import DistilledDataset
 from d3data.evaluation.protocols import Protocol
@@ -10,8 +11,9 @@ from d3data.manifest import About, Method, Provenance
 from d3data.nets import NetworkSpec
 from d3data.part import Part
 from d3data.rng import generator
-from d3data.sources.specs import Image, PixelsSpec
+from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
 from d3data.tasks import load_task
+from toys import image_of
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +73,30 @@ def pixels(digits, tmp_path_factory):
         ),
     )
     return DistilledDataset(written)
+
+
+@pytest.fixture(scope="session")
+def priors(digits, tmp_path_factory):
+    """Gaussian priors of the digits, of two decoders; classes have different counts."""
+    spec = GaussianSpec(decoder=DecoderSpec(family="small", width=4, noise=3), residual=True)
+    image = image_of(digits)
+    counts = [((0, 2, 4, 6, 8), (2, 1, 3, 1, 2)), ((1, 3, 5, 7, 9), (1, 4, 1, 2, 1))]
+
+    def random(seed, classes, items):
+        shapes = made.parts.layout(spec, image, items=sum(items), classes=5, labels=10)
+        values = {n: made.uniform(s, seed, k) for k, (n, s) in enumerate(shapes.items())}
+        values["labels"] = values["labels"].softmax(1)
+        return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in values.items()})
+
+    found = artifact.write(
+        tmp_path_factory.mktemp("priors") / "a",
+        spec=spec,
+        image=image,
+        preprocessing=digits.rule,
+        classes=digits.classes,
+        parts=[random(seed, *some) for seed, some in enumerate(counts)],
+        about=made.ABOUT,
+        labels=made.SOFT,
+        draws_per_class=4,
+    )
+    return DistilledDataset(found, output="normalised")

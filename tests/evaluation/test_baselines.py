@@ -10,11 +10,14 @@ from PIL import Image as PIL
 import made
 from d3data import nets
 from d3data.dataset import DistilledDataset
-from d3data.errors import DataError, RecipeError
+from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import Photographs, Setting, coresets
 from d3data.evaluation.baselines.compressed import Codec, stored
-from d3data.evaluation.priors import with_means
+from d3data.evaluation.bench import Bench
+from d3data.evaluation.priors import MeansAndDraws, trained_on
+from d3data.evaluation.protocols import protocols
+from d3data.evaluation.trials import Ground
 from d3data.rng import generator
 
 CPU = torch.device("cpu")
@@ -86,7 +89,7 @@ def test_a_set_that_tells_no_values_counts_its_images(digits):
     assert setting(digits, draws).per_class == 3
 
 
-@pytest.mark.parametrize(("size", "count"), [(100, 1), (640, 1), (950, 1), (970, 2), (6400, 10)])
+@pytest.mark.parametrize(("size", "count"), [(100, 1), (640, 1), (641, 2), (1280, 2), (6400, 10)])
 def test_bytes_are_counted_as_uint8(digits, size, count):
     found = make("random-bytes", setting(digits, values=640, size=size))
     assert (found.images_per_class, found.bytes) == (count, count * 640)
@@ -241,7 +244,7 @@ def test_they_are_the_same_in_every_epoch():
 def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(tmp_path, kind):
     write = made.rounded if kind == "soft" else made.write
     data = DistilledDataset(write(tmp_path / "toys"))
-    epochs = with_means(data)
+    epochs = trained_on(data, protocols["d3"])
     most = int(data.drawer.items_per_class.max())
     assert len(epochs) == 9 + 5 * most
     everything = torch.arange(len(epochs))
@@ -257,4 +260,39 @@ def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(tmp_path, kind):
     assert torch.equal(labels[9:], of)
     shuffled = everything.flip(0)
     torch.testing.assert_close(epochs.batch(4, shuffled, device=CPU)[0], images.flip(0))
-    assert with_means(Photographs(images, labels)).images is images
+    assert trained_on(Photographs(images, labels), protocols["d3"]).images is images
+
+
+def bench(digits, protocol):
+    return Bench(Ground(digits, digits.test, protocol, CPU), (0, 1))
+
+
+@pytest.mark.parametrize(("name", "draws"), [("dc", 40), ("d3", 18 + 40), ("quick", 90)])
+def test_an_epoch_of_a_set_is_that_of_the_protocol(priors, digits, name, draws):
+    """18 priors, at most 4 of a class; an epoch of its own has 9 draws of each."""
+    data = DistilledDataset(priors.artifact, draws_per_class=9)
+    seen = bench(digits, protocols[name])._itself(data)(0).draws
+    assert len(seen) == draws
+    assert isinstance(seen, MeansAndDraws) == (name == "d3")
+
+
+def test_means_have_labels_of_the_kind_that_is_asked_for(priors, digits):
+    for soft in (True, False):
+        data = DistilledDataset(priors.artifact, soft_labels=soft)
+        labels = make("means", setting(digits, data)).draws.labels
+        assert labels.is_floating_point() == soft
+        assert len(labels) == 18
+
+
+def test_without_augmentation_nothing_is_mixed(digits, tiny):
+    protocol = tiny.model_copy(update={"mix": "cutmix"})
+    plain = bench(digits, protocol).unaugmented().ground.protocol
+    assert (plain.augment, plain.mix) == ("none", "none")
+
+
+@pytest.mark.parametrize("name", baselines.TAUGHT)
+def test_what_needs_features_is_refused_where_there_are_none(name):
+    tensors = Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2))
+    with pytest.raises(TrainingError, match="tell their features"):
+        baselines.wanted([name], tensors, features=False)
+    assert baselines.wanted("all", tensors, features=False) == ["random", "real"]

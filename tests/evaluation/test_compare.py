@@ -1,10 +1,11 @@
 """Comparisons: pairs over seeds, and what is within noise."""
 
 import json
+import math
 
 import pytest
 import torch
-from scipy.stats import ttest_rel
+from scipy.stats import t, ttest_rel
 
 from d3data.errors import DataError
 from d3data.evaluation import Report, Row, compare
@@ -13,7 +14,7 @@ from d3data.evaluation.protocols import named
 from d3data.evaluation.record import Trial
 
 
-def report(name, *accuracies, **changes):
+def report(name, *accuracies, steps=1, labels="hard", **changes):
     trials = [
         Trial(
             seed=seed,
@@ -22,7 +23,7 @@ def report(name, *accuracies, **changes):
             per_class=(accuracy,),
             confusion=None,
             loss=0.1,
-            steps=1,
+            steps=steps,
             images=1,
             flops=1,
             memory=None,
@@ -32,14 +33,14 @@ def report(name, *accuracies, **changes):
         for seed, accuracy in enumerate(accuracies)
     ]
     still = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
-    row = Row.of("distilled", trials, network="mlp", labels="hard", of=Rival(still, None, 1, 1))
+    row = Row.of("distilled", trials, network="mlp", labels=labels, of=Rival(still, None, 1, 1))
     usual = {
         "data": name,
         "content_sha256": None,
         "task": "digits",
         "fingerprint": "1" * 64,
         "split": "test",
-        "tests": 359,
+        "tests": 10_000,
         "classes": ("0",),
         "protocol": named("quick"),
         "rows": (row,),
@@ -85,13 +86,18 @@ def test_pairs_see_what_means_alone_do_not():
     assert not found.noise
 
 
-@pytest.mark.parametrize(("shift", "p"), [(0.0, 1.0), (0.25, 0.0)])
-def test_differences_without_spread(shift, p):
+@pytest.mark.parametrize(("shift", "noise"), [(0.0, True), (1 / 10_000, True), (0.25, False)])
+def test_differences_without_spread(shift, noise):
+    """All networks agree: the error is that of the images, of which a share must differ."""
     (found,) = compare(
         [report("a", *(x + shift for x in (0.25, 0.5))), report("b", 0.25, 0.5)]
     ).differences
-    assert (found.low, found.high, found.p) == (shift, shift, p)
-    assert found.noise == (shift == 0)
+    error = math.sqrt(shift * (1 - shift) / 10_000)
+    reach = error * t.ppf(0.975, 1)
+    expected = 2 * t.sf(shift / error, 1) if shift else 1
+    assert (found.low, found.high) == pytest.approx((shift - reach, shift + reach))
+    assert found.p == pytest.approx(expected)
+    assert found.noise == noise
 
 
 def test_every_pair_once_and_twins_are_numbered():
@@ -110,6 +116,8 @@ def test_every_pair_once_and_twins_are_numbered():
         ([report("a", *A), report("b", *B, split="validation")], "another split"),
         ([report("a", *A), report("b", *B, protocol=named("field"))], "another protocol"),
         ([report("a", *A), report("b", *B[:3])], "another seeds"),
+        ([report("a", *A), report("b", *B, steps=2)], "another number of steps"),
+        ([report("a", *A), report("b", *B, labels="soft")], "another kind of labels"),
         ([report("a", 0.5), report("b", 0.6)], "one network"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as PIL
@@ -19,13 +20,16 @@ from d3data.errors import (
     TrainingError,
     UnknownNameError,
 )
-from d3data.evaluation import checks, evaluate, planning
-from d3data.evaluation.baselines import Photographs
+from d3data.evaluation import Row, Trial, baselines, checks, evaluate, planning
+from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.baselines.setting import drawn
-from d3data.evaluation.scores import augmentation_robust, label_robust
+from d3data.evaluation.bench import Bench
+from d3data.evaluation.scores import augmentation_robust, label_robust, robust
+from d3data.evaluation.trials import Course
 from d3data.rng import generator
 from d3data.tasks import load_task
 from pictures import encoded, picture
+from spies import Spy
 
 
 @pytest.fixture(scope="module")
@@ -97,11 +101,25 @@ def wrong(digits, *, images=None, labels=None):
         ({"labels": torch.arange(20) - 1}, DataError, "labels from -1"),
         ({"labels": torch.zeros(20, 9)}, DataError, r"\(20, 9\) .* \(B, 10\)"),
         ({"labels": torch.zeros(20, 1).long()}, DataError, r"\(20, 1\)"),
+        ({"labels": torch.zeros(20, 10)}, DataError, "no probabilities"),
+        ({"labels": 2 * torch.eye(10).repeat(2, 1) - 0.1}, DataError, "no probabilities"),
+        ({"labels": torch.full((20, 10), torch.nan)}, DataError, "no probabilities"),
+        ({"labels": torch.eye(10).repeat(2, 1).half()}, DataError, "float16"),
+        ({"labels": torch.arange(20).int() % 10}, DataError, "int32"),
+        ({"images": torch.zeros(20, 1, 8, 8).double()}, DataError, "float64"),
     ],
 )
 def test_a_set_that_does_not_fit_is_refused(digits, tiny, changes, error, message):
     with pytest.raises(error, match=message):
         evaluate(wrong(digits, **changes), digits, protocol=tiny, progress=untouched)
+
+
+@pytest.mark.parametrize("what", ["labels", "images"])
+def test_all_of_an_epoch_is_looked_at(digits, tiny, what):
+    draws = Photographs(torch.zeros(900, 1, 8, 8), torch.arange(900) % 10)
+    getattr(draws, what)[899] = 77 if what == "labels" else torch.nan
+    with pytest.raises(D3DataError, match=r"labels from 0 to 77|not finite"):
+        evaluate(draws, digits, protocol=tiny, progress=untouched)
 
 
 def untouched(progress):
@@ -186,12 +204,50 @@ def test_tensors_do_not_say_where_they_come_from(digits, tiny):
         ({"baselines": ["randm"]}, RecipeError, "random"),
         ({"seeds": [1, 1]}, DataError, "one of its own"),
         ({"seeds": []}, DataError, "one of its own"),
+        ({"seeds": 5}, DataError, r"seeds=range\(5\)"),
+        ({"seeds": [-1]}, DataError, "whole number"),
+        ({"seeds": ["a"]}, DataError, "whole number"),
+        ({"split": "train"}, DataError, "test, validation"),
+        ({"labels": []}, DataError, "hard, soft or both"),
+        ({"nets": []}, TrainingError, "no network"),
+        ({"networks": {}}, TrainingError, "no network"),
+        ({"nets": ["mlp"], "networks": {"a": torch.nn.Flatten}}, TrainingError, "one of the two"),
+        ({"baselines": ["random", "random"]}, RecipeError, "once"),
+        ({"baselines": ["random", "means"]}, DataError, "Gaussian priors"),
         ({"device": "cuda:99"}, DeviceError, "not here"),
     ],
 )
 def test_a_wrong_word_is_refused(pixels, tiny, changes, error, message):
     with pytest.raises(error, match=message):
         evaluate(pixels, **({"protocol": tiny, "progress": untouched} | changes))
+
+
+def test_an_unknown_augmentation_is_refused(pixels, tiny):
+    wrong = tiny.model_copy(update={"augment": "siamse"})
+    with pytest.raises(RecipeError, match="did you mean siamese"):
+        evaluate(pixels, protocol=wrong, progress=untouched)
+
+
+@pytest.mark.parametrize("name", ["random-bytes", "compressed"])
+def test_equal_bytes_are_refused_where_none_are_known(digits, tiny, name):
+    with pytest.raises(DataError, match="says its bytes"):
+        evaluate(
+            wrong(digits), digits, protocol=tiny, baselines=["random", name], progress=untouched
+        )
+
+
+def linear(*, channels, size, classes):
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes))
+
+
+@pytest.mark.parametrize(
+    "options", [{"baselines": ["random", "herding"]}, {"scores": True, "baselines": ()}]
+)
+def test_own_networks_teach_nobody(priors, digits, tiny, options):
+    with pytest.raises(TrainingError, match="tell their features"):
+        evaluate(
+            priors, digits, protocol=tiny, networks={"mine": linear}, progress=untouched, **options
+        )
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
@@ -219,6 +275,13 @@ def test_networks_by_name_and_by_norm(pixels, tiny):
         ({"nets": ["resnt18"]}, UnknownNameError, "did you mean resnet18"),
         ({"nets": ["resnet18/bach"]}, TrainingError, "bach"),
         ({"networks": {"mine": lambda **shape: torch.nn.Flatten()}}, TrainingError, "mine gives"),
+        ({"networks": {"mine": lambda: None}}, TrainingError, "mine cannot be built"),
+        (
+            {"networks": {"mine": lambda **shape: torch.nn.Conv2d(1, 4, 20)}},
+            TrainingError,
+            "network mine .*cannot take two images of 1x8x8",
+        ),
+        ({"networks": {"mine": lambda **shape: Pair()}}, TrainingError, "mine gives tuple"),
         ({"labels": ["soft"]}, D3DataError, "has hard labels"),
         ({"labels": ["sft"]}, DataError, "did you mean soft"),
     ],
@@ -228,12 +291,12 @@ def test_what_cannot_be_trained_is_refused_at_once(pixels, tiny, changes, error,
         evaluate(pixels, protocol=tiny, progress=untouched, **changes)
 
 
-def test_ones_own_networks_and_loop(pixels, tiny, cache):
-    def linear(*, channels, size, classes):
-        return torch.nn.Sequential(
-            torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes)
-        )
+class Pair(torch.nn.Module):
+    def forward(self, images):
+        return images, images
 
+
+def test_ones_own_networks_and_loop(pixels, tiny, cache):
     def train(network, draws, *, seed, device):
         images, labels = draws.batch(0, torch.arange(len(draws)), device=device)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
@@ -282,6 +345,25 @@ def test_scores_are_those_of_the_rows(pixels, tiny):
         augmentation_robust(own - random, plain[0] - plain[1])
     )
     assert "LRS" in report.table()
+
+
+def test_recovery_is_that_of_hard_labels():
+    def row(name, labels, accuracy):
+        still = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
+        of = Rival(still, None, None, None)
+        made = Row.of(name, [TRIAL], network="a", labels=labels, of=of)
+        return made.model_copy(update={"mean": accuracy})
+
+    plain = [row("distilled", "soft", 0.7), row("soft", "soft", 0.6)]
+    rows = [row("distilled", "soft", 0.9), row("distilled", "hard", 0.5), plain[1]]
+    found = robust([*rows, row("real", "hard", 0.8)], plain)
+    assert (found.recovery, found.improvement) == pytest.approx((0.8 - 0.5, 0.9 - 0.6))
+
+
+TRIAL = Trial(
+    seed=0, learning_rate=0.1, accuracy=0.5, per_class=(), confusion=None, loss=0.1, steps=1,
+    images=1, flops=1, memory=None, seconds=1.0, curve=(),
+)  # fmt: skip
 
 
 def test_scores_by_hand():
@@ -350,9 +432,42 @@ def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digi
         planning.plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
         planning.plan(pixels, protocol=tiny, split="validation"),
     ]
-    folders = {one._desk().folder for one in (plan, *others)}
-    assert len(folders) == 5
-    assert plan._desk() == planning.plan(pixels, protocol=tiny)._desk()
+    task = load_task("digits", validation=0.3)
+    others.append(planning.plan(pixels, task, protocol=tiny))
+    others.append(replace(plan, ground=replace(plan.ground, device=torch.device("meta"))))
+    folders = {one.desk.folder for one in (plan, *others)}
+    assert len(folders) == 7
+    assert plan.desk == planning.plan(pixels, protocol=tiny).desk
+
+
+@pytest.mark.parametrize("what", ["threads", "versions"])
+def test_other_arithmetic_is_kept_elsewhere(pixels, tiny, monkeypatch, what):
+    before = planning.plan(pixels, protocol=tiny).desk
+    if what == "threads":
+        monkeypatch.setattr(planning.training, "threads", lambda size, share: 7)
+    else:
+        assert {"torch", "torchvision"} <= set(planning.VERSIONS)
+        monkeypatch.setitem(planning.VERSIONS, "torchvision", "0")
+    assert planning.plan(pixels, protocol=tiny).desk != before
+
+
+def test_sets_that_differ_anywhere_are_kept_elsewhere(digits):
+    images, labels = torch.zeros(5000, 1, 8, 8), torch.arange(5000) % 10
+    one = checks.identity(Photographs(images, labels))
+    assert one == checks.identity(Photographs(images.clone(), labels.clone()))
+    images[4999, 0, 7, 7], other = 1, labels.clone()
+    assert one != checks.identity(Photographs(images, labels))
+    images[4999], other[4999] = 0, 0
+    assert one != checks.identity(Photographs(images, other))
+
+
+def test_what_was_trained_is_kept_until_the_report_is(pixels, tiny, cache):
+    plan = planning.plan(pixels, protocol=tiny, baselines=())
+    report = plan.run()
+    again = plan.run(progress=untouched)
+    assert timeless(report) == timeless(again)
+    plan.clear()
+    assert not [*cache.rglob("*.json")]
 
 
 def test_an_estimate_counts_networks_and_steps(pixels, tiny):
@@ -364,11 +479,81 @@ def test_an_estimate_counts_networks_and_steps(pixels, tiny):
         "distilled": (2 + 2, 12),
         "random": (2 + 2, 12),
         "soft": (2 + 2, 12),
-        "compressed": (2 + 2 + 12, 12),
+        "compressed": (2 + 2 + 6, 12),
         "teacher": (1, 12),
     }
     assert found.seconds == pytest.approx(sum(r.networks * r.seconds for r in found.rows))
     assert min(row.seconds for row in found.rows) > 0
+
+
+def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
+    """Under epochs every row has its own length; scores train some rows once more."""
+    monkeypatch.setattr(Course, "_look", lambda self, step: pytest.fail("it looked"))
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 3})
+    options = {"baselines": ["random", "means", "compressed"], "scores": True}
+    plan = planning.plan(priors, digits, protocol=epochs, **options)
+    found = [(row.name, row.steps) for row in plan.estimate().rows]
+    monkeypatch.undo()
+    report = plan.run()
+    steps = [(row.name, row.trials[0].steps) for row in report.rows if row.name != "compressed"]
+    assert [one for one in found if one in steps] == steps
+    more = [name for name, _ in found if name.endswith("without augmentation")]
+    assert more == [f"{name} without augmentation" for name in ("distilled", "soft", "teacher")]
+
+
+def test_real_images_are_trained_on_for_as_long_as_the_set(priors, digits, tiny):
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 2})
+    data = DistilledDataset(priors.artifact, draws_per_class=9)
+    report = evaluate(data, digits, protocol=epochs, seeds=[0], baselines=["real"])
+    own, real = report.rows
+    assert (own.draws, own.trials[0].steps) == (40, 2 * 3)
+    assert (real.trials[0].steps, real.trials[0].images) == (6, 6 * 16)
+
+
+def test_nothing_is_chosen_on_test_images(pixels, digits, tiny):
+    """With rates and a codec to choose, no network but a finished one has seen any."""
+    spy, finals = Spy(digits.test), []
+
+    def watch(progress):
+        final = " of 2" in progress.stage
+        if final and progress.stage not in finals:
+            finals.append(progress.stage)
+        assert len(spy.seen) == len(digits.test) * (len(finals) - final)
+        if not final:
+            assert len(finals) % 2 == 0
+
+    several = tiny.model_copy(update={"learning_rates": (0.05, 0.01)})
+    options = {"protocol": several, "baselines": ["compressed"], "resume": False}
+    evaluate(pixels, replace(digits, test=spy), progress=watch, **options)
+    assert len(finals) == 4
+    assert len(spy.seen) == 4 * len(digits.test)
+
+
+def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch):
+    drawn = []
+
+    def recorded(setting, *, rng):
+        rival = baselines.random(setting, rng=rng)
+        drawn.append(rival.draws.images)
+        return rival
+
+    monkeypatch.setitem(baselines.baselines, "random", recorded)
+    evaluate(pixels, protocol=tiny)
+    assert len(drawn) == 2
+    assert not torch.equal(*drawn)
+
+
+@pytest.mark.parametrize(("rates", "middle"), [((1e30, 0.05), True), ((1e30,), False)])
+def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tiny, rates, middle):
+    protocol = tiny.model_copy(update={"learning_rates": rates})
+    plan = planning.plan(pixels, protocol=protocol, baselines=["soft"])
+    (network, build), *_ = plan.builds.items()
+    setting = Bench(plan.ground, (0,)).setting(pixels, network, build)
+    if middle:
+        assert setting.teach() is not None
+    else:
+        with pytest.raises(TrainingError, match="teacher, convnet-w4: the loss"):
+            setting.teach()
 
 
 def test_labels_that_are_shuffled_teach_nothing(digits, tiny):
@@ -404,10 +589,17 @@ class Given(torch.utils.data.Dataset):
             return self.split.read([index])[0], torch.tensor(label)
         if self.kind == "array":
             return pixels[0].numpy(), label
+        if self.kind in ("dict", "hugging face"):
+            return {"image": PIL.fromarray(pixels[0].numpy()), "label": label, "more": None}
         return (PIL.fromarray(pixels[0].numpy()) if self.kind == "pil" else pixels), label
 
+    def __getattr__(self, name):
+        if name == "batch" and self.kind == "hugging face":  # as `datasets.Dataset` has one
+            return lambda batch_size, drop_last_batch=False: None
+        raise AttributeError(name)
 
-@pytest.mark.parametrize("kind", ["float", "uint8", "pil", "array"])
+
+@pytest.mark.parametrize("kind", ["float", "uint8", "pil", "array", "dict", "hugging face"])
 def test_a_data_set_of_anybodys_is_evaluated(digits, tiny, kind):
     report = evaluate(Given(digits, kind), digits, protocol=tiny, seeds=[0], baselines=())
     images = digits.train.read(range(60))
@@ -436,6 +628,25 @@ def test_a_folder_of_images_is_evaluated(digits, tiny, tmp_path):
     (tmp_path / "own" / "3").rename(tmp_path / "own" / "three")
     with pytest.raises(DataError, match="classes that digits does not have: three"):
         evaluate(tmp_path / "own", "digits", protocol=tiny)
+
+
+@pytest.mark.parametrize(
+    ("sample", "message"),
+    [
+        (lambda n: torch.zeros(1, 8, 8), "no image with a label"),
+        (lambda n: {"img": torch.zeros(1, 8, 8), "label": 1}, "KeyError"),
+        (lambda n: (torch.zeros(1, 8, 8), "cat"), "no image with a label"),
+        (lambda n: (np.zeros((8, 8)), 1), "8 bits"),
+        (lambda n: (torch.zeros(1, 8, 4 + n % 2), 1), "differ in shape"),
+    ],
+)
+def test_samples_that_are_none_are_named(digits, tiny, sample, message):
+    class Data(Given):
+        def __getitem__(self, index):
+            return sample(index)
+
+    with pytest.raises(DataError, match=message):
+        evaluate(Data(digits, ""), digits, protocol=tiny, progress=untouched)
 
 
 @pytest.mark.parametrize("data", [{1: 2}.keys(), 5, iter([])])

@@ -27,10 +27,15 @@ def test_a_protocol_is_found_by_its_own_name():
         named("standart")
 
 
-@pytest.mark.parametrize(("draws", "steps"), [(3, 5), (4, 5), (5, 10), (20, 25)])
+@pytest.mark.parametrize(("draws", "steps"), [(1, 5), (3, 5), (4, 5), (5, 5), (6, 10), (20, 25)])
 def test_an_epoch_takes_as_many_steps_as_it_fills_batches(draws, steps):
     assert Protocol(**settings(epochs=5)).length(draws) == steps
     assert Protocol(**settings(steps=7)).length(draws) == 7
+
+
+@pytest.mark.parametrize(("rates", "middle"), [((3.0,), 3), ((3.0, 1.0), 1), ((2.0, 3.0, 1.0), 2)])
+def test_where_no_rate_is_chosen_it_is_the_middle_one(rates, middle):
+    assert Protocol(**settings(steps=1, learning_rates=rates)).rate == middle
 
 
 @pytest.mark.parametrize("wrong", [{}, {"steps": 1, "epochs": 1}])

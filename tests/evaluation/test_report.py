@@ -89,6 +89,30 @@ def test_the_table(report):
     ]
 
 
+def test_seconds_on_real_are_those_until_it_is_as_good(report):
+    def curve(*accuracies):
+        return tuple(
+            Point(step=n, seconds=float(n), loss=0.1, accuracy=accuracy)
+            for n, accuracy in enumerate(accuracies, 1)
+        )
+
+    own, other = (
+        row(name, 0.5).model_copy(
+            update={"trials": (trial(0, 0.5).model_copy(update={"curve": points}),)}
+        )
+        for name, points in (("distilled", curve(0.2, 0.5)), ("real", curve(0.4, 0.5, 0.6)))
+    )
+    found = report.model_copy(update={"rows": (own, other)})
+    assert found.seconds_on_real(own) == 2.0
+    assert found.cost(own)[-1] == "2.0"
+
+
+def test_what_is_not_known_is_a_dash(report):
+    unknown = trial(0, 0.5).model_copy(update={"flops": None})
+    one = row("distilled", 0.5).model_copy(update={"trials": (unknown,)})
+    assert report.model_copy(update={"rows": (one,)}).cost(one)[5:8] == ("-", "1.5", "-")
+
+
 def test_a_set_that_tells_no_values(report):
     line = report.model_copy(update={"rows": (row("distilled", 0.5, values=None),)}).table()
     assert line.splitlines()[-1].split() == [

@@ -72,14 +72,18 @@ def compressed(setting: Setting, *, rng: torch.Generator) -> Rival:
 
 def best(setting: Setting) -> Codec:
     """The codec whose images train best, by one network each."""
-    size = setting.task.size
-    sides = [side for side in {size // by for by in SHRUNK} if side >= LEAST]
-    tried = [Codec(*one) for one in product(FORMATS, sorted(sides), QUALITIES)]
+    tried = codecs(setting.task.size)
     rivals = [stored(setting, codec, generator(0, "codec")) for codec in tried]
     scores = [
         setting.judge(str(codec), rival.draws) for codec, rival in zip(tried, rivals, strict=True)
     ]
     return tried[max(range(len(tried)), key=scores.__getitem__)]
+
+
+def codecs(size: int) -> list[Codec]:
+    """Those that are tried for images of `size` pixels."""
+    sides = [side for side in {size // by for by in SHRUNK} if side >= LEAST]
+    return [Codec(*one) for one in product(FORMATS, sorted(sides), QUALITIES)]
 
 
 def stored(setting: Setting, codec: Codec, rng: torch.Generator) -> Rival:

@@ -1,7 +1,6 @@
 """Real images as they are: random ones, all of them, and with a teacher's labels."""
 
 import torch
-from torch import Tensor
 
 from d3data.dataset import DistilledDataset
 from d3data.errors import DataError
@@ -13,6 +12,7 @@ from d3data.evaluation.baselines.setting import (
     drawn,
 )
 from d3data.evaluation.others import Pictures
+from d3data.evaluation.priors import has_priors, labels_of_items
 
 FLOAT = 4  # bytes
 
@@ -23,8 +23,8 @@ def random(setting: Setting, *, rng: torch.Generator) -> Rival:
 
 
 def random_bytes(setting: Setting, *, rng: torch.Generator) -> Rival:
-    """Images drawn evenly from each class, of as many bytes as the set: one byte a value."""
-    each = max(1, round(setting.bytes_of_set() / (setting.classes * setting.pixels)))
+    """Images drawn evenly from each class, one byte a value, of the set's bytes or a few more."""
+    each = -(-setting.bytes_of_set() // (setting.classes * setting.pixels))
     return chosen(setting, drawn(setting.task.train, each, rng))
 
 
@@ -52,18 +52,16 @@ def means(setting: Setting, *, rng: torch.Generator) -> Rival:
         DataError: the set has no priors.
     """
     data = setting.draws
-    if not isinstance(data, DistilledDataset) or not data.drawer.sources[0].latent_values:
+    if not isinstance(data, DistilledDataset) or not has_priors(data):
         raise DataError("the baseline `means` needs Gaussian priors: leave it out for this set")
     items = range(len(data.drawer.item_classes))
     images = data.drawer.decode(data.drawer.mean_latents(list(items)), residual=False)
-    labels: Tensor = torch.from_numpy(data.drawer.item_classes)
-    known = data.drawer.soft_labels()
-    still = Photographs(images, labels if known is None else known)
-    return Rival(still, None, setting.values, setting.bytes)
+    return Rival(Photographs(images, labels_of_items(data)), None, setting.values, setting.bytes)
 
 
 def real(setting: Setting, *, rng: torch.Generator) -> Rival:
-    """All train images, for as many steps as the protocol has."""
+    """All train images, for as many steps as the set is trained on."""
     train = setting.task.train
     values = len(train) * setting.pixels
-    return Rival(Pictures(train), len(train) // setting.classes, values, values)
+    each = len(train) // setting.classes
+    return Rival(Pictures(train), each, values, values, steps=setting.steps)

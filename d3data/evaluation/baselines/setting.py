@@ -44,6 +44,7 @@ class Rival(NamedTuple):
         values: that are stored, as papers count them: one for each pixel value or label.
         bytes: that are stored.
         note: how it was made, where the name does not say it.
+        steps: for how long, where that is not what the protocol says for these draws.
     """
 
     draws: Draws
@@ -51,6 +52,7 @@ class Rival(NamedTuple):
     values: int | None
     bytes: int | None
     note: str = ""
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Setting:
         teach: trains a network on all train images.
         judge: the validation accuracy of a network that is trained on some draws.
         device: where networks are.
+        steps: for how long the set is trained on; None where it does not matter.
     """
 
     task: Task
@@ -74,6 +77,7 @@ class Setting:
     teach: Callable[[], Network]
     judge: Callable[[str, Draws], float]
     device: torch.device
+    steps: int | None = None
     kept: dict[str, object] = field(default_factory=dict)
 
     @property
