@@ -16,7 +16,7 @@ from d3data.evaluation.audit import stored_audit
 from d3data.evaluation.leakage import Audit
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
-from d3data.hub import names, replies
+from d3data.hub import index, names, replies
 from d3data.ledger import Ledger
 from d3data.manifest import Manifest
 from d3data.presets import PRESETS
@@ -112,9 +112,13 @@ class Facts:
 
     @property
     def load_name(self) -> str:
-        """What `d3data.load` takes: the repository with the version, or a folder."""
+        """What `d3data.load` takes: the repository with the version, a short name, or a folder."""
         version = self.manifest.about.version
-        return f"./{self.name}" if self.repo is None else f"{self.repo}@{version}"
+        if self.repo is not None:
+            return f"{self.repo}@{version}"
+        shipped = index.shipped().sets.get(self.name)
+        ours = shipped is not None and shipped.content_sha256 == self.manifest.content_sha256
+        return self.name if ours else f"./{self.name}"
 
     @property
     def hub(self) -> str:
