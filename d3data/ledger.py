@@ -77,7 +77,7 @@ class Ledger:
             ("against", "one float32 image per class", self.ipc_prototypes),
             ("against", "the real images, as uint8", self.share_of_source),
             *(("extras", name, size) for name, size in self.extras.items()),
-            ("files here", "bytes", self.total_bytes),
+            ("files", "all that is here", self.total_bytes),
         ]
 
     def __str__(self) -> str:

@@ -225,6 +225,7 @@ def test_folders_of_images_are_evaluated_too(run, tmp_path, monkeypatch):
     found = document("evaluate", exported, "--task", "digits", *options)
     assert (found["data"], found["content_sha256"]) == (str(exported), None)
     wrong(1, "name the task", "evaluate", exported, *options)
+    wrong(1, "is not a folder", "evaluate", tmp_path / "nosuch", *options)
 
 
 def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
@@ -236,6 +237,7 @@ def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
     assert [difference["mean"] for difference in found["differences"]] == [0]
     assert "within noise" in call("compare", artifact, path, *quick)[0]
     wrong(2, r"no\.json is no file", "compare", artifact, tmp_path / "no.json", *quick)
+    wrong(2, "name at least two", "compare", artifact, *quick)
     path.write_text("[")
     wrong(3, "is no report", "compare", artifact, path, *quick)
     wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")

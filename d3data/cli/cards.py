@@ -34,6 +34,8 @@ def preview(
 
     require(out, ".png")
     require(html, ".html")
+    if report is not None and html is None:
+        raise typer.BadParameter("--report is for a page: give --html too")
     found = _artifact(name, extras=html is not None and report is None)
     gallery, made = Gallery(found), {}
     if out is not None or html is None:

@@ -86,8 +86,8 @@ def info(name: Name, json: Json = False) -> None:
         f"method      {page.about.method.name} ({page.about.method.reference})",
         f"images      {shape.channels} x {shape.size} x {shape.size}, "
         f"{len(page.content.classes)} classes",
-        f"items       {sum(part.items for part in page.content.parts)} in "
-        f"{len(page.content.parts)} parts, {page.content.labels.kind} labels",
+        f"items       {sum(part.items for part in page.content.parts)}, in parts: "
+        f"{len(page.content.parts)}; {page.content.labels.kind} labels",
         f"stored      {summary.stored(page)}",
         f"content     {page.content_sha256}",
         *([f"commit      {place.revision}"] if place.revision else []),

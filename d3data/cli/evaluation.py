@@ -139,6 +139,8 @@ def compare(
             name, data_path=data, protocol=protocol, seeds=wanted, baselines=(), device=device
         )
 
+    if len(names) < 2:
+        raise typer.BadParameter("one set alone cannot be compared: name at least two")
     known = [_report(Path(n)) if n.endswith(".json") else planned(n) for n in names]
     plans = [one for one in known if not isinstance(one, Report)]
     found = compared([one if isinstance(one, Report) else _run(one) for one in known])

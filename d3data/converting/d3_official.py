@@ -16,7 +16,7 @@ from d3data.artifact import Artifact
 from d3data.converting import official_layers, reading
 from d3data.converting.checkpoint import Checkpoint, read_checkpoint
 from d3data.converting.class_order import blocks_of, published_order
-from d3data.converting.origin import Origin, notes, origin
+from d3data.converting.origin import Origin, notes, origin, require_free
 from d3data.converting.stored import require_probabilities
 from d3data.distill.result import REFERENCES
 from d3data.errors import ArtifactError, FormatError, nearest
@@ -85,6 +85,7 @@ def d3_official(
         ArtifactError: the files do not make one set, or `out` is taken.
         DataError: too little is known of the task.
     """
+    require_free(out)
     if norms not in get_args(Norms):
         raise ArtifactError(f"norms={norms!r}: {nearest(str(norms), get_args(Norms))}")
     found = [read_checkpoint(path) for path in checkpoints]

@@ -13,7 +13,7 @@ from torch import Tensor
 from d3data import artifact
 from d3data.artifact import Artifact
 from d3data.converting import stored, whitening
-from d3data.converting.origin import Origin, notes, origin
+from d3data.converting.origin import Origin, notes, origin, require_free
 from d3data.converting.stored import Stored
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.manifest import SoftLabels
@@ -84,6 +84,7 @@ def images(
         ArtifactError: images, labels and task do not go together, or `out` is taken.
         DataError: too little is known of the task, or values are no colours after all.
     """
+    require_free(out)
     tensors = Path(source).suffix in SUFFIXES
     if not tensors and labels is not None:
         raise ArtifactError(f"{source} has labels of its own: --labels goes with .pt files")

@@ -1,6 +1,7 @@
 """What is known of the real images behind a converted set, which are seldom at hand."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -117,6 +118,12 @@ def origin(
             "give its images with --data (data=...), from which that shape is made"
         )
     return replace(found, classes=names)
+
+
+def require_free(out: str | Path) -> None:
+    """Raise ArtifactError where something is in the place of a set that is to be made."""
+    if os.path.lexists(out):
+        raise ArtifactError(f"{out} is there already: choose another folder, or delete it first")
 
 
 def notes(converted: Sequence[str | Path], **said: object) -> Mapping[str, bytes]:

@@ -107,7 +107,9 @@ def is_place(data: object) -> bool:
     if not isinstance(data, str | Path):
         return False
     wanted = names.parse(data)
-    return isinstance(wanted, names.Folder) and not (wanted.path / NAME).exists()
+    if not isinstance(wanted, names.Folder):
+        return False
+    return wanted.path.exists() and not (wanted.path / NAME).exists()
 
 
 def opened(data: Any, task: Task | None) -> Draws:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from d3data.errors import IntegrityError, UnknownNameError
+from d3data.errors import HubError, IntegrityError, UnknownNameError
 from d3data.hub import cache, fetching, index, names
 from d3data.hub.cache import Cached
 from d3data.hub.client import Client
@@ -52,7 +52,12 @@ def resolve(
         if (place := _shipped(found, wanted.revision)) is not None:
             return place
         pins, wanted = found.pins, _published(found, wanted)
-    return pull(wanted, client, name=asked, pins=pins, extras=extras, force=force_download)
+    try:
+        return pull(wanted, client, name=asked, pins=pins, extras=extras, force=force_download)
+    except HubError as failure:
+        if asked != wanted.name or not Path(asked).is_dir():
+            raise
+        raise type(failure)(f"{failure}; for the folder of that name write ./{asked}") from None
 
 
 def pull(

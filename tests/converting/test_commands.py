@@ -37,9 +37,14 @@ def test_images_with_labels(tmp_path):
     torch.save(torch.rand(10, 3, 32, 32), tmp_path / "x.pt")
     torch.save(torch.arange(10), tmp_path / "y.pt")
     more = ["--labels", tmp_path / "y.pt", "--task", "cifar10", "--out", tmp_path / "set"]
-    said = call("images", tmp_path / "x.pt", *more, "--mean", "0,0,0", "--std", "1,1,1")
+    colours = ["--mean", "0,0,0", "--std", "1,1,1"]
+    said = call("images", tmp_path / "x.pt", *more, *colours)
+    before = (tmp_path / "set" / "d3data.json").read_bytes()
+    assert "is there already" in call("images", tmp_path / "x.pt", *more, *colours, code=1)
+    assert (tmp_path / "set" / "d3data.json").read_bytes() == before
     assert said.startswith(f"{tmp_path / 'set'}: 10 items")
-    assert "give --mean" in call("images", tmp_path / "x.pt", *more, code=1)
+    elsewhere = [*more[:-1], tmp_path / "other"]
+    assert "give --mean" in call("images", tmp_path / "x.pt", *elsewhere, code=1)
 
 
 @pytest.mark.parametrize(

@@ -95,7 +95,7 @@ def test_images_and_labels_in_one_file(tmp_path, saved, shape):
     }[shape]
     (x,) = saved(x=content)
     found = convert(tmp_path, x, index=1)
-    first = convert(tmp_path, saved(x=[values[1], LABELS])[0])
+    first = convert(tmp_path, saved(x=[values[1], LABELS])[0], out=tmp_path / "first")
     assert torch.equal(found.sources()[0].pixels, first.sources()[0].pixels)
 
 
@@ -115,7 +115,7 @@ def test_uint8_tensors_are_pixels(tmp_path, saved):
     data = d3data.load(tmp_path / "made")
     assert torch.equal(data.draw(0, 13)[0], pixels[13])
     with pytest.raises(ArtifactError, match="neither normalised"):
-        convert(tmp_path, x, labels=y)
+        convert(tmp_path, x, labels=y, out=tmp_path / "again")
 
 
 def naively_whitened(rows, regularisation):

@@ -536,3 +536,15 @@ def test_what_a_killed_publisher_leaves_is_in_its_own_folder(
     publisher.kill()
     assert publisher.end().killed
     assert list((tmp_path / "killed").glob("d3data-*"))
+
+
+def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
+    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(HubError) as failure:
+        pulling.resolve("runs/x")
+    assert "./runs/x" not in str(failure.value)
+    (tmp_path / "runs" / "x").mkdir(parents=True)
+    with pytest.raises(HubError, match=r"for the folder of that name write \./runs/x$"):
+        pulling.resolve("runs/x")
