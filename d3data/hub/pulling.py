@@ -1,5 +1,6 @@
 """From a name to a place on this machine where all of the set is."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,8 @@ def _folder(path: Path) -> Place:
             f"{_typed(path)} is not a folder: a short name is written without a slash, one of the "
             "Hub as org/name"
         )
+    if not os.access(path, os.X_OK):
+        raise IntegrityError(f"{_typed(path)} cannot be looked into: permission denied")
     if not (path / NAME).exists() and (path / RUN_S / NAME).is_file():
         raise UnknownNameError(
             f"{path} is a run, and the set that it made is {_typed(path / RUN_S)}: name that"

@@ -548,3 +548,11 @@ def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
     (tmp_path / "runs" / "x").mkdir(parents=True)
     with pytest.raises(HubError, match=r"for the folder of that name write \./runs/x$"):
         pulling.resolve("runs/x")
+
+
+def test_a_folder_that_cannot_be_looked_into_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pulling.os, "access", lambda path, mode: False)  # root may do all
+    with pytest.raises(IntegrityError, match="permission denied"):
+        pulling.resolve(tmp_path)
