@@ -22,8 +22,9 @@ from torch.nn.functional import cross_entropy
 import d3data
 from d3data import nets
 from d3data.augment import augmentation
+from d3data.evaluation.course import Course
+from d3data.evaluation.ground import Ground
 from d3data.evaluation.protocols import Protocol, named
-from d3data.evaluation.trials import Course, Ground
 from d3data.rng import generator
 from d3data.tasks import Task
 

@@ -18,6 +18,7 @@ import torch
 
 from d3data.evaluation import protocols, trials
 from d3data.evaluation.baselines.setting import Photographs, drawn
+from d3data.evaluation.ground import Ground
 from d3data.evaluation.networks import builders, label
 from d3data.rng import generator
 from d3data.tasks import load_task
@@ -42,7 +43,7 @@ def main() -> None:
     done = json.loads(options.out.read_text("utf-8")) if options.out.exists() else {}
     for name, per_class in PUBLISHED:
         protocol = protocols.named(name)
-        ground = trials.Ground(task, task.test, protocol, torch.device("cpu"))
+        ground = Ground(task, task.test, protocol, torch.device("cpu"))
         build = builders([protocol.network], None, task)[label(protocol.network)]
         for subset in range(SUBSETS):
             rng = generator(subset, "subset", per_class)

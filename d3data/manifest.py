@@ -12,7 +12,7 @@ or duplicate key, no default left out, no number spelt otherwise. `docs/format.m
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
@@ -249,6 +249,14 @@ class Manifest(Frozen):
         for name in ("content_sha256", "self_sha256"):
             draft = draft.model_copy(update={name: draft.digests()[name]})
         return draft
+
+    def listing(self, files: Mapping[str, bytes]) -> Self:
+        """The page that lists these files too, by path; those that are made of it aside."""
+        entries = {entry.path: entry for entry in self.files}
+        for path in files.keys() - set(DERIVED):
+            digest = hashlib.sha256(files[path]).hexdigest()
+            entries[path] = FileEntry(path=path, size=len(files[path]), sha256=digest)
+        return self.seal(self.content, about=self.about, files=list(entries.values()))
 
     def digests(self) -> dict[str, str]:
         """What `content_sha256` and `self_sha256` must be."""

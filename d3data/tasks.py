@@ -12,6 +12,7 @@ from typing import Literal
 
 import pydantic
 import torch
+from torch import Tensor
 
 from d3data import formats
 from d3data.errors import DataError, UnknownNameError, nearest
@@ -20,7 +21,9 @@ from d3data.formats.collection import Collection, digest, some
 from d3data.frozen import Frozen
 from d3data.partition import Rows, fingerprint, partition
 from d3data.preprocessing import Fit, Preprocessing, suited
+from d3data.presentation import normalised
 from d3data.presets import PRESETS, Preset
+from d3data.sources.specs import Image
 from d3data.splits import MEMORY, Gallery, Split
 
 __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
@@ -58,7 +61,7 @@ class Task:
         )
 
     @property
-    def channels(self) -> int:
+    def channels(self) -> Literal[1, 3]:
         """1 for grey, 3 for RGB."""
         return self.rule.channels
 
@@ -66,6 +69,11 @@ class Task:
     def size(self) -> int:
         """The side of its square images, in pixels."""
         return self.rule.size
+
+    def normalised(self, pixels: Tensor) -> Tensor:
+        """(..., C, H, W) uint8 pixels -> float32 values, as those of its splits."""
+        image = Image(channels=self.channels, size=self.size, mean=self.mean, std=self.std)
+        return normalised(pixels, image)
 
     def renormalised(self, mean: Sequence[float], std: Sequence[float]) -> "Task":
         """The same images with another mean and standard deviation per channel."""

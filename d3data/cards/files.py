@@ -1,7 +1,6 @@
 """The files that are made from an artifact to publish it with."""
 
 import dataclasses
-import hashlib
 import json
 
 from d3data import canonical
@@ -13,7 +12,6 @@ from d3data.cards.facts import HUB, Facts
 from d3data.cards.gallery import Gallery, spread
 from d3data.errors import FormatError
 from d3data.evaluation.report import Report
-from d3data.manifest import FileEntry, Manifest
 from d3data.summary import CARD
 
 REPORT = "report.json"
@@ -111,12 +109,7 @@ def _written(report: Report | None) -> dict[str, bytes]:
 
 def _with_files(facts: Facts, files: dict[str, bytes]) -> Facts:
     """The same set once its manifest lists these files too."""
-    page = facts.manifest
-    entries = {entry.path: entry for entry in page.files}
-    for path, content in files.items():
-        digest = hashlib.sha256(content).hexdigest()
-        entries[path] = FileEntry(path=path, size=len(content), sha256=digest)
-    sealed = Manifest.seal(page.content, about=page.about, files=list(entries.values()))
+    sealed = facts.manifest.listing(files)
     purposes = {**facts.ledger.purposes, "manifest": len(sealed.encode())}
     ordered = dict(sorted(purposes.items(), key=lambda pair: -pair[1]))
     ledger = dataclasses.replace(facts.ledger, purposes=ordered)

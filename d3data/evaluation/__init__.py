@@ -15,6 +15,7 @@ from d3data.evaluation.audit import audit
 from d3data.evaluation.bench import Bench, Progress, ignore
 from d3data.evaluation.compare import Comparison, Difference, compare
 from d3data.evaluation.estimating import Estimate
+from d3data.evaluation.ground import Draws, Train
 from d3data.evaluation.leakage import Audit, Leakage
 from d3data.evaluation.pairs import pairs
 from d3data.evaluation.planning import Plan, plan
@@ -23,7 +24,6 @@ from d3data.evaluation.record import Labels, Point, Trial
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.rows import Row
 from d3data.evaluation.scores import Scores
-from d3data.evaluation.trials import Draws, Train
 from d3data.tasks import Task
 
 __all__ = [

@@ -20,12 +20,12 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import DataError, FormatError
 from d3data.evaluation import checks, networks, others, protocols
 from d3data.evaluation.bench import Progress, ignore, taught
+from d3data.evaluation.ground import Draws, Ground
 from d3data.evaluation.leakage import Audit
 from d3data.evaluation.nearness import Copies, features, pixels
 from d3data.evaluation.neighbours import HONEST, RATE, crowds, search
 from d3data.evaluation.planning import VERSIONS
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.trials import Draws, Ground
 from d3data.loading import load
 from d3data.nets import Network
 from d3data.precision import full_precision

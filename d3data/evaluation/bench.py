@@ -11,12 +11,13 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import baselines, checks, trials
 from d3data.evaluation.baselines import Rival, Setting
+from d3data.evaluation.course import Course
+from d3data.evaluation.ground import Build, Draws, Ground
 from d3data.evaluation.others import Pictures
 from d3data.evaluation.priors import trained_on
 from d3data.evaluation.record import Trial
 from d3data.evaluation.rows import Row
 from d3data.evaluation.saving import Desk, Slot
-from d3data.evaluation.trials import Build, Course, Draws, Ground
 from d3data.nets import Network
 from d3data.rng import generator, seeded
 from d3data.training import Watch

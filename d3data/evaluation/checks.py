@@ -13,10 +13,10 @@ from d3data.arguments import whole
 from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
+from d3data.evaluation.ground import CHUNK, Draws
 from d3data.evaluation.priors import has_priors
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
-from d3data.evaluation.trials import CHUNK, Draws
 from d3data.tasks import Split, Task, TaskSpec
 
 RECIPE = "recipe.toml"
@@ -54,8 +54,8 @@ def _named(found: Artifact) -> TaskSpec:
     if RECIPE not in {entry.path for entry in found.manifest.files}:
         return TaskSpec.parse({"name": name}, where="the set's task", error=FormatError)
     try:
-        table = dict(tomllib.loads(found.file(RECIPE).decode())["task"])
-    except (ValueError, KeyError, TypeError) as failure:
+        table = tomllib.loads(found.file(RECIPE).decode())["task"]
+    except (ValueError, KeyError) as failure:
         raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
     spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
     return spec.model_copy(update={"data": None})

@@ -2,20 +2,17 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
+from d3data.evaluation.ground import Draws
 from d3data.tasks import Task
 
-if TYPE_CHECKING:
-    from d3data.evaluation.trials import Draws
 
-
-def flops_of_an_image(network: nn.Module, draws: "Draws", task: Task) -> int | None:
+def flops_of_an_image(network: nn.Module, draws: Draws, task: Task) -> int | None:
     """Operations of one image of training: decoding it, and the network forward and backward.
 
     Two for each multiplication with its addition, in convolutions and matrix products alone. None
@@ -29,7 +26,7 @@ def flops_of_an_image(network: nn.Module, draws: "Draws", task: Task) -> int | N
     return trained + flops_of_a_draw(draws) if trained else None
 
 
-def flops_of_a_draw(draws: "Draws") -> int:
+def flops_of_a_draw(draws: Draws) -> int:
     """Operations of decoding one draw; none where images are stored."""
     with FlopCounterMode(display=False) as counter:
         draws.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))

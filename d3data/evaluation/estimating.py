@@ -10,10 +10,11 @@ import torch
 from d3data.evaluation.baselines import TAUGHT, Setting, named
 from d3data.evaluation.baselines.compressed import Codec, codecs, stored
 from d3data.evaluation.bench import Bench
+from d3data.evaluation.course import POINTS, SEEN, Course
+from d3data.evaluation.ground import Build, Draws, Ground, answered
 from d3data.evaluation.others import Pictures
 from d3data.evaluation.priors import trained_on
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.trials import POINTS, SEEN, Build, Course, Draws, Ground, answered
 from d3data.frozen import Frozen
 from d3data.rng import generator, seeded
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from d3data.dataset import DistilledDataset
 from d3data.drawing import Drawer
 from d3data.errors import ArtifactError
-from d3data.evaluation.trials import CHUNK, Draws
+from d3data.evaluation.ground import CHUNK, Draws
 from d3data.nets import Network
 from d3data.presentation import to_unit
 from d3data.sources.specs import Image

@@ -8,7 +8,7 @@ from torch import nn
 
 from d3data import nets
 from d3data.errors import D3DataError, TrainingError
-from d3data.evaluation.trials import Build
+from d3data.evaluation.ground import Build
 from d3data.nets import Network, NetworkSpec
 from d3data.rng import seeded
 from d3data.tasks import Task

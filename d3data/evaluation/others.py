@@ -12,7 +12,7 @@ from torch import Tensor
 from d3data import formats
 from d3data.dataset import DistilledDataset
 from d3data.errors import DataError
-from d3data.evaluation.trials import Draws
+from d3data.evaluation.ground import Draws
 from d3data.formats.collection import UNLABELLED, some
 from d3data.hub import names
 from d3data.loading import load
@@ -80,9 +80,7 @@ class Samples:
             from PIL import Image
 
             image = Image.fromarray(image)
-        pixels = self._task.rule(image).float().div_(255)
-        mean, std = (torch.tensor(m)[:, None, None] for m in (self._task.mean, self._task.std))
-        return (pixels - mean) / std
+        return self._task.normalised(self._task.rule(image))
 
 
 class Pictures:

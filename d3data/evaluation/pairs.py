@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from d3data.evaluation.ground import Draws
 from d3data.evaluation.leakage import Audit, Pair
 from d3data.evaluation.nearness import Copies, image_of
-from d3data.evaluation.trials import Draws
 from d3data.presentation import to_uint8
 from d3data.tasks import Task
 

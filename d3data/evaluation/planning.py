@@ -21,12 +21,12 @@ from d3data.evaluation import checks, estimating, others, protocols
 from d3data.evaluation import networks as known
 from d3data.evaluation.bench import Bench, Progress, ignore
 from d3data.evaluation.estimating import Estimate
+from d3data.evaluation.ground import Build, Draws, Ground, Train
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.saving import Desk
 from d3data.evaluation.scores import robust
-from d3data.evaluation.trials import Build, Draws, Ground, Train
 from d3data.tasks import Task, load_task
 
 VERSIONS = {

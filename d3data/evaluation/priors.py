@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from d3data.dataset import DistilledDataset
+from d3data.evaluation.ground import Draws
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.trials import Draws
 
 
 class MeansAndDraws:

@@ -1,6 +1,5 @@
 """What is published: an artifact that has been checked, with all that is made from it."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from d3data.evaluation.report import Report
 from d3data.hub import names, pulling
 from d3data.hub.places import listed
 from d3data.hub.remote import CARD
-from d3data.manifest import DERIVED, NAME, FileEntry, Manifest
+from d3data.manifest import NAME, Manifest
 
 
 @dataclass(frozen=True)
@@ -95,7 +94,7 @@ def prepare(
 
 def _made(found: Artifact, repository: str, endpoint: str, report: Report | None) -> Release:
     made = cards.derived(found, report, repo=repository, endpoint=endpoint)
-    manifest = _sealed(found.manifest, made)
+    manifest = found.manifest.listing(made)
     kept = {entry.path: found.file(entry.path) for entry in listed(found.manifest)}
     files = {**kept, **made, NAME: manifest.encode()}
     return Release(repository, endpoint, found, manifest, files)
@@ -106,12 +105,3 @@ def _versioned(page: Manifest, version: str) -> Manifest:
         raise UnknownNameError(f"{version!r} is no version: write three numbers, such as 1.0.1")
     about = page.about.model_copy(update={"version": version})
     return Manifest.seal(page.content, about=about, files=page.files)
-
-
-def _sealed(page: Manifest, made: Mapping[str, bytes]) -> Manifest:
-    """The page that lists also the files that are made from it."""
-    entries = {entry.path: entry for entry in page.files}
-    for path in made.keys() - set(DERIVED):
-        digest = hashlib.sha256(made[path]).hexdigest()
-        entries[path] = FileEntry(path=path, size=len(made[path]), sha256=digest)
-    return Manifest.seal(page.content, about=page.about, files=list(entries.values()))

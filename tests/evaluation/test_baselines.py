@@ -15,9 +15,9 @@ from d3data.evaluation import baselines
 from d3data.evaluation.baselines import Photographs, Setting, coresets
 from d3data.evaluation.baselines.compressed import Codec, stored
 from d3data.evaluation.bench import Bench
+from d3data.evaluation.ground import Ground
 from d3data.evaluation.priors import MeansAndDraws, trained_on
 from d3data.evaluation.protocols import protocols
-from d3data.evaluation.trials import Ground
 from d3data.rng import generator
 
 CPU = torch.device("cpu")

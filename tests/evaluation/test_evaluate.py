@@ -24,8 +24,8 @@ from d3data.evaluation import Row, Trial, baselines, checks, evaluate, planning
 from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.baselines.setting import drawn
 from d3data.evaluation.bench import Bench
+from d3data.evaluation.course import Course
 from d3data.evaluation.scores import augmentation_robust, label_robust, robust
-from d3data.evaluation.trials import Course
 from d3data.rng import generator
 from d3data.tasks import load_task
 from pictures import encoded, picture

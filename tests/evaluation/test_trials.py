@@ -10,9 +10,10 @@ from torch.nn.functional import one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
-from d3data.evaluation import cost, saving, trials
+from d3data.evaluation import cost, course, saving, trials
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.baselines.setting import drawn
+from d3data.evaluation.ground import Ground
 from d3data.evaluation.protocols import Protocol
 from d3data.nets import NetworkSpec
 from d3data.rng import generator
@@ -34,7 +35,7 @@ def some(task, each):
 
 def flat(protocol, draws, count):
     """The (epoch, index) pairs of the first `count` batches."""
-    stream = trials.batches(draws, protocol, rng=generator(0, "order"))
+    stream = course.batches(draws, protocol, rng=generator(0, "order"))
     batches = [next(stream) for _ in range(count)]
     return [
         [(epoch, index) for epoch, indices in pieces for index in indices.tolist()]
@@ -77,7 +78,7 @@ def test_every_epoch_has_its_own_order(tiny):
 
 
 def ground(task, protocol, tests=None):
-    return trials.Ground(task, tests or task.test, protocol, CPU)
+    return Ground(task, tests or task.test, protocol, CPU)
 
 
 def builder(task, protocol):
@@ -173,7 +174,7 @@ def test_testing_is_no_part_of_what_training_takes(task, tiny, photographs, monk
     def step(step, loss):
         clock[0] += 1
 
-    monkeypatch.setattr(trials, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(course, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     slow = replace(task, validation=Slow(task.validation))
     trial = run(photographs, slow, tiny, tests=Slow(task.test), watch=step)
     assert trial.seconds == 12
@@ -197,7 +198,7 @@ def test_training_is_sgd_as_it_is_written(task):
         velocity = 0.5 * velocity + gradient
         weight = weight - 0.1 * protocol.factor(step, 2) * velocity
     task = replace(task, validation=range(0))
-    trials.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
+    course.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
     torch.testing.assert_close(network[1].weight.detach(), weight)
 
 
@@ -308,7 +309,7 @@ def test_adamw_is_adamw(task, tiny, photographs):
     protocol = tiny.model_copy(update={"optimizer": "adamw", "steps": 1})
     network = builder(task, protocol)()
     before = [p.detach().clone() for p in network.parameters()]
-    trials.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
+    course.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
     for old, new in zip(before, network.parameters(), strict=True):
         moved = (new - old * (1 - 0.1 * protocol.weight_decay)).abs()
         assert moved.max() < 0.1001  # the first step of Adam is at most the rate

@@ -11,8 +11,8 @@ from d3data.evaluation.baselines.compressed import compressed
 from d3data.evaluation.baselines.coresets import herding, k_center, k_means
 from d3data.evaluation.baselines.plain import means, random, random_bytes, real, soft
 from d3data.evaluation.baselines.setting import Baseline, Photographs, Rival, Setting
+from d3data.evaluation.ground import Draws
 from d3data.evaluation.priors import has_priors
-from d3data.evaluation.trials import Draws
 
 __all__ = ["Baseline", "Photographs", "Rival", "Setting", "baselines", "named", "wanted"]
 

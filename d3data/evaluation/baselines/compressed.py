@@ -103,11 +103,8 @@ def stored(setting: Setting, codec: Codec, rng: torch.Generator) -> Rival:
     pixels = torch.stack(
         [codec.decode(file, channels=task.channels, size=task.size) for file in files]
     )
-    moments = (torch.tensor(m)[:, None, None] for m in (task.mean, task.std))
-    mean, std = moments
-    images = (pixels.float() / 255 - mean) / std
     return Rival(
-        Photographs(images, torch.tensor(labels)),
+        Photographs(task.normalised(pixels), torch.tensor(labels)),
         round(len(files) / setting.classes),
         len(files) * setting.pixels,
         sum(map(len, files)),

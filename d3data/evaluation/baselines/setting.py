@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.evaluation.trials import CHUNK, Draws
+from d3data.evaluation.ground import CHUNK, Draws
 from d3data.nets import Network
 from d3data.tasks import Split, Task
 
