@@ -155,7 +155,7 @@ class Readings:
     def longer(self, against: Callable[[Row], float]) -> list[Series]:
         """Accuracy against what one training took, where reports of the same set differ in it.
 
-        Their protocols differ in length alone.
+        Their protocols differ in length, or in draws per epoch, alone.
         """
         found: dict[str, list[tuple[float, float, float]]] = {}
         alike = _content(self.report), _training(self.report)
@@ -256,7 +256,7 @@ def _content(report: Report) -> str:
 
 def _training(report: Report) -> dict[str, Any]:
     """How networks were trained, but for how long."""
-    return report.protocol.model_dump(exclude={"name", "version", "steps", "epochs"})
+    return report.protocol.model_dump(exclude={"name", "version", "steps", "epochs", "draws"})
 
 
 def _rates(row: Row) -> list[float | None]:

@@ -11,6 +11,7 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import baselines, checks, trials
 from d3data.evaluation.baselines import Rival, Setting
+from d3data.evaluation.baselines.compressed import share
 from d3data.evaluation.course import Course
 from d3data.evaluation.ground import Build, Draws, Ground
 from d3data.evaluation.others import Pictures
@@ -75,7 +76,13 @@ class Bench:
             values=values,
             bytes=size,
             teach=lambda: self._taught(network, build),
-            judge=lambda what, rival: self._judged(f"choosing {what}", rival, build, seed=0),
+            judge=lambda what, rival, part: self._judged(
+                f"choosing {what}, {share(part)}",
+                rival,
+                build,
+                seed=0,
+                steps=max(1, protocol.length(len(rival)) // part),
+            ),
             device=self.ground.device,
             steps=protocol.length(len(trained_on(draws, protocol))),
         )

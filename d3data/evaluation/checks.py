@@ -14,7 +14,7 @@ from d3data.artifact import Artifact
 from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
 from d3data.evaluation.ground import CHUNK, Draws
-from d3data.evaluation.priors import has_priors
+from d3data.evaluation.priors import has_priors, like
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
 from d3data.tasks import Split, Task, TaskSpec
@@ -77,14 +77,7 @@ def labelled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
     for kind in kinds:
         if kind not in get_args(Labels):
             raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
-        found.append(
-            DistilledDataset(
-                draws.artifact,
-                seed=draws.seed,
-                draws_per_class=draws.draws_per_class,
-                soft_labels=kind == "soft",
-            )
-        )
+        found.append(like(draws, soft_labels=kind == "soft"))
     return found
 
 

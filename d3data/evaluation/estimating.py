@@ -8,7 +8,7 @@ from typing import Self
 import torch
 
 from d3data.evaluation.baselines import TAUGHT, Setting, named
-from d3data.evaluation.baselines.compressed import Codec, codecs, stored
+from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, share, stored
 from d3data.evaluation.bench import Bench
 from d3data.evaluation.course import POINTS, SEEN, Course
 from d3data.evaluation.ground import Build, Draws, Ground, answered
@@ -84,8 +84,13 @@ def guesses(
         found = [("distilled", usual, steps, steps * own + looking) for _ in sets]
         for name in rivals:
             steps = _steps(name, setting, protocol)
-            choosing = len(codecs(task.size)) if name == "compressed" else 0
-            found.append((name, usual + choosing, steps, steps * real + looking))
+            found.append((name, usual, steps, steps * real + looking))
+            if name == "compressed":
+                found += [
+                    (f"compressed, {share(part)}", tried, some, some * real + looking)
+                    for tried, part in rounds(len(codecs(task.size)))
+                    for some in [max(1, steps // part)]
+                ]
         if {*TAUGHT} & {*rivals}:
             steps = protocol.length(len(task.train))
             found.append(("teacher", 1, steps, steps * real))

@@ -161,6 +161,8 @@ def plan(
     task = checks.origin(draws, data_path) if task is None else task
     tests = checks.tests(task, split)
     checks.require_fit(draws, task)
+    if labels is None and settings.labels != "own":
+        labels = (settings.labels,)
     if scores and rival(draws) == "soft":
         labels = ("soft", "hard")
     builds = known.builders(known.wanted(nets, settings.network), networks, task)

@@ -1,4 +1,4 @@
-"""What an epoch of a distilled set is under a protocol that counts epochs.
+"""What an epoch of a distilled set is under a protocol.
 
 That of D3 is the image of every prior's mean, and a draw of every prior: Qin, Deng,
 Alvarez-Melis 2024, arXiv 2403.00999. Legend: N priors, K classes.
@@ -38,22 +38,30 @@ class MeansAndDraws:
 
 
 def trained_on(draws: Draws, protocol: Protocol) -> Draws:
-    """The epochs that networks see of a set under a protocol; of what was not distilled its own.
-
-    Where steps are counted, an epoch is the set's own, and decides nothing: batches run on.
-    """
-    if not isinstance(draws, DistilledDataset):
+    """The epochs that networks see of a set under a protocol; its own if it was not distilled."""
+    if not isinstance(draws, DistilledDataset) or protocol.draws == "set":
         return draws
-    if protocol.means and has_priors(draws):
+    if protocol.draws == "means" and has_priors(draws):
         return MeansAndDraws(draws)
-    return draws if protocol.epochs is None else every_item(draws)
+    if isinstance(protocol.draws, int):
+        return like(draws, draws_per_class=protocol.draws)
+    return every_item(draws)
 
 
 def every_item(data: DistilledDataset) -> DistilledDataset:
     """The set with an epoch of as many draws of each class as the largest class has items."""
-    most = int(data.drawer.items_per_class.max())
+    return like(data, draws_per_class=int(data.drawer.items_per_class.max()))
+
+
+def like(
+    data: DistilledDataset, *, draws_per_class: int | None = None, soft_labels: bool | None = None
+) -> DistilledDataset:
+    """The same set with other epochs, or labels of another kind."""
     return DistilledDataset(
-        data.artifact, seed=data.seed, draws_per_class=most, soft_labels=data.soft_labels
+        data.artifact,
+        seed=data.seed,
+        draws_per_class=draws_per_class or data.draws_per_class,
+        soft_labels=data.soft_labels if soft_labels is None else soft_labels,
     )
 
 

@@ -51,8 +51,7 @@ class Protocol(Frozen):
         networks: how many are trained, each from its own seed.
         steps: how long, in optimizer steps of `batch` draws; batches run on across epochs.
         epochs: how long, in passes over the set, whose last batch is what is left (a single image
-            joins the batch before); instead of `steps`. A pass over a distilled set is a draw of
-            every item.
+            joins the batch before); instead of `steps`.
         batch: draws per step.
         optimizer: stochastic gradient descent, or AdamW (Loshchilov & Hutter, arXiv 1711.05101).
         learning_rates: at the start; of several, the one that does best on validation images.
@@ -61,8 +60,10 @@ class Protocol(Frozen):
         schedule: half a cosine to zero, or a tenth after half of the steps.
         augment: the augmentation's name; it draws anew for every batch.
         mix: whether images are mixed with others of their batch, after they are augmented.
-        means: whether an epoch of Gaussian priors is the image of each one's mean and a draw of
-            each, as D3 trains.
+        draws: what an epoch of a distilled set has: so many draws of each class; a draw of each
+            `item`; of Gaussian priors, the image of each one's mean too (`means`), as D3 trains;
+            or as many draws as the set gives a loader (`set`).
+        labels: the set's `own`; or hard or soft ones, which it must then have.
     """
 
     name: str
@@ -79,7 +80,8 @@ class Protocol(Frozen):
     schedule: Literal["cosine", "halfway"] = "cosine"
     augment: str
     mix: Mix = "none"
-    means: bool = False
+    draws: Annotated[int, Field(ge=1)] | Literal["set", "items", "means"] = "set"
+    labels: Literal["own", "hard", "soft"] = "own"
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -149,6 +151,7 @@ protocols = {
             learning_rates=(0.01,),
             schedule="halfway",
             augment="none",
+            draws="items",
         ),
         # Zhao & Bilen 2021, arXiv 2102.08259; it mirrors images, which is wrong for digits
         Protocol(
@@ -159,6 +162,7 @@ protocols = {
             learning_rates=(0.01,),
             schedule="halfway",
             augment="siamese",
+            draws="items",
         ),
         # Qin, Deng & Alvarez-Melis 2024, arXiv 2403.00999; its rates were set by hand, one for
         # each budget, and its test accuracy is the highest of eleven: here there is one test
@@ -170,7 +174,7 @@ protocols = {
             learning_rates=(0.05, 0.014, 0.005),
             schedule="halfway",
             augment="siamese",
-            means=True,
+            draws="means",
         ),
         # Li et al. 2025, arXiv 2505.13300, which chooses the rate on test images
         Protocol(
@@ -181,6 +185,7 @@ protocols = {
             learning_rates=(0.001, 0.005, 0.01, 0.05, 0.1),
             schedule="halfway",
             augment="siamese",
+            draws="items",
         ),
         # every network of a transfer table, in about an hour of two cores
         Protocol(

@@ -13,7 +13,7 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import Photographs, Setting, coresets
-from d3data.evaluation.baselines.compressed import Codec, stored
+from d3data.evaluation.baselines.compressed import Codec, codecs, stored
 from d3data.evaluation.bench import Bench
 from d3data.evaluation.ground import Ground
 from d3data.evaluation.priors import MeansAndDraws, trained_on
@@ -31,7 +31,7 @@ def setting(task, draws=None, *, values=None, size=None, judge=None):
         values=values,
         bytes=size,
         teach=lambda: teacher,
-        judge=judge or (lambda what, rival: 0.0),
+        judge=judge or (lambda what, rival, part: 0.0),
         device=CPU,
     )
 
@@ -210,14 +210,28 @@ def test_compressed_photographs_fill_the_bytes_of_the_set(digits, size):
 def test_the_codec_is_the_one_that_does_best_and_is_chosen_once(digits):
     judged = []
 
-    def judge(what, rival):
-        judged.append(what)
-        return 1.0 if what == "webp of 8 px at quality 5" else 0.5
+    def judge(what, rival, part):
+        judged.append((what, part))
+        return 1.0 if what == "webp of 8 px at quality 5" else 1 / len(what)
 
     where = setting(digits, size=5_000, judge=judge)
     notes = {make("compressed", where, seed).note for seed in (0, 1)}
     assert notes == {"webp of 8 px at quality 5"}
-    assert len(judged) == len(set(judged)) == 6
+    assert len(judged) == len(set(judged)) == 12 + 6 + 3 + 2
+    assert [part for _, part in judged] == [8] * 12 + [4] * 6 + [2] * 3 + [1] * 2
+
+
+def test_a_codec_that_is_worse_than_half_of_them_is_not_trained_on_for_longer(digits):
+    score = {str(codec): rank for rank, codec in enumerate(codecs(8))}
+    judged = []
+
+    def judge(what, rival, part):
+        judged.append((what, part))
+        return score[what]
+
+    make("compressed", setting(digits, size=5_000, judge=judge), 0)
+    longer = {what for what, part in judged if part < 8}
+    assert longer == {what for what, rank in score.items() if rank >= 6}
 
 
 def test_all_are_those_that_are_possible(tmp_path):
@@ -274,6 +288,17 @@ def test_an_epoch_of_a_set_is_that_of_the_protocol(priors, digits, name, draws):
     seen = bench(digits, protocols[name])._itself(data)(0).draws
     assert len(seen) == draws
     assert isinstance(seen, MeansAndDraws) == (name == "d3")
+
+
+def test_a_protocol_may_say_how_many_draws_of_each_class_an_epoch_has(priors, digits, tiny):
+    protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": 7})
+    seen = bench(digits, protocol)._itself(priors)(0).draws
+    assert len(seen) == 70
+    assert torch.equal(
+        seen.batch(1, torch.arange(70), device=CPU)[0],
+        DistilledDataset(priors.artifact, draws_per_class=7).batch(1, range(70))[0],
+    )
+    assert protocol.length(len(seen)) == 2 * 5
 
 
 def test_means_have_labels_of_the_kind_that_is_asked_for(priors, digits):

@@ -479,7 +479,11 @@ def test_an_estimate_counts_networks_and_steps(pixels, tiny):
         "distilled": (2 + 2, 12),
         "random": (2 + 2, 12),
         "soft": (2 + 2, 12),
-        "compressed": (2 + 2 + 6, 12),
+        "compressed": (2 + 2, 12),
+        "compressed, 1/8 of the steps": (12, 1),
+        "compressed, 1/4 of the steps": (6, 3),
+        "compressed, 1/2 of the steps": (3, 6),
+        "compressed, all steps": (2, 12),
         "teacher": (1, 12),
     }
     assert found.seconds == pytest.approx(sum(r.networks * r.seconds for r in found.rows))
@@ -501,8 +505,19 @@ def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
     assert more == [f"{name} without augmentation" for name in ("distilled", "soft", "teacher")]
 
 
+def test_a_protocol_may_say_which_labels(priors, pixels, digits, tiny):
+    for kind in ("hard", "soft"):
+        protocol = tiny.model_copy(update={"labels": kind})
+        sets = planning.plan(priors, digits, protocol=protocol, baselines=()).sets
+        assert [one.soft_labels for one in sets] == [kind == "soft"]
+    with pytest.raises(D3DataError, match="has hard labels"):
+        planning.plan(pixels, digits, protocol=protocol, baselines=())
+    asked = planning.plan(priors, digits, protocol=protocol, labels=["hard"], baselines=())
+    assert [one.soft_labels for one in asked.sets] == [False]
+
+
 def test_real_images_are_trained_on_for_as_long_as_the_set(priors, digits, tiny):
-    epochs = tiny.model_copy(update={"steps": None, "epochs": 2})
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": "items"})
     data = DistilledDataset(priors.artifact, draws_per_class=9)
     report = evaluate(data, digits, protocol=epochs, seeds=[0], baselines=["real"])
     own, real = report.rows

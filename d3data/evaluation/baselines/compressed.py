@@ -2,6 +2,8 @@
 
 The rival that a distilled set has to beat: JPEG or WebP files, at the size and the quality that
 train best on validation images. A file's bytes are counted, its name and its label are not.
+Successive halving finds them (Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for
+an eighth of the protocol's steps, the best half of them for twice as long, and so on.
 """
 
 import io
@@ -20,8 +22,9 @@ Format = Literal["jpeg", "webp"]
 
 FORMATS: tuple[Format, ...] = ("jpeg", "webp")
 SHRUNK = (1, 2)  # the side of what is stored is the image's over this
-QUALITIES = (5, 30, 75)
+QUALITIES = (1, 5, 15, 30, 50, 75)
 LEAST = 8  # pixels
+SHORTEST = 8  # the first networks are trained for the protocol's steps over this
 LOT = 64  # images that are compressed before it is asked whether there is still room
 
 
@@ -71,13 +74,31 @@ def compressed(setting: Setting, *, rng: torch.Generator) -> Rival:
 
 
 def best(setting: Setting) -> Codec:
-    """The codec whose images train best, by one network each."""
-    tried = codecs(setting.task.size)
-    rivals = [stored(setting, codec, generator(0, "codec")) for codec in tried]
-    scores = [
-        setting.judge(str(codec), rival.draws) for codec, rival in zip(tried, rivals, strict=True)
-    ]
-    return tried[max(range(len(tried)), key=scores.__getitem__)]
+    """The codec whose images train best, by one network each, longer from round to round."""
+    left = codecs(setting.task.size)
+    for codecs_left, part in rounds(len(left)):
+        left = left[:codecs_left]
+        draws = {codec: stored(setting, codec, generator(0, "codec")).draws for codec in left}
+        scores = {codec: setting.judge(str(codec), draws[codec], part) for codec in left}
+        left.sort(key=scores.__getitem__, reverse=True)
+    return left[0]
+
+
+def rounds(codecs: int) -> Iterator[tuple[int, int]]:
+    """How many codecs each round tries, for the protocol's steps over what.
+
+    >>> list(rounds(24)), list(rounds(3)), list(rounds(1))
+    ([(24, 8), (12, 4), (6, 2), (3, 1)], [(3, 8), (2, 4)], [])
+    """
+    part = SHORTEST
+    while codecs > 1 and part:
+        yield codecs, part
+        codecs, part = -(-codecs // 2), part // 2
+
+
+def share(part: int) -> str:
+    """How long one of these networks is trained, in words."""
+    return f"1/{part} of the steps" if part > 1 else "all steps"
 
 
 def codecs(size: int) -> list[Codec]:

@@ -65,7 +65,8 @@ class Setting:
         values: that the set stores, as papers count them; None where it does not say.
         bytes: that the set stores; likewise.
         teach: trains a network on all train images.
-        judge: the validation accuracy of a network that is trained on some draws.
+        judge: the validation accuracy of a network that is trained on some draws, for the
+            protocol's steps over a number.
         device: where networks are.
         steps: for how long the set is trained on; None where it does not matter.
     """
@@ -75,7 +76,7 @@ class Setting:
     values: int | None
     bytes: int | None
     teach: Callable[[], Network]
-    judge: Callable[[str, Draws], float]
+    judge: Callable[[str, Draws, int], float]
     device: torch.device
     steps: int | None = None
     kept: dict[str, object] = field(default_factory=dict)
