@@ -21,11 +21,13 @@ class Preset:
 
     `hub` is `ORG/NAME[:CONFIG][@REVISION]` on the Hugging Face Hub, or empty for what comes with
     scikit-learn. `fit` is the rule at the `native` size and `elsewhere` the rule at any other.
-    `test` is the split that is evaluated on.
+    `images` is how many train has, of all `classes`; `test` is the split that is evaluated on.
     """
 
     hub: str
     native: int
+    classes: int
+    images: int
     channels: Literal[1, 3]
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -42,6 +44,8 @@ PRESETS = {
     "digits": Preset(
         hub="",
         native=8,
+        classes=10,
+        images=1_438,
         channels=1,
         mean=(0.3053,),
         std=(0.3758,),
@@ -51,6 +55,8 @@ PRESETS = {
     "mnist": Preset(
         hub="ylecun/mnist",
         native=28,
+        classes=10,
+        images=60_000,
         channels=1,
         mean=(0.1307,),
         std=(0.3081,),
@@ -61,6 +67,8 @@ PRESETS = {
     "fashion-mnist": Preset(
         hub="zalando-datasets/fashion_mnist",
         native=28,
+        classes=10,
+        images=60_000,
         channels=1,
         mean=(0.2860,),
         std=(0.3530,),
@@ -71,6 +79,8 @@ PRESETS = {
     "svhn": Preset(
         hub="ufldl-stanford/svhn:cropped_digits",
         native=32,
+        classes=10,
+        images=73_257,
         channels=3,
         mean=(0.4377, 0.4438, 0.4728),
         std=(0.1980, 0.2010, 0.1970),
@@ -80,6 +90,8 @@ PRESETS = {
     "cifar10": Preset(
         hub="uoft-cs/cifar10",
         native=32,
+        classes=10,
+        images=50_000,
         channels=3,
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2470, 0.2435, 0.2616),
@@ -90,6 +102,8 @@ PRESETS = {
     "cifar100": Preset(
         hub="uoft-cs/cifar100",
         native=32,
+        classes=100,
+        images=50_000,
         channels=3,
         mean=(0.5071, 0.4865, 0.4409),
         std=(0.2673, 0.2564, 0.2762),
@@ -101,6 +115,8 @@ PRESETS = {
     "tiny-imagenet": Preset(
         hub="zh-plus/tiny-imagenet",
         native=64,
+        classes=200,
+        images=100_000,
         channels=3,
         mean=(0.4802, 0.4481, 0.3975),
         std=(0.2770, 0.2691, 0.2821),
@@ -111,6 +127,8 @@ PRESETS = {
     "imagenet-64": Preset(
         hub="benjamin-paine/imagenet-1k-64x64",
         native=64,
+        classes=1000,
+        images=1_281_167,
         channels=3,
         mean=(0.482, 0.458, 0.408),
         std=(0.269, 0.261, 0.276),
@@ -121,6 +139,8 @@ PRESETS = {
     "imagenet": Preset(
         hub="ILSVRC/imagenet-1k",
         native=224,
+        classes=1000,
+        images=1_281_167,
         channels=3,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -133,6 +153,8 @@ PRESETS = {
     "imagenette": Preset(
         hub="frgfm/imagenette:320px@refs/convert/parquet",
         native=128,
+        classes=10,
+        images=9_469,
         channels=3,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -145,6 +167,8 @@ PRESETS = {
     "imagewoof": Preset(
         hub="frgfm/imagewoof:320px@refs/convert/parquet",
         native=128,
+        classes=10,
+        images=9_025,
         channels=3,
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,

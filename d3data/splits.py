@@ -37,7 +37,8 @@ class Split:
         self._gallery = gallery
         self._slots = torch.arange(len(labels)) if slots is None else slots  # (N,) in the gallery
         self._all = torch.arange(len(labels))
-        self._members = [(labels == label).nonzero().flatten() for label in range(classes)]
+        counts = torch.bincount(labels, minlength=classes)
+        self._members = labels.argsort(stable=True).split(counts.tolist())
         self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 

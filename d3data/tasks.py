@@ -16,7 +16,7 @@ from torch import Tensor
 
 from d3data import formats
 from d3data.errors import DataError, UnknownNameError, nearest
-from d3data.formats import digits, hub_datasets
+from d3data.formats import blank, digits, hub_datasets
 from d3data.formats.collection import Collection, digest, some
 from d3data.frozen import Frozen
 from d3data.partition import Rows, fingerprint, partition
@@ -28,6 +28,7 @@ from d3data.splits import MEMORY, Gallery, Split
 
 __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
 
+UNSEEN = "0" * 64  # the fingerprint of images that nobody has looked at
 SEEN = 512  # images whose headers tell the size and channels of one's own
 
 
@@ -125,19 +126,26 @@ class TaskSpec(Frozen):
     licence: str | None = None
     source: str | None = None
 
-    def load(self, data: str | Path | None = None, *, memory: int = MEMORY) -> Task:
+    def load(
+        self, data: str | Path | None = None, *, memory: int = MEMORY, imagine: bool = False
+    ) -> Task:
         """Find the images and index them; they are decoded when they are asked for.
 
         Args:
             data: where they are, in place of `self.data`: a path, `hf:...` or `torchvision:...`.
             memory: bytes of decoded images that each split may keep.
+            imagine: whether as many black images will do, where those of a known data set are
+                not on this machine; its fingerprint is then `UNSEEN`.
 
         Raises:
             DataError: images are missing, unlabelled or too few.
             UnknownNameError: no data set has this name and no data are given.
         """
         preset = PRESETS.get(self.name)
-        found = _find(self, data or self.data, preset)
+        found = _here(self, data or self.data, preset)
+        imagined = found is None and imagine and preset is not None
+        if found is None:
+            found = _imagined(preset) if preset and imagined else _fetched(self, preset)
         test = preset.test if preset else "test"
         rows = partition(found, test=test, validation=self.validation)
         rule = _rule(self, preset, rows["train"])
@@ -167,7 +175,7 @@ class TaskSpec(Frozen):
             rule=rule,
             licence=self.licence or (preset.licence if preset else "not stated"),
             source=self.source or (preset.source if preset else "own images"),
-            fingerprint=fingerprint(found, rows, rule.model_dump_json()),
+            fingerprint=UNSEEN if imagined else fingerprint(found, rows, rule.model_dump_json()),
             train=splits["train"],
             validation=splits["validation"],
             test=splits.get("test"),
@@ -206,7 +214,7 @@ def load_task(
     return TaskSpec.parse(values, where="load_task", error=DataError).load(data)
 
 
-def _find(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Collection:
+def _here(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Collection | None:
     if data is not None:
         return formats.read(data, columns=spec.columns)
     if preset and not preset.hub:
@@ -216,6 +224,20 @@ def _find(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Col
     for place in sorted(root.iterdir()) if root.is_dir() else ():
         if place.name.replace("-", "_") == folder:
             return formats.read(place, columns=spec.columns)
+    return None
+
+
+def _imagined(preset: Preset) -> Collection:
+    return blank.read(
+        images=preset.images,
+        classes=preset.classes,
+        size=preset.native,
+        channels=preset.channels,
+    )
+
+
+def _fetched(spec: TaskSpec, preset: Preset | None) -> Collection:
+    folder = spec.name.replace("-", "_")
     remedy = f"give its images with --data (data=...), or put them at $D3DATA_DATA/{folder}"
     if preset is None:
         raise UnknownNameError(

@@ -12,6 +12,7 @@ from d3data.cli.output import Json, give, say, spell, table
 from d3data.cookbook import recipe_names, recipe_text
 
 if TYPE_CHECKING:
+    from d3data.distill.plan import Plan
     from d3data.inspection import Inspection
 
 recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
@@ -116,7 +117,13 @@ def distill(
     experts: Annotated[
         Path | None, typer.Option(help="A folder of trajectories that several runs share.")
     ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, and what it takes.")
+    ] = False,
+    gpu: Annotated[
+        str | None,
+        typer.Option(help="With --dry-run: hours on another accelerator, such as A100."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Make an artifact from a recipe; the same command goes on with what was stopped."""
@@ -128,11 +135,13 @@ def distill(
     folder = out or Path("runs") / chosen.name
     place = machine(device, workers, inline=executor == "inline")
     if dry_run:
-        numbers = distill.prepare(
-            chosen, out=folder, data=data, place=place, experts=experts
-        ).numbers()
-        give(table(["what", "number"], list(numbers.items())), numbers, as_json=json)
+        plan = distill.prepare(
+            chosen, out=folder, data=data, place=place, experts=experts, imagine=True
+        )
+        _foretell(plan, device, gpu, as_json=json)
         return
+    if gpu is not None:
+        raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
     try:
         with Display() as display:
             made = distill.run(
@@ -149,6 +158,36 @@ def distill(
         say(f"stopped; the same command goes on with {folder}")
         raise typer.Exit(130) from None
     give(str(made), {"artifact": str(made)}, as_json=json)
+
+
+def _foretell(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
+    from d3data.distill.forecast import forecast, rates
+
+    if plan.imagined:
+        say(f"{plan.task.name} is not on this machine: planned with as many black images")
+    speeds = rates(device, plan.task.size, gpu)
+    numbers, stages = plan.numbers(), forecast(plan)
+    rows = [
+        [
+            stage.name,
+            stage.jobs,
+            stage.steps,
+            round(stage.flops / 1e12),
+            f"{stage.memory / 1e9:.2f}",
+            f"{stage.disk / 1e9:.3f}",
+            f"{stage.traffic / 1e9:.1f}",
+            *(f"{stage.hours(speed):.3g}" for speed in speeds.values()),
+        ]
+        for stage in stages
+    ]
+    units = ["TFLOP", "GB memory", "GB disk", "GB read", *(f"hours, {name}" for name in speeds)]
+    lines = [
+        table(["what", "number"], list(numbers.items())),
+        "",
+        table(["stage", "jobs", "steps", *units], rows),
+    ]
+    document = numbers | {"stages": [stage.dump() for stage in stages], "flop_per_s": speeds}
+    give("\n".join(lines), document, as_json=as_json)
 
 
 def status(

@@ -13,24 +13,10 @@ from d3data.errors import ArtifactError, DataError
 from d3data.files import sha256
 from d3data.manifest import About
 from d3data.preprocessing import Preprocessing
-from d3data.presets import PRESETS
-from d3data.tasks import Task, load_task
+from d3data.presets import IMAGENET_SOURCE, PRESETS
+from d3data.tasks import UNSEEN, Task, load_task
 
 NOTES = "conversion.json"
-UNSEEN = "0" * 64  # the fingerprint of images that nobody has looked at
-
-# classes, and images to train on
-SIZES = {
-    "cifar10": (10, 50_000),
-    "cifar100": (100, 50_000),
-    "fashion-mnist": (10, 60_000),
-    "imagenet-64": (1000, 1_281_167),
-    "imagenette": (10, 9_469),
-    "imagewoof": (10, 9_025),
-    "mnist": (10, 60_000),
-    "svhn": (10, 73_257),
-    "tiny-imagenet": (200, 100_000),
-}
 
 
 @dataclass(frozen=True)
@@ -101,12 +87,12 @@ def origin(
     """
     if data is not None or task == "digits":
         found = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
-    elif task in SIZES:
+    elif task in PRESETS:
         found = _known(task)
     else:
         raise DataError(
             f"of {task!r} too little is known without its images: give them with --data (data=...)"
-            f"; known are {', '.join(sorted(SIZES))}"
+            f"; known are {', '.join(sorted(PRESETS))}"
         )
     names = tuple(classes) if classes else found.classes
     if len(names) != len(found.classes):
@@ -168,16 +154,16 @@ def _seen(task: Task) -> Origin:
 
 
 def _known(task: str) -> Origin:
-    preset, (count, images) = PRESETS[task], SIZES[task]
-    imagenet = task == "imagenet-64"
+    preset = PRESETS[task]
+    imagenet = preset.source == IMAGENET_SOURCE
     return Origin(
         task=task,
-        classes=tuple(sorted(wordnet_order()) if imagenet else map(str, range(count))),
+        classes=tuple(sorted(wordnet_order()) if imagenet else map(str, range(preset.classes))),
         rule=Preprocessing(channels=preset.channels, size=preset.native, fit=preset.fit),
         mean=preset.mean,
         std=preset.std,
         licence=preset.licence,
         source=preset.source,
         fingerprint=UNSEEN,
-        images=images,
+        images=preset.images,
     )

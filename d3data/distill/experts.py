@@ -25,6 +25,8 @@ from d3data.nets import Norm
 from d3data.tasks import Task
 from d3data.training import Watch, descend, ignore
 
+FLOAT = 4  # bytes
+
 
 class NetworkSpec(nets.NetworkSpec):
     """The network that experts and matching methods look through, as published unless chosen."""
@@ -58,6 +60,15 @@ class ExpertPlan(Frozen):
     def steps(self, task: Task) -> int:
         """The steps that training one expert on `task` takes."""
         return self.epochs * math.ceil(len(task.train) / self.batch)
+
+    def parameters(self, task: Task) -> int:
+        """P of the experts' network."""
+        with torch.device("meta"):
+            return sum(p.numel() for p in self.network.build(task, 0).parameters())
+
+    def trajectory_bytes(self, task: Task) -> int:
+        """What one recorded trajectory takes on disk, its header aside."""
+        return FLOAT * (self.epochs + 1) * self.parameters(task)
 
     def file_name(self, task: Task, seed: int, index: int) -> str:
         """The name of one trajectory's file: a hash of all that decides what is in it."""
@@ -95,12 +106,12 @@ def record(
             snapshots.append(flat(network))
         watch(step, loss)
 
-    losses = _epochs(plan, task, network, seed=seed, index=index, device=device)
+    losses = epochs(plan, task, network, seed=seed, index=index, device=device)
     descend(losses, [optimizer], steps=plan.epochs * per_epoch, watch=snapshot)
     write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
 
 
-def _epochs(
+def epochs(
     plan: ExpertPlan,
     task: Task,
     network: nn.Module,
@@ -109,6 +120,7 @@ def _epochs(
     index: int,
     device: torch.device,
 ) -> Iterator[Tensor]:
+    """The losses of one expert, image by image in a new order each epoch."""
     change = augment.augmentation(plan.augment)
     for epoch in range(plan.epochs):
         random = rng.generator(seed, "expert", index, epoch)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.feasible import check
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
@@ -16,7 +14,7 @@ from d3data.manifest import Content, HardLabels, PartEntry, SoftLabels, part_pat
 from d3data.sources.parts import layout, published_values
 from d3data.sources.quantize import stored_bytes
 from d3data.sources.specs import PixelsSpec
-from d3data.tasks import Task
+from d3data.tasks import UNSEEN, Task
 
 
 @dataclass(frozen=True)
@@ -29,6 +27,11 @@ class Plan:
     experts: tuple[ExpertJob, ...]
     subtasks: tuple[SubtaskJob, ...]
     labels: tuple[LabelsJob, ...]
+
+    @property
+    def imagined(self) -> bool:
+        """Whether black images stand for real ones that are not here."""
+        return self.task.fingerprint == UNSEEN
 
     @property
     def stages(self) -> Mapping[str, Sequence[Job]]:
@@ -52,14 +55,14 @@ class Plan:
         values = [published_values(spec, image, **size, labels=labels) for size in sizes]
         shapes = [layout(spec, image, **size, labels=labels) for size in sizes]
         warm = 0 if isinstance(spec, PixelsSpec) else recipe.warm_start.steps
-        tasks = {job.classes: self.task.subtask(job.classes) for job in self.experts}
+        tasks = {own: self.task.subtask(own) for own in {job.classes for job in self.experts}}
         return {
             "classes": len(content.classes),
             "items": sum(size["items"] for size in sizes),
             "experts": len(self.experts),
             "expert_steps": sum(job.plan.steps(tasks[job.classes]) for job in self.experts),
             "expert_bytes": sum(
-                _snapshot_bytes(job.plan, tasks[job.classes]) for job in self.experts
+                job.plan.trajectory_bytes(tasks[job.classes]) for job in self.experts
             ),
             "subtasks": len(self.subtasks),
             "steps": len(self.subtasks) * (warm + recipe.steps + recipe.quantize.steps),
@@ -79,6 +82,7 @@ def plan_run(
     threads: Mapping[str, int] | None = None,
     experts: Path | None = None,
     save_every: float = 30.0,
+    imagine: bool = False,
 ) -> Plan:
     """The plan of a run in `folder`; looks at the data, writes nothing.
 
@@ -90,12 +94,13 @@ def plan_run(
         threads: the threads of each stage's jobs, if an earlier plan chose them.
         experts: the folder of recorded trajectories, the run's own unless given.
         save_every: seconds between checkpoints.
+        imagine: whether black images will do, where those of a known data set are not here.
 
     Raises:
         DataError: the images cannot be used, or a class has fewer of them than it needs.
         RecipeError: the recipe asks for what cannot be made of these images.
     """
-    task = recipe.task.load(data)
+    task = recipe.task.load(data, imagine=imagine)
     blocks = [sorted(block) for block in recipe.subtasks.split(len(task.classes))]
     content = _draft(recipe, task, blocks)
     check(recipe, task, blocks)
@@ -219,9 +224,3 @@ def labels_of(recipe: Recipe) -> HardLabels | SoftLabels:
         f"{plan.network.name} of width {plan.network.width} after epoch {recipe.labels.epoch}"
     )
     return SoftLabels(teacher=teacher, temperature=recipe.labels.temperature)
-
-
-def _snapshot_bytes(plan: ExpertPlan, task: Task) -> int:
-    with torch.device("meta"):
-        network = plan.network.build(task, 0)
-    return 4 * (plan.epochs + 1) * sum(p.numel() for p in network.parameters())

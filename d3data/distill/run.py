@@ -87,8 +87,11 @@ def prepare(
     data: str | Path | None = None,
     experts: str | Path | None = None,
     save_every: float = 30.0,
+    imagine: bool = False,
 ) -> Plan:
     """What `run` with these arguments will do on the machine `place`; writes nothing.
+
+    With `imagine`, black images will do where those of a known data set are not here.
 
     Raises:
         ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
@@ -105,6 +108,7 @@ def prepare(
         threads=begun.get("threads"),
         experts=None if experts is None else Path(experts),
         save_every=save_every,
+        imagine=imagine,
     )
     about(plan, seconds=0.0, device=place.device)  # may find fault with names in the recipe
     if begun and begun["fingerprint"] != plan.task.fingerprint:

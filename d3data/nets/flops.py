@@ -44,6 +44,9 @@ def backward_of_convolution(
     return once * (bool(wanted[0]) + bool(wanted[1]))
 
 
+FORMULAS = {torch.ops.aten.convolution_backward: backward_of_convolution}
+
+
 def count_flops(network: nn.Module, shape: tuple[int, ...]) -> Flops:
     """Count the operations of `network` on one input of `shape`, such as (C, H, W).
 
@@ -53,8 +56,7 @@ def count_flops(network: nn.Module, shape: tuple[int, ...]) -> Flops:
     Raises:
         RuntimeError: the network cannot take inputs of this shape.
     """
-    formulas = {torch.ops.aten.convolution_backward: backward_of_convolution}
-    with FlopCounterMode(display=False, custom_mapping=formulas) as counter:
+    with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
         outputs = shapes_only(network, (BATCH, *shape))
         forward = counter.get_total_flops()
         outputs.sum().backward()
