@@ -163,11 +163,13 @@ class Readings:
         for report in mine:
             for row in report.rows:
                 if row.network == self.network and against(row) > 0:
-                    name = "this set" if row.name == "distilled" else self._called(report, row)
+                    name = self._called(report, row, own="this set")
                     found.setdefault(name, []).append(measured(against(row), row))
         several = {n: sorted(set(at)) for n, at in found.items() if len({x for x, *_ in at}) > 1}
+        if len(mine) < 2:
+            return []
         return [
-            Series(name, tuple(points), style, name == "this set")
+            Series(name, tuple(points), style, name.startswith("this set"))
             for style, (name, points) in enumerate(several.items())
         ]
 
@@ -228,11 +230,11 @@ class Readings:
         ]
         return [[count / (sum(row) or 1) for count in row] for row in sums]
 
-    def _called(self, report: Report, row: Row) -> str:
+    def _called(self, report: Report, row: Row, own: str | None = None) -> str:
         """What the row of a report is called; sets by their names where there are several."""
-        name = called(row)
+        name = own if own and row.name == "distilled" else called(row)
         sets = {_content(one): one.data for one in self.alike}
-        if row.name == "distilled" and len(sets) > 1:
+        if row.name == "distilled" and len(sets) > 1 and own is None:
             twins = [*sets.values()].count(report.data)
             name = f"{report.data} ({_content(report)[:8]})" if twins > 1 else report.data
         kinds = {one.labels for one in report.rows if one.name == row.name}

@@ -132,6 +132,7 @@ def compare(
     """Say which of some data sets is better, or that the difference is within noise."""
     from d3data.evaluation import Report, plan
     from d3data.evaluation.compare import compare as compared
+    from d3data.evaluation.terms import Terms, require_alike
 
     def planned(name: str) -> "Plan":
         wanted = None if seeds is None else range(seeds)
@@ -142,6 +143,8 @@ def compare(
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
     known = [_report(Path(n)) if n.endswith(".json") else planned(n) for n in names]
+    terms = [Terms.of(one) if isinstance(one, Report) else one.terms for one in known]
+    require_alike([*zip(names, terms, strict=True)])
     plans = [one for one in known if not isinstance(one, Report)]
     found = compared([one if isinstance(one, Report) else _run(one) for one in known])
     for one in plans:

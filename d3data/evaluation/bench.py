@@ -23,6 +23,8 @@ from d3data.nets import Network
 from d3data.rng import generator, seeded
 from d3data.training import Watch
 
+TAUGHT = 1500  # steps at most
+
 
 class Progress(NamedTuple):
     """`step` of `steps` is done of what `stage` names; training has a loss."""
@@ -141,7 +143,7 @@ class Bench:
 
     def _taught(self, network: str, build: Build) -> Network:
         stage, slot = f"teacher, {network}", self.desk.slot("teacher") if self.desk else None
-        steps = self.ground.protocol.length(len(self.ground.task.train))
+        steps = lessons(self.ground)
         try:
             return taught(build, self.ground, slot=slot, watch=self._watch(stage, steps))
         except TrainingError as failure:
@@ -192,7 +194,7 @@ class Bench:
 def taught(
     build: Build, ground: Ground, *, slot: Slot | None = None, watch: Watch = training.ignore
 ) -> Network:
-    """A network trained on all train images as the protocol says.
+    """A network trained on all train images as the protocol says, for `lessons`.
 
     Raises:
         TrainingError: it does not tell its features, or a loss is not finite.
@@ -205,8 +207,13 @@ def taught(
             "features: leave herding, k-center, k-means and soft out"
         )
     images, rate = Pictures(ground.task.train), ground.protocol.rate
-    Course(network, images, ground, seed=0, rate=rate).go(slot, watch)
+    Course(network, images, ground, seed=0, rate=rate, steps=lessons(ground)).go(slot, watch)
     return network
+
+
+def lessons(ground: Ground) -> int:
+    """The steps of a teacher: the protocol's, up to `TAUGHT`; epochs of all images take days."""
+    return min(ground.protocol.length(len(ground.task.train)), TAUGHT)
 
 
 def _seeded(name: str, setting: Setting) -> Callable[[int], Rival]:

@@ -1,7 +1,7 @@
 """What must hold before any network is trained."""
 
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -15,6 +15,7 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
 from d3data.evaluation.ground import CHUNK, Draws
 from d3data.evaluation.priors import has_priors, like
+from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
 from d3data.tasks import Split, Task, TaskSpec
@@ -79,6 +80,38 @@ def labelled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
             raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
         found.append(like(draws, soft_labels=kind == "soft"))
     return found
+
+
+def scored(sets: list[Draws]) -> list[Draws]:
+    """The set as scores need it: with soft labels first, where they are asked for, and hard ones.
+
+    Raises:
+        DataError: it has soft labels alone.
+    """
+    first = max(sets, key=lambda one: kind(one) == "soft")
+    if kind(first) == "hard":
+        return [first]
+    if not isinstance(first, DistilledDataset):
+        raise DataError(
+            f"scores need hard labels too, and a {type(first).__name__} has soft ones alone: "
+            "leave scores out"
+        )
+    return [first, like(first, soft_labels=False)]
+
+
+def require_choices(task: Task, protocol: Protocol, rivals: Sequence[str]) -> None:
+    """What is chosen on validation images needs some.
+
+    Raises:
+        DataError: there are none.
+    """
+    chosen = [name for name in rivals if name == "compressed"]
+    chosen += ["a learning rate"] * (len(protocol.learning_rates) > 1)
+    if chosen and not len(task.validation):
+        raise DataError(
+            f"{task.name} has no validation images, on which {' and '.join(chosen)} would be "
+            "chosen: hold some of train out, or leave that out"
+        )
 
 
 def kind(draws: Draws) -> Labels:

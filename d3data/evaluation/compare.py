@@ -11,9 +11,9 @@ import statistics
 from collections.abc import Sequence
 from itertools import combinations
 
-from d3data.errors import DataError
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
+from d3data.evaluation.terms import Terms, require_alike
 from d3data.frozen import Frozen
 
 SURE = 0.95
@@ -70,11 +70,10 @@ def compare(reports: Sequence[Report]) -> Comparison:
         DataError: fewer than two, or they were not made alike: another task, split, protocol,
             network, number of steps, kind of labels or seeds; or with one network each.
     """
-    if len(reports) < 2:
-        raise DataError("one set alone cannot be compared: name at least two")
     rows = [(_name(reports, number), report.rows[0]) for number, report in enumerate(reports)]
-    for (name, row), report in zip(rows, reports, strict=True):
-        _require_alike(name, row, report, reports[0])
+    require_alike(
+        [(name, Terms.of(report)) for (name, _), report in zip(rows, reports, strict=True)]
+    )
     tests = reports[0].tests
     differences = [_difference(*one, *other, tests) for one, other in combinations(rows, 2)]
     return Comparison(rows=tuple(rows), differences=tuple(differences))
@@ -104,26 +103,6 @@ def _least_error(mean: float, tests: int) -> float:
     At least a share |mean| of the images is answered rightly by one and wrongly by the other.
     """
     return math.sqrt(abs(mean) * (1 - abs(mean)) / tests)
-
-
-def _require_alike(name: str, row: Row, report: Report, first: Report) -> None:
-    alike = {
-        "task": (report.fingerprint, first.fingerprint),
-        "split": (report.split, first.split),
-        "protocol": (report.protocol, first.protocol),
-        "network": (row.network, first.rows[0].network),
-        "number of steps": tuple(one.rows[0].trials[0].steps for one in (report, first)),
-        "kind of labels": (row.labels, first.rows[0].labels),
-        "seeds": tuple([t.seed for t in one.rows[0].trials] for one in (report, first)),
-    }
-    for what, (mine, others) in alike.items():
-        if mine != others:
-            raise DataError(
-                f"{name} was evaluated with another {what} than {first.data}: evaluate both with "
-                "the same one"
-            )
-    if len(row.trials) < 2:
-        raise DataError(f"{name} has one network: two sets need at least two seeds each")
 
 
 def _name(reports: Sequence[Report], number: int) -> str:

@@ -11,6 +11,7 @@ from torch.nn.functional import cross_entropy
 
 from d3data.augment import augmentation
 from d3data.distill.workbench import Stateful
+from d3data.errors import TrainingError
 from d3data.evaluation.ground import Draws, Ground, Train, answered
 from d3data.evaluation.mixing import mixed
 from d3data.evaluation.protocols import Protocol
@@ -97,6 +98,8 @@ class Course:
             start=start,
         )
         descend(stream, [self.optimizer], start=start, steps=self.steps, watch=after)
+        if slot is not None and start < self.steps:
+            slot.save(self.steps, objects)
 
     def hand_over(self, train: Train) -> None:
         """Let the user's own loop train, and count the images that it asks for."""
@@ -112,14 +115,14 @@ class Course:
         confusion = tuple(map(tuple, pairs.reshape(classes, classes).tolist()))
         return Trial(
             seed=self.seed,
-            learning_rate=self.rate,
+            learning_rate=self.rate if self.steps else None,
             accuracy=right.float().mean().item(),
             per_class=tuple(
                 right[tests.labels == label].float().mean().item() if count else None
                 for label, count in enumerate(tests.counts())
             ),
             confusion=confusion if classes <= MOST_CONFUSED else None,
-            loss=self.loss,
+            loss=self.loss if self.steps else None,
             steps=self.steps,
             images=self.seen,
             curve=tuple(self.curve),
@@ -163,7 +166,10 @@ class Course:
         validation = self.ground.task.validation
         some = torch.linspace(0, len(validation) - 1, min(SEEN, len(validation))).long()
         if len(some):
-            answers = answered(self.network, validation, self.ground.device, some)
+            try:
+                answers = answered(self.network, validation, self.ground.device, some)
+            except TrainingError as failure:
+                raise TrainingError(f"after step {step} of {self.steps} {failure}") from None
             accuracy = (answers == validation.labels[some]).float().mean().item()
             point = Point(step=step, seconds=round(seconds, 3), loss=self.loss, accuracy=accuracy)
             self.curve.append(point)

@@ -9,7 +9,7 @@ import torch
 
 from d3data.evaluation.baselines import TAUGHT, Setting, named
 from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, share, stored
-from d3data.evaluation.bench import Bench
+from d3data.evaluation.bench import Bench, lessons
 from d3data.evaluation.course import POINTS, SEEN, Course
 from d3data.evaluation.ground import Build, Draws, Ground, answered
 from d3data.evaluation.others import Pictures
@@ -92,7 +92,7 @@ def guesses(
                     for some in [max(1, steps // part)]
                 ]
         if {*TAUGHT} & {*rivals}:
-            steps = protocol.length(len(task.train))
+            steps = lessons(ground)
             found.append(("teacher", 1, steps, steps * real))
         rows += [
             Guess(name=name, network=network, networks=networks, steps=steps, seconds=seconds)

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
+from d3data.errors import TrainingError
 from d3data.evaluation.protocols import Protocol
 from d3data.tasks import Split, Task
 
@@ -51,9 +52,20 @@ class Ground:
 def answered(
     network: nn.Module, images: Split, device: torch.device, which: Tensor | None = None
 ) -> Tensor:
-    """The class that `network` gives each image of a split, or `which` of them: (N,) int64."""
+    """The class that `network` gives each image of a split, or `which` of them: (N,) int64.
+
+    Raises:
+        TrainingError: it gives what is not finite.
+    """
     network.eval()
     which = torch.arange(len(images)) if which is None else which
+    answers = []
     with torch.no_grad():
-        pieces = (images.read(some).to(device) for some in which.split(CHUNK))
-        return torch.cat([network(piece).argmax(1).cpu() for piece in pieces])
+        for some in which.split(CHUNK):
+            logits = network(images.read(some).to(device))
+            if not logits.isfinite().all():
+                raise TrainingError(
+                    "the network's answers are not finite: lower the learning rate"
+                )
+            answers.append(logits.argmax(1).cpu())
+    return torch.cat(answers)

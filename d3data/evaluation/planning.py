@@ -22,11 +22,13 @@ from d3data.evaluation import networks as known
 from d3data.evaluation.bench import Bench, Progress, ignore
 from d3data.evaluation.estimating import Estimate
 from d3data.evaluation.ground import Build, Draws, Ground, Train
+from d3data.evaluation.priors import trained_on
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.saving import Desk
 from d3data.evaluation.scores import robust
+from d3data.evaluation.terms import Terms
 from d3data.tasks import Task, load_task
 
 VERSIONS = {
@@ -75,7 +77,7 @@ class Plan:
             scores = None
             if self.scores:
                 first = next(iter(self.builds.items()))
-                plain = bench.unaugmented().rows(self.sets[:1], [rival(self.draws)], *first)
+                plain = bench.unaugmented().rows(self.sets[:1], [rival(self.sets[0])], *first)
                 scores = robust(rows, plain)
         of = self.draws.artifact.manifest if isinstance(self.draws, DistilledDataset) else None
         place, task = self.ground.device, self.ground.task
@@ -108,9 +110,23 @@ class Plan:
             rows = estimating.guesses(bench, self.sets, self.rivals, self.builds)
             if self.scores:
                 first = dict([next(iter(self.builds.items()))])
-                plain = bench.unaugmented(), self.sets[:1], [rival(self.draws)], first
+                plain = bench.unaugmented(), self.sets[:1], [rival(self.sets[0])], first
                 rows += [one.unaugmented() for one in estimating.guesses(*plain)]
         return Estimate(protocol=self.ground.protocol.name, rows=tuple(rows))
+
+    @property
+    def terms(self) -> Terms:
+        """What another evaluation must have in common with this one, to be compared."""
+        protocol = self.ground.protocol
+        return Terms(
+            task=self.ground.task.fingerprint,
+            split=self.split,
+            protocol=protocol,
+            network=next(iter(self.builds)),
+            steps=protocol.length(len(trained_on(self.sets[0], protocol))),
+            labels=checks.kind(self.sets[0]),
+            seeds=self.seeds,
+        )
 
     @property
     def threads(self) -> int:
@@ -128,6 +144,11 @@ class Plan:
             str(self.ground.device),
             self.threads,
             VERSIONS,
+            [*self.builds],
+            self.seeds,
+            [checks.kind(one) for one in self.sets],
+            self.rivals,
+            self.scores,
         ]
         return Desk.of(decisive)
 
@@ -163,19 +184,21 @@ def plan(
     checks.require_fit(draws, task)
     if labels is None and settings.labels != "own":
         labels = (settings.labels,)
-    if scores and rival(draws) == "soft":
-        labels = ("soft", "hard")
+    sets = checks.labelled(draws, labels)
+    if scores:
+        sets = checks.scored(sets)
     builds = known.builders(known.wanted(nets, settings.network), networks, task)
     features = known.tell_features(builds.values())
     chosen = rivals.wanted(baselines, draws, features=features)
-    more = [name for name in (rival(draws), "real") if scores and name not in chosen]
+    more = [name for name in (rival(sets[0]), "real") if scores and name not in chosen]
     chosen += rivals.wanted(more, draws, features=features)
+    checks.require_choices(task, settings, chosen)
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,
         ground=Ground(task, tests, settings, place, train),
         split=split,
-        sets=tuple(checks.labelled(draws, labels)),
+        sets=tuple(sets),
         rivals=tuple(chosen),
         builds=builds,
         seeds=checks.distinct(range(settings.networks) if seeds is None else seeds),

@@ -30,12 +30,12 @@ class Trial(Frozen):
 
     Attributes:
         seed: of its first weights, the order of its images and their augmentation.
-        learning_rate: at the start of training.
+        learning_rate: at the start of training; None where that was the user's own.
         accuracy: the share of test images that it classifies rightly, after the last step.
         per_class: the same for each class; None for one without test images.
         confusion: (K, K) counts of test images, rows by their class, columns by the answer; None
             where K is above 100.
-        loss: the training loss of the last step.
+        loss: the training loss of the last step; likewise.
         steps: that its optimizer took; 0 where the training was the user's own.
         images: draws that it was trained on, repeats counted.
         flops: floating-point operations of its training: decoding, forward and backward; None
@@ -47,11 +47,11 @@ class Trial(Frozen):
     """
 
     seed: int
-    learning_rate: float
+    learning_rate: float | None
     accuracy: float
     per_class: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...] | None
-    loss: float
+    loss: float | None
     steps: int
     images: int
     flops: int | None

@@ -11,7 +11,7 @@ from typing import Any
 
 from d3data.distill.checkpoint import Checkpoint
 from d3data.distill.workbench import Stateful
-from d3data.errors import D3DataError
+from d3data.errors import D3DataError, RunError
 from d3data.evaluation.record import Trial
 from d3data.files import write_json
 
@@ -64,12 +64,11 @@ class Slot:
             return None
 
     def restore(self, objects: Mapping[str, Stateful]) -> int:
-        """Give `objects` the state that was saved; the step that comes next, else 0.
-
-        Raises:
-            RunError: the checkpoint is broken.
-        """
-        saved = self._checkpoint.read()
+        """Give `objects` the state that was saved, if it can be read; the step that comes next."""
+        try:
+            saved = self._checkpoint.read()
+        except RunError:
+            saved = None
         if saved is None:
             return 0
         for name, thing in objects.items():

@@ -8,7 +8,7 @@ arXiv 2006.05929, made it the field's standard.
 from torch import nn
 
 from d3data.errors import TrainingError
-from d3data.nets.network import Network
+from d3data.nets.network import Network, centred
 from d3data.nets.norms import Norm, normalise
 
 
@@ -32,6 +32,9 @@ def convnet(
 ) -> Network:
     """Blocks of 3x3 convolution, norm, ReLU and 2x2 average pooling, then one linear layer.
 
+    Images whose size cannot be halved so often are framed by zeros: 28 pixels become 32, as in the
+    field.
+
     Args:
         channels: of the images.
         size: height and width of the images, in pixels.
@@ -49,7 +52,8 @@ def convnet(
             f"a ConvNet of depth {depth} leaves nothing of {size} px images: "
             f"choose a depth from 1 to {size.bit_length() - 1}"
         )
-    blocks = nn.Sequential()
+    framed = -(-size >> depth) << depth  # a multiple of 2 ** depth
+    blocks = nn.Sequential(*centred(size, framed))
     for block in range(depth):
         blocks += nn.Sequential(
             nn.Conv2d(width if block else channels, width, 3, padding=1),
@@ -58,4 +62,4 @@ def convnet(
             nn.AvgPool2d(2),
         )
     blocks.append(nn.Flatten())
-    return Network(blocks, nn.Linear(width * (size >> depth) ** 2, classes))
+    return Network(blocks, nn.Linear(width * (framed >> depth) ** 2, classes))

@@ -567,7 +567,7 @@ def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tin
     if middle:
         assert setting.teach() is not None
     else:
-        with pytest.raises(TrainingError, match="teacher, convnet-w4: the loss"):
+        with pytest.raises(TrainingError, match="teacher, convnet-w4: after step 1 of 12"):
             setting.teach()
 
 
