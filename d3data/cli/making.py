@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote
+from shlex import quote, split
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -114,6 +114,13 @@ def distill(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; one a core or accelerator.")
     ] = None,
+    launcher: Annotated[
+        str,
+        typer.Option(
+            help="A command that begins each worker on a machine of its own, such as "
+            "'srun -n1 --gpus=1' or 'ssh node{worker}'."
+        ),
+    ] = "",
     experts: Annotated[
         Path | None, typer.Option(help="A folder of trajectories that several runs share.")
     ] = None,
@@ -133,7 +140,8 @@ def distill(
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.load_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
-    place = machine(device, workers, inline=executor == "inline")
+    begun = split(launcher)
+    place = machine(device, workers, inline=executor == "inline", elsewhere=bool(begun))
     if dry_run:
         plan = distill.prepare(
             chosen, out=folder, data=data, place=place, experts=experts, imagine=True
@@ -150,6 +158,7 @@ def distill(
                 data=data,
                 executor=executor,
                 workers=workers,
+                launcher=begun,
                 device=device,
                 experts=experts,
                 progress=display.happened,

@@ -33,17 +33,22 @@ class Machine:
         return training.threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
 
 
-def machine(device: str, workers: int | None, *, inline: bool = False) -> Machine:
+def machine(
+    device: str, workers: int | None, *, inline: bool = False, elsewhere: bool = False
+) -> Machine:
     """This machine; by default one worker an accelerator, or one a core on the CPU.
 
     Args:
         device: cpu, cuda, cuda:N or mps.
         workers: jobs at a time, if not by default.
         inline: one job at a time, in a process that sees all accelerators.
+        elsewhere: workers run on other machines, whose devices are not looked for here.
 
     Raises:
         DeviceError: this machine does not have the device.
     """
+    if elsewhere:
+        return Machine(device, workers or 1)
     kind = training.device(device).type
     if inline:
         return Machine(device, 1)

@@ -116,7 +116,11 @@ def plan_run(
         task,
         experts or folder / "experts",
         threads=chosen,
-        common={"data": data, "folder": folder.absolute(), "device": machine.device},
+        common={
+            "data": _found_from_anywhere(data),
+            "folder": folder.absolute(),
+            "device": machine.device,
+        },
     )
     recorded = [planner.trajectories(plan, block) for plan, block in groups]
     subtasks = [
@@ -182,6 +186,11 @@ class _Planner:
             subtask=subtask,
             teachers=tuple(job.path for job in teachers),
         )
+
+
+def _found_from_anywhere(data: str | None) -> str | None:
+    """The same place for workers that begin in another folder."""
+    return str(Path(data).absolute()) if data and Path(data).exists() else data
 
 
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:

@@ -1,4 +1,4 @@
-"""The executor of worker processes on this machine."""
+"""The executor of worker processes, on this machine or begun on others by a launcher."""
 
 import contextlib
 import json
@@ -30,11 +30,17 @@ class Processes:
 
     `devices` are entries for CUDA_VISIBLE_DEVICES, dealt to the workers in turn; none on a CPU.
     Workers end with this process, also when it is killed.
+
+    `launcher` is a command that begins each worker, which it is given as its last arguments, such
+    as `srun -n1 --gpus=1`, or `ssh node{worker}` with the worker's number from 0. It passes stdin
+    and stdout on. The run's folder, the images and this Python are then where all machines find
+    them under the same paths.
     """
 
     workers: int
     devices: Sequence[str] = ()
     retries: Retries = USUAL
+    launcher: Sequence[str] = ()
 
     def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs, begun in their order."""
@@ -43,7 +49,7 @@ class Processes:
             waiting.put(job)
         told: queue.SimpleQueue[Any] = queue.SimpleQueue()
         slots = [
-            _Slot(self.environment(number), waiting, told, self.retries)
+            _Slot(self.command(number), self.environment(number), waiting, told, self.retries)
             for number in range(min(self.workers, waiting.qsize()))
         ]
         try:
@@ -55,6 +61,11 @@ class Processes:
                 slot.end()
             for slot in slots:
                 slot.join()
+
+    def command(self, number: int) -> list[str]:
+        """What begins worker `number`."""
+        begun = [word.replace("{worker}", str(number)) for word in self.launcher]
+        return [*begun, sys.executable, "-m", "d3data.distill.worker"]
 
     def environment(self, number: int) -> dict[str, str]:
         """What is added to the environment of worker `number`: the accelerator that it sees."""
@@ -85,13 +96,14 @@ class _Slot(threading.Thread):
 
     def __init__(
         self,
+        command: Sequence[str],
         environment: Mapping[str, str],
         waiting: "queue.SimpleQueue[Job]",
         told: "queue.SimpleQueue[Any]",
         retries: Retries,
     ) -> None:
         super().__init__(daemon=True)
-        self._environment, self._retries = environment, retries
+        self._command, self._environment, self._retries = command, environment, retries
         self._waiting, self._told = waiting, told
         self._worker: _Worker | None = None
         self._over, self._hiring = threading.Event(), threading.Lock()
@@ -125,7 +137,7 @@ class _Slot(threading.Thread):
             if self._over.is_set():
                 raise CrashError("it was stopped")
             if self._worker is None:
-                self._worker = _Worker(job, self._environment)
+                self._worker = _Worker(job, self._command, self._environment)
         try:
             self._worker.perform(job, lambda progress: self._told.put((job, progress)))
         except D3DataError:
@@ -143,10 +155,10 @@ class _Slot(threading.Thread):
 class _Worker:
     """A handle on one worker process (`d3data.distill.worker`)."""
 
-    def __init__(self, job: Job, environment: Mapping[str, str]) -> None:
+    def __init__(self, job: Job, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "d3data.distill.worker"],
+        self._process = subprocess.Popen(  # noqa: S603  the launcher is the user's own
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,

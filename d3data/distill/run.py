@@ -3,7 +3,7 @@
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -35,6 +35,7 @@ def run(
     data: str | Path | None = None,
     executor: ExecutorName | Executor = "processes",
     workers: int | None = None,
+    launcher: Sequence[str] = (),
     device: str = "cpu",
     experts: str | Path | None = None,
     attempts: int = 3,
@@ -52,7 +53,8 @@ def run(
         data: where the images are, unless the recipe or its task's name says it.
         executor: "processes", "inline", or any `Executor`, which then counts its own attempts.
         workers: jobs at a time; one an accelerator, or one a core on the CPU, unless given.
-        device: cpu, cuda, cuda:N or mps.
+        launcher: a command that begins each worker, on another machine maybe; see `Processes`.
+        device: cpu, cuda, cuda:N or mps; of the workers, where a launcher begins them.
         experts: a folder of recorded trajectories that several runs share.
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
@@ -68,8 +70,8 @@ def run(
         D3DataError: whatever is wrong with recipe, images, device or disk.
     """
     _require_options(workers=workers, attempts=attempts, save_every=save_every)
-    place = machine(device, workers, inline=executor == "inline")
-    doing = _executor(executor, place, Retries(attempts))
+    place = machine(device, workers, inline=executor == "inline", elsewhere=bool(launcher))
+    doing = _executor(executor, place, Retries(attempts), launcher)
     with driving(Path(out)):
         plan = prepare(
             recipe, out=out, data=data, place=place, experts=experts, save_every=save_every
@@ -202,9 +204,13 @@ def _claim(folder: Path, plan: Plan, place: Machine, driver: Driver) -> None:
             )
 
 
-def _executor(executor: ExecutorName | Executor, place: Machine, retries: Retries) -> Executor:
+def _executor(
+    executor: ExecutorName | Executor, place: Machine, retries: Retries, launcher: Sequence[str]
+) -> Executor:
     if executor == "processes":
-        return Processes(place.workers, place.devices, retries)
+        return Processes(place.workers, place.devices, retries, launcher)
+    if launcher:
+        raise RecipeError("a launcher begins processes: leave it out, or the executor")
     if executor == "inline":
         return Inline(retries)
     if isinstance(executor, str):

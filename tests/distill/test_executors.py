@@ -8,11 +8,13 @@ import pytest
 
 import pictures
 import tiny_runs as runs
+from d3data import distill
 from d3data.distill.executors import Done, Failed, Inline, Retries
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import AnyJob, ExpertJob
+from d3data.distill.machine import Machine, machine
 from d3data.distill.processes import Processes
-from d3data.errors import DataError, JobError, RunError
+from d3data.errors import DataError, JobError, RecipeError, RunError
 
 FAST = Retries(attempts=3, pause=0.01)
 
@@ -160,3 +162,43 @@ def test_workers_take_accelerators_in_turn():
     seen = [executor.environment(number)["CUDA_VISIBLE_DEVICES"] for number in range(3)]
     assert seen == ["0", "GPU-5", "0"]
     assert Processes(3).environment(0) == {}
+
+
+def launcher(folder):
+    """A command that notes down what it is given, and does it in another folder."""
+    script = folder / "begin"
+    script.write_text('#!/bin/sh\ncd / && echo "$@" >>"$0.log" && shift && exec "$@"\n')
+    script.chmod(0o755)
+    return script
+
+
+def test_a_launcher_begins_every_worker(place, tmp_path):
+    begin = launcher(tmp_path)
+    executor = Processes(2, retries=FAST, launcher=[str(begin), "node{worker}"])
+    outcomes = [*executor.run(jobs(place, tmp_path, count=3), watch=nothing)]
+    assert [type(one) for one in outcomes] == [Done] * 3
+    told = sorted(Path(f"{begin}.log").read_text().splitlines())
+    assert [line.split()[0] for line in told] == ["node0", "node1"]
+    assert all(line.endswith("-m d3data.distill.worker") for line in told)
+
+
+def test_a_run_through_a_launcher_makes_the_same_set(tmp_path):
+    recipe = runs.recipe(subtasks={"count": 2})
+    runs.finish(recipe, tmp_path / "here", executor="inline")
+    begin = launcher(tmp_path)
+    options = {"launcher": [str(begin), "there"], "workers": 2, "device": "cpu"}
+    runs.finish(recipe, tmp_path / "there", executor="processes", **options)
+    assert runs.outcome(tmp_path / "here") == runs.outcome(tmp_path / "there")
+
+
+def test_a_launcher_that_fails_costs_attempts_and_says_why(place, tmp_path):
+    executor = Processes(1, retries=FAST, launcher=["sh", "-c", "echo no such host >&2; exit 255"])
+    outcomes = [*executor.run(jobs(place, tmp_path, count=1), watch=nothing)]
+    assert [one.last for one in outcomes] == [False, False, True]
+    assert "status 255; it last wrote: no such host" in str(outcomes[-1].error)
+
+
+def test_devices_of_other_machines_are_not_looked_for_here():
+    assert machine("cuda", 8, elsewhere=True) == Machine("cuda", 8)
+    with pytest.raises(RecipeError, match="a launcher begins processes"):
+        distill.run(runs.recipe(), out="nowhere", executor="inline", launcher=["ssh", "node"])
