@@ -166,8 +166,6 @@ class Readings:
                     name = self._called(report, row, own="this set")
                     found.setdefault(name, []).append(measured(against(row), row))
         several = {n: sorted(set(at)) for n, at in found.items() if len({x for x, *_ in at}) > 1}
-        if len(mine) < 2:
-            return []
         return [
             Series(name, tuple(points), style, name.startswith("this set"))
             for style, (name, points) in enumerate(several.items())

@@ -15,7 +15,6 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
 from d3data.evaluation.ground import CHUNK, Draws
 from d3data.evaluation.priors import has_priors, like
-from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
 from d3data.tasks import Split, Task, TaskSpec
@@ -99,14 +98,14 @@ def scored(sets: list[Draws]) -> list[Draws]:
     return [first, like(first, soft_labels=False)]
 
 
-def require_choices(task: Task, protocol: Protocol, rivals: Sequence[str]) -> None:
+def require_choices(task: Task, rates: Sequence[float], rivals: Sequence[str]) -> None:
     """What is chosen on validation images needs some.
 
     Raises:
         DataError: there are none.
     """
     chosen = [name for name in rivals if name == "compressed"]
-    chosen += ["a learning rate"] * (len(protocol.learning_rates) > 1)
+    chosen += ["a learning rate"] * (len(rates) > 1)
     if chosen and not len(task.validation):
         raise DataError(
             f"{task.name} has no validation images, on which {' and '.join(chosen)} would be "

@@ -192,7 +192,7 @@ def plan(
     chosen = rivals.wanted(baselines, draws, features=features)
     more = [name for name in (rival(sets[0]), "real") if scores and name not in chosen]
     chosen += rivals.wanted(more, draws, features=features)
-    checks.require_choices(task, settings, chosen)
+    checks.require_choices(task, [] if train else settings.learning_rates, chosen)
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,

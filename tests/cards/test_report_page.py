@@ -305,6 +305,28 @@ def test_longer_training_is_shown_where_reports_differ_in_it():
     assert "What longer training buys" not in words("usual")
 
 
+def test_kinds_of_labels_are_no_longer_training():
+    """One report with both has no curve; several have one for each kind."""
+
+    def both(lead, draws):
+        rows = [
+            row("distilled", mean + lead, 9000, labels=labels, draws=draws + more)
+            for labels, mean, more in (("soft", 0.7, 5), ("hard", 0.6, 0))
+        ]
+        return report((*rows, ROWS[1]))
+
+    def curves(*reports):
+        return Readings(reports).longer(lambda row: row.draws)
+
+    assert curves(both(0, 40)) == []
+    soft, hard = curves(both(0, 40), both(0.1, 80))
+    assert (soft.name, hard.name) == ("this set, soft labels", "this set, hard labels")
+    assert [(x, round(y)) for x, y, _ in soft.points] == [(45, 70), (85, 80)]
+    assert [(x, round(y)) for x, y, _ in hard.points] == [(40, 60), (80, 70)]
+    assert soft.ours
+    assert hard.ours
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -2,7 +2,9 @@
 
 import io
 from dataclasses import replace
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image as PIL
@@ -134,6 +136,14 @@ def test_medoids_are_nearest_to_centres():
     assert coresets.medoids(features, 50, seed=0).tolist() == list(range(40))
 
 
+def test_an_image_that_is_nearest_to_two_centres_is_taken_once(monkeypatch):
+    found = SimpleNamespace(cluster_centers_=np.array([[0.0], [0.1]]))
+    fitted = SimpleNamespace(fit=lambda features: found)
+    monkeypatch.setattr("sklearn.cluster.KMeans", lambda count, **options: fitted)
+    features = torch.tensor([[5.0], [0.0], [1.0]])
+    assert coresets.medoids(features, 2, seed=0).tolist() == [1, 2]
+
+
 @pytest.mark.parametrize("choose", [coresets.herd, coresets.centers])
 def test_no_more_than_there_are(choose):
     features = torch.randn(4, 3, generator=generator(0))
@@ -157,6 +167,13 @@ def test_the_teacher_is_trained_once(digits):
     for name in ("herding", "k-means", "soft"):
         make(name, where)
     assert calls == [1]
+
+
+def test_what_a_teacher_says_of_an_image_depends_on_no_other(digits):
+    network = nets.build(channels=1, size=8, classes=10, width=4, norm="batch", seed=0)
+    where = replace(setting(digits), teach=network.train)
+    images = digits.train.read(range(9))
+    torch.testing.assert_close(where.probabilities(images)[:2], where.probabilities(images[:2]))
 
 
 def test_means_are_the_priors_without_noise(tmp_path, digits):
@@ -205,6 +222,16 @@ def test_compressed_photographs_fill_the_bytes_of_the_set(digits, size):
     most = max(len(codec.encode(p)) for p in digits.train.pixels(range(200)))
     assert found.bytes > size - 10 * most
     assert found.note == "webp of 8 px at quality 30"
+
+
+def test_compressed_photographs_are_of_train_class_by_class(task):
+    codec = Codec("jpeg", 8, 30)
+    found = stored(setting(task, size=3_000), codec, generator(0)).draws
+    files = map(codec.encode, task.train.pixels(range(len(task.train))))
+    back = torch.stack([codec.decode(file, channels=1, size=8) for file in files])
+    for label in range(3):
+        mine = task.normalised(back[task.train.labels == label])
+        assert keys(found.images[found.labels == label]) <= keys(mine)
 
 
 def test_the_codec_is_the_one_that_does_best_and_is_chosen_once(digits):

@@ -20,12 +20,14 @@ from d3data.errors import (
     TrainingError,
     UnknownNameError,
 )
-from d3data.evaluation import Row, Trial, baselines, checks, evaluate, planning
+from d3data.evaluation import Row, Trial, baselines, bench, checks, evaluate, planning
 from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.baselines.setting import drawn
 from d3data.evaluation.bench import Bench
 from d3data.evaluation.course import Course
+from d3data.evaluation.ground import Ground
 from d3data.evaluation.scores import augmentation_robust, label_robust, robust
+from d3data.evaluation.terms import Terms
 from d3data.rng import generator
 from d3data.tasks import load_task
 from pictures import encoded, picture
@@ -103,6 +105,7 @@ def wrong(digits, *, images=None, labels=None):
         ({"labels": torch.zeros(20, 1).long()}, DataError, r"\(20, 1\)"),
         ({"labels": torch.zeros(20, 10)}, DataError, "no probabilities"),
         ({"labels": 2 * torch.eye(10).repeat(2, 1) - 0.1}, DataError, "no probabilities"),
+        ({"labels": 1.1 * torch.eye(10).repeat(2, 1)}, DataError, "no probabilities"),
         ({"labels": torch.full((20, 10), torch.nan)}, DataError, "no probabilities"),
         ({"labels": torch.eye(10).repeat(2, 1).half()}, DataError, "float16"),
         ({"labels": torch.arange(20).int() % 10}, DataError, "int32"),
@@ -153,6 +156,14 @@ def test_the_task_is_that_of_the_recipe_in_the_set(pixels, tmp_path):
     assert len(task.validation) > 2 * len(checks.origin(pixels, None).validation)
 
 
+def test_without_a_recipe_the_task_is_normalised_as_the_set_is(pixels, tmp_path):
+    image = pixels.image.model_copy(update={"mean": (0.5,), "std": (0.25,)})
+    task = checks.origin(_written(pixels, tmp_path / "a", image=image), None)
+    assert (task.mean, task.std) == ((0.5,), (0.25,))
+    shades = task.train.pixels([0]) / 255
+    torch.testing.assert_close(task.train.read([0]), (shades - 0.5) / 0.25)
+
+
 def test_the_place_in_a_recipe_is_not_looked_at(pixels, tmp_path):
     text = "[task]\nname = 'digits'\ndata = '/nowhere'\n"
     task = checks.origin(_with_recipe(pixels, tmp_path / "a", text), None)
@@ -178,18 +189,20 @@ def test_a_broken_recipe_in_the_set_is_named(pixels, tmp_path, text):
 
 
 def _with_recipe(pixels, folder, text):
+    return _written(pixels, folder, extras={"recipe.toml": text.encode()})
+
+
+def _written(pixels, folder, **changes):
     page = pixels.artifact.manifest
-    written = artifact.write(
-        folder,
-        spec=page.content.source,
-        image=page.content.image,
-        preprocessing=page.content.preprocessing,
-        classes=page.content.classes,
-        parts=[pixels.artifact.part(0)],
-        about=page.about,
-        extras={"recipe.toml": text.encode()},
-    )
-    return DistilledDataset(written)
+    usual = {
+        "spec": page.content.source,
+        "image": page.content.image,
+        "preprocessing": page.content.preprocessing,
+        "classes": page.content.classes,
+        "parts": [pixels.artifact.part(0)],
+        "about": page.about,
+    }
+    return DistilledDataset(artifact.write(folder, **usual | changes))
 
 
 def test_tensors_do_not_say_where_they_come_from(digits, tiny):
@@ -262,6 +275,15 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
         evaluate(Breaking(good.images, good.labels), digits, protocol=tiny)
 
 
+def test_answers_that_are_not_finite_stop_and_say_where(pixels, tiny):
+    def ruin(network, draws, *, seed, device):
+        with torch.no_grad():
+            network[1].bias[3] = torch.nan
+
+    with pytest.raises(TrainingError, match=r"distilled, mine.*seed 0\).*answers are not finite"):
+        evaluate(pixels, protocol=tiny, networks={"mine": linear}, train=ruin)
+
+
 def test_networks_by_name_and_by_norm(pixels, tiny):
     short = tiny.model_copy(update={"steps": 2, "networks": 1})
     report = evaluate(pixels, protocol=short, nets=["mlp", "lenet", "vgg11/batch"], baselines=())
@@ -307,7 +329,8 @@ def test_ones_own_networks_and_loop(pixels, tiny, cache):
 
     report = evaluate(pixels, protocol=tiny, networks={"mine": linear}, train=train)
     assert [row.network for row in report.rows] == ["mine", "mine"]
-    assert report.rows[0].trials[0].images == 30
+    first = report.rows[0].trials[0]
+    assert (first.images, first.loss, first.learning_rate) == (30, None, None)
     assert report.rows[0].mean > 0.3
     assert not cache.exists()
 
@@ -345,6 +368,37 @@ def test_scores_are_those_of_the_rows(pixels, tiny):
         augmentation_robust(own - random, plain[0] - plain[1])
     )
     assert "LRS" in report.table()
+
+
+@pytest.mark.parametrize(
+    ("labels", "soft", "rivals"),
+    [
+        (None, [True, False], ["random", "soft", "real"]),
+        (["soft"], [True, False], ["random", "soft", "real"]),
+        (["hard", "soft"], [True, False], ["random", "soft", "real"]),
+        (["hard"], [False], ["random", "real"]),
+    ],
+)
+def test_scores_are_of_the_labels_that_are_asked_for(priors, digits, tiny, labels, soft, rivals):
+    """With soft ones first, hard ones too, for they are what is recovered."""
+    plan = planning.plan(priors, digits, protocol=tiny, labels=labels, scores=True)
+    assert [one.soft_labels for one in plan.sets] == soft
+    assert list(plan.rivals) == rivals
+
+
+def test_hard_labels_are_scored_against_random_images(priors, digits, tiny):
+    options = {"labels": ["hard"], "baselines": (), "seeds": [0], "scores": True}
+    report = evaluate(priors, digits, protocol=tiny, **options)
+    assert {row.labels for row in report.rows} == {"hard"}
+    own, random, real = (row.mean for row in report.rows)
+    assert report.scores.improvement == own - random
+    assert report.scores.recovery == real - own
+
+
+def test_scores_need_hard_labels_too(digits, tiny):
+    soft = wrong(digits, labels=torch.eye(10).repeat(2, 1))
+    with pytest.raises(DataError, match="scores need hard labels too, and a Photographs"):
+        planning.plan(soft, digits, protocol=tiny, scores=True)
 
 
 def test_recovery_is_that_of_hard_labels():
@@ -396,6 +450,37 @@ def test_a_killed_evaluation_goes_on(pixels, tiny, cache):
     assert len(stages) == 2 * 12
     assert timeless(report) == timeless(evaluate(pixels, protocol=tiny, resume=False))
     assert not [*cache.rglob("*.json")]
+
+
+def test_a_teacher_is_short_and_is_not_trained_again(pixels, tiny, monkeypatch):
+    monkeypatch.setattr(bench, "TAUGHT", 5)
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 2})
+    options = {"protocol": epochs, "seeds": [0], "baselines": ["soft"]}
+    lessons, later = [], []
+
+    def kill(progress):
+        if progress.stage.startswith("soft"):
+            raise Killed
+        if progress.stage.startswith("teacher"):
+            lessons.append((progress.step, progress.steps))
+
+    with pytest.raises(Killed):
+        evaluate(pixels, progress=kill, **options)
+    assert lessons == [(step, 5) for step in range(1, 6)]
+    report = evaluate(pixels, progress=lambda p: later.append(p.stage), **options)
+    assert set(later) == {"soft, convnet-w4, network 1 of 1"}
+    assert timeless(report) == timeless(evaluate(pixels, resume=False, **options))
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [({"epochs": 1}, 81), ({"epochs": 100}, 1500), ({"steps": 12}, 12)],
+)
+def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(
+    digits, tiny, length, steps
+):
+    protocol = tiny.model_copy(update={"steps": None} | length)
+    assert bench.lessons(Ground(digits, digits.test, protocol, torch.device("cpu"))) == steps
 
 
 def test_networks_do_not_find_each_others_trials(pixels, tiny):
@@ -470,6 +555,44 @@ def test_what_was_trained_is_kept_until_the_report_is(pixels, tiny, cache):
     assert not [*cache.rglob("*.json")]
 
 
+@pytest.mark.parametrize(
+    "changes", [{"seeds": [0]}, {"nets": ["mlp"]}, {"baselines": ["random"]}, {"scores": True}]
+)
+def test_what_is_cleared_is_of_one_evaluation_alone(pixels, tiny, changes):
+    options = {"protocol": tiny, "baselines": ["random", "real"]}
+    kept, other = (planning.plan(pixels, **options | more) for more in ({}, changes))
+    report = kept.run()
+    other.run()
+    other.clear()
+    assert timeless(kept.run(progress=untouched)) == timeless(report)
+
+
+def test_each_kind_of_labels_is_kept_elsewhere(priors, digits, tiny):
+    plans = [
+        planning.plan(priors, digits, protocol=tiny, labels=labels)
+        for labels in (None, ["hard"], ["hard", "soft"])
+    ]
+    assert len({plan.desk.folder for plan in plans}) == 3
+
+
+def test_networks_train_on_the_threads_that_the_report_says(pixels, tiny, monkeypatch):
+    monkeypatch.setattr(planning.training, "threads", lambda size, share: 3)
+    seen = set()
+    plan = planning.plan(pixels, protocol=tiny, seeds=[0], baselines=())
+    report = plan.run(progress=lambda progress: seen.add(torch.get_num_threads()))
+    assert seen == {report.threads} == {3}
+    assert torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize("draws", ["set", "items"])
+def test_a_plan_has_the_terms_of_its_report(priors, digits, tiny, draws):
+    protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": draws})
+    options = {"seeds": [3, 1], "nets": ["mlp", "lenet"], "split": "validation", "baselines": ()}
+    data = DistilledDataset(priors.artifact, draws_per_class=9)
+    plan = planning.plan(data, digits, protocol=protocol, **options)
+    assert plan.terms == Terms.of(plan.run())
+
+
 def test_an_estimate_counts_networks_and_steps(pixels, tiny):
     several = tiny.model_copy(update={"learning_rates": (0.1, 0.05)})
     plan = planning.plan(pixels, protocol=several, baselines=["random", "soft", "compressed"])
@@ -517,16 +640,33 @@ def test_a_protocol_may_say_which_labels(priors, pixels, digits, tiny):
 
 
 def test_real_images_are_trained_on_for_as_long_as_the_set(priors, digits, tiny):
-    epochs = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": "items"})
+    """And for as long again with each rate that is tried."""
+    length = {"steps": None, "epochs": 2, "draws": "items", "learning_rates": (0.05, 0.01)}
+    epochs, events = tiny.model_copy(update=length), []
     data = DistilledDataset(priors.artifact, draws_per_class=9)
-    report = evaluate(data, digits, protocol=epochs, seeds=[0], baselines=["real"])
-    own, real = report.rows
+    options = {"seeds": [0], "baselines": ["real"], "progress": events.append}
+    own, real = evaluate(data, digits, protocol=epochs, **options).rows
     assert (own.draws, own.trials[0].steps) == (40, 2 * 3)
     assert (real.trials[0].steps, real.trials[0].images) == (6, 6 * 16)
+    assert [event.step for event in events] == [*range(1, 7)] * 6
+
+
+def test_each_round_of_codecs_is_trained_for_its_part_of_the_steps(pixels, tiny):
+    events = []
+    options = {"seeds": [0], "baselines": ["compressed"], "progress": events.append}
+    evaluate(pixels, protocol=tiny, **options)
+    choosing = [event for event in events if event.stage.startswith("choosing")]
+    last = {event.stage.rpartition(", ")[2]: event.step for event in choosing}
+    assert last == {
+        "1/8 of the steps": 1,
+        "1/4 of the steps": 3,
+        "1/2 of the steps": 6,
+        "all steps": 12,
+    }
 
 
 def test_nothing_is_chosen_on_test_images(pixels, digits, tiny):
-    """With rates and a codec to choose, no network but a finished one has seen any."""
+    """With rates and a codec to choose, and a teacher, only finished networks have seen any."""
     spy, finals = Spy(digits.test), []
 
     def watch(progress):
@@ -538,10 +678,24 @@ def test_nothing_is_chosen_on_test_images(pixels, digits, tiny):
             assert len(finals) % 2 == 0
 
     several = tiny.model_copy(update={"learning_rates": (0.05, 0.01)})
-    options = {"protocol": several, "baselines": ["compressed"], "resume": False}
-    evaluate(pixels, replace(digits, test=spy), progress=watch, **options)
-    assert len(finals) == 4
-    assert len(spy.seen) == 4 * len(digits.test)
+    options = {"baselines": ["compressed", "herding", "soft"], "resume": False}
+    evaluate(pixels, replace(digits, test=spy), protocol=several, progress=watch, **options)
+    assert len(finals) == 8
+    assert len(spy.seen) == 8 * len(digits.test)
+
+
+@pytest.mark.parametrize(
+    ("changes", "baselines", "what"),
+    [
+        ({"learning_rates": (0.1, 0.05)}, ["random"], "a learning rate"),
+        ({}, ["random", "compressed"], "compressed"),
+    ],
+)
+def test_what_is_chosen_needs_validation_images(pixels, digits, tiny, changes, baselines, what):
+    bare, protocol = replace(digits, validation=range(0)), tiny.model_copy(update=changes)
+    with pytest.raises(DataError, match=f"no validation images, on which {what} would be chosen"):
+        planning.plan(pixels, bare, protocol=protocol, baselines=baselines)
+    planning.plan(pixels, bare, protocol=tiny, baselines=["random"])
 
 
 def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch):

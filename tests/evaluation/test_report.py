@@ -96,14 +96,14 @@ def test_seconds_on_real_are_those_until_it_is_as_good(report):
             for n, accuracy in enumerate(accuracies, 1)
         )
 
-    own, other = (
-        row(name, 0.5).model_copy(
-            update={"trials": (trial(0, 0.5).model_copy(update={"curve": points}),)}
-        )
-        for name, points in (("distilled", curve(0.2, 0.5)), ("real", curve(0.4, 0.5, 0.6)))
-    )
-    found = report.model_copy(update={"rows": (own, other)})
-    assert found.seconds_on_real(own) == 2.0
+    def of(name, network, *accuracies):
+        trials = (trial(0, 0.5).model_copy(update={"curve": curve(*accuracies)}),)
+        return row(name, 0.5).model_copy(update={"network": network, "trials": trials})
+
+    own, other = of("distilled", "mlp", 0.2, 0.5), of("distilled", "vit", 0.2, 0.5)
+    real = of("real", "mlp", 0.4, 0.5, 0.6), of("real", "vit", 0.1, 0.2, 0.5)
+    found = report.model_copy(update={"rows": (own, other, *real)})
+    assert [found.seconds_on_real(one) for one in (own, other)] == [2.0, 3.0]
     assert found.cost(own)[-1] == "2.0"
 
 

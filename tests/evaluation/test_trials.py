@@ -10,10 +10,12 @@ from torch.nn.functional import one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
+from d3data.distill import checkpoint
+from d3data.errors import TrainingError
 from d3data.evaluation import cost, course, saving, trials
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.baselines.setting import drawn
-from d3data.evaluation.ground import Ground
+from d3data.evaluation.ground import Ground, answered
 from d3data.evaluation.protocols import Protocol
 from d3data.nets import NetworkSpec
 from d3data.rng import generator
@@ -86,14 +88,19 @@ def builder(task, protocol):
     return partial(nets.build, protocol.network, **shape)
 
 
-def run(photographs, task, protocol, *, seed=0, tests=None, **options):
+def run(photographs, task, protocol, *, build=None, seed=0, tests=None, **options):
     return trials.run(
         photographs,
-        builder(task, protocol),
+        build or builder(task, protocol),
         ground(task, protocol, tests),
         seed=seed,
         **options,
     )
+
+
+def forgetful():
+    """A network with dropout, whose random numbers are torch's own."""
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Dropout(), torch.nn.Linear(64, 3))
 
 
 def timeless(trial):
@@ -108,13 +115,36 @@ def test_a_seed_repeats_bit_for_bit_and_another_does_not(task, tiny, photographs
     assert first.loss != other.loss
 
 
-def test_training_does_not_depend_on_the_global_generator(task, tiny, photographs):
+@pytest.mark.parametrize("build", [None, forgetful])
+def test_training_does_not_depend_on_the_global_generator(task, tiny, photographs, build):
     torch.manual_seed(1)
-    first = run(photographs, task, tiny)
+    first = run(photographs, task, tiny, build=build)
     torch.manual_seed(2)
     before = torch.random.get_rng_state()
-    assert timeless(first) == timeless(run(photographs, task, tiny))
+    assert timeless(first) == timeless(run(photographs, task, tiny, build=build))
     assert torch.equal(before, torch.random.get_rng_state())
+
+
+def first_batch(draws, task, protocol, seed):
+    """The images that a network is given in its first step."""
+    network, given = builder(task, protocol)(), []
+    network.register_forward_pre_hook(lambda module, inputs: given.append(*inputs))
+    where = ground(task, protocol)
+    course.Course(network, draws, where, seed=seed, rate=0.1, steps=1).go(None, ignore)
+    return given[0]
+
+
+def test_each_seed_has_its_own_order(task, tiny, photographs):
+    plain = tiny.model_copy(update={"augment": "none"})
+    one, other = (first_batch(photographs, task, plain, seed) for seed in (0, 1))
+    assert not torch.equal(one, other)
+
+
+def test_each_seed_has_its_own_augmentation(task, tiny, photographs):
+    """Of the same image again and again, which has no order."""
+    images, labels = photographs.images[:1].repeat(30, 1, 1, 1), photographs.labels[:1].repeat(30)
+    one, other = (first_batch(Photographs(images, labels), task, tiny, n) for n in (0, 1))
+    assert not torch.equal(one, other)
 
 
 def test_a_network_learns_three_digits(task, tiny, photographs):
@@ -220,6 +250,37 @@ def test_what_is_interrupted_between_two_steps_is_kept(task, tiny, photographs, 
     assert timeless(finished) == timeless(run(photographs, task, tiny))
 
 
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_trial_whose_checkpoint_was_cut_short_starts_again(
+    task, tiny, photographs, tmp_path, share
+):
+    def interrupt(step, loss):
+        if step == 5:
+            raise KeyboardInterrupt
+
+    slot = saving.Slot(tmp_path / "slot")
+    with pytest.raises(KeyboardInterrupt):
+        run(photographs, task, tiny, slot=slot, watch=interrupt)
+    path = tmp_path / "slot.safetensors"
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    steps = []
+    finished = run(photographs, task, tiny, slot=slot, watch=lambda step, loss: steps.append(step))
+    assert steps == [*range(12)]
+    assert timeless(finished) == timeless(run(photographs, task, tiny))
+
+
+def test_a_checkpoint_is_due_every_minute(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    slot = saving.Slot(tmp_path / "slot")
+    for start in (0.0, 60.0):
+        clock[0] = start + 59.9
+        assert not slot.due
+        clock[0] = start + 60
+        assert slot.due
+        slot.save(1, {})
+
+
 def test_images_are_mixed_where_the_protocol_says_so(task, tiny, photographs):
     plain = run(photographs, task, tiny).loss
     losses = {run(photographs, task, tiny.model_copy(update={"mix": m})).loss
@@ -231,10 +292,10 @@ def test_images_are_mixed_where_the_protocol_says_so(task, tiny, photographs):
 def test_a_trial_goes_on_where_it_was_stopped(
     task, tiny, photographs, tmp_path, monkeypatch, stop
 ):
-    """With dropout, whose random numbers are torch's own, and momentum."""
+    """With dropout, and with momentum."""
     monkeypatch.setattr(saving, "EVERY", 0.0)
-    vit = tiny.model_copy(update={"network": NetworkSpec(name="vit", width=64, depth=1)})
-    undisturbed = run(photographs, task, vit)
+    train = partial(run, photographs, task, tiny, build=forgetful)
+    undisturbed = train()
     slot = saving.Slot(tmp_path / "slot")
 
     def watch(step, loss):
@@ -242,13 +303,13 @@ def test_a_trial_goes_on_where_it_was_stopped(
             raise Stopped
 
     with pytest.raises(Stopped):
-        run(photographs, task, vit, slot=slot, watch=watch)
+        train(slot=slot, watch=watch)
     steps = []
     again = saving.Slot(tmp_path / "slot")
-    finished = run(photographs, task, vit, slot=again, watch=lambda step, loss: steps.append(step))
+    finished = train(slot=again, watch=lambda step, loss: steps.append(step))
     assert steps == [*range(stop + 1, 12)]
     assert timeless(finished) == timeless(undisturbed)
-    assert run(photographs, task, vit, slot=again, watch=watch) == finished
+    assert train(slot=again, watch=watch) == finished
 
 
 def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photographs):
@@ -267,6 +328,28 @@ def test_confusion_counts_test_images(task, tiny, photographs):
     table = torch.tensor(trial.confusion)
     assert table.sum(1).tolist() == task.test.counts()
     assert table.diag().sum() / table.sum() == pytest.approx(trial.accuracy)
+
+
+@pytest.mark.parametrize(("classes", "counted"), [(100, True), (101, False)])
+def test_confusion_is_kept_of_up_to_100_classes(task, tiny, photographs, classes, counted):
+    labels = torch.arange(classes)
+    tests = SimpleNamespace(labels=labels, counts=lambda: [1] * classes)
+    large = replace(task, classes=tuple(map(str, range(classes))))
+    where = ground(large, tiny, tests)
+    one = course.Course(forgetful(), photographs, where, seed=0, rate=0.1)
+    trial = one.told(labels.roll(1), course.Spent(None, None, 1.0))
+    assert trial.accuracy == 0
+    assert (trial.confusion is not None) == counted
+
+
+@pytest.mark.parametrize("bias", [torch.nan, torch.inf, -torch.inf])
+def test_answers_must_be_finite(task, bias):
+    """Even those to one class alone, whose largest is a class like any other."""
+    network = forgetful()
+    assert len(answered(network, task.test, CPU)) == len(task.test)
+    network[2].bias.data[1] = bias
+    with pytest.raises(TrainingError, match="answers are not finite"):
+        answered(network, task.test, CPU)
 
 
 def test_what_a_trial_costs(task, tiny, photographs):
@@ -299,8 +382,20 @@ class Uncountable(torch.nn.Module):
         return self.last(images.flatten(1)) * (1 if images.mean().item() > -9 else 0)
 
 
-def test_operations_that_cannot_be_counted_are_none(task, tiny, photographs):
-    trial = trials.run(photographs, Uncountable, ground(task, tiny), seed=0)
+class Weighing(torch.nn.Module):
+    """A network without convolutions or matrix products, which is all that is counted."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(3))
+
+    def forward(self, images):
+        return images.flatten(1)[:, 30:33] * self.weight
+
+
+@pytest.mark.parametrize("build", [Uncountable, Weighing])
+def test_operations_that_cannot_be_counted_are_none(task, tiny, photographs, build):
+    trial = run(photographs, task, tiny, build=build)
     assert trial.flops is None
     assert trial.accuracy > 0
 
@@ -326,4 +421,5 @@ def test_a_loop_of_the_users_own(task, tiny, photographs):
     own = replace(ground(task, tiny), train=train)
     trial = trials.run(photographs, builder(task, tiny), own, seed=0)
     assert (trial.images, trial.steps, trial.curve) == (9, 0, ())
+    assert (trial.loss, trial.learning_rate) == (None, None)
     assert trial.accuracy != run(photographs, task, tiny).accuracy

@@ -48,6 +48,17 @@ def test_the_features_are_what_the_algorithm_says():
     torch.testing.assert_close(network.features(images), expected.flatten(1))
 
 
+def test_28_pixels_are_seen_as_in_the_field():
+    """Where the first convolution has padding 3, and pooling then ends at 4 x 4."""
+    network = nets.build("convnet", channels=1, size=28, classes=10, seed=0)
+    assert sum(p.numel() for p in network.parameters()) == 317_706
+    images = torch.randn(2, 1, 28, 28, generator=generator(0, "images"))
+    first, *others = [one for one in network.body if not isinstance(one, torch.nn.ZeroPad2d)]
+    seen = torch.nn.functional.conv2d(images, first.weight, first.bias, padding=3)
+    expected = network.classifier(torch.nn.Sequential(*others)(seen))
+    torch.testing.assert_close(network(images), expected)
+
+
 @pytest.mark.parametrize("norm", norms)
 def test_gradients_of_gradients_agree_with_finite_differences(norm):
     with seeded(0, "network"):
