@@ -201,7 +201,8 @@ def _figures(shown: Pictures) -> list[tuple[str, str]]:
     found = [(f"{100 * own.mean:.1f} %", f"of {report.tests:,} {report.split} images recognised")]
     if rival is not None:
         lead = f"{100 * (own.mean - rival.row.mean):+.1f}"
-        found.append((lead.replace("-", "\u2212"), f"points to {rival.name}"))
+        size = f" ({weight(rival.row.bytes)})" if rival.row.bytes is not None else ""
+        found.append((lead.replace("-", "\u2212"), f"points beside {rival.name}{size}"))
     if own.bytes is not None:
         found.append((weight(own.bytes), "to train on"))
     return found

@@ -83,7 +83,7 @@ def evaluate(
         nets=nets if nets in (None, "all") else nets.split(","),
         labels=None if labels is None else [*map(_kind, labels.split(","))],
         seeds=None if seeds is None else range(seeds),
-        baselines=_listed(baselines),
+        baselines=baselines if baselines in ("all", "none") else baselines.split(","),
         scores=scores,
         split=split,
         device=device,
@@ -238,18 +238,12 @@ def _kind(text: str) -> "Labels":
     return "hard" if text == "hard" else "soft"
 
 
-def _listed(names: str) -> str | list[str]:
-    if names in ("all", "none"):
-        return [] if names == "none" else names
-    return names.split(",")
-
-
 def _report(path: Path) -> "Report":
     from d3data.errors import FormatError
     from d3data.evaluation import Report
 
     if not path.is_file():
-        raise typer.BadParameter(f"{path} is no file")
+        raise typer.BadParameter(f"there is no file {path}")
     try:
         page = jsonlib.loads(path.read_text("utf-8"))
     except ValueError as fault:

@@ -87,7 +87,7 @@ def evaluate(
         train: the user's own training loop, in place of the protocol's.
         labels: "hard", "soft" or both, where the set has both; its own unless given.
         seeds: one for each network; without them 0, 1, ... for as many as the protocol has.
-        baselines: names of `d3data.evaluation.baselines`, or "all" that are possible.
+        baselines: names of `d3data.evaluation.baselines`; "all" that are possible, or "none".
         scores: also what DD-Ranking asks for: the set with hard labels, random images with labels
             of its own kind, all real images, and all of it once more without augmentation.
         split: what networks are tested on: `validation` for whoever compares settings.

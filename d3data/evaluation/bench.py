@@ -11,7 +11,6 @@ from d3data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import baselines, checks, trials
 from d3data.evaluation.baselines import Rival, Setting
-from d3data.evaluation.baselines.compressed import share
 from d3data.evaluation.course import Course
 from d3data.evaluation.ground import Build, Draws, Ground
 from d3data.evaluation.others import Pictures
@@ -79,7 +78,7 @@ class Bench:
             bytes=size,
             teach=lambda: self._taught(network, build),
             judge=lambda what, rival, part: self._judged(
-                f"choosing {what}, {share(part)}",
+                f"choosing {what}, 1/{part} of the steps",
                 rival,
                 build,
                 seed=0,

@@ -77,6 +77,11 @@ def labelled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
     for kind in kinds:
         if kind not in get_args(Labels):
             raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
+        if kind == "soft" and draws.drawer.soft_labels() is None:
+            raise DataError(
+                f"{draws.artifact.manifest.about.name} has hard labels alone: ask for these, or "
+                "leave labels out"
+            )
         found.append(like(draws, soft_labels=kind == "soft"))
     return found
 

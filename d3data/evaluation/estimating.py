@@ -8,7 +8,7 @@ from typing import Self
 import torch
 
 from d3data.evaluation.baselines import TAUGHT, Setting, named
-from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, share, stored
+from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, stored
 from d3data.evaluation.bench import Bench, lessons
 from d3data.evaluation.course import POINTS, SEEN, Course
 from d3data.evaluation.ground import Build, Draws, Ground, answered
@@ -50,8 +50,8 @@ class Estimate(Frozen):
     def table(self) -> str:
         """For people."""
         lines = [
-            f"{row.name}, {row.network}: {row.networks} networks of {row.steps:,} steps, "
-            f"{_spell(row.seconds)} each"
+            f"{row.name}, {row.network}: {row.networks} network{'s' * (row.networks > 1)} of "
+            f"{row.steps:,} steps, {_spell(row.seconds)} each"
             for row in self.rows
         ]
         return "\n".join([f"protocol {self.protocol}", *lines, f"all: {_spell(self.seconds)}"])
@@ -87,7 +87,12 @@ def guesses(
             found.append((name, usual, steps, steps * real + looking))
             if name == "compressed":
                 found += [
-                    (f"compressed, {share(part)}", tried, some, some * real + looking)
+                    (
+                        f"choosing compressed, 1/{part} of the steps",
+                        tried,
+                        some,
+                        some * real + looking,
+                    )
                     for tried, part in rounds(len(codecs(task.size)))
                     for some in [max(1, steps // part)]
                 ]

@@ -135,7 +135,7 @@ class Plan:
 
     @cached_property
     def desk(self) -> Desk:
-        """Where trials are kept; everything that decides their numbers is in its name."""
+        """Where trials are kept, under a name of everything that decides their numbers."""
         decisive = [
             checks.identity(self.draws),
             self.ground.task.fingerprint,
@@ -144,13 +144,10 @@ class Plan:
             str(self.ground.device),
             self.threads,
             VERSIONS,
-            [*self.builds],
-            self.seeds,
-            [checks.kind(one) for one in self.sets],
-            self.rivals,
-            self.scores,
         ]
-        return Desk.of(decisive)
+        kinds = [checks.kind(one) for one in self.sets]
+        whose = [[*self.builds], self.seeds, kinds, self.rivals, self.scores]
+        return Desk.of(decisive, whose=whose)
 
 
 def plan(

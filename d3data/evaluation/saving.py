@@ -1,9 +1,9 @@
 """Trials that outlive the process: the finished ones, and where the current one is."""
 
+import contextlib
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,38 +17,59 @@ from d3data.files import write_json
 
 EVERY = 60.0  # seconds between two checkpoints of a trial
 CACHE = "XDG_CACHE_HOME"
+RECORD, CHECKPOINT = ".json", ".safetensors"
 
 
 @dataclass(frozen=True)
 class Desk:
-    """The folder of one evaluation in progress; the same evaluation finds it again."""
+    """The folder of trials that evaluations have in common, and the claim that one lays to them.
+
+    An evaluation that is stopped leaves its claims: what others finish takes nothing from it.
+    """
 
     folder: Path
+    claim: str
 
     @classmethod
-    def of(cls, what: Sequence[Any], root: Path | None = None) -> "Desk":
-        """The desk of the evaluation that `what`, JSON values, decides all of."""
-        return cls((root or _cache()) / _hashed(what))
+    def of(cls, what: Sequence[Any], *, whose: Sequence[Any]) -> "Desk":
+        """The desk of trials that `what`, JSON values, decides the numbers of.
+
+        Args:
+            what: the set, the real images, the protocol and the machine.
+            whose: what tells an evaluation from others of these.
+        """
+        return cls(_cache() / _hashed(what), _hashed(whose))
 
     def within(self, name: str) -> "Desk":
         """A part of it, for trials that would else be called like others."""
-        return Desk(self.folder / _hashed(name))
+        return Desk(self.folder / _hashed(name), self.claim)
 
     def slot(self, *name: str | float) -> "Slot":
-        """Where one trial is kept."""
-        return Slot(self.folder / _hashed(name))
+        """Where one trial is kept until nobody claims it."""
+        path = self.folder / _hashed(name)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path.with_suffix(f".{self.claim}").touch()
+        return Slot(path)
 
     def clear(self) -> None:
-        """Nothing of it is needed any more."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """This evaluation needs nothing of it any more."""
+        for mine in self.folder.rglob(f"*.{self.claim}"):
+            mine.unlink()
+            left = list(mine.parent.glob(f"{mine.stem}.*"))
+            if {file.suffix for file in left} <= {RECORD, CHECKPOINT}:
+                for file in left:
+                    file.unlink()
+        for folder in sorted([self.folder, *self.folder.rglob("*/")], reverse=True):
+            with contextlib.suppress(OSError):  # it is not empty, or is no folder
+                folder.rmdir()
 
 
 class Slot:
     """One trial: its checkpoint while it lasts, its record afterwards."""
 
     def __init__(self, path: Path) -> None:
-        self._record = path.with_suffix(".json")
-        self._checkpoint = Checkpoint(path.with_suffix(".safetensors"), every_seconds=EVERY)
+        self._record = path.with_suffix(RECORD)
+        self._checkpoint = Checkpoint(path.with_suffix(CHECKPOINT), every_seconds=EVERY)
 
     @property
     def due(self) -> bool:

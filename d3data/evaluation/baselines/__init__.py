@@ -44,7 +44,7 @@ def wanted(names: str | Iterable[str], draws: Draws, *, features: bool = True) -
     """The names of some baselines, or of all that a set can be compared with.
 
     Args:
-        names: of the baselines, or "all" that are possible.
+        names: of the baselines; "all" that are possible, or "none".
         draws: the set.
         features: whether the networks tell theirs, as d3data's own do.
 
@@ -55,6 +55,8 @@ def wanted(names: str | Iterable[str], draws: Draws, *, features: bool = True) -
     """
     if names == "all":
         return [name for name in baselines if _fault(name, draws, features) is None]
+    if names == "none":
+        return []
     found = [names] if isinstance(names, str) else list(names)
     for name in found:
         named(name)

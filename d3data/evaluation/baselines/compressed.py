@@ -3,7 +3,7 @@
 The rival that a distilled set has to beat: JPEG or WebP files, at the size and the quality that
 train best on validation images. A file's bytes are counted, its name and its label are not.
 Successive halving finds them (Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for
-an eighth of the protocol's steps, the best half of them for twice as long, and so on.
+an eighth of the protocol's steps, the best third of them for twice as long, and so on.
 """
 
 import io
@@ -88,17 +88,12 @@ def rounds(codecs: int) -> Iterator[tuple[int, int]]:
     """How many codecs each round tries, for the protocol's steps over what.
 
     >>> list(rounds(24)), list(rounds(3)), list(rounds(1))
-    ([(24, 8), (12, 4), (6, 2), (3, 1)], [(3, 8), (2, 4)], [])
+    ([(24, 8), (8, 4), (3, 2)], [(3, 8)], [])
     """
     part = SHORTEST
-    while codecs > 1 and part:
+    while codecs > 1:
         yield codecs, part
-        codecs, part = -(-codecs // 2), part // 2
-
-
-def share(part: int) -> str:
-    """How long one of these networks is trained, in words."""
-    return f"1/{part} of the steps" if part > 1 else "all steps"
+        codecs, part = -(-codecs // 3), part // 2
 
 
 def codecs(size: int) -> list[Codec]:
