@@ -224,7 +224,7 @@ def test_notes_scores_and_the_lead_over_random_are_said():
     assert "4.6 points" in said
     assert "0.789" in said
     assert "0.654" in said
-    assert "points beside random real images (2.6 kB)+20.9" in said
+    assert "points beside random real images (2.56 kB)+20.9" in said
     assert "of 200 test images recognised91.1 %" in said
 
 
