@@ -17,7 +17,7 @@ from d3data.evaluation.ground import CHUNK, Draws
 from d3data.evaluation.priors import has_priors, like
 from d3data.evaluation.record import Labels
 from d3data.evaluation.report import SplitName
-from d3data.tasks import Split, Task, TaskSpec
+from d3data.tasks import PRESETS, Split, Task, TaskSpec
 
 RECIPE = "recipe.toml"
 MOST_SEED = (1 << 64) - 1
@@ -183,6 +183,26 @@ def require_fit(draws: Draws, task: Task) -> None:
     count = CHUNK if has_priors(draws) else len(draws)
     for some in torch.arange(min(count, len(draws))).split(CHUNK):
         _require_images(*draws.batch(0, some, device=torch.device("cpu")), len(some), task)
+
+
+def require_known_fit(draws: Draws, name: str) -> None:
+    """As far as it is known of a task before its images are fetched.
+
+    Raises:
+        DataError: it has other classes or other images than the set.
+    """
+    preset = PRESETS.get(name)
+    if preset is None or not isinstance(draws, DistilledDataset):
+        return
+    image = draws.artifact.manifest.content.image
+    mine = len(draws.classes), image.channels, image.size
+    others = preset.classes, preset.channels, preset.native
+    if mine != others:
+        shapes = ["{0} classes of {1}x{2}x{2} images".format(*one) for one in (mine, others)]
+        raise DataError(
+            f"the set has {shapes[0]} and {name} has {shapes[1]}: evaluate it on the task that it "
+            "was made from"
+        )
 
 
 def _require_images(images: Tensor, labels: Tensor, count: int, task: Task) -> None:

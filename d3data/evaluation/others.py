@@ -110,6 +110,13 @@ def is_place(data: object) -> bool:
     return wanted.path.exists() and not (wanted.path / NAME).exists()
 
 
+def is_distilled(data: object) -> bool:
+    """Whether it is a distilled set, or names one."""
+    return isinstance(data, DistilledDataset) or (
+        isinstance(data, str | Path) and not is_place(data)
+    )
+
+
 def opened(data: Any, task: Task | None) -> Draws:
     """What networks can be trained on.
 

@@ -174,6 +174,8 @@ def plan(
     if nets is not None and networks is not None:
         raise TrainingError("nets names networks, and networks gives others: take one of the two")
     if isinstance(task, str):
+        if others.is_distilled(data):
+            checks.require_known_fit(others.opened(data, None), task)
         task = load_task(task, data=data_path)
     draws = others.opened(data, task)
     task = checks.origin(draws, data_path) if task is None else task

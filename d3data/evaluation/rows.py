@@ -16,7 +16,7 @@ HEADINGS = (
     "values",
     "bytes",
     "accuracy %",
-    "seconds in all",
+    "all seconds",
 )
 
 

@@ -581,6 +581,12 @@ def test_a_trial_is_found_by_every_evaluation_that_asks_for_it(pixels, tiny, cac
     assert not [file for file in cache.rglob("*") if file.is_file()]
 
 
+def test_a_task_that_cannot_fit_is_not_fetched(pixels, monkeypatch):
+    monkeypatch.setattr(planning, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
+    with pytest.raises(DataError, match="10 classes of 1x8x8 images and cifar10 has 10 classes"):
+        planning.plan(pixels, "cifar10")
+
+
 def test_kinds_of_labels_are_different_trials(priors, digits, tiny):
     soft, hard = (
         planning.plan(priors, digits, protocol=tiny, labels=[kind], baselines=())
