@@ -103,6 +103,7 @@ def evaluate(
         RecipeError: there is no such protocol or baseline.
         UnknownNameError: there is no such set or network.
         DeviceError: there is no such device.
+        RunError: what is kept in the cache cannot be written.
     """
     planned = plan(
         data,

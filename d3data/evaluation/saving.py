@@ -13,7 +13,7 @@ from d3data.distill.checkpoint import Checkpoint
 from d3data.distill.workbench import Stateful
 from d3data.errors import D3DataError, RunError
 from d3data.evaluation.record import Trial
-from d3data.files import write_json
+from d3data.files import write_bytes, write_json
 
 EVERY = 60.0  # seconds between two checkpoints of a trial
 CACHE = "XDG_CACHE_HOME"
@@ -45,10 +45,13 @@ class Desk:
         return Desk(self.folder / _hashed(name), self.claim)
 
     def slot(self, *name: str | float) -> "Slot":
-        """Where one trial is kept until nobody claims it."""
+        """Where one trial is kept until nobody claims it.
+
+        Raises:
+            RunError: the folder cannot be written.
+        """
         path = self.folder / _hashed(name)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        path.with_suffix(f".{self.claim}").touch()
+        write_bytes(path.with_suffix(f".{self.claim}"), b"")
         return Slot(path)
 
     def clear(self) -> None:
