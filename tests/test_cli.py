@@ -13,7 +13,7 @@ import d3data
 import made
 import pictures
 import tiny_runs as runs
-from d3data import artifact
+from d3data import artifact, files
 from d3data.cli import app
 from d3data.cli.display import Display
 from d3data.distill import Recipe, load_recipe
@@ -185,13 +185,21 @@ def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
     assert "random" not in stdout
 
 
+def no_room(path, value):
+    raise d3data.errors.RunError(f"cannot write {path}")
+
+
 def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, monkeypatch, cache):
     monkeypatch.setitem(protocols.protocols, "quick", SHORT)
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
     wrong(2, "is a folder", *command, "--out", tmp_path)
-    assert not cache.exists()
     (tmp_path / "file").write_text("")
-    wrong(1, "cannot write", *command, "--out", tmp_path / "file" / "report.json")
+    wrong(2, "cannot be written", *command, "--out", tmp_path / "file" / "report.json")
+    assert not cache.exists()
+    wrong(2, "too long", *command, "--out", tmp_path / f"{'long' * 100}.json")
+    with monkeypatch.context() as full:
+        full.setattr(files, "write_json", no_room)
+        wrong(1, "cannot write", *command, "--out", tmp_path / "report.json")
     assert len([*cache.rglob("*.json")]) == 2
     call(*command, "--out", tmp_path / "report.json")
     assert not [*cache.rglob("*.json")]

@@ -270,12 +270,16 @@ def measured(report: Report) -> str:
     rule = report.protocol
     seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
     length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
+    trained = (
+        f"trained for {length} of {rule.batch} images ({rule.trained}, {rule.schedule}; "
+        f"augmentation {rule.augment}; seeds {spans(seeds)})"
+    )
+    if report.own_loop:
+        trained = f"trained by a loop of its user’s own (seeds {spans(seeds)})"
     return (
         f"Protocol {rule.name} v{rule.version}: {counted(len(seeds), 'network')} "
         f"({', '.join(dict.fromkeys(row.network for row in report.rows))}) for each row, "
-        f"trained for {length} of {rule.batch} images ({rule.trained}, {rule.schedule}; "
-        f"augmentation {rule.augment}; seeds "
-        f"{spans(seeds)}) and tested once, after the last step, on {report.tests:,} "
+        f"{trained} and tested once, after the last step, on {report.tests:,} "
         f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
         f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
         f"{report.device}, {counted(report.threads, 'thread')}, "

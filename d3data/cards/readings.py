@@ -240,12 +240,13 @@ class Readings:
 
     def _require_related(self, number: int, report: Report) -> None:
         first = self.report
-        same = report.protocol == first.protocol or _content(report) == _content(first)
+        longer = (_content(report), _training(report)) == (_content(first), _training(first))
+        same = report.protocol == first.protocol or longer
         if (report.fingerprint, report.split) != (first.fingerprint, first.split) or not same:
             raise DataError(
                 f"report {number} ({report.data} on {report.task}, {report.split}, protocol "
                 f"{report.protocol.name}) does not belong to the first: all need its task and "
-                "split, and its protocol or its set"
+                "split, and its protocol, or its set under a protocol that differs in length alone"
             )
 
 

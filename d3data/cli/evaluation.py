@@ -2,6 +2,7 @@
 
 import contextlib
 import json as jsonlib
+import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,11 +210,26 @@ def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progre
 
 def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:
     """Refuse what cannot be written, before anything is trained."""
+    for path in (html, png, out):
+        _require_writable(path)
     require(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
         raise typer.BadParameter(f"{png} is there and is no folder: choose another one for --png")
+
+
+def _require_writable(path: Path | None) -> None:
+    if path is None:
+        return
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
+    except OSError as failure:
+        raise typer.BadParameter(f"{path}: {failure.strerror}") from None
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written: {above} is no folder of yours")
 
 
 def _draw(

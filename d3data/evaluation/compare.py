@@ -45,9 +45,9 @@ class Difference(Frozen):
 
     def line(self) -> str:
         """For people."""
-        interval = f"{100 * self.low:+.1f} to {100 * self.high:+.1f}, p = {self.p:.2g}"
+        interval = f"{100 * self.low:+.1f} to {100 * self.high:+.1f} points, p = {self.p:.2g}"
         if self.noise:
-            return f"{self.first} and {self.second}: within noise ({interval} points)"
+            return f"{self.first} and {self.second}: within noise ({interval})"
         better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
         return f"{better} is better than {worse} by {100 * abs(self.mean):.1f} points ({interval})"
 

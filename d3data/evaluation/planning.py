@@ -170,6 +170,7 @@ def plan(
     """What `d3data.evaluate` will do; its arguments and errors are those."""
     settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
     augmentation(settings.augment)
+    protocols.require_own_name(settings)
     place = training.device(device)
     if nets is not None and networks is not None:
         raise TrainingError("nets names networks, and networks gives others: take one of the two")

@@ -26,7 +26,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from d3data.errors import entry
+from d3data.errors import RecipeError, entry
 from d3data.evaluation.mixing import Mix
 from d3data.frozen import Frozen
 from d3data.nets import NetworkSpec
@@ -200,6 +200,20 @@ protocols = {
         ),
     )
 }
+
+
+def require_own_name(protocol: Protocol) -> None:
+    """A protocol is not called like a published one that it is not.
+
+    Raises:
+        RecipeError: it is.
+    """
+    known = protocols.get(protocol.name)
+    if known is not None and protocol != known:
+        raise RecipeError(
+            f"this protocol is not {known.name} v{known.version}: give it another name, since "
+            "numbers of one name are compared"
+        )
 
 
 def named(name: str) -> Protocol:

@@ -61,6 +61,11 @@ class Report(Frozen):
     versions: dict[str, str]
     date: str
 
+    @property
+    def own_loop(self) -> bool:
+        """Whether a loop of the user's own trained the networks, and not the protocol."""
+        return self.rows[0].trials[0].steps == 0
+
     def table(self) -> str:
         """Accuracies as text, under a line that says what was done."""
         networks = len(self.rows[0].trials)

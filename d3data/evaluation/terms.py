@@ -17,7 +17,7 @@ class Terms(NamedTuple):
         split: which of them networks are tested on.
         protocol: in full.
         network: the first one.
-        steps: that each network takes.
+        steps: that each network takes; the images that it sees, where the loop was the user's own.
         labels: of the set.
         seeds: of the networks.
     """
@@ -39,7 +39,7 @@ class Terms(NamedTuple):
             split=report.split,
             protocol=report.protocol,
             network=row.network,
-            steps=row.trials[0].steps,
+            steps=row.trials[0].steps or row.trials[0].images,
             labels=row.labels,
             seeds=tuple(trial.seed for trial in row.trials),
         )

@@ -9,6 +9,7 @@ from PIL import Image as PIL
 
 import d3data
 from d3data import artifact
+from d3data.cards.facts import measured
 from d3data.dataset import DistilledDataset
 from d3data.errors import (
     ArtifactError,
@@ -333,6 +334,9 @@ def test_ones_own_networks_and_loop(pixels, tiny, cache):
     assert (first.images, first.loss, first.learning_rate) == (30, None, None)
     assert report.rows[0].mean > 0.3
     assert not cache.exists()
+    assert report.own_loop
+    assert "trained by a loop of its user’s own" in measured(report)
+    assert Terms.of(report).steps == 30
 
 
 def test_of_several_rates_the_best_on_validation_is_taken(pixels, digits, tiny):

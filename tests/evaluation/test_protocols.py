@@ -9,7 +9,13 @@ from pydantic import ValidationError
 
 from d3data.augment import augmentations
 from d3data.errors import RecipeError
-from d3data.evaluation.protocols import Protocol, halfway, named, protocols
+from d3data.evaluation.protocols import (
+    Protocol,
+    halfway,
+    named,
+    protocols,
+    require_own_name,
+)
 
 
 def settings(**more):
@@ -75,3 +81,10 @@ def test_what_was_published_never_changes(name):
     protocol = protocols[name]
     text = json.dumps(protocol.dump(), sort_keys=True)
     assert PUBLISHED[name, protocol.version] == hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
+    require_own_name(Protocol(**settings(steps=1)))
+    require_own_name(named("quick"))
+    with pytest.raises(RecipeError, match="this protocol is not quick v1"):
+        require_own_name(named("quick").model_copy(update={"steps": 60}))
