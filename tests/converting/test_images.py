@@ -18,7 +18,7 @@ from d3data.tasks import load_task
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as DC and MTT have them
 SHORT = protocols.protocols["quick"].model_copy(
-    update={"steps": 2, "network": NetworkSpec(width=4)}
+    update={"name": "short", "steps": 2, "network": NetworkSpec(width=4)}
 )
 
 

@@ -32,7 +32,7 @@ from d3data.evaluation.protocols import protocols
 name = sys.argv[1]
 data = d3data.load(name)
 images, labels = next(iter(torch.utils.data.DataLoader(data, batch_size=30)))
-few = protocols["quick"].model_copy(update={"steps": 4, "width": 4, "networks": 1})
+few = protocols["quick"].model_copy(update={"name": "few", "steps": 4, "networks": 1})
 report = d3data.evaluate(name, protocol=few, baselines=())
 preview = load_dataset(name, split="train")
 print(json.dumps({
