@@ -104,7 +104,7 @@ def _read_again(module: ModuleType) -> list[_Change]:
 
 def _carry(change: _Change) -> None:
     """Make a change in all modules of the package that hold the setting under its name."""
-    for name, module in list(sys.modules.items()):
+    for name, module in sys.modules.copy().items():  # imports of other threads change it
         if name.partition(".")[0] != change.package or change.name not in vars(module):
             continue
         if vars(module)[change.name] == change.old:
