@@ -86,16 +86,12 @@ def guesses(
             steps = _steps(name, setting, protocol)
             found.append((name, usual, steps, steps * real + looking))
             if name == "compressed":
-                found += [
-                    (
+                for tried, part in rounds(len(codecs(task.size))):
+                    some, what = (
+                        max(1, steps // part),
                         f"choosing compressed, 1/{part} of the steps",
-                        tried,
-                        some,
-                        some * real + looking,
                     )
-                    for tried, part in rounds(len(codecs(task.size)))
-                    for some in [max(1, steps // part)]
-                ]
+                    found.append((what, tried, some, some * real + looking))
         if {*TAUGHT} & {*rivals}:
             steps = lessons(ground)
             found.append(("teacher", 1, steps, steps * real))

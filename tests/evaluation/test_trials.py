@@ -236,14 +236,21 @@ class Stopped(Exception):
     pass
 
 
-def test_what_is_interrupted_between_two_steps_is_kept(task, tiny, photographs, tmp_path):
+def interrupted(task, tiny, photographs, folder):
+    """The slot of a trial in which Ctrl-C was typed after its sixth step."""
+
     def interrupt(step, loss):
         if step == 5:
             raise KeyboardInterrupt
 
-    slot = saving.Slot(tmp_path / "slot")
+    slot = saving.Slot(folder / "slot")
     with pytest.raises(KeyboardInterrupt):
         run(photographs, task, tiny, slot=slot, watch=interrupt)
+    return slot
+
+
+def test_what_is_interrupted_between_two_steps_is_kept(task, tiny, photographs, tmp_path):
+    slot = interrupted(task, tiny, photographs, tmp_path)
     steps = []
     finished = run(photographs, task, tiny, slot=slot, watch=lambda step, loss: steps.append(step))
     assert steps == [*range(6, 12)]
@@ -254,13 +261,7 @@ def test_what_is_interrupted_between_two_steps_is_kept(task, tiny, photographs, 
 def test_a_trial_whose_checkpoint_was_cut_short_starts_again(
     task, tiny, photographs, tmp_path, share
 ):
-    def interrupt(step, loss):
-        if step == 5:
-            raise KeyboardInterrupt
-
-    slot = saving.Slot(tmp_path / "slot")
-    with pytest.raises(KeyboardInterrupt):
-        run(photographs, task, tiny, slot=slot, watch=interrupt)
+    slot = interrupted(task, tiny, photographs, tmp_path)
     path = tmp_path / "slot.safetensors"
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     steps = []
