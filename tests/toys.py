@@ -2,7 +2,10 @@
 
 import copy
 import functools
+import os
+import shutil
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -23,6 +26,10 @@ from d3data.sources.gaussian import GaussianSource
 from d3data.sources.pixels import PixelsSource
 from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
 from d3data.tasks import Task, load_task
+
+compiler = pytest.mark.skipif(
+    shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
+)
 
 CPU = torch.device("cpu")
 NETWORK = NetworkSpec(width=8)

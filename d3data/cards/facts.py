@@ -282,7 +282,7 @@ def measured(report: Report) -> str:
         f"{trained} and tested once, after the last step, on {report.tests:,} "
         f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
         f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
-        f"{report.device}, {counted(report.threads, 'thread')}, "
+        f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
         + "."
     )

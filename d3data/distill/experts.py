@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data import augment, nets, rng
+from d3data.computing import AS_WRITTEN, Compute
 from d3data.errors import RunError
 from d3data.files import write_bytes
 from d3data.frozen import Frozen
 from d3data.nets import Norm
+from d3data.nets.network import logits
 from d3data.tasks import Task
 from d3data.training import Watch, descend, ignore
 
@@ -70,9 +72,10 @@ class ExpertPlan(Frozen):
         """What one recorded trajectory takes on disk, its header aside."""
         return FLOAT * (self.epochs + 1) * self.parameters(task)
 
-    def file_name(self, task: Task, seed: int, index: int) -> str:
+    def file_name(self, task: Task, seed: int, index: int, compute: Compute = AS_WRITTEN) -> str:
         """The name of one trajectory's file: a hash of all that decides what is in it."""
-        what = {**self.dump(), "count": None, "task": task.fingerprint, "seed": seed}
+        what = {**self.dump(), **compute.dump(), "count": None}
+        what |= {"task": task.fingerprint, "seed": seed}
         text = json.dumps({**what, "index": index}, sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
@@ -85,6 +88,7 @@ def record(
     index: int,
     path: Path,
     device: torch.device,
+    compute: Compute = AS_WRITTEN,
     watch: Watch = ignore,
 ) -> None:
     """Train expert number `index` and write its epochs + 1 snapshots to `path`.
@@ -106,7 +110,7 @@ def record(
             snapshots.append(flat(network))
         watch(step, loss)
 
-    losses = epochs(plan, task, network, seed=seed, index=index, device=device)
+    losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
     descend(losses, [optimizer], steps=plan.epochs * per_epoch, watch=snapshot)
     write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
 
@@ -119,6 +123,7 @@ def epochs(
     seed: int,
     index: int,
     device: torch.device,
+    compute: Compute = AS_WRITTEN,
 ) -> Iterator[Tensor]:
     """The losses of one expert, image by image in a new order each epoch."""
     change = augment.augmentation(plan.augment)
@@ -126,7 +131,9 @@ def epochs(
         random = rng.generator(seed, "expert", index, epoch)
         for chosen in torch.randperm(len(task.train), generator=random).split(plan.batch):
             images = change(task.train.read(chosen).to(device), random)
-            yield F.cross_entropy(network(images), task.train.labels[chosen].to(device))
+            yield F.cross_entropy(
+                compute(logits, network, images), task.train.labels[chosen].to(device)
+            )
 
 
 def flat(network: nn.Module) -> Tensor:

@@ -84,6 +84,7 @@ class ExpertJob(_Job):
             index=self.index,
             path=self.path,
             device=training.device(self.device),
+            compute=self.recipe.compute,
             watch=watching(report, "expert", steps),
         )
 

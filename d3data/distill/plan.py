@@ -150,10 +150,12 @@ class _Planner:
     def _expert(
         self, plan: ExpertPlan, classes: Sequence[int], subtask: Task, index: int
     ) -> ExpertJob:
-        path = self.experts.absolute() / plan.file_name(subtask, self.recipe.seed, index)
+        recipe = self.recipe
+        name = plan.file_name(subtask, recipe.seed, index, recipe.compute)
+        path = self.experts.absolute() / name
         return ExpertJob(
             **self.common,
-            recipe=self.recipe,
+            recipe=recipe,
             name=f"expert {path.stem[:8]}",
             threads=self.threads["experts"],
             classes=tuple(classes),

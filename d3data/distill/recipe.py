@@ -13,6 +13,7 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
+from d3data.computing import Compute
 from d3data.cookbook import recipe_text
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
@@ -130,6 +131,7 @@ class Recipe(Frozen):
     subtasks: Subtasks = Subtasks()
     labels: SoftLabels | None = None
     quantize: Quantize = Quantize()
+    compute: Compute = Compute()
 
     @model_validator(mode="after")
     def _steps_need_an_objective(self) -> "Recipe":

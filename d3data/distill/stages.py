@@ -42,6 +42,7 @@ class Setting:
             steps=stage.steps,
             experts=self.experts,
             device=self.device,
+            compute=self.recipe.compute,
             start=stage.start,
             restored=stage.saved.within("kept/") if stage.saved else None,
         )

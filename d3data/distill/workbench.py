@@ -1,4 +1,4 @@
-"""What an objective works at: a task, experts, keyed randomness, and what outlives a yield."""
+"""What an objective works at: a task, experts, keyed randomness, what outlives a yield."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar
@@ -6,6 +6,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 
 from d3data import rng
+from d3data.computing import AS_WRITTEN, Compute
 from d3data.distill.experts import Experts
 from d3data.tasks import Task
 
@@ -24,7 +25,8 @@ class Workbench:
     """Everything that an objective may use while it yields losses.
 
     `start` is the step that its stream begins with (not 0 after a restart) and `steps` the step
-    that it must reach. `kept` holds what `keep` made, by name.
+    that it must reach. `compute` is how passes through networks are to be computed; `kept` holds
+    what `keep` made, by name.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Workbench:
         device: torch.device | None = None,
         start: int = 0,
         restored: Mapping[str, Any] | None = None,
+        compute: Compute = AS_WRITTEN,
         path: str = "",
     ) -> None:
         self.task, self.start, self.steps = task, start, steps
         self.device = torch.device("cpu") if device is None else device
+        self.compute = compute
         self.kept: dict[str, Stateful] = {}
         self._experts, self._seed, self._path = experts, seed, path
         self._restored = {} if restored is None else restored
@@ -78,6 +82,7 @@ class Workbench:
             device=self.device,
             start=-((turn - self.start) // of),
             restored=self._restored,
+            compute=self.compute,
             path=f"{self._path}{name}/",
         )
         child.kept = self.kept

@@ -66,6 +66,7 @@ def evaluate(
     scores: bool = False,
     split: SplitName = "test",
     device: str = "cpu",
+    compile: bool = False,
     date: str | None = None,
     resume: bool = True,
     progress: Callable[[Progress], None] = ignore,
@@ -92,6 +93,7 @@ def evaluate(
             of its own kind, all real images, and all of it once more without augmentation.
         split: what networks are tested on: `validation` for whoever compares settings.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        compile: train through torch.compile: about twice as fast on a CPU, with a C++ compiler.
         date: YYYY-MM-DD, for the report; today's.
         resume: keep trials in the user's cache until the report is whole.
         progress: called after every step.
@@ -119,6 +121,7 @@ def evaluate(
         scores=scores,
         split=split,
         device=device,
+        compile=compile,
         resume=resume,
     )
     report = planned.run(progress=progress, date=date)

@@ -17,6 +17,7 @@ from d3data.evaluation.mixing import mixed
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import MOST_CONFUSED, Point, Trial
 from d3data.evaluation.saving import Slot
+from d3data.nets.network import logits
 from d3data.rng import generator
 from d3data.training import Watch, descend, scheduled
 
@@ -158,7 +159,7 @@ class Course:
             images = change.apply(images, change.draw(len(images), self.rng))
             images, labels = mixed(protocol.mix, images, labels, classes=classes, rng=self.rng)
             self.seen += len(images)
-            yield cross_entropy(self.network(images), labels)
+            yield cross_entropy(self.ground.compute(logits, self.network, images), labels)
 
     def _look(self, step: int) -> None:
         """Add a point to the learning curve; the clock stands still meanwhile."""

@@ -7,6 +7,7 @@ from typing import Protocol as Interface
 import torch
 from torch import Tensor, nn
 
+from d3data.computing import AS_WRITTEN, Compute
 from d3data.errors import TrainingError
 from d3data.evaluation.protocols import Protocol
 from d3data.tasks import Split, Task
@@ -47,6 +48,7 @@ class Ground:
     protocol: Protocol
     device: torch.device
     train: Train | None = None
+    compute: Compute = AS_WRITTEN
 
 
 def answered(

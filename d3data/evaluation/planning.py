@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from d3data import __version__, training
 from d3data.augment import augmentation
+from d3data.computing import Compute
 from d3data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import baselines as rivals
@@ -94,6 +95,7 @@ class Plan:
             scores=scores,
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
             threads=self.threads,
+            compiled=self.ground.compute.compile,
             versions=VERSIONS,
             date=date or datetime.date.today().isoformat(),
         )
@@ -143,6 +145,7 @@ class Plan:
             self.ground.protocol.dump(),
             str(self.ground.device),
             self.threads,
+            self.ground.compute.dump(),
             VERSIONS,
         ]
         kinds = [checks.kind(one) for one in self.sets]
@@ -165,6 +168,7 @@ def plan(
     scores: bool = False,
     split: SplitName = "test",
     device: str = "cpu",
+    compile: bool = False,
     resume: bool = True,
 ) -> Plan:
     """What `d3data.evaluate` will do; its arguments and errors are those."""
@@ -196,7 +200,7 @@ def plan(
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,
-        ground=Ground(task, tests, settings, place, train),
+        ground=Ground(task, tests, settings, place, train, Compute(compile=compile)),
         split=split,
         sets=tuple(sets),
         rivals=tuple(chosen),

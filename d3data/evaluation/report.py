@@ -41,6 +41,7 @@ class Report(Frozen):
         scores: what is left of it without its labels and its augmentation, where that was asked.
         device: what trained them.
         threads: of the CPU.
+        compiled: whether networks were trained through torch.compile.
         versions: of python, torch and d3data.
         date: YYYY-MM-DD.
     """
@@ -58,6 +59,7 @@ class Report(Frozen):
     scores: Scores | None = None
     device: str
     threads: int
+    compiled: bool = False
     versions: dict[str, str]
     date: str
 

@@ -32,6 +32,17 @@ class Network(nn.Module):
         return logits
 
 
+def features(network: Network, images: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, D): `network.features`, for `Compute`."""
+    return network.features(images)
+
+
+def logits(network: nn.Module, images: Tensor) -> Tensor:
+    """(B, C, H, W) -> (B, K): `network` itself, for `Compute`."""
+    answers: Tensor = network(images)
+    return answers
+
+
 def centred(size: int, least: int) -> list[nn.Module]:
     """Zeros around images of `size` pixels that make them `least` pixels; none for larger ones.
 

@@ -7,8 +7,9 @@ import torch
 
 import pictures
 import tiny_runs as runs
+import toys
 from d3data import artifact, distill
-from d3data.distill import driver
+from d3data.distill import driver, executors
 from d3data.distill.jobs import image_of
 from d3data.distill.lock import driving
 from d3data.distill.machine import Machine, cores, machine
@@ -23,6 +24,8 @@ from d3data.errors import (
     RunLockedError,
 )
 from d3data.sources.pixels import PixelsSource
+
+MMD = {"kind": "mmd", "samples": 4, "experts": runs.EXPERTS}
 
 
 @pytest.fixture(autouse=True)
@@ -477,3 +480,31 @@ def test_the_image_of_a_task_is_that_of_its_rule():
     image = image_of(task)
     assert image.shape == (1, 8, 8)
     assert (image.mean, image.std) == (task.mean, task.std)
+
+
+@pytest.mark.parametrize(
+    "compute", [{"precision": "bfloat16"}, pytest.param({"compile": True}, marks=toys.compiler)]
+)
+def test_faster_passes_are_resumed_with_the_same_bits_and_are_not_those_as_written(
+    tmp_path, monkeypatch, compute
+):
+    class Stopped(Exception):
+        pass
+
+    def stop(progress):
+        if (progress.stage, progress.step) == ("distill", 4):
+            raise Stopped
+
+    written = runs.recipe(objective=MMD, steps=6)
+    faster = runs.recipe(objective=MMD, steps=6, compute=compute)
+    run(written, tmp_path / "written")
+    run(faster, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(executors, "seldom", lambda report, seconds: stop)
+        with pytest.raises(JobError):
+            run(faster, tmp_path / "stopped")
+    run(faster, tmp_path / "stopped")
+    outcomes = [runs.outcome(tmp_path / name) for name in ("written", "whole", "stopped")]
+    assert outcomes[0] != outcomes[1] == outcomes[2]
+    names = [{p.name for p in (tmp_path / n).glob("experts/*")} for n in ("written", "whole")]
+    assert names[0].isdisjoint(names[1])

@@ -520,12 +520,13 @@ def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digi
         planning.plan(DistilledDataset(pixels.artifact, seed=1), protocol=tiny),
         planning.plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
         planning.plan(pixels, protocol=tiny, split="validation"),
+        planning.plan(pixels, protocol=tiny, compile=True),
     ]
     task = load_task("digits", validation=0.3)
     others.append(planning.plan(pixels, task, protocol=tiny))
     others.append(replace(plan, ground=replace(plan.ground, device=torch.device("meta"))))
     folders = {one.desk.folder for one in (plan, *others)}
-    assert len(folders) == 7
+    assert len(folders) == 8
     assert plan.desk == planning.plan(pixels, protocol=tiny).desk
 
 

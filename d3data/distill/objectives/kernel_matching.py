@@ -15,6 +15,7 @@ from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
 from d3data.distill.workbench import Workbench
 from d3data.frozen import Frozen
+from d3data.nets.network import features
 from d3data.sources.base import Source
 
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -44,9 +45,9 @@ class KernelMatching(Frozen):
             network = bench.experts.trained(expert, self.experts.epochs)
             items = draws_of_classes(source.classes, self.samples, rng)  # (K, n)
             real = real_of_classes(bench, self.samples, rng)  # (K, n, C, H, W)
-            x = network.features(source.draw(items.flatten(), rng))  # type: ignore[operator]
+            x = bench.compute(features, network, source.draw(items.flatten(), rng))
             with torch.no_grad():
-                y = network.features(real.flatten(0, 1))  # type: ignore[operator]
+                y = bench.compute(features, network, real.flatten(0, 1))
             yield discrepancy(
                 x.unflatten(0, items.shape), y.unflatten(0, items.shape), self.bandwidth
             ).sum()

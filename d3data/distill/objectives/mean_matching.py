@@ -15,6 +15,7 @@ from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
 from d3data.distill.workbench import Workbench
 from d3data.frozen import Frozen
+from d3data.nets.network import features
 from d3data.sources.base import Source
 
 
@@ -54,10 +55,10 @@ class MeanMatching(Frozen):
             real = real_of_classes(bench, self.real, rng)  # (K, m, C, H, W)
             drawn = source.draw(items.flatten(), rng)
             shared = change.draw(1, rng, shared=True)
-            x = network.features(change.apply(drawn, shared))  # type: ignore[operator]
+            x = bench.compute(features, network, change.apply(drawn, shared))
             with torch.no_grad():
                 images = change.apply(real.flatten(0, 1), shared)
-                y = network.features(images)  # type: ignore[operator]
+                y = bench.compute(features, network, images)
             gap = x.unflatten(0, items.shape).mean(1) - y.unflatten(0, real.shape[:2]).mean(1)
             yield gap.square().sum()
 
