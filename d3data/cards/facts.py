@@ -277,8 +277,8 @@ def measured(report: Report) -> str:
     if report.own_loop:
         trained = f"trained by a loop of its user’s own (seeds {spans(seeds)})"
     return (
-        f"Protocol {rule.name} v{rule.version}: {counted(len(seeds), 'network')} "
-        f"({', '.join(dict.fromkeys(row.network for row in report.rows))}) for each row, "
+        f"Protocol {rule.name} v{rule.version}: {report.networks} "
+        f"({', '.join(dict.fromkeys(row.network for row in report.rows))}), "
         f"{trained} and tested once, after the last step, on {report.tests:,} "
         f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
         f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "

@@ -49,6 +49,9 @@ def evaluate(
     baselines: Annotated[
         str, typer.Option(help="What to compare it with, such as random,means; or all, or none.")
     ] = "random",
+    baseline_seeds: Annotated[
+        int | None, typer.Option(min=1, help="How many networks on each; as many unless given.")
+    ] = None,
     labels: Annotated[
         str | None, typer.Option(help="hard, soft, or both: hard,soft; the set's own else.")
     ] = None,
@@ -88,6 +91,7 @@ def evaluate(
         labels=None if labels is None else [*map(_kind, labels.split(","))],
         seeds=None if seeds is None else range(seeds),
         baselines=baselines if baselines in ("all", "none") else baselines.split(","),
+        baseline_seeds=None if baseline_seeds is None else range(baseline_seeds),
         scores=scores,
         split=split,
         device=device,

@@ -63,6 +63,7 @@ def evaluate(
     labels: Iterable[Labels] | None = None,
     seeds: Iterable[int] | None = None,
     baselines: str | Iterable[str] = ("random",),
+    baseline_seeds: Iterable[int] | None = None,
     scores: bool = False,
     split: SplitName = "test",
     device: str = "cpu",
@@ -89,6 +90,7 @@ def evaluate(
         labels: "hard", "soft" or both, where the set has both; its own unless given.
         seeds: one for each network; without them 0, 1, ... for as many as the protocol has.
         baselines: names of `d3data.evaluation.baselines`; "all" that are possible, or "none".
+        baseline_seeds: the same for each baseline; those of the set unless given.
         scores: also what DD-Ranking asks for: the set with hard labels, random images with labels
             of its own kind, all real images, and all of it once more without augmentation.
         split: what networks are tested on: `validation` for whoever compares settings.
@@ -118,6 +120,7 @@ def evaluate(
         labels=labels,
         seeds=seeds,
         baselines=baselines,
+        baseline_seeds=baseline_seeds,
         scores=scores,
         split=split,
         device=device,

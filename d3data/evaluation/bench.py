@@ -40,10 +40,16 @@ def ignore(progress: Progress) -> None:
 
 @dataclass(frozen=True)
 class Bench:
-    """The real images, the protocol, the seeds, and where trials are kept that take long."""
+    """The real images, the protocol, the seeds, and where trials are kept that take long.
+
+    Attributes:
+        seeds: of networks on sets.
+        rival_seeds: of networks on each baseline.
+    """
 
     ground: Ground
     seeds: tuple[int, ...]
+    rival_seeds: tuple[int, ...]
     progress: Callable[[Progress], None] = ignore
     desk: Desk | None = None
 
@@ -53,8 +59,13 @@ class Bench:
         """Networks of one kind on each of some sets, then on the rivals of the first."""
         own = replace(self, desk=self.desk and self.desk.within(network))
         setting = own.setting(sets[0], network, build)
-        made = [own._row("distilled", network, build, own._itself(one)) for one in sets]
-        made += [own._row(name, network, build, _seeded(name, setting)) for name in rivals]
+        made = [
+            own._row("distilled", network, build, own._itself(one), self.seeds) for one in sets
+        ]
+        made += [
+            own._row(name, network, build, _seeded(name, setting), self.rival_seeds)
+            for name in rivals
+        ]
         return made
 
     def unaugmented(self) -> "Bench":
@@ -88,15 +99,22 @@ class Bench:
             steps=protocol.length(len(trained_on(draws, protocol))),
         )
 
-    def _row(self, name: str, network: str, build: Build, make: Callable[[int], Rival]) -> Row:
-        first = make(self.seeds[0])
+    def _row(
+        self,
+        name: str,
+        network: str,
+        build: Build,
+        make: Callable[[int], Rival],
+        seeds: Sequence[int],
+    ) -> Row:
+        first = make(seeds[0])
         labels = checks.kind(first.draws)
         rates = self._rates(f"{name}, {network}, {labels} labels", first, build)
         rate = max(rates, key=rates.__getitem__) if rates else None
         trials = []
-        for number, seed in enumerate(self.seeds, 1):
+        for number, seed in enumerate(seeds, 1):
             rival = first if number == 1 else make(seed)
-            stage = f"{name}, {network}, network {number} of {len(self.seeds)}"
+            stage = f"{name}, {network}, network {number} of {len(seeds)}"
             slot = self.desk.slot(name, labels, seed) if self.desk else None
             trials.append(
                 self._trial(stage, rival.draws, build, seed, rate, steps=rival.steps, slot=slot)

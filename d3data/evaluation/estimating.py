@@ -79,9 +79,11 @@ def guesses(
         looks = POINTS * min(SEEN, len(task.validation))
         looking = _seconds_of_an_image(build, ground) * (len(ground.tests) + looks)
         rates = len(protocol.learning_rates)
-        usual = len(bench.seeds) + (rates if rates > 1 else 0)
+        trying = rates if rates > 1 else 0
+        usual = len(bench.rival_seeds) + trying
         steps = protocol.length(len(seen))
-        found = [("distilled", usual, steps, steps * own + looking) for _ in sets]
+        networks = len(bench.seeds) + trying
+        found = [("distilled", networks, steps, steps * own + looking) for _ in sets]
         for name in rivals:
             steps = _steps(name, setting, protocol)
             found.append((name, usual, steps, steps * real + looking))

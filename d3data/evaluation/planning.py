@@ -52,6 +52,7 @@ class Plan:
     rivals: tuple[str, ...]
     builds: Mapping[str, Build]
     seeds: tuple[int, ...]
+    rival_seeds: tuple[int, ...]
     scores: bool
     keep: bool
 
@@ -68,7 +69,8 @@ class Plan:
             ArtifactError: the set makes values that are not finite.
             TrainingError: a loss is not finite.
         """
-        bench = Bench(self.ground, self.seeds, progress, self.desk if self.keep else None)
+        desk = self.desk if self.keep else None
+        bench = Bench(self.ground, self.seeds, self.rival_seeds, progress, desk)
         with training.using_threads(self.threads):
             rows = [
                 row
@@ -107,7 +109,7 @@ class Plan:
 
     def estimate(self) -> Estimate:
         """How long `run` takes here, from a few steps of each network."""
-        bench = Bench(self.ground, self.seeds)
+        bench = Bench(self.ground, self.seeds, self.rival_seeds)
         with training.using_threads(self.threads):
             rows = estimating.guesses(bench, self.sets, self.rivals, self.builds)
             if self.scores:
@@ -149,7 +151,8 @@ class Plan:
             VERSIONS,
         ]
         kinds = [checks.kind(one) for one in self.sets]
-        whose = [[*self.builds], self.seeds, kinds, self.rivals, self.scores]
+        seeds = self.seeds, self.rival_seeds
+        whose = [[*self.builds], *seeds, kinds, self.rivals, self.scores]
         return Desk.of(decisive, whose=whose)
 
 
@@ -165,6 +168,7 @@ def plan(
     labels: Iterable[Labels] | None = None,
     seeds: Iterable[int] | None = None,
     baselines: str | Iterable[str] = ("random",),
+    baseline_seeds: Iterable[int] | None = None,
     scores: bool = False,
     split: SplitName = "test",
     device: str = "cpu",
@@ -197,6 +201,7 @@ def plan(
     more = [name for name in (rival(sets[0]), "real") if scores and name not in chosen]
     chosen += rivals.wanted(more, draws, features=features)
     checks.require_choices(task, [] if train else settings.learning_rates, chosen)
+    chosen_seeds = checks.distinct(range(settings.networks) if seeds is None else seeds)
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,
@@ -205,7 +210,8 @@ def plan(
         sets=tuple(sets),
         rivals=tuple(chosen),
         builds=builds,
-        seeds=checks.distinct(range(settings.networks) if seeds is None else seeds),
+        seeds=chosen_seeds,
+        rival_seeds=chosen_seeds if baseline_seeds is None else checks.distinct(baseline_seeds),
         scores=scores,
         keep=resume and not networks and train is None,
     )

@@ -68,13 +68,20 @@ class Report(Frozen):
         """Whether a loop of the user's own trained the networks, and not the protocol."""
         return self.rows[0].trials[0].steps == 0
 
+    @property
+    def networks(self) -> str:
+        """How many were trained on the set, and on each other row where that differs."""
+        own, *others = [len(row.trials) for row in self.rows]
+        text = f"{own} network{'s' * (own > 1)}"
+        fewest = min(others, default=own)
+        return text if fewest == own else f"{text}, {fewest} on each baseline"
+
     def table(self) -> str:
         """Accuracies as text, under a line that says what was done."""
-        networks = len(self.rows[0].trials)
         title = (
             f"{self.data} on {self.task}: {self.tests:,} {self.split} images, protocol "
             f"{self.protocol.name} v{self.protocol.version}, "
-            f"{networks} network{'s' * (networks > 1)}"
+            f"{self.networks}"
         )
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
         scores = self.scores.lines() if self.scores else []

@@ -305,7 +305,7 @@ def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(tmp_path, kind):
 
 
 def bench(digits, protocol):
-    return Bench(Ground(digits, digits.test, protocol, CPU), (0, 1))
+    return Bench(Ground(digits, digits.test, protocol, CPU), (0, 1), (0, 1))
 
 
 @pytest.mark.parametrize(("name", "draws"), [("dc", 40), ("d3", 18 + 40), ("quick", 90)])

@@ -8,6 +8,7 @@ import torch
 from PIL import Image as PIL
 
 import d3data
+import toys
 from d3data import artifact
 from d3data.cards.facts import measured
 from d3data.dataset import DistilledDataset
@@ -743,7 +744,7 @@ def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tin
     protocol = tiny.model_copy(update={"learning_rates": rates})
     plan = planning.plan(pixels, protocol=protocol, baselines=["soft"])
     (network, build), *_ = plan.builds.items()
-    setting = Bench(plan.ground, (0,)).setting(pixels, network, build)
+    setting = Bench(plan.ground, (0,), (0,)).setting(pixels, network, build)
     if middle:
         assert setting.teach() is not None
     else:
@@ -848,3 +849,25 @@ def test_samples_that_are_none_are_named(digits, tiny, sample, message):
 def test_what_nobody_can_train_on_is_refused(digits, tiny, data):
     with pytest.raises(DataError, match="cannot be trained on"):
         evaluate(data, digits, protocol=tiny)
+
+
+def test_baselines_may_have_fewer_networks_than_the_set(pixels, tiny):
+    plan = planning.plan(
+        pixels, protocol=tiny, seeds=range(3), baselines=("random", "real"), baseline_seeds=[0]
+    )
+    report = plan.run()
+    assert [[t.seed for t in row.trials] for row in report.rows] == [[0, 1, 2], [0], [0]]
+    assert "3 networks, 1 on each baseline" in report.table()
+    assert [guess.networks for guess in plan.estimate().rows] == [3, 1, 1]
+    alone = evaluate(pixels, protocol=tiny, seeds=range(3), baselines="none")
+    assert timeless(alone) == timeless(report)[:3]
+    assert "3 networks\n" in alone.table()
+
+
+@toys.compiler
+def test_compiled_networks_learn_the_same_and_the_report_says_so(pixels, tiny):
+    written = evaluate(pixels, protocol=tiny, seeds=[0], baselines="none")
+    compiled = evaluate(pixels, protocol=tiny, seeds=[0], baselines="none", compile=True)
+    assert (written.compiled, compiled.compiled) == (False, True)
+    one, other = (report.rows[0].trials[0].loss for report in (written, compiled))
+    assert other == pytest.approx(one, rel=1e-2)
