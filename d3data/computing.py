@@ -11,6 +11,8 @@ from torch.utils._pytree import tree_map_only
 from d3data.errors import TrainingError
 from d3data.frozen import Frozen
 
+KINDS = 256  # of networks, shapes and modes that a process compiles; others run as written
+
 
 class Compute(Frozen):
     """How the passes through networks are computed.
@@ -48,7 +50,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(*inputs: Any) -> Any:
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=KINDS):
                 warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # of its own
                 return made(*inputs)
         except torch._dynamo.exc.TorchDynamoException as failure:

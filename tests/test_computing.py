@@ -8,6 +8,7 @@ import toys
 from d3data.computing import AS_WRITTEN, Compute
 from d3data.nets.network import features, logits
 
+PAIRS = torch.ones(3, 2)
 HALF = Compute(precision="bfloat16")
 COMPILED = Compute(compile=True)
 
@@ -37,6 +38,10 @@ def gradients(compute, net):
         parameter.grad = None
     compute(logits, net, images()).square().mean().backward()
     return torch.cat([parameter.grad.flatten() for parameter in net.parameters()])
+
+
+def compilations():
+    return torch._dynamo.utils.counters["stats"]["unique_graphs"]
 
 
 def test_as_it_is_written_nothing_changes():
@@ -73,15 +78,20 @@ def test_compiled_passes_and_gradients_are_those_as_written():
 
 @toys.compiler
 def test_networks_that_are_alike_share_one_compilation():
-    def compilations():
-        return torch._dynamo.utils.counters["stats"]["unique_graphs"]
-
     COMPILED(logits, network(1), images())
     before = compilations()
     for seed in range(2, 6):
         net = network(seed)
         assert torch.allclose(COMPILED(logits, net, images()), net(images()), atol=1e-4)
     assert compilations() == before
+
+
+@toys.compiler
+def test_many_kinds_of_networks_are_all_compiled():
+    for width in range(1, 12):
+        before = compilations()
+        COMPILED(logits, torch.nn.Sequential(torch.nn.Linear(2, width), torch.nn.Tanh()), PAIRS)
+        assert compilations() == before + 1
 
 
 def test_without_a_compiler_that_is_said(tmp_path):
