@@ -182,6 +182,8 @@ def plan(
     place = training.device(device)
     if nets is not None and networks is not None:
         raise TrainingError("nets names networks, and networks gives others: take one of the two")
+    if compile and train is not None:
+        raise TrainingError("a loop of your own compiles its networks itself: leave compile out")
     if isinstance(task, str):
         if others.is_distilled(data):
             checks.require_known_fit(others.opened(data, None), task)

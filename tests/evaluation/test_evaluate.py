@@ -871,3 +871,8 @@ def test_compiled_networks_learn_the_same_and_the_report_says_so(pixels, tiny):
     assert (written.compiled, compiled.compiled) == (False, True)
     one, other = (report.rows[0].trials[0].loss for report in (written, compiled))
     assert other == pytest.approx(one, rel=1e-2)
+
+
+def test_a_loop_of_ones_own_is_not_compiled_for_it(pixels, tiny):
+    with pytest.raises(TrainingError, match="leave compile out"):
+        evaluate(pixels, protocol=tiny, train=lambda network, draws, **more: None, compile=True)
