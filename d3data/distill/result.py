@@ -13,12 +13,12 @@ from d3data.distill.plan import Plan, labels_of
 from d3data.distill.recipe import Recipe
 from d3data.manifest import About, Method
 
-REFERENCES = {
-    "gaussian": "Qin, Deng and Alvarez-Melis 2024, arXiv:2403.00999",
-    "pixels": "Wang, Zhu, Torralba and Efros 2018, arXiv:1811.10959",
-    "mtt": "Cazenavette, Wang, Torralba, Efros and Zhu 2022, arXiv:2203.11932",
-    "mmd": "Qin, Deng and Alvarez-Melis 2024, arXiv:2403.00999",
-    "dm": "Zhao and Bilen 2023, arXiv:2110.04181",
+REFERENCES = {  # `d3data.citations` has their authors and titles
+    "gaussian": "arXiv:2403.00999",
+    "pixels": "arXiv:1811.10959",
+    "mtt": "arXiv:2203.11932",
+    "mmd": "arXiv:2403.00999",
+    "dm": "arXiv:2110.04181",
 }
 
 

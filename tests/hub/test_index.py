@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,11 @@ from typer.main import get_command
 import hubs
 from d3data import artifact
 from d3data.canonical import MOST_BYTES
+from d3data.cards.files import stored_report
 from d3data.cli import app
 from d3data.cookbook import recipe_names, recipe_text
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
+from d3data.evaluation import protocols
 from d3data.hub import index, pulling
 from d3data.hub.client import Client
 from d3data.testing import Flip, LocalHub
@@ -56,6 +59,19 @@ def test_the_shipped_list_and_the_zoo_agree() -> None:
             assert pulling.resolve(f"{name}@{entry.version}") == place
         elif entry.version is not None:
             assert entry.repository is not None
+
+
+def test_shipped_sets_keep_to_their_budgets_and_are_as_good_as_the_list_says() -> None:
+    assert sum(path.stat().st_size for path in index.ZOO.rglob("*") if path.is_file()) <= 12e6
+    for place in sorted(index.ZOO.iterdir()):
+        entry, found = index.shipped().sets[place.name], pulling.resolve(place.name).check()
+        assert entry.budget is not None
+        assert found.ledger.published_values <= (entry.budget.values or math.inf)
+        assert found.ledger.content_bytes <= (entry.budget.bytes or math.inf)
+        report = stored_report(found)
+        assert report is not None
+        assert report.protocol == protocols.named("standard")
+        assert round(report.rows[0].mean, 4) == entry.accuracy
 
 
 def test_budgets_are_what_the_names_say() -> None:
