@@ -1,4 +1,4 @@
-"""How networks compute: as they are written or compiled, in single precision or half of it."""
+"""How networks compute: as they are written or compiled, in float32 or in bfloat16."""
 
 import functools
 import warnings
@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
+from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
-from d3data.errors import TrainingError
+from d3data.errors import DeviceError
 from d3data.frozen import Frozen
 
-KINDS = 256  # of networks, shapes and modes that a process compiles; others run as written
+KINDS = 2**16  # of networks, shapes and modes: beyond it, torch would not compile and not say so
 
 
 class Compute(Frozen):
@@ -19,50 +20,50 @@ class Compute(Frozen):
 
     Attributes:
         precision: of activations, by torch.autocast; parameters and losses stay float32.
-        compile: let torch.compile fuse their operations; it takes some seconds once, and a C++
-            compiler where the device is a CPU. Sums are added in another order.
+        compile: let torch.compile fuse their operations; it takes some seconds for each kind of
+            network and size of batch, and a C++ compiler where the device is a CPU. Sums are
+            added in another order.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
 
-    def __call__(self, function: Callable[..., Any], *inputs: Any) -> Any:
-        """What a module-level `function` returns, in float32; the last input is a tensor.
+    def __call__(
+        self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
+    ) -> Any:
+        """What a module-level `function` of a network and tensors returns, in float32.
 
-        Networks are among the `inputs`, so that one compilation serves all that are alike.
+        One compilation serves all networks that are alike.
 
         Raises:
-            TrainingError: it cannot be compiled here.
+            DeviceError: it cannot be compiled here.
         """
         run = _compiled(function) if self.compile else function
         if self.precision == "float32":
-            return run(*inputs)
-        with torch.autocast(inputs[-1].device.type, torch.bfloat16):
-            made = run(*inputs)
-        return tree_map_only(torch.Tensor, torch.Tensor.float, made)
+            return run(network, images, *more)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            made = run(network, images, *more)
+        return tree_map_only(Tensor, Tensor.float, made)
 
 
 AS_WRITTEN = Compute()
 
 
+@functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    made = _compilation(function)
+    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # that torch looks at
 
     def call(*inputs: Any) -> Any:
         try:
-            with warnings.catch_warnings(), torch._dynamo.config.patch(recompile_limit=KINDS):
-                warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # of its own
-                return made(*inputs)
+            return compilation(*inputs)
         except torch._dynamo.exc.TorchDynamoException as failure:
             reason = str(failure).splitlines()[0]
-            raise TrainingError(
-                f"torch.compile fails here ({reason}): install a C++ compiler, "
-                "or leave compile out"
+            raise DeviceError(
+                f"torch.compile fails here ({reason}): leave compile out, or, where a C++ "
+                "compiler is missing, install one"
             ) from failure
 
-    return call
-
-
-@functools.cache
-def _compilation(function: Callable[..., Any]) -> Callable[..., Any]:
-    return torch.compile(function, dynamic=False)
+    compilation = torch.compile(function, dynamic=False)
+    limits = torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS)
+    limited: Callable[..., Any] = limits(call)
+    return limited

@@ -22,7 +22,7 @@
     │   ├── ConflictError    somebody else was there first
     │   └── VersionTakenError  the version was published with other content
     ├── UnknownNameError     a name that stands for no data set
-    └── DeviceError          a device that is not there
+    └── DeviceError          a device that is not there, or cannot do what is asked
 
 Each message says what is wrong, where, and what to do next.
 """

@@ -13,6 +13,7 @@ import d3data
 import made
 import pictures
 import tiny_runs as runs
+import toys
 from d3data import artifact, files
 from d3data.cli import app
 from d3data.cli.display import Display
@@ -183,6 +184,15 @@ def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
     stdout, _ = call("evaluate", out / "artifact", *options[:4], "--baselines", "none")
     assert "distilled" in stdout
     assert "random" not in stdout
+
+
+@toys.compiler
+def test_evaluations_may_be_compiled_with_fewer_networks_on_baselines(run, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    options = ["--protocol", "quick", "--seeds", "2", "--baseline-seeds", "1", "--compile"]
+    found = document("evaluate", run[0] / "artifact", *options)
+    assert found["compiled"]
+    assert [len(row["trials"]) for row in found["rows"]] == [2, 1]
 
 
 def no_room(path, value):

@@ -16,11 +16,11 @@ BROKEN = """
 import torch
 from torch import nn
 from d3data.computing import Compute
-from d3data.errors import TrainingError
+from d3data.errors import DeviceError
 from d3data.nets.network import logits
 try:
     Compute(compile=True)(logits, nn.Tanh(), torch.ones(3, 2))
-except TrainingError as failure:
+except DeviceError as failure:
     print(failure)
 """
 
@@ -104,4 +104,4 @@ def test_without_a_compiler_that_is_said(tmp_path):
         [sys.executable, "-c", BROKEN], env=without, capture_output=True, text=True, check=False
     )
     assert "torch.compile fails here" in done.stdout, done.stderr
-    assert "install a C++ compiler" in done.stdout
+    assert "where a C++ compiler is missing, install one" in done.stdout

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from d3data.computing import AS_WRITTEN
 from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
@@ -73,10 +74,10 @@ def image_of(task: Task) -> Image:
 
 def experts(folder, plan: ExpertPlan = PLAN) -> Experts:
     """Recorded trajectories on the toy task."""
-    paths = [folder / plan.file_name(task(), 0, index) for index in range(plan.count)]
+    paths = [folder / plan.file_name(task(), 0, index, AS_WRITTEN) for index in range(plan.count)]
     for index, path in enumerate(paths):
         if not path.exists():
-            record(plan, task(), seed=0, index=index, path=path, device=CPU)
+            record(plan, task(), seed=0, index=index, path=path, device=CPU, compute=AS_WRITTEN)
     return Experts(plan, task(), paths, device=CPU)
 
 

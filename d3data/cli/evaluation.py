@@ -25,6 +25,12 @@ Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many networks; the protocol's unless given.")
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile", help="Train through torch.compile: faster; a CPU needs a C++ compiler."
+    ),
+]
 Html = Annotated[
     Path | None, typer.Option(help="Write a page with charts here, which needs no other file.")
 ]
@@ -50,7 +56,8 @@ def evaluate(
         str, typer.Option(help="What to compare it with, such as random,means; or all, or none.")
     ] = "random",
     baseline_seeds: Annotated[
-        int | None, typer.Option(min=1, help="How many networks on each; as many unless given.")
+        int | None,
+        typer.Option(min=1, help="Networks on each baseline; as many as on the set unless given."),
     ] = None,
     labels: Annotated[
         str | None, typer.Option(help="hard, soft, or both: hard,soft; the set's own else.")
@@ -62,9 +69,7 @@ def evaluate(
         Literal["test", "validation"], typer.Option(help="The real images to test on.")
     ] = "test",
     device: Device = "cpu",
-    compile: Annotated[
-        bool, typer.Option("--compile", help="Train through torch.compile: faster on a CPU.")
-    ] = False,
+    compile: Compile = False,
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
     html: Html = None,
     png: Png = None,
@@ -136,6 +141,7 @@ def compare(
     protocol: Protocol = "standard",
     seeds: Seeds = None,
     device: Device = "cpu",
+    compile: Compile = False,
     json: Json = False,
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
@@ -146,7 +152,13 @@ def compare(
     def planned(name: str) -> "Plan":
         wanted = None if seeds is None else range(seeds)
         return plan(
-            name, data_path=data, protocol=protocol, seeds=wanted, baselines=(), device=device
+            name,
+            data_path=data,
+            protocol=protocol,
+            seeds=wanted,
+            baselines=(),
+            device=device,
+            compile=compile,
         )
 
     if len(names) < 2:

@@ -72,10 +72,11 @@ class ExpertPlan(Frozen):
         """What one recorded trajectory takes on disk, its header aside."""
         return FLOAT * (self.epochs + 1) * self.parameters(task)
 
-    def file_name(self, task: Task, seed: int, index: int, compute: Compute = AS_WRITTEN) -> str:
+    def file_name(self, task: Task, seed: int, index: int, compute: Compute) -> str:
         """The name of one trajectory's file: a hash of all that decides what is in it."""
-        what = {**self.dump(), **compute.dump(), "count": None}
-        what |= {"task": task.fingerprint, "seed": seed}
+        what = {**self.dump(), "count": None, "task": task.fingerprint, "seed": seed}
+        if compute != AS_WRITTEN:
+            what["compute"] = compute.dump()
         text = json.dumps({**what, "index": index}, sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
@@ -88,7 +89,7 @@ def record(
     index: int,
     path: Path,
     device: torch.device,
-    compute: Compute = AS_WRITTEN,
+    compute: Compute,
     watch: Watch = ignore,
 ) -> None:
     """Train expert number `index` and write its epochs + 1 snapshots to `path`.

@@ -85,16 +85,16 @@ def losses(
         images, _ = bench.task.train.batch(config.batch, rng=random)
         images = change(images.to(bench.device), random)
         noise = torch.randn(len(images), source.latent_values, generator=random).to(images)
-        decoded, mean, log_variance = bench.compute(_through, autoencoder, noise, images)
+        decoded, mean, log_variance = bench.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         yield F.mse_loss(decoded, images) + config.kl * divergence / size
 
 
 def _through(
-    autoencoder: Autoencoder, noise: Tensor, images: Tensor
+    autoencoder: Autoencoder, images: Tensor, noise: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(B, Z) noise, images -> decoded draws of their posteriors; these' means, log-variances."""
+    """Images, (B, Z) noise -> decoded draws of their posteriors; these' means, log-variances."""
     mean, log_variance = autoencoder.posterior(images)
     return autoencoder.decoder(mean + (0.5 * log_variance).exp() * noise), mean, log_variance
 

@@ -95,7 +95,7 @@ def evaluate(
             of its own kind, all real images, and all of it once more without augmentation.
         split: what networks are tested on: `validation` for whoever compares settings.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
-        compile: train through torch.compile: about twice as fast on a CPU, with a C++ compiler.
+        compile: train through torch.compile: faster; on a CPU it takes a C++ compiler.
         date: YYYY-MM-DD, for the report; today's.
         resume: keep trials in the user's cache until the report is whole.
         progress: called after every step.
@@ -106,7 +106,7 @@ def evaluate(
         TrainingError: a loss is not finite, or a network cannot take the images.
         RecipeError: there is no such protocol or baseline.
         UnknownNameError: there is no such set or network.
-        DeviceError: there is no such device.
+        DeviceError: there is no such device, or it cannot compile.
         RunError: what is kept in the cache cannot be written.
     """
     planned = plan(

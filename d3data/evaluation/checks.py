@@ -153,17 +153,17 @@ def tests(task: Task, name: SplitName) -> Split:
     return split
 
 
-def distinct(seeds: Iterable[int]) -> tuple[int, ...]:
+def distinct(seeds: Iterable[int], name: str = "seeds") -> tuple[int, ...]:
     """The seeds, if there are any and all differ.
 
     Raises:
         DataError: there are none, one comes twice, or is no whole number from 0 on.
     """
     if not isinstance(seeds, Iterable):
-        raise DataError(f"seeds={seeds!r}: a list is needed, such as seeds=range({seeds!r})")
+        raise DataError(f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})")
     seeds = tuple(whole(one, "seed", most=MOST_SEED, error=DataError) for one in seeds)
     if not seeds or len(set(seeds)) < len(seeds):
-        raise DataError(f"seeds {list(seeds)}: each network needs one of its own")
+        raise DataError(f"{name} {list(seeds)}: each network needs one of its own")
     return seeds
 
 

@@ -203,7 +203,8 @@ def plan(
     more = [name for name in (rival(sets[0]), "real") if scores and name not in chosen]
     chosen += rivals.wanted(more, draws, features=features)
     checks.require_choices(task, [] if train else settings.learning_rates, chosen)
-    chosen_seeds = checks.distinct(range(settings.networks) if seeds is None else seeds)
+    own = checks.distinct(range(settings.networks) if seeds is None else seeds)
+    theirs = own if baseline_seeds is None else checks.distinct(baseline_seeds, "baseline_seeds")
     return Plan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         draws=draws,
@@ -212,8 +213,8 @@ def plan(
         sets=tuple(sets),
         rivals=tuple(chosen),
         builds=builds,
-        seeds=chosen_seeds,
-        rival_seeds=chosen_seeds if baseline_seeds is None else checks.distinct(baseline_seeds),
+        seeds=own,
+        rival_seeds=theirs,
         scores=scores,
         keep=resume and not networks and train is None,
     )

@@ -70,11 +70,13 @@ class Report(Frozen):
 
     @property
     def networks(self) -> str:
-        """How many were trained on the set, and on each other row where that differs."""
-        own, *others = [len(row.trials) for row in self.rows]
+        """How many were trained for each row, in words."""
+        own = len(self.rows[0].trials)
         text = f"{own} network{'s' * (own > 1)}"
-        fewest = min(others, default=own)
-        return text if fewest == own else f"{text}, {fewest} on each baseline"
+        rivals = {len(row.trials) for row in self.rows if row.name != "distilled"} - {own}
+        if not rivals:
+            return f"{text} for each row"
+        return f"{text} on the set, {', '.join(map(str, rivals))} on each baseline"
 
     def table(self) -> str:
         """Accuracies as text, under a line that says what was done."""

@@ -33,12 +33,12 @@ class Network(nn.Module):
 
 
 def features(network: Network, images: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, D): `network.features`, for `Compute`."""
+    """(B, C, H, W) -> (B, D): what the classifier of `network` reads."""
     return network.features(images)
 
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, K): `network` itself, for `Compute`."""
+    """(B, C, H, W) -> (B, K): one logit of `network` per class."""
     answers: Tensor = network(images)
     return answers
 

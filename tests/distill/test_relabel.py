@@ -7,6 +7,7 @@ import torch
 
 import tiny_runs as runs
 from d3data import rng
+from d3data.computing import AS_WRITTEN
 from d3data.distill import experts, relabel
 from d3data.distill.experts import ExpertPlan, Experts
 from d3data.distill.jobs import blank
@@ -20,7 +21,9 @@ def teachers(tmp_path_factory):
     task, device = runs.recipe().task.load(), torch.device("cpu")
     paths = [tmp_path_factory.mktemp("teachers") / str(index) for index in range(PLAN.count)]
     for index, path in enumerate(paths):
-        experts.record(PLAN, task, seed=0, index=index, path=path, device=device)
+        experts.record(
+            PLAN, task, seed=0, index=index, path=path, device=device, compute=AS_WRITTEN
+        )
     return task, Experts(PLAN, task, paths, device=device)
 
 

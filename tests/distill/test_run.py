@@ -1,6 +1,7 @@
 import json
 import resource
 import socket
+from collections import Counter
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import pictures
 import tiny_runs as runs
 import toys
 from d3data import artifact, distill
+from d3data.computing import Compute
 from d3data.distill import driver, executors
 from d3data.distill.jobs import image_of
 from d3data.distill.lock import driving
@@ -482,12 +484,15 @@ def test_the_image_of_a_task_is_that_of_its_rule():
     assert (image.mean, image.std) == (task.mean, task.std)
 
 
-@pytest.mark.parametrize(
-    "compute", [{"precision": "bfloat16"}, pytest.param({"compile": True}, marks=toys.compiler)]
-)
-def test_faster_passes_are_resumed_with_the_same_bits_and_are_not_those_as_written(
-    tmp_path, monkeypatch, compute
-):
+EXPERT_STEPS = 2 * 2 * 3  # experts, epochs, batches
+FASTER = [
+    {"precision": "bfloat16"},
+    pytest.param({"compile": True, "precision": "bfloat16"}, marks=toys.compiler),
+]
+
+
+@pytest.mark.parametrize("compute", FASTER)
+def test_faster_passes_are_resumed_with_the_same_bits(tmp_path, monkeypatch, compute):
     class Stopped(Exception):
         pass
 
@@ -495,16 +500,48 @@ def test_faster_passes_are_resumed_with_the_same_bits_and_are_not_those_as_writt
         if (progress.stage, progress.step) == ("distill", 4):
             raise Stopped
 
-    written = runs.recipe(objective=MMD, steps=6)
-    faster = runs.recipe(objective=MMD, steps=6, compute=compute)
-    run(written, tmp_path / "written")
-    run(faster, tmp_path / "whole")
-    with monkeypatch.context() as patch:
-        patch.setattr(executors, "seldom", lambda report, seconds: stop)
-        with pytest.raises(JobError):
-            run(faster, tmp_path / "stopped")
-    run(faster, tmp_path / "stopped")
-    outcomes = [runs.outcome(tmp_path / name) for name in ("written", "whole", "stopped")]
-    assert outcomes[0] != outcomes[1] == outcomes[2]
-    names = [{p.name for p in (tmp_path / n).glob("experts/*")} for n in ("written", "whole")]
-    assert names[0].isdisjoint(names[1])
+    recipe = runs.recipe(objective=MMD, compute=compute)
+    runs.finish(recipe, tmp_path / "whole")
+    monkeypatch.setattr(executors, "seldom", lambda report, seconds: stop)
+    with pytest.raises(JobError):
+        run(recipe, tmp_path / "stopped", attempts=1)
+    runs.finish(recipe, tmp_path / "stopped")  # another process, which compiles for itself
+    assert runs.outcome(tmp_path / "whole") == runs.outcome(tmp_path / "stopped")
+
+
+@pytest.mark.parametrize(
+    ("objective", "passes"),
+    [
+        (runs.DM, {"features": 2 * 6}),
+        (MMD, {"features": 2 * 6, "logits": EXPERT_STEPS}),
+        (
+            {"kind": "alternate", "children": [MMD, runs.DM]},
+            {"features": 2 * 6, "logits": EXPERT_STEPS},
+        ),
+        (runs.MTT, {"logits": EXPERT_STEPS}),
+    ],
+)
+def test_all_passes_of_a_run_are_computed_as_its_recipe_says(
+    tmp_path, monkeypatch, objective, passes
+):
+    seen = Counter()
+
+    def spy(self, function, *inputs):
+        seen[self, function.__name__] += 1
+        return function(*inputs)
+
+    monkeypatch.setattr(Compute, "__call__", spy)
+    recipe = runs.recipe(objective=objective, compute={"precision": "bfloat16"})
+    run(recipe, tmp_path)
+    expected = {"_through": 4} | passes
+    assert seen == {(recipe.compute, name): count for name, count in expected.items()}
+
+
+def test_trajectories_are_named_by_how_they_were_computed():
+    task = toys.task()
+    names = {
+        toys.PLAN.file_name(task, 0, 0, Compute(precision=precision, compile=compiled))
+        for precision in ("float32", "bfloat16")
+        for compiled in (False, True)
+    }
+    assert len(names) == 4

@@ -1,5 +1,6 @@
 """evaluate(): rows and numbers, laws of the comparison, and what it refuses before it trains."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ import d3data
 import toys
 from d3data import artifact
 from d3data.cards.facts import measured
+from d3data.computing import Compute
 from d3data.dataset import DistilledDataset
 from d3data.errors import (
     ArtifactError,
@@ -528,6 +530,9 @@ def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digi
     others.append(replace(plan, ground=replace(plan.ground, device=torch.device("meta"))))
     folders = {one.desk.folder for one in (plan, *others)}
     assert len(folders) == 8
+    fewer = planning.plan(pixels, protocol=tiny, baseline_seeds=[0]).desk
+    assert fewer.folder == plan.desk.folder
+    assert fewer.claim != plan.desk.claim
     assert plan.desk == planning.plan(pixels, protocol=tiny).desk
 
 
@@ -857,20 +862,43 @@ def test_baselines_may_have_fewer_networks_than_the_set(pixels, tiny):
     )
     report = plan.run()
     assert [[t.seed for t in row.trials] for row in report.rows] == [[0, 1, 2], [0], [0]]
-    assert "3 networks, 1 on each baseline" in report.table()
     assert [guess.networks for guess in plan.estimate().rows] == [3, 1, 1]
     alone = evaluate(pixels, protocol=tiny, seeds=range(3), baselines="none")
     assert timeless(alone) == timeless(report)[:3]
-    assert "3 networks\n" in alone.table()
+    for text in (report.table(), measured(report)):
+        assert "3 networks on the set, 1 on each baseline" in text
+    assert "3 networks for each row" in alone.table()
+    with pytest.raises(DataError, match=r"baseline_seeds=2: a list is needed"):
+        planning.plan(pixels, protocol=tiny, baseline_seeds=2)
+
+
+def test_with_several_networks_the_baselines_may_have_more_seeds(pixels, tiny):
+    report = evaluate(
+        pixels, protocol=tiny, nets=["lenet", "mlp"], seeds=[0], baseline_seeds=range(2)
+    )
+    assert [len(row.trials) for row in report.rows] == [1, 2, 1, 2]
+    assert "1 network on the set, 2 on each baseline" in report.table()
 
 
 @toys.compiler
-def test_compiled_networks_learn_the_same_and_the_report_says_so(pixels, tiny):
-    written = evaluate(pixels, protocol=tiny, seeds=[0], baselines="none")
-    compiled = evaluate(pixels, protocol=tiny, seeds=[0], baselines="none", compile=True)
+def test_compiled_networks_learn_the_same_and_the_report_says_so(pixels, tiny, monkeypatch):
+    seen = Counter()
+    call = Compute.__call__
+
+    def spy(self, function, *inputs):
+        seen[self.compile, function.__name__] += 1
+        return call(self, function, *inputs)
+
+    monkeypatch.setattr(Compute, "__call__", spy)
+    options = {"protocol": tiny, "seeds": [0], "baselines": "none"}
+    written = evaluate(pixels, **options)
+    compiled = evaluate(pixels, compile=True, **options)
+    one, other = (report.rows[0].trials[0] for report in (written, compiled))
+    assert seen == {(False, "logits"): one.steps, (True, "logits"): other.steps}
+    assert other.loss == pytest.approx(one.loss, rel=1e-2)
     assert (written.compiled, compiled.compiled) == (False, True)
-    one, other = (report.rows[0].trials[0].loss for report in (written, compiled))
-    assert other == pytest.approx(one, rel=1e-2)
+    assert "1 thread, compiled, d3data" in measured(compiled)
+    assert "compiled" not in measured(written)
 
 
 def test_a_loop_of_ones_own_is_not_compiled_for_it(pixels, tiny):
