@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 import tiny_runs as runs
 from d3data import distill, nets
 from d3data.cli import app
+from d3data.computing import AS_WRITTEN
 from d3data.distill import forecast as forecasting
 from d3data.distill.experts import Experts, record
 from d3data.distill.forecast import PEAKS, SHARE, forecast, rates, traced
@@ -37,7 +38,7 @@ def test_a_step_of_an_objective_is_counted_as_it_is_computed(objective, tmp_path
     if wanted is not None:
         paths = [tmp_path / f"{index}.safetensors" for index in range(wanted.count)]
         for index, path in enumerate(paths):
-            record(wanted, task, seed=0, index=index, path=path, device=CPU)
+            record(wanted, task, seed=0, index=index, path=path, device=CPU, compute=AS_WRITTEN)
         experts = Experts(wanted, task, paths, device=CPU)
     source = blank(recipe, task)
     torch.nn.init.normal_(source.mean)

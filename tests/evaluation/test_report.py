@@ -82,7 +82,8 @@ def test_json_holds_all_of_it(report):
 
 def test_the_table(report):
     assert report.table().splitlines() == [
-        "three-digits 1.0.0 on digits: 359 test images, protocol quick v1, 2 networks for each row",
+        "three-digits 1.0.0 on digits: 359 test images, protocol quick v1, "
+        "2 networks for each row",
         "trained on  network      labels  images/class  values  bytes   accuracy %  all seconds",
         "distilled   convnet-w32  hard               -   1,280  5,120   85.0 ± 7.1            3",
         "random      convnet-w32  hard               2   1,280  5,120  60.0 ± 14.1            3",
