@@ -174,7 +174,7 @@ def _foretell(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> N
 
     if plan.imagined:
         say(f"{plan.task.name} is not on this machine: planned with as many black images")
-    speeds = rates(device, plan.task.size, gpu)
+    speeds = rates(plan, device, gpu)
     numbers, stages = plan.numbers(), forecast(plan)
     rows = [
         [

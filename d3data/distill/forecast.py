@@ -29,6 +29,7 @@ from d3data.distill.workbench import Workbench
 from d3data.errors import DeviceError, nearest
 from d3data.frozen import Frozen
 from d3data.nets.flops import FORMULAS
+from d3data.nets.network import logits
 from d3data.sources.base import Source
 from d3data.sources.gaussian import GaussianSource
 from d3data.sources.parts import layout
@@ -103,18 +104,20 @@ def forecast(plan: Plan) -> list[Stage]:
     return list(found.values())
 
 
-def rates(device: str, size: int, gpu: str | None = None) -> dict[str, float]:
+def rates(plan: Plan, device: str, gpu: str | None = None) -> dict[str, float]:
     """Operations a second: of `device` here, measured, and of a `gpu` elsewhere, supposed.
 
-    The training of a ConvNet of width 128 on images of `size` pixels is timed. An accelerator that
-    is not here is taken to reach `SHARE` of its peak.
+    The training of one of the plan's experts is timed, or of one as published where it has none,
+    computed as the recipe says. An accelerator that is not here is taken to reach `SHARE` of its
+    peak.
 
     Raises:
-        DeviceError: this machine does not have the device, or nothing is known of that GPU.
+        DeviceError: this machine does not have the device, it cannot compile what the recipe lets
+            it compile, or nothing is known of that GPU.
     """
     place = training.device(device)
     here = torch.cuda.get_device_name(place) if place.type == "cuda" else f"this {place.type}"
-    found = {here: _measured(place, size)}
+    found = {here: _measured(place, plan)}
     if gpu is None:
         return found
     name = gpu.upper().replace(" ", "")
@@ -123,16 +126,17 @@ def rates(device: str, size: int, gpu: str | None = None) -> dict[str, float]:
     return found | {f"{name} at {SHARE:.0%} of its peak": SHARE * PEAKS[name]}
 
 
-def _measured(place: torch.device, size: int) -> float:
-    network = nets.build(nets.NetworkSpec(width=128), channels=3, size=size, classes=10)
-    flops = TIMED * nets.count_flops(network, (3, size, size)).training
-    network.to(place)
-    images = torch.zeros(TIMED, 3, size, size, device=place)
+def _measured(place: torch.device, plan: Plan) -> float:
+    task, compute = plan.task, plan.recipe.compute
+    expert = plan.experts[0].plan if plan.experts else ExpertPlan()
+    shape = task.rule.channels, task.size, task.size
+    network = expert.network.build(task, 0).to(place)
+    images = torch.zeros(TIMED, *shape, device=place)
     labels = torch.zeros(TIMED, dtype=torch.int64, device=place)
 
     def step() -> None:
         network.zero_grad()
-        loss = cross_entropy(network(images), labels)
+        loss = cross_entropy(compute(logits, network, images), labels)
         loss.backward()
         loss.item()
 
@@ -141,6 +145,7 @@ def _measured(place: torch.device, size: int) -> float:
     while time.perf_counter() - began < SECONDS:
         step()
         steps += 1
+    flops = TIMED * nets.count_flops(network, shape).training
     return steps * flops / (time.perf_counter() - began)
 
 

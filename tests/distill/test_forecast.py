@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 import tiny_runs as runs
 from d3data import distill, nets
 from d3data.cli import app
-from d3data.computing import AS_WRITTEN
+from d3data.computing import AS_WRITTEN, Compute
 from d3data.distill import forecast as forecasting
 from d3data.distill.experts import Experts, record
 from d3data.distill.forecast import PEAKS, SHARE, forecast, rates, traced
@@ -104,7 +104,8 @@ def test_labels_take_a_look_at_each_draw(tmp_path):
 
 def test_hours_are_operations_over_their_rate(monkeypatch, tmp_path):
     monkeypatch.setattr(forecasting, "SECONDS", 0.01)
-    found = rates("cpu", 8, "rtx 4090")
+    _, plan = stages(runs.recipe(), tmp_path)
+    found = rates(plan, "cpu", "rtx 4090")
     here, there = found.values()
     assert [*found] == ["this cpu", "RTX4090 at 30% of its peak"]
     assert there == SHARE * PEAKS["RTX4090"]
@@ -112,7 +113,26 @@ def test_hours_are_operations_over_their_rate(monkeypatch, tmp_path):
     stage = stages(runs.recipe(), tmp_path)[0]["distill"]
     assert stage.hours(here) * 3600 * here == pytest.approx(stage.flops)
     with pytest.raises(DeviceError, match="did you mean H100"):
-        rates("cpu", 8, "h10")
+        rates(plan, "cpu", "h10")
+
+
+def test_what_is_timed_is_an_expert_computed_as_the_recipe_says(monkeypatch, tmp_path):
+    monkeypatch.setattr(forecasting, "SECONDS", 0.0)
+    timed, call = [], Compute.__call__
+
+    def spy(compute, function, network, *inputs):
+        timed.append((compute, network))
+        return call(compute, function, network, *inputs)
+
+    compute = {"precision": "bfloat16"}
+    _, plan = stages(runs.recipe(objective=runs.MTT, compute=compute), tmp_path)
+    monkeypatch.setattr(Compute, "__call__", spy)
+    rates(plan, "cpu")
+    ((found, network),) = timed
+    assert found == Compute(**compute)
+    expert = plan.recipe.objective.experts.network.build(plan.task, 0)
+    shapes = [[p.shape for p in each.parameters()] for each in (network, expert)]
+    assert shapes[0] == shapes[1]
 
 
 def test_images_that_are_not_here_are_imagined(monkeypatch, tmp_path):
