@@ -1,6 +1,7 @@
 """The examples run as they are written."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 import d3data.distill
+import hubs
 import made
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -41,6 +43,15 @@ def test_a_classifier_learns_from_a_set(tmp_path, capsys):
 def test_an_objective_of_your_own_is_a_generator():
     losses = example("your_own_objective").main(30)
     assert losses[-1] == pytest.approx(0.1 * losses[0], abs=0.1 * losses[0])
+
+
+@pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
+def test_a_set_is_listed_under_a_short_name_and_loaded_by_it(tmp_path, capsys):
+    made.write(tmp_path / "toys")
+    before = dict(os.environ)
+    assert example("short_name").main(str(tmp_path / "toys")) == 150
+    assert capsys.readouterr().out.endswith("1.2.3: 150 images of 5 classes\n")
+    assert dict(os.environ) == before
 
 
 def test_two_ranks_train_together(tmp_path):

@@ -166,7 +166,7 @@ class LocalHub:
                 changes.append(Put(path, repository.keep(content, large=large)))
         return repository.commit(changes, title).id
 
-    def environment(self, home: Path, *, user: Who = "first") -> dict[str, str]:
+    def environment(self, home: str | Path, *, user: Who = "first") -> dict[str, str]:
         """Variables that make a new process talk to this Hub alone.
 
         Args:
@@ -174,9 +174,10 @@ class LocalHub:
             user: who to be signed in as.
         """
         who = self._site.accounts.users[0] if user == "first" else user
-        return client.environment(self.endpoint, home, who.token if isinstance(who, User) else "")
+        token = who.token if isinstance(who, User) else ""
+        return client.environment(self.endpoint, Path(home), token)
 
-    def using(self, home: Path, *, user: Who = "first") -> AbstractContextManager[None]:
+    def using(self, home: str | Path, *, user: Who = "first") -> AbstractContextManager[None]:
         """Make `huggingface_hub` and `datasets` of this process talk to this Hub for a while."""
         return client.using(self.environment(home, user=user))
 
