@@ -177,8 +177,8 @@ class Provenance(Frozen):
     """What a set was made from, and with what.
 
     `fingerprint` identifies the task's images and split; seeds are strings, as 64 bits do not fit
-    into a JSON number; `images` is how many real images it was made from, `seconds` the time that
-    it took and `date` is YYYY-MM-DD.
+    into a JSON number; `images` is how many real images it was made from, `seconds` how long its
+    subtasks took and `date` is YYYY-MM-DD.
     """
 
     task: Text

@@ -229,7 +229,7 @@ class Facts:
             ("recipe, sha256", made.recipe_sha256 or "none"),
             ("seeds", ", ".join(made.seeds)),
             ("hardware", made.device),
-            ("duration", duration(made.seconds)),
+            ("duration, experts aside", duration(made.seconds)),
             ("date", made.date),
             ("versions", ", ".join(f"{name} {v}" for name, v in sorted(made.versions.items()))),
             ("content, sha256", self.manifest.content_sha256),

@@ -38,7 +38,6 @@ from d3data.tasks import Task
 
 META = torch.device("meta")
 COPIES = 4  # of a parameter: itself, its gradient, and two moments
-TIMED = 64  # images of a step that is timed
 SECONDS = 2.0  # for how long steps are timed
 SHARE = 0.3  # of a peak that small convolutions are taken to reach; not measured
 
@@ -107,9 +106,9 @@ def forecast(plan: Plan) -> list[Stage]:
 def rates(plan: Plan, device: str, gpu: str | None = None) -> dict[str, float]:
     """Operations a second: of `device` here, measured, and of a `gpu` elsewhere, supposed.
 
-    The training of one of the plan's experts is timed, or of one as published where it has none,
-    computed as the recipe says. An accelerator that is not here is taken to reach `SHARE` of its
-    peak.
+    Steps of one of the plan's experts are timed, or of one as published where it has none,
+    computed as the recipe says, without reading its images. An accelerator that is not here is
+    taken to reach `SHARE` of its peak.
 
     Raises:
         DeviceError: this machine does not have the device, it cannot compile what the recipe lets
@@ -127,12 +126,13 @@ def rates(plan: Plan, device: str, gpu: str | None = None) -> dict[str, float]:
 
 
 def _measured(place: torch.device, plan: Plan) -> float:
-    task, compute = plan.task, plan.recipe.compute
-    expert = plan.experts[0].plan if plan.experts else ExpertPlan()
+    compute, expert, task = plan.recipe.compute, ExpertPlan(), plan.task
+    if plan.experts:
+        expert, task = plan.experts[0].plan, task.subtask(plan.experts[0].classes)
     shape = task.rule.channels, task.size, task.size
     network = expert.network.build(task, 0).to(place)
-    images = torch.zeros(TIMED, *shape, device=place)
-    labels = torch.zeros(TIMED, dtype=torch.int64, device=place)
+    images = torch.zeros(expert.batch, *shape, device=place)
+    labels = torch.zeros(expert.batch, dtype=torch.int64, device=place)
 
     def step() -> None:
         network.zero_grad()
@@ -145,7 +145,7 @@ def _measured(place: torch.device, plan: Plan) -> float:
     while time.perf_counter() - began < SECONDS:
         step()
         steps += 1
-    flops = TIMED * nets.count_flops(network, shape).training
+    flops = expert.batch * nets.count_flops(network, shape).training
     return steps * flops / (time.perf_counter() - began)
 
 

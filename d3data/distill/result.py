@@ -67,7 +67,7 @@ def about(plan: Plan, *, seconds: float, device: str) -> About:
             "licence": task.licence,
             "source": task.source,
             "fingerprint": task.fingerprint,
-            "images": len(task.train) + len(task.validation),
+            "images": len(task.train),
             "recipe_sha256": recipe.identity,
             "seeds": (str(recipe.seed),),
             "versions": versions(),

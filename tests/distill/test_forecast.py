@@ -1,6 +1,8 @@
 """What a run will take, followed through on the meta device, beside what is really computed."""
 
+import itertools
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -98,20 +100,27 @@ def test_labels_take_a_look_at_each_draw(tmp_path):
     found, plan = stages(runs.recipe(labels=labels), tmp_path)
     assert found["labels"].steps == 20 * 3 * 2
     network = plan.recipe.labels.teacher.network.build(plan.task, 0)
-    assert found["labels"].flops > 120 * nets.count_flops(network, (1, 8, 8)).forward
+    source = blank(plan.recipe, plan.task)
+    torch.nn.init.normal_(source.mean)
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network(source.images(torch.zeros(1, dtype=torch.int64), None))
+    assert found["labels"].flops == 20 * 3 * 2 * counter.get_total_flops()
     assert found["labels"].disk == 4 * 20 * 10
 
 
 def test_hours_are_operations_over_their_rate(monkeypatch, tmp_path):
-    monkeypatch.setattr(forecasting, "SECONDS", 0.01)
-    _, plan = stages(runs.recipe(), tmp_path)
-    found = rates(plan, "cpu", "rtx 4090")
-    here, there = found.values()
-    assert [*found] == ["this cpu", "RTX4090 at 30% of its peak"]
+    found, plan = stages(runs.recipe(objective=runs.MTT), tmp_path)
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # a second a look
+    monkeypatch.setattr(forecasting, "time", clock)
+    speeds = rates(plan, "cpu", "rtx 4090")
+    here, there = speeds.values()
+    assert [*speeds] == ["this cpu", "RTX4090 at 30% of its peak"]
     assert there == SHARE * PEAKS["RTX4090"]
-    assert 1e6 < here < 1e14
-    stage = stages(runs.recipe(), tmp_path)[0]["distill"]
-    assert stage.hours(here) * 3600 * here == pytest.approx(stage.flops)
+    expert = plan.recipe.objective.experts
+    network = expert.network.build(plan.task, 0)
+    step = expert.batch * nets.count_flops(network, (1, 8, 8)).training
+    assert here == step / 3  # looks: before, once for the step, once after, once for the time
+    assert found["experts"].hours(step / 3) == found["experts"].steps * 3 / 3600
     with pytest.raises(DeviceError, match="did you mean H100"):
         rates(plan, "cpu", "h10")
 

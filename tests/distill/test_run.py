@@ -70,6 +70,7 @@ def test_a_run_makes_an_artifact_that_says_where_it_is_from(finished):
     page = found.manifest
     assert page.about.name == "tiny"
     assert page.about.provenance.recipe_sha256 == recipe.identity
+    assert page.about.provenance.images == len(recipe.task.load().train)
     assert page.about.method.name == "gaussian + mtt + dm"
     assert "arXiv:2203.11932" in page.about.method.reference
     assert [part.classes for part in page.content.parts] == [(0, 2, 4, 6, 8), (1, 3, 5, 7, 9)]

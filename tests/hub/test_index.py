@@ -4,6 +4,7 @@ import json
 import logging
 import math
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from typer.main import get_command
 import hubs
 from d3data import artifact
 from d3data.canonical import MOST_BYTES
-from d3data.cards.files import stored_report
+from d3data.cards.card import card
+from d3data.cards.croissant import croissant
+from d3data.cards.files import CARD, CROISSANT, finished, stored_report
 from d3data.cli import app
 from d3data.cookbook import recipe_names, recipe_text
+from d3data.distill import Recipe, load_recipe
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
 from d3data.evaluation import protocols
 from d3data.hub import index, pulling
@@ -72,6 +76,18 @@ def test_shipped_sets_keep_to_their_budgets_and_are_as_good_as_the_list_says() -
         assert report is not None
         assert report.protocol == protocols.named("standard")
         assert round(report.rows[0].mean, 4) == entry.accuracy
+
+
+def test_shipped_sets_have_cards_and_recipes_that_are_their_own() -> None:
+    for place in sorted(index.ZOO.iterdir()):
+        found = artifact.read(place)
+        facts = finished(found)
+        assert (place / CARD).read_text(encoding="utf-8") == card(facts)
+        assert (place / CROISSANT).read_text(encoding="utf-8") == croissant(facts)
+        shown = tomllib.loads(found.file("recipe.toml").decode())
+        recipe = Recipe.parse(shown, where=place.name)
+        assert found.manifest.about.provenance.recipe_sha256 == recipe.identity
+        assert recipe == load_recipe(place.name)
 
 
 def test_budgets_are_what_the_names_say() -> None:
