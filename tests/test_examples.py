@@ -13,6 +13,8 @@ from PIL import Image
 import d3data.distill
 import hubs
 import made
+from d3data import artifact
+from pictures import needs_real
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
 
@@ -49,9 +51,24 @@ def test_an_objective_of_your_own_is_a_generator():
 def test_a_set_is_listed_under_a_short_name_and_loaded_by_it(tmp_path, capsys):
     made.write(tmp_path / "toys")
     before = dict(os.environ)
-    assert example("short_name").main(str(tmp_path / "toys")) == 150
-    assert capsys.readouterr().out.endswith("1.2.3: 150 images of 5 classes\n")
+    assert example("short_name").main(str(tmp_path / "toys")) == 10
+    assert capsys.readouterr().out.endswith("1.2.3: 10 images of 5 classes were drawn\n")
     assert dict(os.environ) == before
+
+
+@needs_real
+@pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
+def test_the_rehearsal_of_imagenet_goes_from_its_recipe_to_a_short_name(tmp_path):
+    short = ["steps=1", "warm_start.steps=1", "objective.real=2", "objective.samples=2"]
+    experts = ["objective.experts.count=1", "objective.experts.epochs=1"]
+    slow = ["compute.compile=false", "compute.precision=float32"]
+    page = EXAMPLES / "tiny_imagenet_20.toml"
+    recipe = d3data.distill.load_recipe(page, overrides=short + experts + slow)
+    folder = d3data.distill.run(recipe, out=tmp_path / "run", executor="inline")
+    found = artifact.read(folder)
+    assert len(found.manifest.content.parts) == 4
+    assert found.ledger.published_values <= 20 * 3 * 64 * 64
+    assert example("short_name").main(str(folder)) == 40
 
 
 def test_two_ranks_train_together(tmp_path):
