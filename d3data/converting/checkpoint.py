@@ -6,12 +6,14 @@ the decoder. Of what else there is, `kernel_num` means something for the small d
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor
 
 from d3data.converting import reading
+from d3data.converting.telling import told
 from d3data.errors import FormatError
 
 KEYS = ("syn_img", "vae_state_dict", "z_dim", "kernel_num", "im_size", "channel")
@@ -43,22 +45,24 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     """
     content = reading.read(path)
     if not isinstance(content, dict) or set(content) != set(KEYS):
-        kind = sorted(map(str, content))[:8] if isinstance(content, dict) else type(content)
+        kind = list(islice(content, 4)) if isinstance(content, dict) else content
         raise FormatError(
-            f"{path} holds {kind}, where a checkpoint of D3 has {', '.join(KEYS)}; soft labels "
-            "go to --soft-labels, whose pattern is quoted"
+            f"{path} holds {told(kind)}, where a checkpoint of D3 has {', '.join(KEYS)}; soft "
+            "labels go to --soft-labels, whose pattern is quoted"
         )
     state, stored, latents = (content[key] for key in ("vae_state_dict", "syn_img", "z_dim"))
     side, channels = content["im_size"], content["channel"]
-    square = isinstance(side, tuple) and len(side) == 2 and len(set(side)) == 1
-    whole = [latents, channels, *(side if square else ())]
-    if not square or any(type(n) is not int or not 0 < n <= 1 << 14 for n in whole):
+    sides = list(side) if isinstance(side, tuple) else []
+    whole = all(type(n) is int and 0 < n <= 1 << 14 for n in (latents, channels, *sides))
+    if not whole or len(sides) != 2 or sides[0] != sides[1]:
         raise FormatError(
-            f"{path}: im_size {side!r}, channel {channels!r}, z_dim {latents!r}: the images must "
-            "be squares"
+            f"{path}: im_size {told(side)}, channel {told(channels)}, z_dim {told(latents)}: the "
+            "images must be squares"
         )
-    if not isinstance(state, dict) or not isinstance(stored, Tensor) or stored.ndim != 3:
-        raise FormatError(f"{path}: syn_img is no tensor (N, Z, 2), or vae_state_dict is none")
+    if not isinstance(stored, Tensor) or stored.ndim != 3:
+        raise FormatError(f"{path}: syn_img is no tensor (N, Z, 2)")
+    if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+        raise FormatError(f"{path}: vae_state_dict is no dictionary of tensors by name")
     priors = reading.tensor(stored, where=f"{path}: syn_img", shape=(len(stored), latents, 2))
     if len(priors) == 0:
         raise FormatError(f"{path}: syn_img has no priors")
@@ -71,6 +75,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         std=std,
         state=state,
         channels=channels,
-        size=side[0],
+        size=sides[0],
         width=content["kernel_num"],
     )

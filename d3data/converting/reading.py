@@ -15,9 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from d3data.converting.telling import plain, told
 from d3data.errors import FormatError
+from d3data.formats.collection import some
 
 MOST_PROGRAM = 1 << 20  # bytes of the pickle
+MOST_IN_TUPLE = 1 << 12  # things, with those in tuples in it
 AGAIN = "; nothing in it was run: fetch it again from whoever made it"
 CALLS = frozenset(
     {
@@ -28,6 +31,7 @@ CALLS = frozenset(
         "torch._utils _rebuild_tensor_v2",
     }
 )
+PUTS, GETS = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 NAMING = ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
 STORAGES = re.compile(r"torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
 ENTRIES = re.compile(
@@ -86,7 +90,7 @@ def tensor(
         raise FormatError(f"{where} is a {type(value).__name__}, where a tensor is expected")
     if tuple(value.shape) != tuple(shape) or value.dtype != dtype:
         raise FormatError(
-            f"{where} has shape {tuple(value.shape)} and type {value.dtype}, "
+            f"{where} has shape {told(tuple(value.shape))} and type {value.dtype}, "
             f"where {tuple(shape)} and {dtype} are expected"
         )
     copy = value.detach().clone(memory_format=torch.contiguous_format)
@@ -117,9 +121,10 @@ def _require_safe(path: Path) -> int:
     strange = sorted(_calls(program, path) - CALLS - IGNORED.keys())
     if found := [name for name in strange if not STORAGES.fullmatch(name)]:
         raise FormatError(
-            f"{path}: its pickle calls {', '.join(found[:5])}, which no file of tensors needs"
-            f"{AGAIN}"
+            f"{path}: its pickle calls {some(map(told, found), at_most=5)}, which no file of "
+            f"tensors needs{AGAIN}"
         )
+    _require_small_tuples(program, path)
     return sum(entry.file_size for entry in entries if "/data/" in entry.filename)
 
 
@@ -146,6 +151,60 @@ def _calls(program: bytes, path: Path) -> set[str]:
     return {str(name) if opcode == "GLOBAL" else opcode for opcode, name in found}
 
 
+def _require_small_tuples(program: bytes, path: Path) -> None:
+    """Refuse tuples that hold each other so often that hashing one would not end."""
+    try:
+        largest = _largest_tuple(program)
+    except (LookupError, ValueError) as fault:
+        raise FormatError(f"{path}: its pickle is broken ({_brief(fault)}){AGAIN}") from None
+    if largest > MOST_IN_TUPLE:
+        raise FormatError(
+            f"{path}: a tuple in its pickle holds more than {MOST_IN_TUPLE:,} things, counted as "
+            f"often as they come, which no file of tensors needs{AGAIN}"
+        )
+
+
+def _largest_tuple(program: bytes) -> int:
+    """How many things a tuple of a pickle holds, those in tuples in it included.
+
+    The pickle's stack is followed with sizes in place of values; nothing of it is run, and the
+    first tuple beyond `MOST_IN_TUPLE` ends it.
+    """
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[object, int] = {}
+    largest = 0
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name in PUTS:
+            memo[argument] = stack[-1]
+        elif opcode.name in GETS:
+            stack.append(memo[argument])
+        elif opcode.name == "MARK":
+            marks.append(len(stack))
+        else:
+            taken = _taken(stack, marks, opcode.stack_before)
+            size = 1 + (sum(taken) if "TUPLE" in opcode.name else 0)
+            stack += [size] * len(opcode.stack_after)
+            largest = max(largest, size)
+            if largest > MOST_IN_TUPLE:
+                break
+    return largest
+
+
+def _taken(stack: list[int], marks: list[int], kinds: Sequence[object]) -> list[int]:
+    """Take off the stack what an instruction takes, that from the last mark on included."""
+    upper = len(stack) if pickletools.stackslice not in kinds else marks.pop()
+    below = [
+        kind for kind in kinds if kind not in (pickletools.markobject, pickletools.stackslice)
+    ]
+    start = upper - len(below)
+    if start < 0:
+        raise LookupError("more is taken off its stack than there is")
+    taken = stack[start:]
+    del stack[start:]
+    return taken
+
+
 def _require_held(content: object, held: int, path: Path) -> None:
     """No tensor is larger than its storage, nor all storages than the bytes that are held."""
     storages: dict[int, int] = {}
@@ -155,8 +214,8 @@ def _require_held(content: object, held: int, path: Path) -> None:
         larger = value.numel() * value.element_size() > storage.nbytes()
         if larger or sum(storages.values()) > held:
             raise FormatError(
-                f"{path}: a tensor claims the shape {tuple(value.shape)}, for which the file has "
-                f"no values{AGAIN}"
+                f"{path}: a tensor claims the shape {told(tuple(value.shape))}, for which the "
+                f"file has no values{AGAIN}"
             )
 
 
@@ -178,4 +237,4 @@ def _tensors(content: object) -> Iterator[Tensor]:
 
 
 def _brief(fault: Exception) -> str:
-    return (str(fault).partition("\n")[0] or type(fault).__name__)[:200]
+    return plain(str(fault).partition("\n")[0] or type(fault).__name__, most=200)

@@ -1,6 +1,7 @@
 """Distilled images as others store them: tensors in a `.pt` file, NumPy archives, folders."""
 
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from d3data import formats
 from d3data.converting import reading
+from d3data.converting.telling import told
 from d3data.errors import ArtifactError, FormatError
 from d3data.formats.collection import picture
 from d3data.preprocessing import GREY, Preprocessing
@@ -88,7 +90,7 @@ def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
         for images, labels in PAIRS:
             if images in content:
                 return content[images], content.get(labels)
-        raise FormatError(f"{path} has {sorted(map(str, content))[:8]}, and no images by a name")
+        raise FormatError(f"{path} has {told([*islice(content, 4)])}, and no images by a name")
     if isinstance(content, list | tuple):
         if len(content) != 2:
             raise FormatError(f"{path} has {len(content)} things, where images and labels are two")
@@ -101,8 +103,8 @@ def _images(value: object, path: str | Path) -> Tensor:
         raise FormatError(f"{path}: its images are no tensor (N, C, H, W)")
     if value.shape[1] not in (1, 3) or value.shape[2] != value.shape[3]:
         raise FormatError(
-            f"{path}: images of shape {tuple(value.shape[1:])}, where squares of one or three "
-            "channels are expected"
+            f"{path}: images of shape {told(tuple(value.shape[1:]))}, where squares of one or "
+            "three channels are expected"
         )
     if value.dtype != torch.uint8 and not value.is_floating_point():
         raise FormatError(f"{path}: images of {value.dtype}, where uint8 or floats are expected")
@@ -112,8 +114,8 @@ def _images(value: object, path: str | Path) -> Tensor:
 
 def _labels(value: object, count: int, where: str) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise FormatError(f"{where}: labels of {shape} for {count} images")
+        shape = tuple(value.shape) if isinstance(value, Tensor) else value
+        raise FormatError(f"{where}: labels of {told(shape)} for {count} images")
     found = reading.tensor(value, where=f"{where}: labels", shape=value.shape, dtype=value.dtype)
     if found.ndim == 1 and not found.is_floating_point() and found.dtype != torch.bool:
         return found.long()

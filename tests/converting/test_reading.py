@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import pickle  # noqa: TID251  to write what is refused
 import re
 import zipfile
 
@@ -10,7 +11,8 @@ import pytest
 import torch
 
 import d3data
-from d3data.converting import reading
+from d3data.converting import reading, stored
+from d3data.converting.checkpoint import read_checkpoint
 from d3data.errors import FormatError
 
 ROOT = pathlib.Path(d3data.__file__).parent
@@ -136,10 +138,42 @@ def test_archives_with_anything_else_are_refused(file):
         ({"extra": [("y/data.pkl", b"N.")]}, "several archives"),
         ({"data": lambda p: p + b" " * reading.MOST_PROGRAM}, "no pickle, or one of more"),
         ({"data": lambda _: b"\x80\x02broken"}, "broken"),
-        ({"data": lambda _: b"\x80\x020."}, "cannot be read as tensors"),
+        ({"data": lambda _: b"\x80\x020."}, "broken"),
     ):
         with pytest.raises(FormatError, match=fault):
             reading.read(rewritten(file({"x": torch.zeros(3)}), **change))
+
+
+def test_tuples_that_hold_each_other_many_times_are_refused_at_once(file):
+    """As a dictionary's key each would be hashed for hours: two to the thirtieth things."""
+    twice = ()
+    for _ in range(30):
+        twice = (twice, twice)
+    cubed = ((((7,) * 300,) * 300,) * 300,)
+    for bomb in (twice, cubed):
+        program = pickle.dumps(bomb, protocol=2)[2:-1]
+        keyed = b"\x80\x02}" + program + b"K\x01s."
+        path = rewritten(file({}), data=lambda _, keyed=keyed: keyed)
+        with pytest.raises(FormatError, match="a tuple in its pickle"):
+            reading.read(path)
+
+
+def test_tuples_of_many_tensors_are_read(file):
+    many = tuple(torch.full((2,), n) for n in range(500))
+    assert len(reading.read(file((many, many)))[1]) == 500
+
+
+def test_no_message_shows_more_of_a_file_than_a_line(file):
+    shared = [0]
+    for _ in range(30):
+        shared = [shared, shared]
+    name = "\x1b[2J" + "x" * 5000
+    for content in ({name: shared}, [shared], {"syn_img": shared} | {"z": 1}):
+        for read in (read_checkpoint, lambda path: stored.read_tensors(path, None, index=0)):
+            with pytest.raises(FormatError) as refused:
+                read(file(content))
+            assert len(str(refused.value)) < 500
+            assert str(refused.value).isprintable()
 
 
 def test_older_files_and_missing_ones_say_what_to_do(tmp_path, file):
