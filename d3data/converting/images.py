@@ -5,6 +5,7 @@ normalised as the images of their task are here.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -13,15 +14,24 @@ from torch import Tensor
 from d3data import artifact
 from d3data.artifact import Artifact
 from d3data.converting import stored, whitening
-from d3data.converting.origin import Origin, notes, origin, require_free
+from d3data.converting.class_names import ids_of, is_number
+from d3data.converting.origin import (
+    Origin,
+    labelled_by,
+    notes,
+    origin,
+    require_free,
+    require_numbers,
+)
 from d3data.converting.stored import Stored
 from d3data.errors import ArtifactError, DataError, FormatError
-from d3data.manifest import SoftLabels
+from d3data.formats.collection import some
 from d3data.part import Part
 from d3data.sources.specs import Image, PixelsSpec
-from d3data.tasks import load_task
 
 SUFFIXES = (".pt", ".pth")
+LARGE = 2  # mean size of pixels that go from 0 to 1 as no overshooting makes it
+BEYOND = 0.1  # of the range of pixels, to either side: what distilled images overshoot with ease
 ZCA = 0.1  # what MTT, and those after it, add to the eigenvalues
 METHODS = {
     "dc": "Zhao, Mopuri and Bilen 2021, arXiv:2006.05929",
@@ -58,7 +68,9 @@ def images(
 
     Args:
         source: a `.pt` file with tensors, a folder with a folder for each class, or an `.npz`.
-        out: the folder of the artifact; an artifact that is there is replaced.
+            Where it names classes, labels go by these names, and they are the set's own names if
+            neither `data` nor `classes` are given.
+        out: the folder of the artifact; nothing may be there.
         task: the data set that was distilled, such as `cifar10`.
         labels: the `.pt` file of labels, where `source` has none: class numbers (N,) or
             probabilities (N, K).
@@ -72,7 +84,7 @@ def images(
         method: a name of `METHODS`, or any other.
         reference: the paper of the method; known for those in `METHODS`.
         teacher: what the manifest says of the network behind soft labels.
-        step_size: the method's, as far as one knows.
+        step_size: the method's, as far as one knows; above 0.
         draws_per_class: how many draws of each class are an epoch; the most images of a class
             unless given.
         name: of the artifact; that of its folder unless given.
@@ -85,23 +97,16 @@ def images(
         DataError: too little is known of the task, or values are no colours after all.
     """
     require_free(out)
-    tensors = Path(source).suffix in SUFFIXES
-    if not tensors and labels is not None:
-        raise ArtifactError(f"{source} has labels of its own: --labels goes with .pt files")
-    found = (
-        stored.read_tensors(source, labels, index=index)
-        if tensors
-        else stored.read_pictures(source)
-    )
-    named = classes or (found.classes if data is None else None)
-    _, channels, size, _ = found.values.shape
-    real = origin(task, channels=channels, size=size, data=data, classes=named)
+    require_numbers(step_size, draws_per_class)
+    found = _read(source, labels, index)
+    soft = labelled_by(teacher) if found.labels.ndim == 2 else None
+    real = _origin(found, task, data, classes)
+    found = replace(found, labels=_labels(found, real, source))
     moments = _moments(found, mean, std, zca)
     if zca is not None:
-        found = Stored(_unwhitened(found, moments, real, data, zca), found.labels)
-    image = Image(channels=real.rule.channels, size=size, mean=real.mean, std=real.std)
+        found = replace(found, values=_unwhitened(found, moments, real, zca))
+    image = Image(channels=real.rule.channels, size=real.rule.size, mean=real.mean, std=real.std)
     part = _part(found, _renormalised(found.values, moments, image), real, step_size)
-    soft = SoftLabels(teacher=teacher, temperature=1.0) if found.labels.ndim == 2 else None
     return artifact.write(
         out,
         spec=PixelsSpec(),
@@ -120,12 +125,43 @@ def images(
         draws_per_class=draws_per_class,
         extras=notes(
             [source, *([labels] if labels else [])],
+            data=data,
             format="images",
+            index=index or None,
             mean=moments[0].tolist(),
             std=moments[1].tolist(),
             zca=zca,
         ),
     )
+
+
+def _read(source: str | Path, labels: str | Path | None, index: int) -> Stored:
+    if Path(source).suffix.lower() in SUFFIXES:
+        return stored.read_tensors(source, labels, index=index)
+    if labels is not None:
+        raise ArtifactError(
+            f"{source}: --labels goes with tensors, in a file that ends in .pt or .pth; what is "
+            "in folders and archives has its labels there"
+        )
+    return stored.read_pictures(source)
+
+
+def _origin(
+    found: Stored, task: str, data: str | Path | None, classes: Sequence[str] | None
+) -> Origin:
+    """The real images; where nobody names their classes, these are called as in the files."""
+    _, channels, size, _ = found.values.shape
+    real = origin(task, channels=channels, size=size, data=data, classes=classes)
+    if classes or real.seen or not found.classes or all(map(is_number, found.classes)):
+        return real
+    return origin(task, channels=channels, size=size, data=data, classes=found.classes)
+
+
+def _labels(found: Stored, real: Origin, source: str | Path) -> Tensor:
+    """Labels over the ids of the task, whatever order the files have their classes in."""
+    if found.classes is None:
+        return found.labels
+    return torch.tensor(ids_of(found.classes, real.classes, source))[found.labels]
 
 
 def _moments(
@@ -149,18 +185,14 @@ def _moments(
     return torch.tensor([list(mean), list(std)], dtype=torch.float64)
 
 
-def _unwhitened(
-    found: Stored, moments: Tensor, real: Origin, data: str | Path | None, zca: float
-) -> Tensor:
+def _unwhitened(found: Stored, moments: Tensor, real: Origin, zca: float) -> Tensor:
     if zca <= 0:
         raise ArtifactError(f"a regularisation of {zca}: it is above 0, {ZCA} in MTT's code")
-    if data is None and real.task != "digits":
+    if real.seen is None:
         raise ArtifactError(
             "whitening is undone with the real images that it was computed from: give --data"
         )
-    _, channels, size, _ = found.values.shape
-    task = load_task(real.task, data=data, size=size, channels=1 if channels == 1 else 3)
-    return whitening.coloured(found.values, task, regularisation=zca, moments=moments)
+    return whitening.coloured(found.values, real.seen, regularisation=zca, moments=moments)
 
 
 def _renormalised(values: Tensor, moments: Tensor, image: Image) -> Tensor:
@@ -169,17 +201,30 @@ def _renormalised(values: Tensor, moments: Tensor, image: Image) -> Tensor:
     Raises:
         DataError: the values were not normalised so.
     """
-    whole = values.double() / (255 if values.dtype == torch.uint8 else 1)
+    given = values.double() / (255 if values.dtype == torch.uint8 else 1)
     mean, std = moments[..., None, None]
-    middle = float((whole * std + mean).median())
-    if not 0 <= middle <= 1:
-        raise DataError(
-            f"the median of all pixels would be {middle:.3g}, where they go from 0 to 1: the "
-            "values were normalised in another way (--mean, --std), or whitened (--zca)"
-        )
+    _require_plausible(given * std + mean, mean)
     low, span = torch.tensor([image.mean, image.std], dtype=torch.float64)[..., None, None]
-    again: Tensor = whole * (std / span) + (mean - low) / span
+    again: Tensor = given * (std / span) + (mean - low) / span
     return again.float()
+
+
+def _require_plausible(pixels: Tensor, mean: Tensor) -> None:
+    """Refuse what no distilled images are, for all that these overshoot."""
+    below = float((pixels < -BEYOND).double().mean())
+    above = float((pixels > 1 + BEYOND).double().mean())
+    middle = float(pixels.abs().mean())
+    if below + above > 0.5 or middle > LARGE:
+        raise DataError(
+            f"{below:.0%} of the pixels would lie below -{BEYOND} and {above:.0%} above "
+            f"{1 + BEYOND}, {middle:.3g} at a mean, where they go from 0 to 1: the values were "
+            "normalised in another way (--mean, --std), whitened (--zca), or go to 255"
+        )
+    if mean.min() > 0 and (pixels < mean).double().mean() < 0.01:
+        raise DataError(
+            "next to no pixel would be darker than the mean of all images (--mean): the values "
+            "were not normalised with it; of pixels from 0 to 1, --mean is 0 and --std is 1"
+        )
 
 
 def _part(found: Stored, pixels: Tensor, real: Origin, step_size: float) -> Part:
@@ -197,7 +242,10 @@ def _part(found: Stored, pixels: Tensor, real: Origin, step_size: float) -> Part
     counts = torch.bincount(kinds, minlength=classes)
     if counts.min() == 0:
         missing = (counts == 0).nonzero().flatten().tolist()
-        raise ArtifactError(f"classes without an image: {str(missing)[1:60]}")
+        raise ArtifactError(
+            f"classes without an image: {some(map(str, missing))}; a set has images of all, so "
+            "name the task that it is of"
+        )
     order = kinds.argsort(stable=True)
     tensors = {"pixels": pixels[order], "step_size": torch.tensor([step_size])}
     if found.labels.ndim == 2:

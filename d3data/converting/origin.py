@@ -1,17 +1,20 @@
 """What is known of the real images behind a converted set, which are seldom at hand."""
 
 import json
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.resources import files
+from importlib import resources
 from pathlib import Path
 
+from d3data.arguments import whole
 from d3data.distill.machine import versions
 from d3data.errors import ArtifactError, DataError
 from d3data.files import sha256
-from d3data.manifest import About
+from d3data.formats.collection import digest
+from d3data.manifest import About, SoftLabels
 from d3data.preprocessing import Preprocessing
 from d3data.presets import IMAGENET_SOURCE, PRESETS
 from d3data.tasks import UNSEEN, Task, load_task
@@ -21,7 +24,10 @@ NOTES = "conversion.json"
 
 @dataclass(frozen=True)
 class Origin:
-    """The real images that a set was distilled from: `images` of them to train on."""
+    """The real images that a set was distilled from: `images` of them to train on.
+
+    `seen` are these images, where they are at hand.
+    """
 
     task: str
     classes: tuple[str, ...]
@@ -32,6 +38,7 @@ class Origin:
     source: str
     fingerprint: str
     images: int
+    seen: Task | None = None
 
     def about(
         self,
@@ -112,21 +119,42 @@ def require_free(out: str | Path) -> None:
         raise ArtifactError(f"{out} is there already: choose another folder, or delete it first")
 
 
-def notes(converted: Sequence[str | Path], **said: object) -> Mapping[str, bytes]:
-    """The file `conversion.json`: what was converted, by size and sha256, and how.
+def require_numbers(step_size: float, draws_per_class: int | None) -> None:
+    """Raise ArtifactError where a step size is not above 0, or an epoch has no draws."""
+    if not 0 < step_size < math.inf:
+        raise ArtifactError(f"step_size={step_size}: the rate of a training step is above 0")
+    if draws_per_class is not None:
+        whole(draws_per_class, "draws_per_class", least=1, error=ArtifactError)
+
+
+def labelled_by(teacher: str) -> SoftLabels:
+    """Soft labels of a teacher that the manifest can name.
 
     Raises:
-        ArtifactError: a file is missing.
+        ArtifactError: the name is empty, too long, or has control letters.
+    """
+    values = {"teacher": teacher, "temperature": 1.0}
+    return SoftLabels.parse(values, where="soft labels", error=ArtifactError)
+
+
+def notes(
+    converted: Sequence[str | Path], *, data: str | Path | None = None, **said: object
+) -> Mapping[str, bytes]:
+    """The file `conversion.json`: what was converted, by size and sha256, and how.
+
+    Of a folder the sha256 is over the paths and sha256 of all files below it. Where things are on
+    this machine is left out, and so is what was not said.
+
+    Raises:
+        ArtifactError: a file cannot be read.
     """
     try:
-        listed = [
-            {"name": Path(p).name, "size": Path(p).stat().st_size, "sha256": sha256(Path(p))}
-            for p in converted
-            if Path(p).is_file()
-        ]
+        listed = [_listed(Path(path).expanduser()) for path in converted]
     except OSError as fault:
         raise ArtifactError(f"{fault.filename} cannot be read: {fault.strerror}") from None
-    return {NOTES: (json.dumps({"files": listed, **said}, indent=1) + "\n").encode()}
+    told = {"data": None if data is None else _public(data), **said}
+    page = {"files": listed, **{key: value for key, value in told.items() if value is not None}}
+    return {NOTES: (json.dumps(page, indent=1) + "\n").encode()}
 
 
 def wordnet_order() -> tuple[str, ...]:
@@ -135,8 +163,38 @@ def wordnet_order() -> tuple[str, ...]:
     Chrabaszcz, Loshchilov and Hutter 2017, arXiv:1707.08819, number classes as the file
     `map_clsloc.txt` of ILSVRC does. Everybody else sorts them by WordNet id.
     """
-    text = files("d3data.converting").joinpath("imagenet64.txt").read_text(encoding="ascii")
-    return tuple(text.split())
+    listed = resources.files("d3data.converting").joinpath("imagenet64.txt")
+    return tuple(listed.read_text(encoding="ascii").split())
+
+
+def _listed(path: Path) -> dict[str, str | int]:
+    name = _name(path)
+    if path.is_file():
+        return {"name": name, "size": path.stat().st_size, "sha256": sha256(path)}
+    if not path.exists():
+        return {"name": _public(path)}
+    folders = os.walk(path, followlinks=True)
+    below = (Path(folder, name) for folder, _, names in folders for name in names)
+    files = {file.relative_to(path).as_posix(): file for file in below if file.is_file()}
+    pieces = (piece for key in sorted(files) for piece in (key, sha256(files[key])))
+    return {
+        "name": name,
+        "count": len(files),
+        "size": sum(file.stat().st_size for file in files.values()),
+        "sha256": digest(pieces),
+    }
+
+
+def _public(data: str | Path) -> str:
+    """What real images are called, without where they are on this machine."""
+    scheme, _, rest = str(data).partition(":")
+    if scheme == "hf":
+        return str(data)
+    return f"{scheme}:{rest.partition(':')[0]}" if scheme == "torchvision" else _name(data)
+
+
+def _name(path: str | Path) -> str:
+    return Path(path).expanduser().resolve().name
 
 
 def _seen(task: Task) -> Origin:
@@ -150,6 +208,7 @@ def _seen(task: Task) -> Origin:
         source=task.source,
         fingerprint=task.fingerprint,
         images=len(task.train) + len(task.validation),
+        seen=task,
     )
 
 

@@ -1,6 +1,7 @@
 """Distilled images of other methods: the same pixels afterwards."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -11,10 +12,12 @@ import pictures
 import theirs
 from d3data import converting
 from d3data.converting import whitening
+from d3data.converting.images import _renormalised as renormalised
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.evaluation import evaluate, protocols
 from d3data.nets import NetworkSpec
-from d3data.tasks import load_task
+from d3data.sources.specs import Image
+from d3data.tasks import TaskSpec, load_task
 
 MEAN, STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)  # as DC and MTT have them
 SHORT = protocols.protocols["quick"].model_copy(
@@ -57,10 +60,11 @@ LABELS = torch.arange(10).repeat(2)  # not in order of class
 def test_normalised_values_become_those_of_the_task(tmp_path, saved):
     pixels = colours()
     x, y = saved(x=normalised(pixels), y=LABELS)
-    found = convert(tmp_path, x, labels=y, method="mtt", licence="MIT")
+    found = convert(tmp_path, x, labels=y, method="mtt", licence="MIT", step_size=0.25)
     image, about = found.manifest.content.image, found.manifest.about
     (source,) = found.sources()
     assert source.classes.tolist() == LABELS.sort().values.tolist()
+    assert source.step_size.tolist() == [0.25]
     order = LABELS.argsort(stable=True)
     expected = normalised(pixels[order], image.mean, image.std)
     torch.testing.assert_close(source.pixels, expected, rtol=1e-5, atol=1e-5)
@@ -95,6 +99,8 @@ def test_images_and_labels_in_one_file(tmp_path, saved, shape):
     }[shape]
     (x,) = saved(x=content)
     found = convert(tmp_path, x, index=1)
+    noted = json.loads(found.file("conversion.json"))
+    assert (noted["index"], noted["files"][0]["name"]) == (1, "x.pt")
     first = convert(tmp_path, saved(x=[values[1], LABELS])[0], out=tmp_path / "first")
     assert torch.equal(found.sources()[0].pixels, first.sources()[0].pixels)
 
@@ -102,7 +108,10 @@ def test_images_and_labels_in_one_file(tmp_path, saved, shape):
 def test_soft_labels_stay_with_their_images(tmp_path, saved):
     rows = (theirs.soft(20, 10, seed=0) + 5 * torch.eye(10)[LABELS]).div(6)
     x, y = saved(x=normalised(colours()), y=rows)
+    with pytest.raises(ArtifactError, match="teacher"):
+        convert(tmp_path, x, labels=y, teacher="")
     found = convert(tmp_path, x, labels=y, teacher="ConvNet")
+    assert found.manifest.content.labels.temperature == 1
     order = LABELS.argsort(stable=True)
     assert torch.equal(found.sources()[0].labels, rows[order])
     assert found.manifest.content.labels.teacher == "ConvNet"
@@ -125,6 +134,13 @@ def naively_whitened(rows, regularisation):
     return (rows - mean) @ (u @ np.diag(1 / np.sqrt(s + regularisation)) @ u.T)
 
 
+def counted(monkeypatch, owner, name):
+    """A list with an entry for each call of a method from now on."""
+    calls, method = [], getattr(owner, name)
+    monkeypatch.setattr(owner, name, lambda *a, **k: calls.append(name) or method(*a, **k))
+    return calls
+
+
 @pytest.mark.parametrize("moments", [None, ((0.3,), (0.4,))])
 def test_whitening_is_undone(tmp_path, saved, monkeypatch, moments):
     monkeypatch.setattr(whitening, "CHUNK", 100)
@@ -137,7 +153,9 @@ def test_whitening_is_undone(tmp_path, saved, monkeypatch, moments):
     white = torch.from_numpy(naively_whitened(rows, 0.1)).float().view_as(pixels)
     x, y = saved(x=white[:100], y=labels[:100])
     more = {"mean": None, "std": None} if moments is None else {"mean": mean, "std": std}
+    loaded = counted(monkeypatch, TaskSpec, "load")
     convert(tmp_path, x, labels=y, task="digits", zca=0.1, **more)
+    assert len(loaded) == 1
     data = d3data.load(tmp_path / "made", output="float")
     order = labels[:100].argsort(stable=True)
     (source,) = data.artifact.sources()
@@ -175,6 +193,133 @@ def test_folders_and_archives_are_read(tmp_path):
         assert np.array_equal(torch.stack(images).numpy(), arrays)
 
 
+def named_folder(place, names):
+    """A folder for each name; the pictures in it are those of the name's place."""
+    for number, name in enumerate(names):
+        (place / name).mkdir(parents=True)
+        pictures.picture(number, width=12, height=12).save(place / name / "0.png")
+    return place
+
+
+def named_classes(path, classes):
+    """An archive of twelve real images, whose classes are in the order given."""
+    labels = np.arange(12) % len(classes)
+    pixels = np.stack([np.array(pictures.picture(n)) for n in range(12)])
+    np.savez(path, train_images=pixels, train_labels=labels, classes=np.array(classes))
+    return path
+
+
+SPELLINGS = {
+    "as the classes": ("one", "Three", "two"),
+    "as they are exported": ("0 one", "1 Three", "2 two"),
+    "as numbers": ("0", "1", "2"),
+    "as numbers of two digits": ("00", "01", "02"),
+}
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("known", ["data", "classes"])
+def test_folders_go_to_the_classes_that_they_are_called_after(tmp_path, known, spelling):
+    """Sorted by name, capitals come first: positions among folders are no numbers of classes."""
+    classes = ("one", "Three", "two")
+    folder = named_folder(tmp_path / "folder", SPELLINGS[spelling])
+    real = named_classes(tmp_path / "real.npz", classes)
+    more = {"data": real} if known == "data" else {"data": real, "classes": classes}
+    found = convert(tmp_path, folder, task="mine", mean=None, std=None, **more)
+    assert found.manifest.content.classes == classes
+    data = d3data.load(found.folder)
+    for number in range(3):
+        picture = np.array(pictures.picture(number, width=12, height=12))
+        assert np.array_equal(data.draw(0, number)[0].permute(1, 2, 0).numpy(), picture)
+
+
+@pytest.mark.parametrize(
+    ("names", "faults"),
+    [
+        (("one", "two", "four"), ("has not: 'four'", "lacks .* 'Three'")),
+        (("one", "two"), ("lacks .* 'Three'",)),
+        (("1", "2", "3"), ("has not: '1', '2', '3'", "from 0 to 2")),
+    ],
+)
+def test_folders_that_are_called_otherwise_are_refused(tmp_path, names, faults):
+    folder = named_folder(tmp_path / "folder", names)
+    real = named_classes(tmp_path / "real.npz", ("one", "Three", "two"))
+    plain = {"task": "mine", "data": real, "mean": None, "std": None}
+    with pytest.raises(ArtifactError) as refused:
+        convert(tmp_path, folder, **plain)
+    assert all(re.search(fault, str(refused.value)) for fault in faults)
+
+
+def test_a_folder_is_noted_by_its_content(tmp_path):
+    real = named_classes(tmp_path / "real.npz", ("0", "1", "2"))
+    plain = {"task": "mine", "data": real, "mean": None, "std": None}
+
+    def noted(name):
+        found = convert(tmp_path, tmp_path / name, out=tmp_path / f"{name}-made", **plain)
+        return json.loads(found.file("conversion.json"))
+
+    for name in ("a", "b", "c"):
+        named_folder(tmp_path / name, ("0", "1", "2"))
+    pictures.picture(9, width=12, height=12).save(tmp_path / "c" / "0" / "0.png")
+    a, b, c = map(noted, ("a", "b", "c"))
+    assert (a["data"], a["files"][0]["name"], a["files"][0]["count"]) == ("real.npz", "a", 3)
+    assert str(tmp_path) not in json.dumps(a)
+    digests = [page["files"][0]["sha256"] for page in (a, b, c)]
+    assert digests[0] == digests[1] != digests[2]
+
+
+def drawn(name, count, seed):
+    task = load_task(name)
+    order = torch.randperm(len(task.train), generator=torch.Generator().manual_seed(seed))
+    return task.train.pixels(order[:count].tolist()).double() / 255
+
+
+@pictures.needs_real
+@pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
+@pytest.mark.parametrize("seed", range(10))
+def test_moments_that_are_wrong_are_refused_and_plausible_ones_are_not(name, seed):
+    """Of ten real images; noise and more contrast stand for what distillation does."""
+    preset = d3data.tasks.PRESETS[name]
+    image = Image(channels=preset.channels, size=preset.native, mean=preset.mean, std=preset.std)
+    pixels = drawn(name, 10, seed)
+    plain = torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, preset.channels)
+    moments = torch.tensor([preset.mean, preset.std], dtype=torch.float64)
+    mean, std = moments[..., None, None]
+    values = (pixels - mean) / std
+    for wrong, said in ((values, plain), (pixels, moments), (pixels * 255, plain)):
+        with pytest.raises(DataError, match="--mean"):
+            renormalised(wrong, said, image)
+    noise = torch.randn(pixels.shape, generator=torch.Generator().manual_seed(seed)).double()
+    contrast = 2 if name == "cifar10" else 1.2
+    for right in (values, values + noise / 2, values * contrast, values.mean(0, keepdim=True)):
+        assert renormalised(right, moments, image).isfinite().all()
+        renormalised(right * std + mean, plain, image)
+
+
+def test_backgrounds_a_little_below_black_are_pixels():
+    pixels = torch.full((10, 1, 28, 28), -0.02, dtype=torch.float64)
+    pixels[..., 10:18, 10:18] = 1
+    plain = torch.tensor([[0.0], [1.0]], dtype=torch.float64)
+    image = Image(channels=1, size=28, mean=(0.1307,), std=(0.3081,))
+    assert renormalised(pixels, plain, image).isfinite().all()
+
+
+def test_labels_go_with_tensors_however_their_file_is_called(tmp_path, saved):
+    (y,) = saved(y=LABELS)
+    torch.save(normalised(colours()), tmp_path / "x.PT")
+    assert convert(tmp_path, tmp_path / "x.PT", labels=y).manifest.content.classes
+    with pytest.raises(ArtifactError, match=r"ends in \.pt or \.pth"):
+        convert(tmp_path, tmp_path / "x.tar", labels=y, out=tmp_path / "other")
+
+
+def test_a_value_that_is_no_colour_is_refused(tmp_path, saved):
+    values = normalised(colours())
+    values[0, 0, 0, 0] = 3e38
+    x, y = saved(x=values, y=LABELS)
+    with pytest.raises(DataError, match="at a mean"):
+        convert(tmp_path, x, labels=y)
+
+
 def test_what_does_not_go_together_is_refused(tmp_path, saved):
     values = normalised(colours())
     x, y, pair, strange = saved(x=values, y=LABELS, pair=[values, LABELS], strange={"z": 1})
@@ -185,11 +330,14 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
         (x, {"labels": y, "std": None}, ArtifactError, "give --mean and --std"),
         (x, {"labels": y, "std": (0.0, 1.0, 1.0)}, ArtifactError, "std above 0"),
         (x, {"labels": y, "mean": (0.0,)}, ArtifactError, "3 numbers each"),
-        (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "median of all pixels"),
+        (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "100% above 1.1"),
+        (x, {"labels": y, "step_size": 0.0}, ArtifactError, "above 0"),
+        (x, {"labels": y, "draws_per_class": 0}, ArtifactError, "draws_per_class"),
+        (x, {"labels": y, "std": (1e38,) * 3}, DataError, "pixels would lie"),
         (x, {"labels": y, "zca": 0.1}, ArtifactError, "give --data"),
         (x, {"labels": y, "zca": -1.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "task": "mnist"}, DataError, "3x32x32"),
-        (x, {"labels": y, "task": "cifar100"}, ArtifactError, "without an image"),
+        (x, {"labels": y, "task": "cifar100"}, ArtifactError, "without an image: 10, 11, .* more"),
         (x, {"labels": y, "name": "No Name"}, ArtifactError, "name"),
     ):
         with pytest.raises(kind, match=fault):
