@@ -59,11 +59,19 @@ def d3_official(
     ] = "running",
     data: RealData = None,
     classes: Classes = None,
+    class_order: Annotated[
+        Literal["wordnet", "downsampled"] | None,
+        typer.Option(
+            help="How ImageNet's classes are numbered where their names are no WordNet ids: by "
+            "WordNet id (0 is the tench), or as in the downsampled ImageNet (0 is the kit fox)."
+        ),
+    ] = None,
     mean: Mean = None,
     std: Std = None,
     draws_per_class: Annotated[
-        int, typer.Option(min=1, help="Draws of each class in an epoch.")
-    ] = 128,
+        int | None,
+        typer.Option(min=1, help="Draws of each class in an epoch; 128, or all its items."),
+    ] = None,
     name: Name = None,
     licence: Licence = None,
     json: Json = False,
@@ -80,6 +88,7 @@ def d3_official(
         norms=norms,
         data=data,
         classes=_names(classes),
+        class_order=class_order,
         mean=_numbers(mean, "--mean"),
         std=_numbers(std, "--std"),
         draws_per_class=draws_per_class,

@@ -13,21 +13,21 @@ from torch import Tensor
 
 from d3data import artifact
 from d3data.artifact import Artifact
-from d3data.converting import official_layers, reading
+from d3data.converting import file_order, official_layers, reading
 from d3data.converting.checkpoint import Checkpoint, read_checkpoint
-from d3data.converting.class_order import blocks_of, published_order
-from d3data.converting.origin import Origin, notes, origin, require_free
+from d3data.converting.class_order import ClassOrder, blocks_of, published_order
+from d3data.converting.origin import labelled_by, notes, origin, require_free, require_numbers
 from d3data.converting.stored import require_probabilities
+from d3data.converting.telling import told
 from d3data.distill.result import REFERENCES
 from d3data.errors import ArtifactError, FormatError, nearest
-from d3data.files import sha256
-from d3data.manifest import SoftLabels
 from d3data.part import Part
 from d3data.presets import IMAGENET_MEAN, IMAGENET_STD
 from d3data.sources import draws
 from d3data.sources.specs import GaussianSpec, Image
 
 Norms = Literal["running", "batch"]
+DRAWS = 128  # of each class in an epoch, or as many as it has items
 OBJECTIVES = ("gaussian", "mtt", "mmd")
 
 # how the published code normalises the images of a task
@@ -50,11 +50,12 @@ def d3_official(
     norms: Norms = "running",
     data: str | Path | None = None,
     classes: Sequence[str] | None = None,
+    class_order: ClassOrder | None = None,
     blocks: Sequence[Sequence[int]] | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     step_size: float = 0.01,
-    draws_per_class: int = 128,
+    draws_per_class: int | None = None,
     name: str | None = None,
     licence: str | None = None,
 ) -> Artifact:
@@ -62,7 +63,7 @@ def d3_official(
 
     Args:
         checkpoints: one `.pt` file for each subtask, in the order of their classes.
-        out: the folder of the artifact; an artifact that is there is replaced.
+        out: the folder of the artifact; nothing may be there.
         task: what was distilled, such as `imagenet-64`.
         soft_labels: the `.pt` file of each checkpoint's labels, in the same order; or none.
         teacher: what the manifest says of the network behind the labels.
@@ -70,36 +71,47 @@ def d3_official(
             one batch of a draw of every prior of the subtask, as the published evaluation has it.
         data: the real images: for their class names and fingerprint. Nothing is fetched.
         classes: the class names of the task, in its order.
+        class_order: of ImageNet, where class names are no WordNet ids: whether the task numbers
+            classes by WordNet id ("wordnet": 0 is the tench) or as the downsampled ImageNet does
+            ("downsampled": 0 is the kit fox).
         blocks: the ids that the classes of each checkpoint have in the published code's order; by
-            themselves 0, 1, ..., through all checkpoints.
+            themselves 0, 1, ..., through all checkpoints, whose names must then count upwards.
         mean: how the images were normalised, a channel each; known for ImageNet and CIFAR.
         std: likewise.
-        step_size: what the manifest's readers are told, as the files do not say.
-        draws_per_class: how many draws of each class are an epoch.
+        step_size: above 0: what the set's readers are told, as the files do not say.
+        draws_per_class: how many draws of each class are an epoch, at least as many as it has
+            items; 128, or as many as it has items where these are more, unless given.
         name: of the artifact; that of its folder unless given.
         licence: the terms of the set, as its card will tell them; those of the real images
             unless given.
 
     Raises:
         FormatError: a file is not what it should be.
-        ArtifactError: the files do not make one set, or `out` is taken.
+        ArtifactError: the files do not make one set, or come in another order than their
+            classes, or `out` is taken.
         DataError: too little is known of the task.
     """
     require_free(out)
     if norms not in get_args(Norms):
         raise ArtifactError(f"norms={norms!r}: {nearest(str(norms), get_args(Norms))}")
+    require_numbers(step_size, draws_per_class)
+    soft = labelled_by(teacher) if soft_labels else None
+    if blocks is None:
+        file_order.require_ascending(checkpoints)
+    file_order.require_same_numbers(checkpoints, soft_labels)
     found = [read_checkpoint(path) for path in checkpoints]
-    if len({sha256(one.path) for one in found}) < len(found):
-        raise ArtifactError("a checkpoint comes twice: give the file of each subtask once")
+    file_order.require_distinct([one.mean for one in found], checkpoints)
     image = _image(found, task, mean, std)
     real = origin(task, channels=image.channels, size=image.size, data=data, classes=classes)
-    places = blocks_of(found, real, blocks)
+    order = published_order(real, class_order)
+    places = blocks_of(found, order, blocks)
     spec = _one_spec(found, image)
-    labels = _labels(soft_labels, found, real)
+    labels = _labels(soft_labels, found, order, places)
     made = [
-        _part(checkpoint, spec, image, ids, soft, norms=norms, step_size=step_size)
-        for checkpoint, ids, soft in zip(found, places, labels, strict=True)
+        _part(checkpoint, spec, image, ids, rows, norms=norms, step_size=step_size)
+        for checkpoint, ids, rows in zip(found, places, labels, strict=True)
     ]
+    items = max(number for part in made for number in part.items_per_class)
     references = dict.fromkeys(REFERENCES[kind] for kind in OBJECTIVES)
     return artifact.write(
         out,
@@ -115,9 +127,16 @@ def d3_official(
             reference="; ".join(references),
             licence=licence,
         ),
-        labels=SoftLabels(teacher=teacher, temperature=1.0) if soft_labels else None,
-        draws_per_class=max(draws_per_class, *(n for p in made for n in p.items_per_class)),
-        extras=notes([*checkpoints, *soft_labels], format="d3-official", norms=norms),
+        labels=soft,
+        draws_per_class=max(DRAWS, items) if draws_per_class is None else draws_per_class,
+        extras=notes(
+            [*checkpoints, *soft_labels],
+            data=data,
+            format="d3-official",
+            norms=norms,
+            class_order=class_order,
+            blocks=blocks and [list(block) for block in blocks],
+        ),
     )
 
 
@@ -152,26 +171,33 @@ def _one_spec(found: Sequence[Checkpoint], image: Image) -> GaussianSpec:
                 f"{one.path} has the decoder {spec}, and {found[0].path} has {decoders[0]}: the "
                 "subtasks of a set have the same"
             )
-        if spec.family == "small" and one.width != spec.width:
-            raise FormatError(f"{one.path}: kernel_num {one.width!r}, but a map of {spec.width}")
+        if spec.family == "small" and (type(one.width) is not int or one.width != spec.width):
+            raise FormatError(
+                f"{one.path}: kernel_num {told(one.width)}, but a map of {spec.width}"
+            )
     return GaussianSpec(decoder=decoders[0], std="item", values="normalised")
 
 
 def _labels(
-    paths: Sequence[str | Path], found: Sequence[Checkpoint], real: Origin
-) -> list[Tensor | None]:
+    paths: Sequence[str | Path],
+    found: Sequence[Checkpoint],
+    order: Sequence[int],
+    blocks: Sequence[Sequence[int]],
+) -> Sequence[Tensor | None]:
     """Soft labels of each checkpoint in its own order of items, over the ids of the task."""
     if not paths:
         return [None] * len(found)
     if len(paths) != len(found):
         raise ArtifactError(f"{len(paths)} files of soft labels for {len(found)} checkpoints")
-    order = torch.tensor(published_order(real))
-    labels: list[Tensor | None] = []
+    columns = torch.tensor(order)
+    labels: list[Tensor] = []
     for path, one in zip(paths, found, strict=True):
-        shape = (len(one.mean), len(real.classes))
+        shape = (len(one.mean), len(order))
         theirs = reading.tensor(reading.read(path), where=str(path), shape=shape)
         require_probabilities(theirs, path)
-        labels.append(torch.empty_like(theirs).index_copy_(1, order, theirs))
+        labels.append(torch.empty_like(theirs).index_copy_(1, columns, theirs))
+    file_order.require_distinct(labels, paths)
+    file_order.require_own_classes(labels, blocks, paths)
     return labels
 
 
@@ -188,11 +214,13 @@ def _part(
     decoder = official_layers.decoder_of(
         one.state, spec=spec.decoder, image=image, where=one.where
     )
+    items, values = one.mean.shape
+    noise = torch.from_numpy(draws.noise(0, 0, range(items), values=values))
+    latents = one.mean + one.std * noise
     if norms == "batch":
-        items, values = one.mean.shape
-        noise = torch.from_numpy(draws.noise(0, 0, range(items), values=values))
-        official_layers.use_batch(decoder, one.mean + one.std * noise)
+        official_layers.use_batch(decoder, latents)
     each = len(one.mean) // len(ids)
+    official_layers.require_finite(decoder, latents[::each], where=one.where)
     rows = torch.arange(len(one.mean)).view(len(ids), each)[torch.tensor(ids).argsort()].flatten()
     tensors = {
         "mean": one.mean[rows],

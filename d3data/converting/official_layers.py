@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.converting import reading
+from d3data.converting.telling import told
 from d3data.errors import FormatError, RecipeError
+from d3data.formats.collection import some
 from d3data.sources.decoders import Decoder, Plan, plan
 from d3data.sources.specs import DecoderSpec, Image
 
@@ -60,7 +62,7 @@ def decoder_of(
     for fault, found in (("lacks", missing), ("has also", unknown)):
         if found:
             raise FormatError(
-                f"{where} {fault} {', '.join(sorted(map(str, found))[:4])}: it is not the "
+                f"{where} {fault} {some(map(told, sorted(found)), at_most=4)}: it is not the "
                 f"{spec.family} decoder of width {spec.width} for {image.size} pixels"
             )
     decoder = Decoder(ours, norm=True).eval().requires_grad_(False)
@@ -72,6 +74,20 @@ def decoder_of(
         raise FormatError(f"{where} has a variance that is negative")
     decoder.load_state_dict(tensors, strict=False)
     return decoder
+
+
+@torch.no_grad()
+def require_finite(decoder: Decoder, latents: Tensor, *, where: str) -> None:
+    """Refuse a decoder that makes no images of latents (B, Z).
+
+    Raises:
+        FormatError: a value of an image is infinite or not a number.
+    """
+    if not all(decoder(piece).isfinite().all() for piece in latents.split(CHUNK)):
+        raise FormatError(
+            f"{where}: images drawn with it have values that are not finite, as latents or "
+            "weights are too large; fetch the file again from whoever made it"
+        )
 
 
 @torch.no_grad()

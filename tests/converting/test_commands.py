@@ -20,7 +20,7 @@ def call(*arguments, code=0):
 def test_checkpoints_with_soft_labels_in_a_pattern(tmp_path):
     paths, _, stored = theirs.subtasks(tmp_path, "small")
     for number, each in enumerate(stored):
-        rows = theirs.soft(len(each), 10, seed=number)
+        rows = theirs.soft(len(each), 10, seed=number, own=range(5 * number, 5 * number + 5))
         torch.save(rows, tmp_path / f"{number}_softlabel.pt")
     more = ["--soft-labels", tmp_path / "*_softlabel.pt", "--task", "cifar10", "--norms", "batch"]
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
@@ -29,7 +29,7 @@ def test_checkpoints_with_soft_labels_in_a_pattern(tmp_path):
     data = d3data.load(tmp_path / "set")
     assert told["items"] == 30
     assert data.classes == [*"abcdefghij"]
-    rows = theirs.soft(15, 10, seed=1)
+    rows = theirs.soft(15, 10, seed=1, own=range(5, 10))
     assert torch.equal(data.draw(0, 5)[1], rows[0])
 
 

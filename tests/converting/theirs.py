@@ -1,5 +1,6 @@
 """The decoders of D3's published code as naively as they can be written, and its files."""
 
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -61,8 +62,13 @@ KINDS = {
 
 def decoder(kind: str, *, seed: int) -> nn.Module:
     """A decoder in evaluation mode whose norms have statistics of their own."""
+    return with_statistics(KINDS[kind][-1](), seed=seed)
+
+
+def with_statistics(made: nn.Module, *, seed: int) -> nn.Module:
+    """The decoder in evaluation mode, with other weights and statistics of its norms."""
     rng = torch.Generator().manual_seed(seed)
-    made = KINDS[kind][-1]().eval()
+    made.eval()
     for name, tensor in made.state_dict().items():
         if name.endswith("running_var"):
             tensor.uniform_(0.3, 2, generator=rng)
@@ -104,7 +110,9 @@ def subtasks(folder: Path, kind: str, *, count: int = 2, lpc: int = 3):
     return paths, decoders, stored
 
 
-def soft(items: int, classes: int, *, seed: int) -> Tensor:
-    """Probabilities, (N, K)."""
+def soft(items: int, classes: int, *, seed: int, own: Sequence[int] = ()) -> Tensor:
+    """Probabilities, (N, K), of a teacher that leans towards the classes `own`."""
     rng = torch.Generator().manual_seed(seed)
-    return torch.randn(items, classes, generator=rng).softmax(1)
+    scores = torch.randn(items, classes, generator=rng)
+    scores[:, list(own)] += 1
+    return scores.softmax(1)
