@@ -8,6 +8,7 @@ from typing import Literal
 from d3data import artifact
 from d3data.artifact import Artifact
 from d3data.errors import ArtifactError, nearest
+from d3data.hub import names, pulling
 from d3data.sources.base import purpose
 from d3data.sources.specs import PURPOSES, Quantisation
 
@@ -30,21 +31,24 @@ def quantize(
     another name; recipe and provenance stay, reports and previews of the old content do not.
 
     Args:
-        source: an artifact, or the folder of one.
+        source: an artifact, or what `d3data.load` takes.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
             "pixels" (float32 where one is not named). One number for all leaves labels 8.
-        out: where to write it; beside the artifact, with the new name, unless given.
+        out: where to write it; unless given, a folder of the new name: beside the artifact, or
+            here, if `source` is no folder but a name.
         axis: whose values share a scale where priors are integers: "latents" or "items".
         name: of the new set; the old one with `-int4`, `-float16` or `-quantized` unless given.
 
     Raises:
         ArtifactError: such bits do not exist, a value is beyond float16, the set has no such
             tensors, `source` has a fault, or `out` is there already.
+        UnknownNameError: the name stands for nothing.
+        HubError: the Hub or its cache cannot give the set.
     """
-    old = source if isinstance(source, Artifact) else artifact.read(source)
+    old = source if isinstance(source, Artifact) else pulling.resolve(source).read()
     content, about = old.manifest.content, old.manifest.about
     wanted = _quantisation(bits, axis)
-    place = Path(out) if out else old.folder.parent / (name or about.name + _suffix(bits))
+    place = Path(out) if out else _around(source, old) / (name or about.name + _suffix(bits))
     if place.exists():
         raise ArtifactError(f"{place} is there already: choose another folder, or delete it first")
     about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
@@ -69,6 +73,11 @@ def quantize(
         draws_per_class=content.sampling.draws_per_class,
         extras={path: old.file(path) for path in recipe},
     )
+
+
+def _around(source: Artifact | str | Path, found: Artifact) -> Path:
+    named = not isinstance(source, Artifact) and not isinstance(names.parse(source), names.Folder)
+    return Path() if named else found.folder.parent
 
 
 def _quantisation(

@@ -11,8 +11,17 @@ import torch
 import d3data
 import made
 from d3data import artifact
-from d3data.errors import ArtifactError, D3DataError
+from d3data.errors import ArtifactError, D3DataError, UnknownNameError
 from d3data.sources.specs import Quantisation
+
+
+def test_a_name_is_rounded_into_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = d3data.quantize("digits-ipc4", bits=8)
+    assert small.folder.resolve() == tmp_path / "digits-ipc4-int8"
+    assert small.ledger.content_bytes < d3data.load("digits-ipc4").ledger.content_bytes
+    with pytest.raises(UnknownNameError, match="digits-ipc4"):
+        d3data.quantize("digits-ipc5", bits=8)
 
 
 @pytest.mark.parametrize("kind", made.SPECS)
