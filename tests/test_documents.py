@@ -6,10 +6,14 @@ from pathlib import Path
 
 import pytest
 
+from d3data import artifact
+from d3data.cards.files import stored_report
 from d3data.distill import Recipe, load_recipe, recipe_names
 from d3data.evaluation.protocols import protocols
+from d3data.hub.index import ZOO
 
 ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_recipe_that_is_shown_as_published_is_the_one_that_is_shipped():
@@ -30,6 +34,18 @@ def test_recipes_are_named_as_their_files(name):
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text(encoding="utf-8")):
         assert (page.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("place", sorted(ZOO.iterdir()), ids=lambda place: place.name)
+def test_the_readme_tells_what_sets_are_worth(place):
+    found = artifact.read(place)
+    report, ledger = stored_report(found), found.ledger
+    assert report is not None
+    size = f"{ledger.content_bytes:,} ({ledger.published_values:,} values)"
+    scores = {row.name: f"{row.mean:.1%} ± {row.std:.1%}".replace("%", "") for row in report.rows}
+    rivals = [scores.get(name, "–") for name in ("random", "k-means", "compressed")]
+    (line,) = re.findall(rf"^\| `{place.name}` \|.*$", README, re.MULTILINE)
+    assert line.split(" | ")[2:] == [size, scores["distilled"], *rivals[:-1], f"{rivals[-1]} |"]
 
 
 def test_every_protocol_is_explained():
