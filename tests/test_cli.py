@@ -297,7 +297,8 @@ def test_a_change_to_a_place_that_is_not_there_is_named(tmp_path, change):
     assert good.subtasks.blocks[1] == (9, 5, 6, 7, 8)
 
 
-def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path):
+def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     wrong(1, "unknown recipe 'digits-ipc5': did you mean digits-ipc4", "distill", "digits-ipc5")
     wrong(1, "unknown key 'step': did you mean steps", "distill", toml, "--set", "step=4")
     wrong(1, "write key=value", "distill", toml, "--set", "steps")
