@@ -224,7 +224,8 @@ def _require_same_page(data: DistilledDataset, task: Task) -> None:
         differ = sorted({*data.classes} ^ {*task.classes}) or "their order"
         raise DataError(
             f"the set has {len(data.classes)} classes and {task.name} has {len(task.classes)}; "
-            f"they differ in {differ}: evaluate it on the task that it was made from"
+            f"they differ in {differ}: evaluate it on the task that it was made from; "
+            "if it was converted, convert it again with --data, so that it has these names"
         )
     rule = data.artifact.manifest.content.preprocessing
     if rule != task.rule:
