@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from d3data.computing import AS_WRITTEN, Compute
+from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.convnet import convnet
 from d3data.nets.network import logits
 

@@ -18,13 +18,13 @@ from pathlib import Path
 
 import torch
 
-from d3data.distill.checkpoint import Checkpoint
-from d3data.distill.journal import Journal
+from d3data.distill.progress import Journal
 from d3data.distill.recipe import load_recipe
-from d3data.distill.stages import Setting, Stage, optimise
+from d3data.distill.stages import Setting, Stage, optimize
 from d3data.distill.warm_start import from_noise
-from d3data.sources import parts
-from d3data.sources.specs import Image
+from d3data.images.spec import Image
+from d3data.nets.checkpoint import Checkpoint
+from d3data.sources import registry
 
 
 def start(setting: Setting):
@@ -32,7 +32,7 @@ def start(setting: Setting):
     recipe, task = setting.recipe, setting.task
     image = Image(channels=task.rule.channels, size=task.rule.size, mean=task.mean, std=task.std)
     classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
-    return parts.blank(recipe.source, image, classes=classes, step_size=recipe.step_size)
+    return registry.blank(recipe.source, image, classes=classes, step_size=recipe.step_size)
 
 
 def staged(setting: Setting, folder: Path, steps: int) -> float:
@@ -43,7 +43,7 @@ def staged(setting: Setting, folder: Path, steps: int) -> float:
         stage = Stage("distill", steps, checkpoint, journal, None)
         from_noise(source, setting.bench(stage))
         begin = time.perf_counter()
-        optimise(source, stage, setting)
+        optimize(source, stage, setting)
         return time.perf_counter() - begin
 
 

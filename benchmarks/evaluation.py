@@ -21,12 +21,12 @@ from torch.nn.functional import cross_entropy
 
 import d3data
 from d3data import nets
-from d3data.augment import augmentation
-from d3data.evaluation.course import Course
-from d3data.evaluation.ground import Ground
 from d3data.evaluation.protocols import Protocol, named
-from d3data.rng import generator
-from d3data.tasks import Task
+from d3data.evaluation.setup import Ground
+from d3data.evaluation.trial_training import Course
+from d3data.images.augment import augmentation
+from d3data.images.tasks import Task
+from d3data.utils.rng import generator
 
 STEPS = 25  # of 1,500; what is looked at on validation images comes after 150, a 58th of the work
 

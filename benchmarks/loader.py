@@ -25,13 +25,14 @@ import torchvision
 from torch.utils.data import DataLoader
 
 import d3data
-from d3data import artifact
-from d3data.manifest import About, Method, Provenance
-from d3data.part import Part
-from d3data.preprocessing import Preprocessing
-from d3data.sources import parts
+from d3data.artifact import artifact
+from d3data.artifact.manifest import About, Method, Provenance
+from d3data.artifact.part import Part
+from d3data.images.preprocessing import Preprocessing
+from d3data.images.spec import Image
+from d3data.sources import registry
 from d3data.sources.decoders import plan
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image
+from d3data.sources.specs import DecoderSpec, GaussianSpec
 
 BATCH = 256
 CLASSES = 10
@@ -43,7 +44,7 @@ ABOUT = About(
     method=Method(name="random tensors", reference="none"),
     provenance=Provenance(
         task="none",
-        licence="none",
+        license="none",
         source="none",
         fingerprint="0" * 64,
         images=50_000,
@@ -62,7 +63,7 @@ def a_set(folder: Path, size: int, **spec: Any) -> artifact.Artifact:
     decoder = DecoderSpec(family="small", width=SIZES[size], noise=64)
     source = GaussianSpec(**{"decoder": decoder, **spec})
     image = Image(channels=3, size=size, mean=(0.5,) * 3, std=(0.25,) * 3)
-    shapes = parts.layout(source, image, items=CLASSES * ITEMS, classes=CLASSES)
+    shapes = registry.layout(source, image, items=CLASSES * ITEMS, classes=CLASSES)
     rng = torch.Generator().manual_seed(0)
     tensors = {name: 0.1 * torch.randn(s, generator=rng) for name, s in shapes.items()}
     tensors["std"].abs_()

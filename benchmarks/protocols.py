@@ -22,11 +22,11 @@ import torch
 
 from d3data.evaluation import protocols, trials
 from d3data.evaluation.baselines.setting import Photographs, drawn
-from d3data.evaluation.ground import Ground
 from d3data.evaluation.networks import builders, label
 from d3data.evaluation.record import Trial
-from d3data.rng import generator
-from d3data.tasks import Task, load_task
+from d3data.evaluation.setup import Ground
+from d3data.images.tasks import Task, load_task
+from d3data.utils.rng import generator
 
 SUBSETS = NETWORKS = 3
 # protocol, images per class: accuracy published, and how far from it is still the same

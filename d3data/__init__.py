@@ -3,29 +3,29 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from d3data.utils.version import __version__
 
 _PUBLIC = {
-    "DecodingLoader": "d3data.decoding",
-    "DistilledDataset": "d3data.dataset",
-    "EpochSampler": "d3data.epochs",
+    "DecodingLoader": "d3data.data.device_loader",
+    "DistilledDataset": "d3data.data.dataset",
+    "EpochSampler": "d3data.data.epochs",
     "evaluate": "d3data.evaluation",
-    "load": "d3data.loading",
-    "load_task": "d3data.tasks",
+    "load": "d3data.data.load",
+    "load_task": "d3data.images.tasks",
     "publish": "d3data.publishing",
-    "quantize": "d3data.quantizing",
+    "quantize": "d3data.data.requantize",
 }
 __all__ = ["__version__", *sorted(_PUBLIC)]
 
 if TYPE_CHECKING:
-    from d3data.dataset import DistilledDataset as DistilledDataset
-    from d3data.decoding import DecodingLoader as DecodingLoader
-    from d3data.epochs import EpochSampler as EpochSampler
+    from d3data.data.dataset import DistilledDataset as DistilledDataset
+    from d3data.data.device_loader import DecodingLoader as DecodingLoader
+    from d3data.data.epochs import EpochSampler as EpochSampler
+    from d3data.data.load import load as load
+    from d3data.data.requantize import quantize as quantize
     from d3data.evaluation import evaluate as evaluate
-    from d3data.loading import load as load
+    from d3data.images.tasks import load_task as load_task
     from d3data.publishing import publish as publish
-    from d3data.quantizing import quantize as quantize
-    from d3data.tasks import load_task as load_task
 
 
 def __getattr__(name: str) -> Any:

@@ -9,7 +9,7 @@ from pathlib import Path
 import webdataset
 
 import d3data
-from d3data.export import export
+from d3data.data.export import export
 
 
 def main(name: str, out: str, draws_per_class: int = 100) -> int:

@@ -14,7 +14,7 @@ import tempfile
 from huggingface_hub import HfApi
 
 import d3data
-from d3data import artifact
+from d3data.artifact import artifact
 from d3data.publishing import publish
 from d3data.testing import LocalHub
 

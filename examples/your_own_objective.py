@@ -9,11 +9,12 @@ anybody could ask; put yours in its place.
 import torch
 
 import d3data
+from d3data.distill.context import Workbench
 from d3data.distill.engine import distill
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
-from d3data.distill.workbench import Workbench
-from d3data.sources import parts
-from d3data.sources.specs import Image, PixelsSpec
+from d3data.images.spec import Image
+from d3data.sources import registry
+from d3data.sources.specs import PixelsSpec
 
 
 class MeanImages:
@@ -36,7 +37,7 @@ def main(count: int = 50) -> list[float]:
     task = d3data.load_task("digits")
     image = Image(channels=1, size=8, mean=task.mean, std=task.std)
     classes = torch.arange(10).repeat_interleave(2)
-    source = parts.blank(PixelsSpec(), image, classes=classes, step_size=0.01)
+    source = registry.blank(PixelsSpec(), image, classes=classes, step_size=0.01)
     optimizer = torch.optim.Adam(source.train_only(["pixels"])["pixels"], lr=0.1)
     losses = []
     distill(

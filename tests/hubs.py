@@ -17,17 +17,18 @@ import torch
 import d3data
 import made
 import tiny_runs
-from d3data import artifact, folder
+from d3data import artifact
+from d3data.artifact.manifest import NAME, parse
 from d3data.errors import HubError
 from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.record import Trial
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
 from d3data.hub import index, names
-from d3data.hub.places import listed
-from d3data.manifest import NAME, parse
+from d3data.hub.local import listed
 from d3data.publishing import publish
 from d3data.testing import LocalHub, client
+from d3data.utils import atomic_folder
 
 CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
 
@@ -100,7 +101,7 @@ def report(place: Path) -> Report:
 
 def files_of(place: Path) -> dict[str, bytes]:
     """All files of an artifact, by path."""
-    return {path: (place / path).read_bytes() for path in folder.sizes(place)}
+    return {path: (place / path).read_bytes() for path in atomic_folder.sizes(place)}
 
 
 def there(hub: LocalHub, place: Path, name: str = "me/toys", *, tagged: bool = True) -> str:

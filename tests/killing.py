@@ -8,8 +8,8 @@ from typing import Any
 
 import tiny_runs as runs
 from d3data import artifact
-from d3data.dataset import DistilledDataset
-from d3data.export import export
+from d3data.data.dataset import DistilledDataset
+from d3data.data.export import export
 
 STEPS = [
     (os, "fsync"), (os, "sync"), (os, "unlink"), (os, "rmdir"),

@@ -10,12 +10,14 @@ import numpy as np
 import torch
 
 from d3data import artifact
-from d3data.artifact import Artifact
-from d3data.manifest import About, Method, Provenance, SoftLabels
-from d3data.part import Part
-from d3data.preprocessing import Preprocessing
-from d3data.sources import draws, parts
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec, Quantisation
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.manifest import About, Method, Provenance, SoftLabels
+from d3data.artifact.part import Part
+from d3data.artifact.quantize import Quantization
+from d3data.images.preprocessing import Preprocessing
+from d3data.images.spec import Image
+from d3data.sources import registry, sampling
+from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
 
 IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 RULE = Preprocessing(channels=3, size=8, fit="crop")
@@ -33,7 +35,7 @@ ABOUT = About(
     method=Method(name="random", reference="nobody, never"),
     provenance=Provenance(
         task="toys",
-        licence="CC0-1.0",
+        license="CC0-1.0",
         source="https://example.org/toys",
         fingerprint="ab" * 32,
         images=5000,
@@ -56,7 +58,7 @@ def part(
     seed: int = 0,
 ) -> Part:
     """A part of random tensors, the same bits on every machine."""
-    shapes = parts.layout(spec, IMAGE, items=sum(items), classes=len(classes), labels=labels)
+    shapes = registry.layout(spec, IMAGE, items=sum(items), classes=len(classes), labels=labels)
     tensors = {n: uniform(shape, seed, number) for number, (n, shape) in enumerate(shapes.items())}
     if "labels" in tensors:
         tensors["labels"] = tensors["labels"].softmax(1)
@@ -66,7 +68,7 @@ def part(
 def uniform(shape: tuple[int, ...], *key: int) -> torch.Tensor:
     """Values from -1 to 1 that float32 holds exactly."""
     counter = (np.arange(math.prod(shape), dtype=np.uint64), *(np.uint64(0),) * 3)
-    words, *_ = draws.philox(counter, (key[0], key[1]))
+    words, *_ = sampling.philox(counter, (key[0], key[1]))
     values = (words >> np.uint64(8)).astype(np.float64) * 2.0**-23 - 1
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
@@ -101,24 +103,24 @@ def write(folder: Path, kind: str = "gaussian", **changed: Any) -> Artifact:
 
 
 SOFT = SoftLabels(teacher="convnet", temperature=1.0)
-MIXED = Quantisation(decoder="int8", priors="int3", labels="float16", axis="items")
+MIXED = Quantization(decoder="int8", priors="int3", labels="float16", axis="items")
 
 
 def rounded(folder: Path) -> Artifact:
     """An artifact of integers, with a residual and soft labels, the same on every machine."""
     row = torch.tensor([0.5, 0.25, 0.125, 0.0625, 0.0625])
-    parts = [
+    registry = [
         replace(
             part,
             tensors={
                 **part.tensors,
                 "labels": torch.stack([row.roll(n) for n in range(sum(part.items_per_class))]),
             },
-            quantisation=MIXED,
+            quantization=MIXED,
         )
         for part in three_parts(SPECS["residual"], labels=5)
     ]
-    return write(folder, "residual", parts=parts, labels=SOFT)
+    return write(folder, "residual", parts=registry, labels=SOFT)
 
 
 GOLDEN = {"toys": write, "rounded": rounded, "pixels": functools.partial(write, kind="pixels")}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3data.formats.writing import Plan, Sample, Writer
+from d3data.images.formats.base import Plan, Sample, Writer
 
 ROOT = os.environ.get("D3DATA_DATA", "")
 needs_real = pytest.mark.skipif(not ROOT, reason="D3DATA_DATA names no folder of real images")

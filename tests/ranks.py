@@ -12,8 +12,8 @@ import torch.multiprocessing
 from torch.utils.data import DataLoader, DistributedSampler
 
 from d3data import artifact
-from d3data.dataset import DistilledDataset
-from d3data.epochs import EpochSampler
+from d3data.data.dataset import DistilledDataset
+from d3data.data.epochs import EpochSampler
 
 RANKS, EPOCHS, BATCH = 2, 3, 5
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from d3data import artifact
-from d3data.cards.files import stored_report
 from d3data.distill import Recipe, load_recipe, recipe_names
 from d3data.evaluation.protocols import protocols
+from d3data.evaluation.report import stored_report
 from d3data.hub.index import ZOO
 
 ROOT = Path(__file__).parent.parent

@@ -7,7 +7,7 @@ import torch
 import toys
 from d3data.distill.engine import distill
 from d3data.errors import TrainingError
-from d3data.sources import parts
+from d3data.sources import registry
 
 PAIRS = [(objective, source) for objective in toys.OBJECTIVES for source in toys.SPECS]
 every_pair = pytest.mark.parametrize(("objective", "kind"), PAIRS)
@@ -129,10 +129,10 @@ def test_writing_and_reading_gives_the_same_images(kind, tmp_path):
     for name, parameter in source.named_parameters():
         if name == "std":
             parameter.data[..., ::2] *= -1  # the sign of a standard deviation has no meaning
-    safetensors.torch.save_file(parts.tensors(source), tmp_path / "part.safetensors")
+    safetensors.torch.save_file(registry.tensors(source), tmp_path / "part.safetensors")
     tensors = safetensors.torch.load_file(tmp_path / "part.safetensors")
     image = toys.image_of(toys.task())
-    again = parts.build(toys.SPECS[kind], image, tensors, classes=source.classes)
+    again = registry.build(toys.SPECS[kind], image, tensors, classes=source.classes)
     items = torch.arange(len(source.classes))
     one = source.draw(items, torch.Generator().manual_seed(1))
     other = again.draw(items, torch.Generator().manual_seed(1))
@@ -143,9 +143,9 @@ def test_writing_and_reading_gives_the_same_images(kind, tmp_path):
 @pytest.mark.parametrize("kind", toys.SPECS)
 def test_a_layout_is_what_is_stored(kind):
     source = toys.source(kind)
-    stored = {name: tuple(tensor.shape) for name, tensor in parts.tensors(source).items()}
+    stored = {name: tuple(tensor.shape) for name, tensor in registry.tensors(source).items()}
     image = toys.image_of(toys.task())
-    assert stored == parts.layout(
+    assert stored == registry.layout(
         toys.SPECS[kind], image, items=len(source.classes), classes=3, labels=None
     )
 

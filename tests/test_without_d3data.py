@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import made
-from d3data.loading import load
-from d3data.manifest import SoftLabels
-from d3data.part import Part
+from d3data.artifact.manifest import SoftLabels
+from d3data.artifact.part import Part
+from d3data.artifact.quantize import Quantization
+from d3data.data.load import load
 from d3data.sources.base import purpose
-from d3data.sources.specs import DecoderSpec, Quantisation
+from d3data.sources.specs import DecoderSpec
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "examples" / "read_without_d3data.py"
@@ -42,7 +43,7 @@ def other():
 @pytest.mark.parametrize("axis", ["latents", "items"])
 def test_it_draws_the_same(kind, precision, axis, other, tmp_path):
     precisions = dict.fromkeys(("decoder", "labels", "pixels", "priors"), precision)
-    wanted = Quantisation.model_validate({**precisions, "axis": axis})
+    wanted = Quantization.model_validate({**precisions, "axis": axis})
     parts = [
         Part(p.classes, p.items_per_class, p.tensors, wanted.within(set(map(purpose, p.tensors))))
         for p in made.three_parts(CASES[kind], labels=5)

@@ -15,7 +15,7 @@ PROCESSES = multiprocessing.get_context("forkserver")  # forks of a process that
 PROCESSES.set_forkserver_preload(
     [
         "d3data.distill",
-        "d3data.export",
+        "d3data.data.export",
         "d3data.publishing",
         "huggingface_hub.hf_api",
         "pyarrow.parquet",

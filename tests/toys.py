@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from d3data.computing import AS_WRITTEN
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
@@ -20,13 +20,14 @@ from d3data.distill.objectives import (
     WeightedSum,
 )
 from d3data.distill.warm_start import from_noise
-from d3data.distill.workbench import Workbench
-from d3data.sources import parts
+from d3data.images.spec import Image
+from d3data.images.tasks import Task, load_task
+from d3data.nets.compute import AS_WRITTEN
+from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.sources.gaussian import GaussianSource
 from d3data.sources.pixels import PixelsSource
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
-from d3data.tasks import Task, load_task
+from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
 
 compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
@@ -95,7 +96,7 @@ def source(kind: str, *, items_per_class: int = 3) -> Source:
 def _started(kind: str, items_per_class: int) -> Source:
     counts = [items_per_class, items_per_class + 1, items_per_class]
     classes = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
-    made = parts.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
+    made = registry.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
     at = bench(None, steps=0)
     if isinstance(made, GaussianSource):
         from_noise(made, at)

@@ -7,11 +7,12 @@ class names and sources, stands in them as text and as nothing else.
 from d3data.cards.card import card
 from d3data.cards.croissant import croissant, moved
 from d3data.cards.facts import HUB, Facts
-from d3data.cards.files import derived, finished, picture, previews, read_report, stored_report
-from d3data.cards.gallery import Gallery
+from d3data.cards.files import derived, finished, picture, previews
 from d3data.cards.merge import merge, repository
 from d3data.cards.page import is_page, page
-from d3data.cards.report_page import report_page, report_pictures
+from d3data.data.gallery import Gallery
+from d3data.evaluation.pages.page import report_page, report_pictures
+from d3data.evaluation.report import read_report, stored_report
 
 __all__ = [
     "HUB",

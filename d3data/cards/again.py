@@ -2,10 +2,10 @@
 
 import tomllib
 
+from d3data.artifact.manifest import Content
+from d3data.artifact.quantize import PURPOSES, Quantization
 from d3data.errors import FormatError
-from d3data.manifest import Content
 from d3data.sources.base import purpose
-from d3data.sources.specs import PURPOSES, Quantisation
 
 DISTILL = "`d3data distill recipe.toml`"
 
@@ -13,7 +13,7 @@ DISTILL = "`d3data distill recipe.toml`"
 def again(content: Content, recipe: str) -> str:
     """A sentence, in Markdown, that says how; nothing where the text of the recipe is broken."""
     there = {purpose(name) for name in content.layout(content.parts[0])}
-    rules = {part.quantisation.model_dump_json(): part.quantisation for part in content.parts}
+    rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
     asked, found = _asked(recipe), next(iter(rules.values()))
     if asked is None:
         return ""
@@ -24,17 +24,17 @@ def again(content: Content, recipe: str) -> str:
     return f"{DISTILL} and then {_rounding(found)} make it again."
 
 
-def _asked(recipe: str) -> Quantisation | None:
+def _asked(recipe: str) -> Quantization | None:
     """How a recipe stores what it makes."""
     try:
         table = tomllib.loads(recipe).get("quantize", {})
         wanted = {key: table[key] for key in table if key != "steps"}
-        return Quantisation.parse(wanted, where="quantize", error=FormatError)
+        return Quantization.parse(wanted, where="quantize", error=FormatError)
     except (tomllib.TOMLDecodeError, FormatError, TypeError):
         return None
 
 
-def _rounding(rule: Quantisation) -> str:
+def _rounding(rule: Quantization) -> str:
     """What rounds all tensors like this."""
     widths = {name: rule.of(name).removeprefix("float").removeprefix("int") for name in PURPOSES}
     bits = {name: width for name, width in widths.items() if width != "32"}

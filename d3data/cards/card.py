@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from d3data.cards import preview, templates
+from d3data.artifact.manifest import HardLabels, SoftLabels
 from d3data.cards.again import again
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
-from d3data.cards.markdown import Markdown, fenced, linked, table, text
 from d3data.cards.merge import BEGIN, END, joined, tagged
-from d3data.cards.words import counted, portion
-from d3data.manifest import HardLabels, SoftLabels
+from d3data.data import preview
+from d3data.utils import templates
+from d3data.utils.markdown import Markdown, fenced, linked, table, text
+from d3data.utils.text import counted, portion
 
 NAMED = 100  # classes that a card lists by name
 
@@ -25,12 +26,12 @@ def card(facts: Facts) -> str:
 
 def keys(facts: Facts) -> dict[str, Any]:
     """What the Hub reads: the keys of a card that d3data owns."""
-    licence = facts.licence
+    license = facts.license
     found: dict[str, Any] = {
         "pretty_name": facts.title,
-        "license": licence.id,
-        "license_name": licence.name,
-        "license_link": licence.link if licence.name else None,
+        "license": license.id,
+        "license_name": license.name,
+        "license_link": license.link if license.name else None,
         "source_datasets": [facts.origin] if facts.origin else None,
         "task_categories": ["image-classification"],
         "task_ids": ["multi-class-image-classification"],
@@ -64,7 +65,7 @@ def _text(facts: Facts) -> str:
     about, content = facts.manifest.about, facts.manifest.content
     made, names = about.provenance, content.classes
     return templates.markdown(
-        "card.md.jinja",
+        "cards/card.md.jinja",
         begin=Markdown(f"{BEGIN}\n{tagged(facts.tags)}"),
         end=Markdown(END),
         facts=facts,

@@ -7,10 +7,10 @@ import hashlib
 import json
 from typing import Any
 
+from d3data.artifact.manifest import NAME
 from d3data.cards.facts import HUB, Facts
-from d3data.cards.preview import TABLE
+from d3data.data.preview import TABLE
 from d3data.hub import names
-from d3data.manifest import NAME
 
 VERSION = "http://mlcommons.org/croissant/1.1"
 CONTEXT: dict[str, Any] = {
@@ -68,7 +68,7 @@ ENCODINGS = {
 
 def croissant(facts: Facts) -> str:
     """The `croissant.json` of a set, with the sha256 of each file that its manifest lists."""
-    about, licence = facts.manifest.about, facts.licence
+    about, license = facts.manifest.about, facts.license
     made = about.provenance
     document = {
         "@context": CONTEXT,
@@ -77,7 +77,7 @@ def croissant(facts: Facts) -> str:
         "name": facts.name,
         "description": f"{facts.summary} Every image is synthetic.",
         "url": facts.address,
-        "license": [*dict.fromkeys(filter(None, (licence.link, made.licence)))],
+        "license": [*dict.fromkeys(filter(None, (license.link, made.license)))],
         "creator": _creator(facts),
         "datePublished": made.date,
         "version": about.version,

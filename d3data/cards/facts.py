@@ -5,33 +5,24 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
 
-from d3data import summary
-from d3data.artifact import Artifact
+from d3data.artifact import summary
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.citations import bibtex
+from d3data.artifact.ledger import Ledger
+from d3data.artifact.manifest import Manifest
 from d3data.cards.front_matter import TAGS
-from d3data.cards.licences import Licence, licence
-from d3data.cards.words import counted, duration, figures, percent, spans, upright, weight
-from d3data.citations import bibtex
+from d3data.cards.licenses import License, license
 from d3data.errors import ArtifactError
-from d3data.evaluation.audit import stored_audit
-from d3data.evaluation.leakage import Audit
-from d3data.evaluation.report import Report
+from d3data.evaluation.leakage.audit import stored_audit
+from d3data.evaluation.leakage.record import Audit
+from d3data.evaluation.report import Report, called, measured
 from d3data.evaluation.rows import Row
-from d3data.hub import index, names, replies
-from d3data.ledger import Ledger
-from d3data.manifest import Manifest
-from d3data.presets import PRESETS
+from d3data.hub import errors, index, names
+from d3data.images.presets import PRESETS
+from d3data.utils.text import counted, duration, figures, percent, upright, weight
 
 HUB = "https://huggingface.co"
 RECIPE = "recipe.toml"
-CALLED = {
-    "distilled": "this set",
-    "random": "random real images",
-    "random-bytes": "random real images of equal bytes",
-    "compressed": "compressed real images",
-    "soft": "random real images, soft labels",
-    "means": "its means without noise",
-    "real": "all real images",
-}
 METHODS = ("gaussian", "pixels", "generator", "d3", "dc", "dd", "dm", "dsa", "mmd", "mtt")
 HEADINGS = ("trained on", "accuracy, %", "images a class", "values", "bytes")
 LIMITS = (
@@ -123,7 +114,7 @@ class Facts:
     @property
     def hub(self) -> str:
         """The address of its Hub, without a password that may be in it."""
-        return replies.address(self.endpoint)
+        return errors.address(self.endpoint)
 
     @property
     def address(self) -> str | None:
@@ -179,9 +170,9 @@ class Facts:
         )
 
     @cached_property
-    def licence(self) -> Licence:
+    def license(self) -> License:
         """The terms of the real images, as the Hub calls them."""
-        return licence(self.manifest.about.provenance.licence)
+        return license(self.manifest.about.provenance.license)
 
     @cached_property
     def citation(self) -> str:
@@ -263,34 +254,6 @@ class Facts:
         """How the results were measured."""
         assert self.report is not None, "there are no results"
         return measured(self.report)
-
-
-def measured(report: Report) -> str:
-    """How the results of a report came about."""
-    rule = report.protocol
-    seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
-    length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
-    trained = (
-        f"trained for {length} of {rule.batch} images ({rule.trained}, {rule.schedule}; "
-        f"augmentation {rule.augment}; seeds {spans(seeds)})"
-    )
-    if report.own_loop:
-        trained = f"trained by a loop of its user’s own (seeds {spans(seeds)})"
-    return (
-        f"Protocol {rule.name} v{rule.version}: {report.networks} "
-        f"({', '.join(dict.fromkeys(row.network for row in report.rows))}), "
-        f"{trained} and tested once, after the last step, on {report.tests:,} "
-        f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
-        f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
-        f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
-        + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
-        + "."
-    )
-
-
-def called(row: Row) -> str:
-    """What a row of a report is called by people."""
-    return CALLED.get(row.name, row.name)
 
 
 def _dashed(cells: list[str]) -> list[str]:

@@ -3,18 +3,15 @@
 import dataclasses
 import json
 
-from d3data import canonical
-from d3data.artifact import Artifact
-from d3data.cards import preview
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.summary import CARD
 from d3data.cards.card import card
 from d3data.cards.croissant import croissant
 from d3data.cards.facts import HUB, Facts
-from d3data.cards.gallery import Gallery, spread
-from d3data.errors import FormatError
-from d3data.evaluation.report import Report
-from d3data.summary import CARD
+from d3data.data import preview
+from d3data.data.gallery import Gallery, spread
+from d3data.evaluation.report import REPORT, Report, stored_report
 
-REPORT = "report.json"
 CROISSANT = "croissant.json"
 
 
@@ -61,26 +58,6 @@ def finished(
     has_previews = {preview.PICTURE, preview.TABLE} <= listed
     files = _written(report) | ({} if has_previews else previews(Gallery(artifact)))
     return _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
-
-
-def stored_report(artifact: Artifact) -> Report | None:
-    """The report that an artifact lists, if any.
-
-    Raises:
-        ArtifactError: it is not the file that was written, or no report.
-    """
-    if REPORT not in {entry.path for entry in artifact.manifest.files}:
-        return None
-    return read_report(artifact.file(REPORT), where=str(artifact.folder / REPORT))
-
-
-def read_report(page: bytes, *, where: str) -> Report:
-    """The report in the bytes of a file that `d3data evaluate --out` wrote.
-
-    Raises:
-        FormatError: it is none.
-    """
-    return Report.parse(canonical.decode(page, where=where), where=where, error=FormatError)
 
 
 def previews(gallery: Gallery) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import yaml
 from d3data.cards.splicing import dump, require_no_comment, spliced
 from d3data.errors import FormatError
 
-LICENCE = ("license", "license_name", "license_link")
+LICENSE = ("license", "license_name", "license_link")
 TAGS = ("d3data", "dataset-distillation", "synthetic", "image")
 MOST = 64 << 10  # letters of YAML that are read
 
@@ -117,7 +117,7 @@ def _renewed(
     theirs: Mapping[str, Any], ours: Mapping[str, Any], places: Mapping[str, list[int]]
 ) -> dict[str, Any]:
     """Their keys and ours, with their entries at these places; a licence is renewed as a whole."""
-    kept = {key: value for key, value in theirs.items() if key not in LICENCE or key in ours}
+    kept = {key: value for key, value in theirs.items() if key not in LICENSE or key in ours}
     others = {key: [_entries(theirs.get(key))[n] for n in places[key]] for key in places}
     mine = [dict(config) for config in ours["configs"]]
     if any(isinstance(config, dict) and config.get("default") for config in others["configs"]):

@@ -1,26 +1,20 @@
 """One HTML page that shows a set: it holds all that it shows, and asks no server for anything."""
 
-import base64
 import dataclasses
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from d3data.cards import charts, templates
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
-from d3data.cards.gallery import Gallery, spread
-from d3data.cards.words import counted, percent, portion, upright, weight
-from d3data.formats.collection import png
+from d3data.data.gallery import Gallery, spread
+from d3data.data.preview import EXACT, address
+from d3data.evaluation.pages import charts
+from d3data.utils import templates
+from d3data.utils.templates import GENERATOR, NARROW, WIDE
+from d3data.utils.text import counted, percent, portion, upright, weight
 
 DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
 BUDGET = 3 << 20  # letters that all images together should take
 CLASSES = 100  # at most, so that people can choose among them
-EXACT = 64  # pixels up to which images are packed without loss
-QUALITY = 88  # of JPEG, for larger ones
-WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
-GENERATOR = '<meta name="generator" content="d3data">'
 HEAD = 4096  # bytes at the start of a page in which its generator stands
 
 
@@ -49,9 +43,9 @@ def page(facts: Facts, gallery: Gallery) -> str:
     Classes are evenly spread over the list where not all fit: the first one tells how many do.
     """
     classes = list(_affordable(gallery))
-    css, script = (templates.read(name) for name in ("page.css", "page.js"))
+    css, script = (templates.read(name) for name in ("evaluation/pages/page.css", "cards/page.js"))
     return templates.html(
-        "page.html.jinja",
+        "cards/page.html.jinja",
         facts=facts,
         about=facts.manifest.about,
         generator=templates.trusted(GENERATOR),
@@ -110,17 +104,6 @@ def _shown(gallery: Gallery, label: int) -> Shown:
 
 def _end(gallery: Gallery, label: int, number: int) -> str:
     return f"prior {number + 1} of \u201c{upright(gallery.names[label])}\u201d"
-
-
-def address(image: Tensor) -> str:
-    """An image (C, H, W) as an address that holds it."""
-    if image.shape[-1] <= EXACT:
-        return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
-    from torchvision.transforms.v2.functional import to_pil_image
-
-    buffer = io.BytesIO()
-    to_pil_image(image).save(buffer, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _figures(facts: Facts) -> list[tuple[str, str]]:

@@ -8,21 +8,21 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from d3data import __version__
 from d3data.cli import (
-    auditing,
+    audit,
     cards,
-    catalogue,
-    converting,
-    environment,
+    convert,
+    distill,
+    env,
     evaluation,
-    exporting,
-    making,
-    rounding,
-    sharing,
+    export,
+    hub,
+    list_info,
+    quantize,
 )
 from d3data.cli.output import say
 from d3data.errors import D3DataError, FormatError, IntegrityError
+from d3data.utils.version import __version__
 
 
 class Group(TyperGroup):
@@ -64,23 +64,23 @@ def d3data(
     """Distilled image data sets: make them, look at them, evaluate them."""
 
 
-app.command("list")(catalogue.list_sets)
-app.command()(catalogue.info)
-app.command()(sharing.pull)
-app.command()(sharing.verify)
+app.command("list")(list_info.list_sets)
+app.command()(list_info.info)
+app.command()(hub.pull)
+app.command()(hub.verify)
 app.command()(cards.preview)
 app.command()(cards.card)
-app.command()(exporting.export)
-app.command()(rounding.quantize)
-app.add_typer(converting.convert, name="convert")
-app.command()(making.init)
-app.command()(making.distill)
-app.add_typer(making.recipes, name="recipes")
-app.command()(making.status)
+app.command()(export.export)
+app.command()(quantize.quantize)
+app.add_typer(convert.convert, name="convert")
+app.command()(distill.init)
+app.command()(distill.distill)
+app.add_typer(distill.recipes, name="recipes")
+app.command()(distill.status)
 app.command()(evaluation.evaluate)
 app.command()(evaluation.report)
 app.command()(evaluation.compare)
 app.command()(evaluation.protocols)
-app.command()(auditing.audit)
-app.command()(sharing.publish)
-app.command()(environment.env)
+app.command()(audit.audit)
+app.command()(hub.publish)
+app.command()(env.env)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.catalogue import Name, name_of_repository
+from d3data.cli.list_info import Name, name_of_repository
 from d3data.cli.output import Json, give, say
 
 if TYPE_CHECKING:
-    from d3data.artifact import Artifact
+    from d3data.artifact.artifact import Artifact
     from d3data.evaluation.report import Report
 
 ReportFile = Annotated[
@@ -30,7 +30,7 @@ def preview(
 ) -> None:
     """Draw a picture, a row of draws for each class, or a page of its own."""
     from d3data.cards import Facts, Gallery, page, picture
-    from d3data.files import write_bytes
+    from d3data.utils.atomic import write_bytes
 
     require(out, ".png")
     require(html, ".html")
@@ -74,8 +74,8 @@ def card(
     """Make the card of a data set, as the Hub shows it once it is published."""
     from d3data import cards
     from d3data.errors import IntegrityError
-    from d3data.files import write_bytes
-    from d3data.hub.pulling import resolve
+    from d3data.hub.resolve import resolve
+    from d3data.utils.atomic import write_bytes
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
@@ -100,7 +100,7 @@ def card(
 
 
 def _artifact(name: str, *, extras: bool) -> "Artifact":
-    from d3data.hub.pulling import resolve
+    from d3data.hub.resolve import resolve
 
     return resolve(name, extras=extras).read()
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from d3data.cli.cards import require
-from d3data.cli.catalogue import Name
-from d3data.cli.display import Display
-from d3data.cli.making import Data, Device
+from d3data.cli.distill import Data, Device
+from d3data.cli.list_info import Name
 from d3data.cli.output import Json, give, say, table
+from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
-    from d3data.artifact import Artifact
+    from d3data.artifact.artifact import Artifact
     from d3data.evaluation import Plan, Progress, Report
     from d3data.evaluation.record import Labels
 
@@ -82,9 +82,9 @@ def evaluate(
 
     What is stopped goes on when the same command is typed again.
     """
-    from d3data.dataset import DistilledDataset
+    from d3data.data.dataset import DistilledDataset
     from d3data.evaluation import plan
-    from d3data.files import write_json
+    from d3data.utils.atomic import write_json
 
     _require_places(html, png, out)
     planned = plan(
@@ -146,7 +146,7 @@ def compare(
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
     from d3data.evaluation import Report, plan
-    from d3data.evaluation.compare import compare as compared
+    from d3data.evaluation.comparison import compare as compared
     from d3data.evaluation.terms import Terms, require_alike
 
     def planned(name: str) -> "Plan":
@@ -257,7 +257,7 @@ def _draw(
 ) -> None:
     """Write the page and the pictures that are asked for, and say where they are."""
     from d3data.cards import report_page, report_pictures
-    from d3data.files import write_bytes
+    from d3data.utils.atomic import write_bytes
 
     made = {} if html is None else {html: report_page(reports, of).encode()}
     if png is not None:

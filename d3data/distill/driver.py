@@ -11,9 +11,9 @@ from typing import Literal
 from d3data import artifact
 from d3data.distill.executors import Executor, Failed
 from d3data.distill.jobs import Job
-from d3data.distill.journal import Progress
 from d3data.distill.plan import Plan
-from d3data.distill.result import write_artifact
+from d3data.distill.progress import Progress
+from d3data.distill.write import write_artifact
 from d3data.errors import ArtifactError, JobError, RunError
 
 LOG = "progress.jsonl"

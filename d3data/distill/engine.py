@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import torch
 
+from d3data.distill.context import Workbench
 from d3data.distill.objectives.base import Objective
-from d3data.distill.workbench import Workbench
+from d3data.nets.training import Watch, descend, ignore
 from d3data.sources.base import Source
-from d3data.training import Watch, descend, ignore
 
 
 def distill(

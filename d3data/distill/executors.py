@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from d3data.distill.jobs import Job, loader, perform
-from d3data.distill.journal import Progress, seldom
+from d3data.distill.progress import Progress, seldom
 from d3data.errors import D3DataError, JobError
 
 REPORT_EVERY = 0.5  # seconds

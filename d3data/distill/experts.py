@@ -17,15 +17,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d3data import augment, nets, rng
-from d3data.computing import AS_WRITTEN, Compute
+from d3data import nets
 from d3data.errors import RunError
-from d3data.files import write_bytes
-from d3data.frozen import Frozen
+from d3data.images import augment
+from d3data.images.tasks import Task
 from d3data.nets import Norm
+from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import logits
-from d3data.tasks import Task
-from d3data.training import Watch, descend, ignore
+from d3data.nets.training import Watch, descend, ignore
+from d3data.utils import rng
+from d3data.utils.atomic import write_bytes
+from d3data.utils.schema import Frozen
 
 FLOAT = 4  # bytes
 

@@ -18,23 +18,24 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
 from torch.utils.flop_counter import FlopCounterMode
 
-from d3data import nets, training
+from d3data import nets
+from d3data.artifact.quantize import stored_bytes
 from d3data.distill import experts, warm_start
+from d3data.distill.context import Workbench
 from d3data.distill.experts import FLOAT, ExpertPlan, Experts
 from d3data.distill.jobs import SubtaskJob, blank
 from d3data.distill.objectives.combine import Alternate
 from d3data.distill.plan import Plan
 from d3data.distill.warm_start import Autoencoder
-from d3data.distill.workbench import Workbench
 from d3data.errors import DeviceError, nearest
-from d3data.frozen import Frozen
+from d3data.images.tasks import Task
 from d3data.nets.flops import FORMULAS
 from d3data.nets.network import logits
 from d3data.sources.base import Source
 from d3data.sources.gaussian import GaussianSource
-from d3data.sources.parts import layout
-from d3data.sources.quantize import stored_bytes
-from d3data.tasks import Task
+from d3data.sources.registry import layout
+from d3data.utils.device import as_device
+from d3data.utils.schema import Frozen
 
 META = torch.device("meta")
 COPIES = 4  # of a parameter: itself, its gradient, and two moments
@@ -114,7 +115,7 @@ def rates(plan: Plan, device: str, gpu: str | None = None) -> dict[str, float]:
         DeviceError: this machine does not have the device, it cannot compile what the recipe lets
             it compile, or nothing is known of that GPU.
     """
-    place = training.device(device)
+    place = as_device(device)
     here = torch.cuda.get_device_name(place) if place.type == "cuda" else f"this {place.type}"
     found = {here: _measured(place, plan)}
     if gpu is None:
@@ -233,7 +234,7 @@ def _subtask(plan: Plan, job: SubtaskJob) -> Iterator[Stage]:
     shapes = layout(
         recipe.source, plan.content.image, items=len(source.classes), classes=len(job.classes)
     )
-    disk = stored_bytes(shapes, recipe.quantisation)
+    disk = stored_bytes(shapes, recipe.quantization)
     warm = recipe.warm_start
     if isinstance(source, GaussianSource) and warm.steps:
         autoencoder = Autoencoder(source.spec, source.image, width=warm.width).to(META)

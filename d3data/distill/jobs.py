@@ -19,22 +19,23 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from d3data import rng, training
+from d3data.artifact.part import Part
 from d3data.distill import experts
-from d3data.distill.checkpoint import Checkpoint, Saved
 from d3data.distill.experts import ExpertPlan, Experts
-from d3data.distill.journal import START, Journal, Report, watching
+from d3data.distill.progress import START, Journal, Report, watching
 from d3data.distill.recipe import Recipe
-from d3data.distill.relabel import relabel
-from d3data.distill.stages import Setting, Stage, optimise, warm_up
+from d3data.distill.soft_labels import relabel
+from d3data.distill.stages import Setting, Stage, optimize, warm_up
 from d3data.errors import RunError
-from d3data.files import sha256, write_bytes, write_json
-from d3data.frozen import Frozen
-from d3data.part import Part
-from d3data.sources import parts
+from d3data.images.spec import Image
+from d3data.images.tasks import Task, TaskSpec
+from d3data.nets.checkpoint import Checkpoint, Saved
+from d3data.sources import registry
 from d3data.sources.base import Source
-from d3data.sources.specs import Image
-from d3data.tasks import Task, TaskSpec
+from d3data.utils import rng
+from d3data.utils.atomic import sha256, write_bytes, write_json
+from d3data.utils.device import as_device, using_threads
+from d3data.utils.schema import Frozen
 
 OWN = ("decoder", "pixels", "priors")  # what a subtask makes; labels come after all of them
 
@@ -83,7 +84,7 @@ class ExpertJob(_Job):
             seed=seed,
             index=self.index,
             path=self.path,
-            device=training.device(self.device),
+            device=as_device(self.device),
             compute=self.recipe.compute,
             watch=watching(report, "expert", steps),
         )
@@ -110,7 +111,7 @@ class SubtaskJob(_Job):
 
     def perform(self, report: Report, load: Load) -> None:
         """Write `result.safetensors`, then `state.json` with its hash."""
-        task, device = self.task(load), training.device(self.device)
+        task, device = self.task(load), as_device(self.device)
         checkpoint = Checkpoint(
             self.place / "checkpoint.safetensors", every_seconds=self.save_every
         )
@@ -124,8 +125,8 @@ class SubtaskJob(_Job):
             journal.load_state_dict(saved.states["journal"] if saved else START)
             _stages(source, setting, checkpoint, journal, saved)
             seconds = journal.seconds
-        stored = self.recipe.quantisation.within(OWN)
-        content = Part.of(source.cpu(), classes=self.classes, quantisation=stored).encode()
+        stored = self.recipe.quantization.within(OWN)
+        content = Part.of(source.cpu(), classes=self.classes, quantization=stored).encode()
         write_bytes(self.place / "result.safetensors", content)
         state = {
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -150,7 +151,7 @@ class SubtaskJob(_Job):
             image=image_of(task),
             labels=None,
             where=str(path),
-            quantisation=self.recipe.quantisation.within(OWN),
+            quantization=self.recipe.quantization.within(OWN),
         )
 
 
@@ -181,7 +182,7 @@ class LabelsJob(_Job):
         """Write the labels (N, K) of the subtask's items, then `labels.json` with their hash."""
         config = self.recipe.labels
         assert config is not None
-        task, device = self.task(load), training.device(self.device)
+        task, device = self.task(load), as_device(self.device)
         teachers = Experts(config.teacher, task, self.teachers, device=device)
         source = self.subtask.part(task).source(self.recipe.source, image_of(task)).to(device)
         seed = rng.derive(self.recipe.seed, "labels", self.subtask.number)
@@ -233,7 +234,7 @@ def blank(recipe: Recipe, task: Task) -> Source:
     """The recipe's source for `task`, its tensors still to be filled."""
     classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
     with rng.seeded(recipe.seed, "blank"):
-        return parts.blank(
+        return registry.blank(
             recipe.source, image_of(task), classes=classes, step_size=recipe.step_size
         )
 
@@ -274,10 +275,10 @@ def _stages(
     if saved is None or saved.stage == "warm start":
         warm_up(source, stage("warm start", recipe.warm_start.steps), setting)
     if recipe.steps and (saved is None or saved.stage != "quantize"):
-        optimise(source, stage("distill", recipe.steps), setting)
+        optimize(source, stage("distill", recipe.steps), setting)
     if recipe.quantize.steps:
         fresh = replace(setting, seed=rng.derive(setting.seed, "quantize"))
-        optimise(source, stage("quantize", recipe.quantize.steps), fresh, rounded=True)
+        optimize(source, stage("quantize", recipe.quantize.steps), fresh, rounded=True)
 
 
 def _device_name(device: torch.device) -> str:
@@ -290,7 +291,7 @@ def _machine(job: Job) -> Iterator[None]:
     strict = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(job.device == "cpu" or strict)
     try:
-        with training.using_threads(job.threads):
+        with using_threads(job.threads):
             yield
     finally:
         torch.use_deterministic_algorithms(strict)

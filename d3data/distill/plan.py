@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
+from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.feasible import check
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
-from d3data.distill.machine import Machine
 from d3data.distill.recipe import Recipe
-from d3data.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
-from d3data.sources.parts import layout, published_values
-from d3data.sources.quantize import stored_bytes
+from d3data.distill.resources import Machine
+from d3data.distill.validate import check
+from d3data.images.tasks import UNSEEN, Task
+from d3data.sources.registry import layout, published_values
 from d3data.sources.specs import PixelsSpec
-from d3data.tasks import UNSEEN, Task
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class Plan:
             "subtasks": len(self.subtasks),
             "steps": len(self.subtasks) * (warm + recipe.steps + recipe.quantize.steps),
             "published_values": sum(values),
-            "tensor_bytes": sum(stored_bytes(shape, recipe.quantisation) for shape in shapes),
+            "tensor_bytes": sum(stored_bytes(shape, recipe.quantization) for shape in shapes),
             "jobs_done": sum(job.done for job in self.jobs),
             "jobs": len(self.jobs),
         }
@@ -207,11 +207,11 @@ def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
         entries.append(
             PartEntry(
                 path=path,
-                size=stored_bytes(shapes, recipe.quantisation),
+                size=stored_bytes(shapes, recipe.quantization),
                 sha256="0" * 64,
                 classes=tuple(block),
                 items_per_class=(each,) * len(block),
-                quantisation=recipe.quantisation,
+                quantization=recipe.quantization,
             )
         )
     draft = {

@@ -17,7 +17,7 @@ from typing import Any
 from d3data import errors
 from d3data.distill.executors import USUAL, CrashError, Done, Failed, Outcomes, Retries, Watch
 from d3data.distill.jobs import Job
-from d3data.distill.journal import Progress, Report
+from d3data.distill.progress import Progress, Report
 from d3data.errors import D3DataError
 
 PATIENCE = 10.0  # seconds that a worker has to end by itself

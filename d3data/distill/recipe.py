@@ -13,17 +13,18 @@ import torch
 from pydantic import Field, model_validator
 from torch import nn
 
-from d3data.computing import Compute
-from d3data.cookbook import recipe_text
+from d3data.artifact.manifest import Name, Version
+from d3data.artifact.part import Count
+from d3data.artifact.quantize import Precision, Quantization
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
+from d3data.distill.recipes import recipe_text
 from d3data.distill.warm_start import WarmStart
 from d3data.errors import RecipeError
-from d3data.frozen import Frozen
-from d3data.manifest import Name, Version
-from d3data.part import Count
-from d3data.sources.specs import Precision, Quantisation, SourceSpec
-from d3data.tasks import TaskSpec
+from d3data.images.tasks import TaskSpec
+from d3data.nets.compute import Compute
+from d3data.sources.specs import SourceSpec
+from d3data.utils.schema import Frozen
 
 Purpose = Literal["priors", "decoder", "residual", "pixels", "step_size"]
 
@@ -88,7 +89,7 @@ class SoftLabels(Frozen):
 class Quantize(Frozen):
     """How the set is stored, and `steps` more of distillation on what rounding leaves of it.
 
-    Precisions are as in `Quantisation`. The objective then sees the images of the rounded tensors
+    Precisions are as in `Quantization`. The objective then sees the images of the rounded tensors
     and gradients pass straight through the rounding; optimizers begin anew. With `steps` here and
     none in the recipe, all of the distillation is like that.
     """
@@ -100,9 +101,9 @@ class Quantize(Frozen):
     priors: Precision = "float32"
     axis: Literal["latents", "items"] = "latents"
 
-    def quantisation(self, source: SourceSpec, *, soft: bool) -> Quantisation:
+    def quantization(self, source: SourceSpec, *, soft: bool) -> Quantization:
         """How the parts of a source are stored, with or without soft labels."""
-        wanted = Quantisation.model_validate(self.model_dump(exclude={"steps"}))
+        wanted = Quantization.model_validate(self.model_dump(exclude={"steps"}))
         own = {"pixels"} if source.kind == "pixels" else {"priors", "decoder"}
         return wanted.within(own | ({"labels"} if soft else set()))
 
@@ -141,9 +142,9 @@ class Recipe(Frozen):
         return self
 
     @property
-    def quantisation(self) -> Quantisation:
+    def quantization(self) -> Quantization:
         """How the parts of the set are stored."""
-        return self.quantize.quantisation(self.source, soft=self.labels is not None)
+        return self.quantize.quantization(self.source, soft=self.labels is not None)
 
     @property
     def identity(self) -> str:

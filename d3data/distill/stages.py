@@ -6,22 +6,22 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from d3data import rng
 from d3data.distill import warm_start
-from d3data.distill.checkpoint import Checkpoint, Saved
+from d3data.distill.context import Workbench
 from d3data.distill.engine import distill
 from d3data.distill.experts import ExpertPlan, Experts
-from d3data.distill.journal import Journal, Progress
 from d3data.distill.objectives import Objective
+from d3data.distill.progress import Journal, Progress
 from d3data.distill.recipe import Recipe
+from d3data.distill.straight_through import StraightThrough
 from d3data.distill.warm_start import Autoencoder
-from d3data.distill.workbench import Stateful, Workbench
+from d3data.images.tasks import Task
+from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
+from d3data.nets.training import Watch, cosine, descend, scheduled
 from d3data.sources.base import Source
 from d3data.sources.gaussian import GaussianSource
 from d3data.sources.pixels import PixelsSource
-from d3data.sources.straight_through import StraightThrough
-from d3data.tasks import Task
-from d3data.training import Watch, cosine, descend, scheduled
+from d3data.utils import rng
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def warm_up(source: Source, stage: Stage, setting: Setting) -> None:
     warm_start.fill(source, autoencoder, bench)
 
 
-def optimise(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:
+def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:
     """Distil a filled source on the objective; `rounded`, on what storing leaves of it."""
     recipe, bench = setting.recipe, setting.bench(stage)
     assert recipe.objective is not None
@@ -133,7 +133,7 @@ def optimise(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
         if spec.schedule == "cosine"
     ]
     paced = Paced(recipe.objective, slowing)
-    seen = StraightThrough(source, recipe.quantisation) if rounded else source
+    seen = StraightThrough(source, recipe.quantization) if rounded else source
     distill(seen, paced, bench, list(optimizers.values()), watch=stage.watch(objects))
 
 

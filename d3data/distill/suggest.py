@@ -2,14 +2,14 @@
 
 import re
 
+from d3data.distill.budget import FLOAT, plan_budget
 from d3data.distill.experts import NetworkSpec
 from d3data.distill.objectives import MeanMatching
 from d3data.distill.recipe import Optimizer, Recipe
 from d3data.distill.warm_start import WarmStart
 from d3data.errors import BudgetError, DataError
-from d3data.inspection import Inspection
-from d3data.sources.budget import FLOAT, plan_budget
-from d3data.sources.specs import Image
+from d3data.images.inspection import Inspection
+from d3data.images.spec import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 STEPS = 200

@@ -14,17 +14,19 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d3data import augment, rng
+from d3data.distill.context import Workbench
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes
-from d3data.distill.workbench import Workbench
 from d3data.errors import DataError
-from d3data.frozen import Frozen
+from d3data.images import augment
+from d3data.images.spec import Image
+from d3data.images.tasks import Task
 from d3data.sources import residual
 from d3data.sources.decoders import Decoder, plan
 from d3data.sources.gaussian import GaussianSource
 from d3data.sources.pixels import PixelsSource
-from d3data.sources.specs import GaussianSpec, Image
-from d3data.tasks import Task
+from d3data.sources.specs import GaussianSpec
+from d3data.utils import rng
+from d3data.utils.schema import Frozen
 
 SEEN = 4096  # images of a class at most that its mixture is fitted to
 SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to, or
@@ -181,8 +183,8 @@ def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]
     with warnings.catch_warnings(), threadpool_limits(1):  # one thread adds in one order
         warnings.simplefilter("ignore", ConvergenceWarning)
         model.fit(points.double().cpu().numpy())
-    centres, variances = torch.tensor(model.means_), torch.tensor(model.covariances_)
-    return centres.to(points), variances.to(points)
+    centers, variances = torch.tensor(model.means_), torch.tensor(model.covariances_)
+    return centers.to(points), variances.to(points)
 
 
 def _require_images(task: Task, label: int, items: int, *, of: str) -> None:

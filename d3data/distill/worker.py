@@ -26,7 +26,7 @@ def main() -> None:
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
 
     from d3data.distill.jobs import AnyJob, loader, perform  # seconds: the listener is up by now
-    from d3data.distill.journal import Progress, seldom
+    from d3data.distill.progress import Progress, seldom
 
     def tell(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")

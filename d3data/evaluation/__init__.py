@@ -11,20 +11,20 @@ from typing import Any
 from torch import nn
 from torch.utils.data import Dataset
 
-from d3data.evaluation.audit import audit
-from d3data.evaluation.bench import Bench, Progress, ignore
-from d3data.evaluation.compare import Comparison, Difference, compare
-from d3data.evaluation.estimating import Estimate
-from d3data.evaluation.ground import Draws, Train
-from d3data.evaluation.leakage import Audit, Leakage
-from d3data.evaluation.pairs import pairs
-from d3data.evaluation.planning import Plan, plan
+from d3data.evaluation.comparison import Comparison, Difference, compare
+from d3data.evaluation.estimate import Estimate
+from d3data.evaluation.leakage.audit import audit
+from d3data.evaluation.leakage.picture import pairs
+from d3data.evaluation.leakage.record import Audit, Leakage
+from d3data.evaluation.planner import Plan, plan
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels, Point, Trial
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.rows import Row
+from d3data.evaluation.runner import Bench, Progress, ignore
 from d3data.evaluation.scores import Scores
-from d3data.tasks import Task
+from d3data.evaluation.setup import Draws, Train
+from d3data.images.tasks import Task
 
 __all__ = [
     "Audit",

@@ -8,8 +8,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
-from d3data.evaluation.ground import Draws
-from d3data.tasks import Task
+from d3data.evaluation.setup import Draws
+from d3data.images.tasks import Task
 
 
 def flops_of_an_image(network: nn.Module, draws: Draws, task: Task) -> int | None:

@@ -8,10 +8,10 @@ from torch import nn
 
 from d3data import nets
 from d3data.errors import D3DataError, TrainingError
-from d3data.evaluation.ground import Build
+from d3data.evaluation.setup import Build
+from d3data.images.tasks import Task
 from d3data.nets import Network, NetworkSpec
-from d3data.rng import seeded
-from d3data.tasks import Task
+from d3data.utils.rng import seeded
 
 FAMILIES, NORMS = ("convnet", "alexnet", "vgg11", "resnet18"), ("none", "instance", "batch")
 ALL = (*(f"{family}/{norm}" for family in FAMILIES for norm in NORMS), "vit-tiny")

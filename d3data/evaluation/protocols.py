@@ -27,10 +27,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from d3data.errors import RecipeError, entry
-from d3data.evaluation.mixing import Mix
-from d3data.frozen import Frozen
+from d3data.evaluation.mixup import Mix
 from d3data.nets import NetworkSpec
-from d3data.training import cosine
+from d3data.nets.training import cosine
+from d3data.utils.schema import Frozen
 
 
 def halfway(step: int, steps: int) -> float:

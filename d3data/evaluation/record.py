@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from d3data.frozen import Frozen
+from d3data.utils.schema import Frozen
 
 Labels = Literal["hard", "soft"]
 

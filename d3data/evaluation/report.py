@@ -4,10 +4,14 @@ import statistics
 from collections.abc import Sequence
 from typing import Literal
 
+from d3data.artifact.artifact import Artifact
+from d3data.errors import FormatError
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.rows import HEADINGS, Row
 from d3data.evaluation.scores import Scores
-from d3data.frozen import Frozen
+from d3data.utils import canonical_json
+from d3data.utils.schema import Frozen
+from d3data.utils.text import counted, spans
 
 SplitName = Literal["test", "validation"]
 WORDS = 3  # columns of words, before those of numbers
@@ -150,3 +154,65 @@ def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
         text.ljust(width) if column < WORDS else text.rjust(width)
         for column, (text, width) in enumerate(places)
     )
+
+
+CALLED = {
+    "distilled": "this set",
+    "random": "random real images",
+    "random-bytes": "random real images of equal bytes",
+    "compressed": "compressed real images",
+    "soft": "random real images, soft labels",
+    "means": "its means without noise",
+    "real": "all real images",
+}
+
+
+def measured(report: Report) -> str:
+    """How the results of a report came about."""
+    rule = report.protocol
+    seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
+    length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
+    trained = (
+        f"trained for {length} of {rule.batch} images ({rule.trained}, {rule.schedule}; "
+        f"augmentation {rule.augment}; seeds {spans(seeds)})"
+    )
+    if report.own_loop:
+        trained = f"trained by a loop of its user’s own (seeds {spans(seeds)})"
+    return (
+        f"Protocol {rule.name} v{rule.version}: {report.networks} "
+        f"({', '.join(dict.fromkeys(row.network for row in report.rows))}), "
+        f"{trained} and tested once, after the last step, on {report.tests:,} "
+        f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
+        f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
+        f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
+        + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
+        + "."
+    )
+
+
+def called(row: Row) -> str:
+    """What a row of a report is called by people."""
+    return CALLED.get(row.name, row.name)
+
+
+REPORT = "report.json"
+
+
+def stored_report(artifact: Artifact) -> Report | None:
+    """The report that an artifact lists, if any.
+
+    Raises:
+        ArtifactError: it is not the file that was written, or no report.
+    """
+    if REPORT not in {entry.path for entry in artifact.manifest.files}:
+        return None
+    return read_report(artifact.file(REPORT), where=str(artifact.folder / REPORT))
+
+
+def read_report(page: bytes, *, where: str) -> Report:
+    """The report in the bytes of a file that `d3data evaluate --out` wrote.
+
+    Raises:
+        FormatError: it is none.
+    """
+    return Report.parse(canonical_json.decode(page, where=where), where=where, error=FormatError)

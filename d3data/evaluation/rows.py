@@ -6,7 +6,7 @@ from typing import Self
 
 from d3data.evaluation.baselines.setting import Rival
 from d3data.evaluation.record import Labels, Trial
-from d3data.frozen import Frozen
+from d3data.utils.schema import Frozen
 
 HEADINGS = (
     "trained on",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from d3data.errors import DataError
 from d3data.evaluation.rows import Row
-from d3data.frozen import Frozen
+from d3data.utils.schema import Frozen
 
 LOW, HIGH = math.exp(-1), math.exp(1)
 

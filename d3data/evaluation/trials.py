@@ -1,12 +1,12 @@
 """One trial: a fresh network, trained on a set, tested once on real images."""
 
 from d3data.evaluation import cost
-from d3data.evaluation.course import Course, Spent
-from d3data.evaluation.ground import Build, Draws, Ground, answered
 from d3data.evaluation.record import Trial
-from d3data.evaluation.saving import Slot
-from d3data.rng import seeded
-from d3data.training import Watch, ignore
+from d3data.evaluation.setup import Build, Draws, Ground, answered
+from d3data.evaluation.trial_cache import Slot
+from d3data.evaluation.trial_training import Course, Spent
+from d3data.nets.training import Watch, ignore
+from d3data.utils.rng import seeded
 
 
 def run(

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from d3data.canonical import MOST_BYTES
 from d3data.errors import FormatError, IntegrityError
+from d3data.utils.canonical_json import MOST_BYTES
 
 if TYPE_CHECKING:
     from d3data.hub.client import Client

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d3data import __version__
 from d3data.errors import AccessError, HubError, NotCachedError
-from d3data.hub import replies
+from d3data.hub import errors
 from d3data.hub.blobs import Blob
+from d3data.utils.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -64,7 +64,7 @@ class Client:
             raise AccessError("the token is empty or has letters that no token has: copy it anew")
         self._token = token
         self.root = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser()
-        self.endpoint = replies.address(constants.ENDPOINT)
+        self.endpoint = errors.address(constants.ENDPOINT)
         self.offline: bool = local_files_only or constants.HF_HUB_OFFLINE
 
     def refs(self, repository: str, *, pulls: bool = False) -> Refs:
@@ -185,7 +185,7 @@ class Client:
                 create_pr=create_pr,
                 **SORT,
             )
-        page = None if made.pr_url is None else replies.address(made.pr_url)
+        page = None if made.pr_url is None else errors.address(made.pr_url)
         return Made(_commit(made.oid), page)
 
     def tag(self, repository: str, tag: str, commit: str) -> None:
@@ -209,7 +209,7 @@ class Client:
                 yield api
         except Exception as failure:  # of every kind: HTTP, disk, Xet, the client's own checks
             secrets = [str(self._token or ""), _login()]
-            raise replies.error_of(
+            raise errors.error_of(
                 failure, what=what, endpoint=self.endpoint, secrets=secrets
             ) from None
 

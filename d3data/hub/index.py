@@ -16,14 +16,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from d3data import canonical
-from d3data.cookbook import recipe_names
+from d3data.distill.recipes import recipe_names
 from d3data.errors import D3DataError, HubError, NotPublishedError, UnknownNameError, nearest
-from d3data.frozen import Frozen
-from d3data.hub import blobs, names, replies
+from d3data.hub import blobs, errors, names
 from d3data.hub.cache import Cached, Snapshot
 from d3data.hub.client import Client
-from d3data.hub.commits import note, settle
+from d3data.hub.revisions import note, settle
+from d3data.utils import canonical_json
+from d3data.utils.schema import Frozen
 
 ZOO = Path(__file__).parent.parent / "zoo"
 SHIPPED = Path(__file__).with_name("index.json")
@@ -194,7 +194,7 @@ def shipped() -> Index:
 
 
 def _added(place: str, client: Client | None) -> Index:
-    where = f"{VARIABLE}={replies.clean(place, ())}"
+    where = f"{VARIABLE}={errors.clean(place, ())}"
     try:
         wanted = names.parse(place)
         if isinstance(wanted, names.Short):
@@ -233,4 +233,4 @@ def _cached(snapshot: Snapshot, client: Client) -> Index | None:
 
 
 def _parsed(page: bytes) -> Index:
-    return Index.parse(canonical.decode(page, where=PAGE), where=PAGE, error=HubError)
+    return Index.parse(canonical_json.decode(page, where=PAGE), where=PAGE, error=HubError)

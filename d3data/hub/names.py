@@ -19,7 +19,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from d3data.errors import UnknownNameError
-from d3data.hub import replies
+from d3data.hub import errors
 
 Kind = Literal["newest", "version", "range", "commit", "branch"]
 
@@ -115,7 +115,7 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
                 f"{name} is a folder, which has no revisions such as {revision}"
             )
         return Folder(Path(name).expanduser())
-    name = replies.address(name)
+    name = errors.address(name)
     base, at, after = name.partition("@")
     if at and revision is not None:
         raise UnknownNameError(f"{name!r} and revision={revision!r}: say it once, in one of them")
@@ -123,7 +123,7 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
     if "/" in base:
         return Repository(repository(base), wanted)
     if not re.fullmatch(SHORT, base):
-        shown = replies.clean(base[:100], ())
+        shown = errors.clean(base[:100], ())
         raise UnknownNameError(
             f"{shown!r} is no name of a data set: short names are of a-z, 0-9, - . and _, "
             f"a folder is written with a slash (./{shown}), one of the Hub as org/name"
@@ -133,9 +133,9 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
 
 def repository(name: str) -> str:
     """The name, if it is written as one of a repository; else UnknownNameError."""
-    name = replies.address(name)
+    name = errors.address(name)
     if not _REPOSITORY.fullmatch(name) or name.endswith(_PAGE):
-        shown = replies.clean(name[:200], ())
+        shown = errors.clean(name[:200], ())
         raise UnknownNameError(f"{shown!r} is no repository of the Hub: {_meant(name, shown)}")
     return name
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from d3data.canonical import MOST_BYTES
+from d3data.artifact.manifest import NAME, FileEntry, Manifest, PartEntry, parse
 from d3data.errors import ArtifactError, FormatError, NotPublishedError
 from d3data.hub import blobs
 from d3data.hub.blobs import Blob, is_same
 from d3data.hub.client import Client
-from d3data.hub.fetching import some
-from d3data.hub.places import listed
-from d3data.manifest import NAME, FileEntry, Manifest, PartEntry, parse
+from d3data.hub.download import some
+from d3data.hub.local import listed
+from d3data.utils.canonical_json import MOST_BYTES
 
 MAIN = "main"
 CARD = "README.md"

@@ -6,8 +6,8 @@ Krizhevsky, Sutskever & Hinton, "ImageNet classification with deep convolutional
 
 from torch import nn
 
-from d3data.nets.network import Network, centred
-from d3data.nets.norms import Norm, normalise
+from d3data.nets.network import Network, centered
+from d3data.nets.norms import Norm, normalize
 
 LEAST = 32  # px: the field frames 28 px images in 32
 
@@ -27,7 +27,7 @@ def alexnet(
     Raises:
         TrainingError: the groups of the norm do not go into the channels.
     """
-    layers = nn.Sequential(*centred(size, LEAST))
+    layers = nn.Sequential(*centered(size, LEAST))
     half, before = width // 2, channels
     # each convolution: its channels, its kernel, whether pooling follows
     for after, kernel, pooled in (
@@ -39,7 +39,7 @@ def alexnet(
     ):
         layers += nn.Sequential(
             nn.Conv2d(before, after, kernel, padding=kernel // 2),
-            normalise(norm, after),
+            normalize(norm, after),
             nn.ReLU(),
         )
         if pooled:

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 
 from d3data.errors import TrainingError, UnknownNameError, nearest
-from d3data.frozen import Frozen
 from d3data.nets import libraries
 from d3data.nets.alexnet import alexnet
 from d3data.nets.convnet import convnet
@@ -19,7 +18,8 @@ from d3data.nets.norms import Norm, check_name
 from d3data.nets.resnet import resnet18, resnet18_ap
 from d3data.nets.vgg import vgg11
 from d3data.nets.vit import vit, vit_tiny
-from d3data.rng import seeded
+from d3data.utils.rng import seeded
+from d3data.utils.schema import Frozen
 
 families: dict[str, Callable[..., Network]] = {
     "alexnet": alexnet,

@@ -8,8 +8,8 @@ arXiv 2006.05929, made it the field's standard.
 from torch import nn
 
 from d3data.errors import TrainingError
-from d3data.nets.network import Network, centred
-from d3data.nets.norms import Norm, normalise
+from d3data.nets.network import Network, centered
+from d3data.nets.norms import Norm, normalize
 
 
 def default_depth(size: int) -> int:
@@ -53,11 +53,11 @@ def convnet(
             f"choose a depth from 1 to {size.bit_length() - 1}"
         )
     framed = -(-size >> depth) << depth  # a multiple of 2 ** depth
-    blocks = nn.Sequential(*centred(size, framed))
+    blocks = nn.Sequential(*centered(size, framed))
     for block in range(depth):
         blocks += nn.Sequential(
             nn.Conv2d(width if block else channels, width, 3, padding=1),
-            normalise(norm, width),
+            normalize(norm, width),
             nn.ReLU(),
             nn.AvgPool2d(2),
         )

@@ -6,8 +6,8 @@ figure 2.
 
 from torch import nn
 
-from d3data.nets.network import Network, centred
-from d3data.nets.norms import Norm, normalise
+from d3data.nets.network import Network, centered
+from d3data.nets.norms import Norm, normalize
 
 LEAST = 32  # px: digits of 28 px in a frame of 32
 
@@ -24,10 +24,10 @@ def lenet(*, channels: int, size: int, classes: int, norm: Norm = "none") -> Net
     Raises:
         TrainingError: the norm is `group`.
     """
-    layers = nn.Sequential(*centred(size, LEAST))
+    layers = nn.Sequential(*centered(size, LEAST))
     for before, after in ((channels, 6), (6, 16)):
         layers += nn.Sequential(
-            nn.Conv2d(before, after, 5), normalise(norm, after), nn.ReLU(), nn.MaxPool2d(2)
+            nn.Conv2d(before, after, 5), normalize(norm, after), nn.ReLU(), nn.MaxPool2d(2)
         )
     side = ((max(size, LEAST) - 4) // 2 - 4) // 2
     layers += nn.Sequential(

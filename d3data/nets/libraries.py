@@ -59,7 +59,7 @@ def _of_torchvision(library: Any, name: str, *, channels: int, size: int, classe
     except Exception as failure:  # builders raise of many kinds where the size does not suit
         raise _cannot_take(place, size, failure) from None
     if channels == 1:
-        _to_grey(model.get_submodule(_names(model, nn.Conv2d)[0]))
+        _to_gray(model.get_submodule(_names(model, nn.Conv2d)[0]))
     heads = _names(model, nn.Linear)[-1:]
     classifier = model.get_submodule(heads[0]) if heads else None
     for head in heads:
@@ -126,7 +126,7 @@ def _settings(name: str, size: int) -> dict[str, Any]:
     return {}
 
 
-def _to_grey(convolution: nn.Conv2d) -> None:
+def _to_gray(convolution: nn.Conv2d) -> None:
     """Make a convolution of three channels one of a single channel that stands for all three."""
     convolution.weight = nn.Parameter(convolution.weight.detach().sum(1, keepdim=True))
     convolution.in_channels = 1

@@ -3,7 +3,7 @@
 from torch import nn
 
 from d3data.nets.network import Network
-from d3data.nets.norms import Norm, normalise, per_vector
+from d3data.nets.norms import Norm, normalize, per_vector
 
 
 def mlp(
@@ -32,7 +32,7 @@ def mlp(
     for layer in range(depth):
         layers += nn.Sequential(
             nn.Linear(width if layer else channels * size**2, width),
-            normalise(norm, width, table=per_vector, of="vectors"),
+            normalize(norm, width, table=per_vector, of="vectors"),
             nn.ReLU(),
         )
     return Network(layers, nn.Linear(width, classes))

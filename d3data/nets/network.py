@@ -43,7 +43,7 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
     return answers
 
 
-def centred(size: int, least: int) -> list[nn.Module]:
+def centered(size: int, least: int) -> list[nn.Module]:
     """Zeros around images of `size` pixels that make them `least` pixels; none for larger ones.
 
     >>> centred(28, 32)

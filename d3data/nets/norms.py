@@ -51,7 +51,7 @@ def check_name(norm: str) -> None:
         raise UnknownNameError(f"unknown norm {norm!r}: {nearest(norm, NAMES)}")
 
 
-def normalise(norm: Norm, width: int, *, table: Table = per_map, of: str = "maps") -> nn.Module:
+def normalize(norm: Norm, width: int, *, table: Table = per_map, of: str = "maps") -> nn.Module:
     """The layer that normalises `width` channels.
 
     Raises:

@@ -9,8 +9,8 @@ pooling halves it, and the classifier reads the last map whole.
 from torch import Tensor, nn
 from torch.nn.functional import relu
 
-from d3data.nets.network import Network, centred
-from d3data.nets.norms import Norm, normalise
+from d3data.nets.network import Network, centered
+from d3data.nets.norms import Norm, normalize
 
 LEAST = 16  # px: the last map, an eighth, must be more than one pixel to have an instance norm
 
@@ -32,18 +32,18 @@ class Block(nn.Module):
         pool = [nn.AvgPool2d(stride)] if pooled and stride > 1 else []
         self.main = nn.Sequential(
             nn.Conv2d(before, after, 3, stride=step, padding=1, bias=False),
-            normalise(norm, after),
+            normalize(norm, after),
             nn.ReLU(),
             *pool,
             nn.Conv2d(after, after, 3, padding=1, bias=False),
-            normalise(norm, after),
+            normalize(norm, after),
         )
         self.shortcut = nn.Sequential()
         if stride > 1 or before != after:
             self.shortcut += nn.Sequential(
                 nn.Conv2d(before, after, 1, stride=step, bias=False),
                 *pool,
-                normalise(norm, after),
+                normalize(norm, after),
             )
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -94,9 +94,9 @@ def resnet18_ap(
 def _stages(channels: int, size: int, width: int, *, norm: Norm, pooled: bool) -> nn.Sequential:
     """The stem and four stages of two blocks; three of the stages halve the size."""
     layers = nn.Sequential(
-        *centred(size, LEAST),
+        *centered(size, LEAST),
         nn.Conv2d(channels, width, 3, padding=1, bias=False),
-        normalise(norm, width),
+        normalize(norm, width),
         nn.ReLU(),
     )
     before = width

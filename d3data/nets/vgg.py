@@ -7,8 +7,8 @@ Mopuri & Bilen 2021, arXiv 2006.05929, compare with.
 
 from torch import nn
 
-from d3data.nets.network import Network, centred
-from d3data.nets.norms import Norm, normalise
+from d3data.nets.network import Network, centered
+from d3data.nets.norms import Norm, normalize
 
 LEAST = 32  # px: five poolings leave one pixel; the field frames 28 px images in 32
 STAGES = ((1,), (2,), (4, 4), (8, 8), (8, 8))  # channels in multiples of the width
@@ -29,13 +29,13 @@ def vgg11(
     Raises:
         TrainingError: the groups of the norm do not go into the channels.
     """
-    layers = nn.Sequential(*centred(size, LEAST))
+    layers = nn.Sequential(*centered(size, LEAST))
     before = channels
     for stage in STAGES:
         for multiple in stage:
             after = multiple * width
             layers += nn.Sequential(
-                nn.Conv2d(before, after, 3, padding=1), normalise(norm, after), nn.ReLU()
+                nn.Conv2d(before, after, 3, padding=1), normalize(norm, after), nn.ReLU()
             )
             before = after
         layers.append(nn.MaxPool2d(2))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from d3data.errors import TrainingError
 from d3data.nets.network import Network
-from d3data.nets.norms import Norm, normalise, per_token
+from d3data.nets.norms import Norm, normalize, per_token
 
 PATCHES = (16, 8, 4, 2)  # px
 HEAD = 64  # channels of one head
@@ -179,7 +179,7 @@ def _transformer(
 
 
 def _norm(norm: Norm, width: int) -> nn.Module:
-    return normalise(norm, width, table=per_token, of="tokens")
+    return normalize(norm, width, table=per_token, of="tokens")
 
 
 def _check_width(width: int) -> None:

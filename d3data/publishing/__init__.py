@@ -14,7 +14,7 @@ from pathlib import Path
 
 from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
 from d3data.evaluation.report import Report
-from d3data.hub import names, pulling, remote
+from d3data.hub import names, remote, resolve
 from d3data.hub.client import Client
 from d3data.hub.names import Repository, Revision
 from d3data.hub.remote import Change, State
@@ -176,7 +176,7 @@ def _is_newer(version: str, *, than: str) -> bool:
 def _verify(release: Release, client: Client) -> None:
     """Download the tag as anybody does, into a cache that has nothing, and read all of it."""
     wanted = Repository(release.repository, Revision("version", release.version))
-    found = pulling.pull(wanted, client, extras=True).check().manifest
+    found = resolve.pull(wanted, client, extras=True).check().manifest
     if found.content_sha256 != release.manifest.content_sha256:
         raise IntegrityError(
             f"{release} came back with content {found.content_sha256}, not "

@@ -4,14 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from d3data import cards, golden, summary
-from d3data.artifact import Artifact
+from d3data import cards
+from d3data.artifact import reference_draws, summary
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.manifest import NAME, Manifest
 from d3data.errors import UnknownNameError
 from d3data.evaluation.report import Report
-from d3data.hub import names, pulling
-from d3data.hub.places import listed
+from d3data.hub import names, resolve
+from d3data.hub.local import listed
 from d3data.hub.remote import CARD
-from d3data.manifest import NAME, Manifest
 
 
 @dataclass(frozen=True)
@@ -84,8 +85,8 @@ def prepare(
         UnknownNameError: there is no such folder, no such way to write a repository or version.
     """
     names.repository(repository)
-    place = pulling.resolve(Path(folder))
-    listed_golden = golden.PATH in {entry.path for entry in place.read().manifest.files}
+    place = resolve.resolve(Path(folder))
+    listed_golden = reference_draws.PATH in {entry.path for entry in place.read().manifest.files}
     found = place.check(golden=listed_golden)
     if version is not None:
         found = replace(found, manifest=_versioned(found.manifest, version))

@@ -5,14 +5,15 @@ from dataclasses import dataclass
 from typing import Self
 
 from d3data import cards
-from d3data.cards.files import CROISSANT, REPORT, read_report
+from d3data.artifact.manifest import DERIVED
+from d3data.cards.files import CROISSANT
 from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenError
+from d3data.evaluation.report import REPORT, read_report
 from d3data.hub import blobs, remote
 from d3data.hub.blobs import Blob
 from d3data.hub.client import Client, Made
-from d3data.hub.fetching import some
+from d3data.hub.download import some
 from d3data.hub.remote import Change, State
-from d3data.manifest import DERIVED
 from d3data.publishing.release import Release
 
 PULLS = 20  # the open pull requests of which one may propose the same already

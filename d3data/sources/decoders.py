@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.errors import RecipeError
-from d3data.sources.specs import DecoderSpec, Image
+from d3data.images.spec import Image
+from d3data.sources.specs import DecoderSpec
 
 
 @dataclass(frozen=True)

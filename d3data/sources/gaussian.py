@@ -7,10 +7,11 @@ arXiv 2403.00999. An image is decoder(mean + std * noise), drawn anew each time.
 import torch
 from torch import Tensor, nn
 
+from d3data.images.spec import Image
 from d3data.sources.base import Source
 from d3data.sources.decoders import Decoder, plan
 from d3data.sources.residual import Residual
-from d3data.sources.specs import GaussianSpec, Image
+from d3data.sources.specs import GaussianSpec
 
 
 class GaussianSource(Source):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from d3data.images.spec import Image
 from d3data.sources.base import Source
-from d3data.sources.specs import Image
 
 
 class PixelsSource(Source):

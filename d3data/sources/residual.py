@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from d3data.sources.specs import Image
+from d3data.images.spec import Image
 
 BINS = 24
 HIGHEST = math.sqrt(0.5)  # cycles a pixel
@@ -51,7 +51,7 @@ def frequencies(size: int) -> Tensor:
     return torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None])
 
 
-def colour_axes(images: Tensor) -> Tensor:
+def color_axes(images: Tensor) -> Tensor:
     """(C, C): rows are eigenvectors of the colour covariance, largest component positive."""
     covariance = torch.cov(images.double().transpose(0, 1).flatten(1))
     _, vectors = torch.linalg.eigh(covariance.reshape(images.shape[1], images.shape[1]))
@@ -88,7 +88,7 @@ def fit(residual: Residual, real: Tensor, drawn: Tensor) -> None:
 
     amplitude = sqrt(max(0, power of real images - power of draws)).
     """
-    axes = colour_axes(real)
+    axes = color_axes(real)
     lacking = power(real, axes) - power(drawn, axes)
     with torch.no_grad():
         residual.axes.copy_(axes)

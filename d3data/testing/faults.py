@@ -12,9 +12,9 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from d3data.arguments import whole
 from d3data.errors import D3DataError
 from d3data.testing.wire import Call, Reply, as_json
+from d3data.utils.checks import whole
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,6 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, Self
 
-from d3data.arguments import whole
 from d3data.errors import D3DataError
 from d3data.testing import client, routes
 from d3data.testing.accounts import Accounts, Anonymous, User
@@ -20,6 +19,7 @@ from d3data.testing.repository import Kind, Repository
 from d3data.testing.server import HOST, Sending, Server
 from d3data.testing.site import Settings, Site
 from d3data.testing.wire import Call, Reply
+from d3data.utils.checks import whole
 
 ME = User("me", "hf_test")
 OTHER_HOST = "localhost"  # the same machine, but some clients tell origins by their host alone

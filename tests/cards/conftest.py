@@ -1,15 +1,10 @@
 """Small sets, sets whose makers mean harm, and a browser."""
 
 import shutil
-import sys
-from pathlib import Path
 
 import pytest
 
 import made
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from showing import NAMES, TEXT, stored
 
 

@@ -6,16 +6,19 @@ import re
 import pytest
 
 import made
-from d3data import artifact, quantizing, summary
-from d3data.artifact import Artifact
+from d3data import artifact
+from d3data.artifact import summary
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.citations import bibtex
+from d3data.artifact.manifest import Manifest, SoftLabels
+from d3data.artifact.quantize import Quantization
 from d3data.cards import Facts, Gallery, card, derived, finished, merge, page, stored_report
 from d3data.cards.front_matter import load
 from d3data.cards.merge import BEGIN, END, parted
-from d3data.cards.words import upright
-from d3data.citations import bibtex
+from d3data.data import requantize
 from d3data.errors import ArtifactError, FormatError, UnknownNameError
-from d3data.manifest import Manifest, SoftLabels
-from d3data.sources.specs import Quantisation, Whitening
+from d3data.images.spec import Whitening
+from d3data.utils.text import upright
 from showing import NAMES, READER, TEXT, Reader, facts, report, shown
 
 
@@ -53,10 +56,10 @@ def test_the_hub_reads_what_it_needs(toys):
 
 
 def test_unclear_terms_are_never_made_clear(toys):
-    found = keys(card(with_about(toys, licence="not stated", source="https://x.example/home")))
+    found = keys(card(with_about(toys, license="not stated", source="https://x.example/home")))
     assert (found["license"], found["license_name"]) == ("other", "not-stated")
     assert "license_link" not in found  # a home page says no terms
-    said = keys(card(with_about(toys, licence="mine: https://x.example/terms")))
+    said = keys(card(with_about(toys, license="mine: https://x.example/terms")))
     assert said["license_link"] == "https://x.example/terms"
 
 
@@ -77,7 +80,7 @@ def test_the_text_says_what_it_must(toys):
         about.name,
         f"{made_from.images:,} images of {made_from.task}",
         "Every image is synthetic",
-        made_from.licence,
+        made_from.license,
         made_from.date,
         made_from.recipe_sha256,
         made_from.device,
@@ -140,8 +143,8 @@ def test_stored_images_are_not_said_to_be_fresh(pixels):
     assert "fresh" not in text
 
 
-def test_whitened_values_are_shown_in_false_colours_and_it_says_so(tmp_path):
-    whitening = Whitening(regularisation=0.1, images_sha256="ab" * 32)
+def test_whitened_values_are_shown_in_false_colors_and_it_says_so(tmp_path):
+    whitening = Whitening(regularization=0.1, images_sha256="ab" * 32)
     image = made.IMAGE.model_copy(update={"whitening": whitening})
     found = made.write(tmp_path / "toys", image=image)
     assert "pictures of them are in false colours" in card(facts(found))
@@ -174,7 +177,7 @@ def test_a_recipe_is_said_to_make_what_it_makes(toys, tmp_path):
 
 @pytest.mark.parametrize("bits", [16, 4, {"priors": 4, "decoder": 8}])
 def test_what_is_rounded_afterwards_is_said_to_be(toys, tmp_path, bits):
-    rounded = quantizing.quantize(toys, bits=bits, out=tmp_path / "a")
+    rounded = requantize.quantize(toys, bits=bits, out=tmp_path / "a")
     text = card(facts(rounded))
     assert "makes it again" not in text
     found = re.search(
@@ -182,7 +185,7 @@ def test_what_is_rounded_afterwards_is_said_to_be(toys, tmp_path, bits):
     )
     assert found is not None
     widths = {name: int(n) for name, _, n in (p.partition("=") for p in found[1].split(","))}
-    same = quantizing.quantize(toys, bits=widths, out=tmp_path / "b")
+    same = requantize.quantize(toys, bits=widths, out=tmp_path / "b")
     assert same.manifest.content == rounded.manifest.content
 
 
@@ -201,8 +204,8 @@ def test_how_values_are_stored_is_said(toys, pixels, tmp_path):
     assert f"| precision | {words} |" in card(facts(rounded))
     assert f"Values are stored as {words}." in page(facts(rounded), Gallery(rounded))
     parts = made.three_parts(made.SPECS["gaussian"])
-    rules = (Quantisation(priors="int4"), Quantisation(priors="int4"), Quantisation())
-    mixed = [dataclasses.replace(p, quantisation=q) for p, q in zip(parts, rules, strict=True)]
+    rules = (Quantization(priors="int4"), Quantization(priors="int4"), Quantization())
+    mixed = [dataclasses.replace(p, quantization=q) for p, q in zip(parts, rules, strict=True)]
     found = made.write(tmp_path / "mixed", parts=mixed)
     words = "priors float32 or int4 with a scale per latent, decoder float32"
     assert sorted(summary.stored(found.manifest)) == sorted(words)

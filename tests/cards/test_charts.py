@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from d3data.cards import charts
+from d3data.evaluation.pages import charts
 from showing import report
 
 

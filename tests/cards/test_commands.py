@@ -10,9 +10,9 @@ import hubs
 import made
 from d3data.cards import derived
 from d3data.cli import app
-from d3data.files import write_json
 from d3data.publishing import publish
 from d3data.testing import LocalHub
+from d3data.utils.atomic import write_json
 from showing import report
 
 

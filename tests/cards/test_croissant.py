@@ -11,10 +11,10 @@ from PIL import Image
 
 import made
 from d3data import artifact
+from d3data.artifact.manifest import Manifest
 from d3data.cards import croissant, derived, moved
 from d3data.cards.croissant import CONTEXT
-from d3data.dataset import DistilledDataset
-from d3data.manifest import Manifest
+from d3data.data.dataset import DistilledDataset
 from showing import TEXT, facts
 
 pytestmark = [  # of what mlcroissant does with rdflib and pandas

@@ -2,8 +2,8 @@
 
 import pytest
 
-from d3data.cards.licences import KNOWN, Licence, licence
-from d3data.presets import PRESETS
+from d3data.cards.licenses import KNOWN, License, license
+from d3data.images.presets import PRESETS
 
 HUB = """
 apache-2.0 mit bsd-2-clause bsd-3-clause cc0-1.0 cc-by-2.0 cc-by-2.5 cc-by-3.0 cc-by-4.0
@@ -38,20 +38,20 @@ def test_identifiers_are_those_of_the_hub():
     ],
 )
 def test_words_become_identifiers_or_other(words, known):
-    assert licence(words).id == known
+    assert license(words).id == known
 
 
 def test_terms_of_their_own_have_a_name_and_a_link():
-    found = licence("non-commercial use only, https://example.org/terms")
+    found = license("non-commercial use only, https://example.org/terms")
     assert found.name == "non-commercial-use-only-https-example.org-terms"
     assert found.link == "https://example.org/terms"
-    assert licence("non-commercial use only").link is None
-    assert licence("商用禁止") == licence("...")
-    assert licence("...").name == "see-card"
+    assert license("non-commercial use only").link is None
+    assert license("商用禁止") == license("...")
+    assert license("...").name == "see-card"
 
 
 def test_the_known_data_sets():
-    ids = {name: licence(preset.licence).id for name, preset in PRESETS.items()}
+    ids = {name: license(preset.license).id for name, preset in PRESETS.items()}
     assert ids["digits"] == "cc-by-4.0"
     assert ids["fashion-mnist"] == "mit"
     assert {ids[name] for name in ("svhn", "cifar10", "imagenet", "tiny-imagenet")} == {"other"}
@@ -63,4 +63,4 @@ def test_the_known_data_sets():
      "MIT?", "GPL-3.0+", "\u039cIT", "≠ MIT", "MIT\u202e"],
 )  # fmt: skip
 def test_words_that_a_slug_leaves_out_count(words):
-    assert licence(words) == Licence("other", "see-card", None)
+    assert license(words) == License("other", "see-card", None)

@@ -368,7 +368,7 @@ def test_any_text_comes_back_from_yaml_as_it_was(value):
 @given(st.dictionaries(TEXTS | st.sampled_from(OURS), TEXTS | st.integers()))
 def test_any_keys_of_theirs_survive(theirs):
     merged = keys(merge(joined(theirs, "text"), NEW))
-    kept = {k: v for k, v in theirs.items() if k not in KEYS and k not in front_matter.LICENCE}
+    kept = {k: v for k, v in theirs.items() if k not in KEYS and k not in front_matter.LICENSE}
     assert kept.items() <= merged.items()
     assert merged["license"] == "cc-by-4.0"
     assert merged["tags"][:3] == KEYS["tags"]

@@ -15,9 +15,9 @@ from PIL import Image
 import made
 from d3data.cards import Gallery, page
 from d3data.cards.page import BUDGET, CLASSES
-from d3data.cards.words import upright
-from d3data.dataset import DistilledDataset
-from d3data.preprocessing import Preprocessing
+from d3data.data.dataset import DistilledDataset
+from d3data.images.preprocessing import Preprocessing
+from d3data.utils.text import upright
 from showing import NAMES, TEXT, facts
 
 GATHERED = """image => {
@@ -220,26 +220,26 @@ def test_words_stand_out_from_the_paper(visit, scheme):
     places = ["h1", ".lede", "figcaption", ".note", "dt", "td", "thead th", "footer p",
               "input:not(:checked) + span", "input:checked + span"]  # fmt: skip
     for place in places:
-        colours = tab.locator(place).first.evaluate(
+        colors = tab.locator(place).first.evaluate(
             """e => { let on = e;
               while (getComputedStyle(on).backgroundColor === "rgba(0, 0, 0, 0)")
                 on = on.parentElement;
               return [getComputedStyle(e).color, getComputedStyle(on).backgroundColor]; }"""
         )
-        assert contrast(*colours) >= 4.5, place
+        assert contrast(*colors) >= 4.5, place
 
 
 def contrast(one, other):
     """The ratio of luminances that WCAG 2.1 asks for, of two colours as CSS writes them."""
     levels = []
-    for colour in (one, other):
-        values = np.array([int(v) for v in re.findall(r"\d+", colour)[:3]]) / 255
+    for color in (one, other):
+        values = np.array([int(v) for v in re.findall(r"\d+", color)[:3]]) / 255
         linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
         levels.append(linear @ [0.2126, 0.7152, 0.0722] + 0.05)
     return max(levels) / min(levels)
 
 
-def test_marks_and_shades_differ_without_colour(visit):
+def test_marks_and_shades_differ_without_color(visit):
     tab = visit("toys")
     paths = [m.get_attribute("d") for m in tab.locator(".wide .mark path").all()]
     assert len(paths) == len(set(paths)) == 3

@@ -14,9 +14,10 @@ import torch
 from PIL import Image
 
 import made
-from d3data.cards import Gallery, picture, preview, previews
-from d3data.cards.gallery import Draws, spread
-from d3data.dataset import DistilledDataset
+from d3data.cards import Gallery, picture, previews
+from d3data.data import preview
+from d3data.data.dataset import DistilledDataset
+from d3data.data.gallery import Draws, spread
 from showing import NAMES
 
 SIDE = preview.CELL + preview.GAP
@@ -70,7 +71,7 @@ def test_any_name_can_stand_there(gallery, names):
     assert opened(preview.picture(draws, names)).shape[1] < 600
 
 
-def test_grey_images_and_large_ones_are_drawn_too():
+def test_gray_images_and_large_ones_are_drawn_too():
     for channels, size, side in ((1, 8, 32), (3, 28, 56), (3, 100, 100)):
         images = torch.full((1, 1, channels, size, size), 77, dtype=torch.uint8)
         draws = Draws(images, (0,), np.zeros((1, 1), int), np.zeros((1, 1), int))

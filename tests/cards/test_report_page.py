@@ -10,21 +10,21 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
-from d3data.cards import charts, is_page, raster, report_page, report_pictures
-from d3data.cards.charts import Series
-from d3data.cards.diversity import distance
-from d3data.cards.facts import called, measured
-from d3data.cards.gallery import Gallery
-from d3data.cards.readings import Readings
-from d3data.cards.words import upright
+from d3data.cards import is_page, report_page, report_pictures
 from d3data.cli.app import app
-from d3data.dataset import DistilledDataset
+from d3data.data.dataset import DistilledDataset
+from d3data.data.gallery import Gallery
 from d3data.errors import ArtifactError, DataError
+from d3data.evaluation.pages import charts, raster
+from d3data.evaluation.pages.charts import Series
+from d3data.evaluation.pages.diversity import distance
+from d3data.evaluation.pages.readings import Readings
 from d3data.evaluation.protocols import named
 from d3data.evaluation.record import Point, Trial
-from d3data.evaluation.report import Report
+from d3data.evaluation.report import Report, called, measured
 from d3data.evaluation.rows import Row
 from d3data.evaluation.scores import Scores
+from d3data.utils.text import upright
 from showing import NAMES, TEXT, Reader
 
 CLASSES = ("ant", "bee", "cat", "dog", "eel")
@@ -381,7 +381,7 @@ def test_nothing_is_wider_than_the_screen_and_nothing_complains(visit, name, wid
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_numbers_stand_out_from_every_shade_and_shades_differ_in_grey(visit, scheme):
+def test_numbers_stand_out_from_every_shade_and_shades_differ_in_gray(visit, scheme):
     tab = visit("30", color_scheme=scheme)
     found = tab.evaluate(
         """() => Array.from({length: 11}, (_, n) => {
@@ -405,14 +405,14 @@ def test_numbers_stand_out_from_every_shade_and_shades_differ_in_grey(visit, sch
         assert (max(ink, level) + 0.05) / (min(ink, level) + 0.05) >= 4.5
 
 
-def luminance(colour):
+def luminance(color):
     """As WCAG 2.1 defines it, of a colour in 0 to 255."""
-    values = np.array(colour) / 255
+    values = np.array(color) / 255
     linear = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
     return float(linear @ [0.2126, 0.7152, 0.0722])
 
 
-def test_series_are_told_apart_without_colour(visit):
+def test_series_are_told_apart_without_color(visit):
     tab = visit("usual")
     styles = tab.locator(".key").nth(1).locator("li svg").all()
     looks = [

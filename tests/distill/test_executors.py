@@ -12,8 +12,8 @@ from d3data import distill
 from d3data.distill.executors import Done, Failed, Inline, Retries
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import AnyJob, ExpertJob
-from d3data.distill.machine import Machine, machine
 from d3data.distill.processes import Processes
+from d3data.distill.resources import Machine, machine
 from d3data.errors import DataError, JobError, RecipeError, RunError
 
 FAST = Retries(attempts=3, pause=0.01)

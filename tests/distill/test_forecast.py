@@ -12,15 +12,15 @@ from typer.testing import CliRunner
 import tiny_runs as runs
 from d3data import distill, nets
 from d3data.cli import app
-from d3data.computing import AS_WRITTEN, Compute
 from d3data.distill import forecast as forecasting
+from d3data.distill.context import Workbench
 from d3data.distill.experts import Experts, record
 from d3data.distill.forecast import PEAKS, SHARE, forecast, rates, traced
 from d3data.distill.jobs import blank
-from d3data.distill.machine import machine
-from d3data.distill.workbench import Workbench
+from d3data.distill.resources import machine
 from d3data.errors import DeviceError
-from d3data.formats import hub_datasets
+from d3data.images.formats import hub_datasets
+from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.flops import FORMULAS
 
 CPU = torch.device("cpu")

@@ -8,8 +8,8 @@ from typer.testing import CliRunner
 
 from d3data.cli import app
 from d3data.distill import load_recipe
+from d3data.images.spec import Image
 from d3data.sources.decoders import plan
-from d3data.sources.specs import Image
 
 IMAGE = Image(channels=3, size=64, mean=(0, 0, 0), std=(1, 1, 1))
 

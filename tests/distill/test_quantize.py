@@ -6,8 +6,8 @@ import pytest
 
 import tiny_runs as runs
 from d3data import artifact, distill
+from d3data.artifact.quantize import Quantization
 from d3data.errors import RecipeError
-from d3data.sources.specs import Quantisation
 
 INTEGERS = {"priors": "int4", "decoder": "int8"}
 
@@ -25,7 +25,7 @@ def run(out, **changed):
 def test_parts_hold_what_the_recipe_says(tmp_path):
     found = run(tmp_path / "run", quantize={**INTEGERS, "axis": "items"})
     part = found.manifest.content.parts[0]
-    assert part.quantisation == Quantisation(**INTEGERS, axis="items")
+    assert part.quantization == Quantization(**INTEGERS, axis="items")
     assert found.ledger.purposes["scales"] > 0
     found.check_golden()
     plain = run(tmp_path / "plain")
@@ -59,7 +59,7 @@ def test_labels_are_those_of_the_rounded_images_and_rounded_too(tmp_path):
     found = run(tmp_path / "run", labels=teacher, quantize={**INTEGERS, "labels": "int8"})
     labels = found.part(0).tensors["labels"]
     assert (labels >= 0).all()
-    assert found.manifest.content.parts[0].quantisation.labels == "int8"
+    assert found.manifest.content.parts[0].quantization.labels == "int8"
 
 
 @pytest.mark.parametrize(

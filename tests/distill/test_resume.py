@@ -11,7 +11,7 @@ import pytest
 
 import tiny_runs as runs
 from d3data import distill
-from d3data.distill.machine import machine
+from d3data.distill.resources import machine
 from d3data.errors import RunLockedError
 
 LONG = {"subtasks": {"count": 2}, "steps": 30, "items_per_class": 1}

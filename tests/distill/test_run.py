@@ -10,11 +10,9 @@ import pictures
 import tiny_runs as runs
 import toys
 from d3data import artifact, distill
-from d3data.computing import Compute
 from d3data.distill import driver, executors
 from d3data.distill.jobs import image_of
-from d3data.distill.lock import driving
-from d3data.distill.machine import Machine, cores, machine
+from d3data.distill.resources import Machine, machine
 from d3data.errors import (
     D3DataError,
     DataError,
@@ -25,7 +23,10 @@ from d3data.errors import (
     RunError,
     RunLockedError,
 )
+from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
+from d3data.utils.device import cores
+from d3data.utils.lock import driving
 
 MMD = {"kind": "mmd", "samples": 4, "experts": runs.EXPERTS}
 
@@ -402,7 +403,7 @@ def test_workers_and_accelerators_by_default(monkeypatch):
 
 def test_cores_are_dealt_to_jobs_that_run_at_a_time(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("d3data.distill.machine.cores", lambda: 8)
+    monkeypatch.setattr("d3data.distill.resources.cores", lambda: 8)
     place = Machine("cpu", 4)
     assert [place.threads(jobs, 64) for jobs in (1, 2, 3, 4, 100)] == [8, 4, 2, 2, 2]
     assert Machine("cpu", 20).threads(100, 64) == 1

@@ -4,18 +4,18 @@ from torch.distributions import Normal, kl_divergence
 
 import toys
 from d3data.distill import warm_start
-from d3data.distill.workbench import Workbench
+from d3data.distill.context import Workbench
 from d3data.errors import DataError
-from d3data.sources import parts
+from d3data.nets.training import descend
+from d3data.sources import registry
 from d3data.sources.decoders import Decoder
-from d3data.training import descend
 
 
 def started(spec, *, steps=150, items=3, seed=0):
     task = toys.task()
     image = toys.image_of(task)
     classes = torch.arange(3).repeat_interleave(items)
-    source = parts.blank(spec, image, classes=classes, step_size=0.01)
+    source = registry.blank(spec, image, classes=classes, step_size=0.01)
     config = warm_start.WarmStart(steps=steps, batch=32, kl=0.03, width=8)
     bench = Workbench(task, seed=seed, steps=steps)
     torch.manual_seed(0)
@@ -90,17 +90,17 @@ def test_each_folded_norm_gives_its_scale_and_shift_to_draws_of_the_priors(kind)
     noise = torch.randn(len(items), 4, dtype=torch.float64)
     source.decoder(source.mean[items] + source.spread(items) * noise)
     for made, norm in zip(maps, decoder.norms, strict=True):
-        spread, centre = made.std((0, 2, 3)), made.mean((0, 2, 3))
+        spread, center = made.std((0, 2, 3)), made.mean((0, 2, 3))
         torch.testing.assert_close(spread, norm.weight.detach().double(), atol=0, rtol=0.1)
-        torch.testing.assert_close(centre, norm.bias.detach().double(), atol=0.1, rtol=0)
+        torch.testing.assert_close(center, norm.bias.detach().double(), atol=0.1, rtol=0)
 
 
 def test_a_mixture_finds_clusters():
     rng = torch.Generator().manual_seed(0)
-    centres = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
-    points = (centres[:, None] + torch.randn(3, 200, 2, generator=rng)).flatten(0, 1)
+    centers = torch.tensor([[0.0, 0], [10, 0], [0, 10]])
+    points = (centers[:, None] + torch.randn(3, 200, 2, generator=rng)).flatten(0, 1)
     found, variances = warm_start.mixture(points, 3, seed=0)
-    nearest = torch.cdist(centres, found).min(1).values
+    nearest = torch.cdist(centers, found).min(1).values
     assert (nearest < 0.3).all()
     torch.testing.assert_close(variances, torch.ones(3, 2), atol=0.3, rtol=0)
 

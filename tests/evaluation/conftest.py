@@ -5,14 +5,15 @@ import torch
 
 import made
 from d3data import artifact
-from d3data.dataset import DistilledDataset
+from d3data.artifact.manifest import About, Method, Provenance
+from d3data.artifact.part import Part
+from d3data.data.dataset import DistilledDataset
 from d3data.evaluation.protocols import Protocol
-from d3data.manifest import About, Method, Provenance
+from d3data.images.spec import Image
+from d3data.images.tasks import load_task
 from d3data.nets import NetworkSpec
-from d3data.part import Part
-from d3data.rng import generator
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
-from d3data.tasks import load_task
+from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
+from d3data.utils.rng import generator
 from toys import image_of
 
 
@@ -47,7 +48,7 @@ def pixels(digits, tmp_path_factory):
     images = torch.cat([digits.train.batch(3, of=label, rng=rng)[0] for label in range(10)])
     provenance = Provenance(
         task="digits",
-        licence=digits.licence,
+        license=digits.license,
         source=digits.source,
         fingerprint=digits.fingerprint,
         images=len(digits.train),

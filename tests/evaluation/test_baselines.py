@@ -11,16 +11,16 @@ from PIL import Image as PIL
 
 import made
 from d3data import nets
-from d3data.dataset import DistilledDataset
+from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import Photographs, Setting, coresets
 from d3data.evaluation.baselines.compressed import Codec, codecs, stored
-from d3data.evaluation.bench import Bench
-from d3data.evaluation.ground import Ground
-from d3data.evaluation.priors import MeansAndDraws, trained_on
+from d3data.evaluation.protocol_epochs import MeansAndDraws, trained_on
 from d3data.evaluation.protocols import protocols
-from d3data.rng import generator
+from d3data.evaluation.runner import Bench
+from d3data.evaluation.setup import Ground
+from d3data.utils.rng import generator
 
 CPU = torch.device("cpu")
 
@@ -124,7 +124,7 @@ def test_centers_leave_nothing_far():
         assert rows[count] == int(nearest.argmax())
 
 
-def test_medoids_are_nearest_to_centres():
+def test_medoids_are_nearest_to_centers():
     groups = torch.arange(4).repeat_interleave(10)
     features = 20 * torch.eye(4)[groups] + torch.randn(40, 4, generator=generator(2))
     rows = coresets.medoids(features, 4, seed=0)
@@ -136,7 +136,7 @@ def test_medoids_are_nearest_to_centres():
     assert coresets.medoids(features, 50, seed=0).tolist() == list(range(40))
 
 
-def test_an_image_that_is_nearest_to_two_centres_is_taken_once(monkeypatch):
+def test_an_image_that_is_nearest_to_two_centers_is_taken_once(monkeypatch):
     found = SimpleNamespace(cluster_centers_=np.array([[0.0], [0.1]]))
     fitted = SimpleNamespace(fit=lambda features: found)
     monkeypatch.setattr("sklearn.cluster.KMeans", lambda count, **options: fitted)
@@ -230,7 +230,7 @@ def test_compressed_photographs_are_of_train_class_by_class(task):
     files = map(codec.encode, task.train.pixels(range(len(task.train))))
     back = torch.stack([codec.decode(file, channels=1, size=8) for file in files])
     for label in range(3):
-        mine = task.normalised(back[task.train.labels == label])
+        mine = task.normalized(back[task.train.labels == label])
         assert keys(found.images[found.labels == label]) <= keys(mine)
 
 

@@ -11,9 +11,7 @@ from PIL import Image as PIL
 import d3data
 import toys
 from d3data import artifact
-from d3data.cards.facts import measured
-from d3data.computing import Compute
-from d3data.dataset import DistilledDataset
+from d3data.data.dataset import DistilledDataset
 from d3data.errors import (
     ArtifactError,
     D3DataError,
@@ -24,16 +22,18 @@ from d3data.errors import (
     TrainingError,
     UnknownNameError,
 )
-from d3data.evaluation import Row, Trial, baselines, bench, checks, evaluate, planning
+from d3data.evaluation import Row, Trial, baselines, evaluate, planner, runner, validate
 from d3data.evaluation.baselines import Photographs, Rival
 from d3data.evaluation.baselines.setting import drawn
-from d3data.evaluation.bench import Bench
-from d3data.evaluation.course import Course
-from d3data.evaluation.ground import Ground
+from d3data.evaluation.report import measured
+from d3data.evaluation.runner import Bench
 from d3data.evaluation.scores import augmentation_robust, label_robust, robust
+from d3data.evaluation.setup import Ground
 from d3data.evaluation.terms import Terms
-from d3data.rng import generator
-from d3data.tasks import load_task
+from d3data.evaluation.trial_training import Course
+from d3data.images.tasks import load_task
+from d3data.nets.compute import Compute
+from d3data.utils.rng import generator
 from pictures import encoded, picture
 from spies import Spy
 
@@ -155,14 +155,14 @@ def test_a_rule_that_differs_is_refused(pixels, digits, tiny):
 
 def test_the_task_is_that_of_the_recipe_in_the_set(pixels, tmp_path):
     made = _with_recipe(pixels, tmp_path / "a", "[task]\nname = 'digits'\nvalidation = 0.3\n")
-    task = checks.origin(made, None)
+    task = validate.origin(made, None)
     assert task.fingerprint == load_task("digits", validation=0.3).fingerprint
-    assert len(task.validation) > 2 * len(checks.origin(pixels, None).validation)
+    assert len(task.validation) > 2 * len(validate.origin(pixels, None).validation)
 
 
-def test_without_a_recipe_the_task_is_normalised_as_the_set_is(pixels, tmp_path):
+def test_without_a_recipe_the_task_is_normalized_as_the_set_is(pixels, tmp_path):
     image = pixels.image.model_copy(update={"mean": (0.5,), "std": (0.25,)})
-    task = checks.origin(_written(pixels, tmp_path / "a", image=image), None)
+    task = validate.origin(_written(pixels, tmp_path / "a", image=image), None)
     assert (task.mean, task.std) == ((0.5,), (0.25,))
     shades = task.train.pixels([0]) / 255
     torch.testing.assert_close(task.train.read([0]), (shades - 0.5) / 0.25)
@@ -170,7 +170,7 @@ def test_without_a_recipe_the_task_is_normalised_as_the_set_is(pixels, tmp_path)
 
 def test_the_place_in_a_recipe_is_not_looked_at(pixels, tmp_path):
     text = "[task]\nname = 'digits'\ndata = '/nowhere'\n"
-    task = checks.origin(_with_recipe(pixels, tmp_path / "a", text), None)
+    task = validate.origin(_with_recipe(pixels, tmp_path / "a", text), None)
     assert task.source == load_task("digits").source
 
 
@@ -183,13 +183,13 @@ def test_the_columns_of_a_recipe_are_read(pixels, tmp_path):
     path = tmp_path / "own.parquet"
     columns = {"left": [encoded(picture(i)) for i in range(40)], "right": ["a", "b"] * 20}
     pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    assert checks.origin(made, path).classes == ("a", "b")
+    assert validate.origin(made, path).classes == ("a", "b")
 
 
 @pytest.mark.parametrize("text", ["[task", "steps = 1", "task = 3", "[task]\nnam = 'digits'\n"])
 def test_a_broken_recipe_in_the_set_is_named(pixels, tmp_path, text):
     with pytest.raises(FormatError, match=r"recipe\.toml of the set"):
-        checks.origin(_with_recipe(pixels, tmp_path / "a", text), None)
+        validate.origin(_with_recipe(pixels, tmp_path / "a", text), None)
 
 
 def _with_recipe(pixels, folder, text):
@@ -388,7 +388,7 @@ def test_scores_are_those_of_the_rows(pixels, tiny):
 )
 def test_scores_are_of_the_labels_that_are_asked_for(priors, digits, tiny, labels, soft, rivals):
     """With soft ones first, hard ones too, for they are what is recovered."""
-    plan = planning.plan(priors, digits, protocol=tiny, labels=labels, scores=True)
+    plan = planner.plan(priors, digits, protocol=tiny, labels=labels, scores=True)
     assert [one.soft_labels for one in plan.sets] == soft
     assert list(plan.rivals) == rivals
 
@@ -405,7 +405,7 @@ def test_hard_labels_are_scored_against_random_images(priors, digits, tiny):
 def test_scores_need_hard_labels_too(digits, tiny):
     soft = wrong(digits, labels=torch.eye(10).repeat(2, 1))
     with pytest.raises(DataError, match="scores need hard labels too, and a Photographs"):
-        planning.plan(soft, digits, protocol=tiny, scores=True)
+        planner.plan(soft, digits, protocol=tiny, scores=True)
 
 
 def test_recovery_is_that_of_hard_labels():
@@ -460,7 +460,7 @@ def test_a_killed_evaluation_goes_on(pixels, tiny, cache):
 
 
 def test_a_teacher_is_short_and_is_not_trained_again(pixels, tiny, monkeypatch):
-    monkeypatch.setattr(bench, "TAUGHT", 5)
+    monkeypatch.setattr(runner, "TAUGHT", 5)
     epochs = tiny.model_copy(update={"steps": None, "epochs": 2})
     options = {"protocol": epochs, "seeds": [0], "baselines": ["soft"]}
     lessons, later = [], []
@@ -487,7 +487,7 @@ def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(
     digits, tiny, length, steps
 ):
     protocol = tiny.model_copy(update={"steps": None} | length)
-    assert bench.lessons(Ground(digits, digits.test, protocol, torch.device("cpu"))) == steps
+    assert runner.lessons(Ground(digits, digits.test, protocol, torch.device("cpu"))) == steps
 
 
 def test_networks_do_not_find_each_others_trials(pixels, tiny):
@@ -517,48 +517,48 @@ def timeless(report):
 
 
 def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digits):
-    plan = planning.plan(pixels, protocol=tiny)
+    plan = planner.plan(pixels, protocol=tiny)
     others = [
-        planning.plan(pixels, protocol=tiny.model_copy(update={"batch": 17})),
-        planning.plan(DistilledDataset(pixels.artifact, seed=1), protocol=tiny),
-        planning.plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
-        planning.plan(pixels, protocol=tiny, split="validation"),
-        planning.plan(pixels, protocol=tiny, compile=True),
+        planner.plan(pixels, protocol=tiny.model_copy(update={"batch": 17})),
+        planner.plan(DistilledDataset(pixels.artifact, seed=1), protocol=tiny),
+        planner.plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
+        planner.plan(pixels, protocol=tiny, split="validation"),
+        planner.plan(pixels, protocol=tiny, compile=True),
     ]
     task = load_task("digits", validation=0.3)
-    others.append(planning.plan(pixels, task, protocol=tiny))
+    others.append(planner.plan(pixels, task, protocol=tiny))
     others.append(replace(plan, ground=replace(plan.ground, device=torch.device("meta"))))
     folders = {one.desk.folder for one in (plan, *others)}
     assert len(folders) == 8
-    fewer = planning.plan(pixels, protocol=tiny, baseline_seeds=[0]).desk
+    fewer = planner.plan(pixels, protocol=tiny, baseline_seeds=[0]).desk
     assert fewer.folder == plan.desk.folder
     assert fewer.claim != plan.desk.claim
-    assert plan.desk == planning.plan(pixels, protocol=tiny).desk
+    assert plan.desk == planner.plan(pixels, protocol=tiny).desk
 
 
 @pytest.mark.parametrize("what", ["threads", "versions"])
 def test_other_arithmetic_is_kept_elsewhere(pixels, tiny, monkeypatch, what):
-    before = planning.plan(pixels, protocol=tiny).desk
+    before = planner.plan(pixels, protocol=tiny).desk
     if what == "threads":
-        monkeypatch.setattr(planning.training, "threads", lambda size, share: 7)
+        monkeypatch.setattr(planner.training, "threads", lambda size, share: 7)
     else:
-        assert {"torch", "torchvision"} <= set(planning.VERSIONS)
-        monkeypatch.setitem(planning.VERSIONS, "torchvision", "0")
-    assert planning.plan(pixels, protocol=tiny).desk != before
+        assert {"torch", "torchvision"} <= set(planner.VERSIONS)
+        monkeypatch.setitem(planner.VERSIONS, "torchvision", "0")
+    assert planner.plan(pixels, protocol=tiny).desk != before
 
 
 def test_sets_that_differ_anywhere_are_kept_elsewhere(digits):
     images, labels = torch.zeros(5000, 1, 8, 8), torch.arange(5000) % 10
-    one = checks.identity(Photographs(images, labels))
-    assert one == checks.identity(Photographs(images.clone(), labels.clone()))
+    one = validate.identity(Photographs(images, labels))
+    assert one == validate.identity(Photographs(images.clone(), labels.clone()))
     images[4999, 0, 7, 7], other = 1, labels.clone()
-    assert one != checks.identity(Photographs(images, labels))
+    assert one != validate.identity(Photographs(images, labels))
     images[4999], other[4999] = 0, 0
-    assert one != checks.identity(Photographs(images, other))
+    assert one != validate.identity(Photographs(images, other))
 
 
 def test_what_was_trained_is_kept_until_the_report_is(pixels, tiny, cache):
-    plan = planning.plan(pixels, protocol=tiny, baselines=())
+    plan = planner.plan(pixels, protocol=tiny, baselines=())
     report = plan.run()
     again = plan.run(progress=untouched)
     assert timeless(report) == timeless(again)
@@ -571,7 +571,7 @@ def test_what_was_trained_is_kept_until_the_report_is(pixels, tiny, cache):
 )
 def test_what_is_cleared_is_of_one_evaluation_alone(pixels, tiny, changes):
     options = {"protocol": tiny, "baselines": ["random", "real"]}
-    kept, other = (planning.plan(pixels, **options | more) for more in ({}, changes))
+    kept, other = (planner.plan(pixels, **options | more) for more in ({}, changes))
     report = kept.run()
     other.run()
     other.clear()
@@ -580,7 +580,7 @@ def test_what_is_cleared_is_of_one_evaluation_alone(pixels, tiny, changes):
 
 def test_a_trial_is_found_by_every_evaluation_that_asks_for_it(pixels, tiny, cache):
     options = {"protocol": tiny, "baselines": ["random", "real"]}
-    whole, less = planning.plan(pixels, **options), planning.plan(pixels, protocol=tiny)
+    whole, less = planner.plan(pixels, **options), planner.plan(pixels, protocol=tiny)
     report = whole.run()
     rows = [row for row in report.rows if row.name != "real"]
     assert timeless(less.run(progress=untouched)) == timeless(
@@ -593,14 +593,14 @@ def test_a_trial_is_found_by_every_evaluation_that_asks_for_it(pixels, tiny, cac
 
 
 def test_a_task_that_cannot_fit_is_not_fetched(pixels, monkeypatch):
-    monkeypatch.setattr(planning, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
+    monkeypatch.setattr(planner, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
     with pytest.raises(DataError, match="10 classes of 1x8x8 images and cifar10 has 10 classes"):
-        planning.plan(pixels, "cifar10")
+        planner.plan(pixels, "cifar10")
 
 
 def test_kinds_of_labels_are_different_trials(priors, digits, tiny):
     soft, hard = (
-        planning.plan(priors, digits, protocol=tiny, labels=[kind], baselines=())
+        planner.plan(priors, digits, protocol=tiny, labels=[kind], baselines=())
         for kind in ("soft", "hard")
     )
     seen = []
@@ -610,9 +610,9 @@ def test_kinds_of_labels_are_different_trials(priors, digits, tiny):
 
 
 def test_networks_train_on_the_threads_that_the_report_says(pixels, tiny, monkeypatch):
-    monkeypatch.setattr(planning.training, "threads", lambda size, share: 3)
+    monkeypatch.setattr(planner.training, "threads", lambda size, share: 3)
     seen = set()
-    plan = planning.plan(pixels, protocol=tiny, seeds=[0], baselines=())
+    plan = planner.plan(pixels, protocol=tiny, seeds=[0], baselines=())
     report = plan.run(progress=lambda progress: seen.add(torch.get_num_threads()))
     assert seen == {report.threads} == {3}
     assert torch.get_num_threads() == 1
@@ -623,13 +623,13 @@ def test_a_plan_has_the_terms_of_its_report(priors, digits, tiny, draws):
     protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": draws})
     options = {"seeds": [3, 1], "nets": ["mlp", "lenet"], "split": "validation", "baselines": ()}
     data = DistilledDataset(priors.artifact, draws_per_class=9)
-    plan = planning.plan(data, digits, protocol=protocol, **options)
+    plan = planner.plan(data, digits, protocol=protocol, **options)
     assert plan.terms == Terms.of(plan.run())
 
 
 def test_an_estimate_counts_networks_and_steps(pixels, tiny):
     several = tiny.model_copy(update={"learning_rates": (0.1, 0.05)})
-    plan = planning.plan(pixels, protocol=several, baselines=["random", "soft", "compressed"])
+    plan = planner.plan(pixels, protocol=several, baselines=["random", "soft", "compressed"])
     found = plan.estimate()
     counts = {row.name: (row.networks, row.steps) for row in found.rows}
     assert counts == {
@@ -651,7 +651,7 @@ def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
     monkeypatch.setattr(Course, "_look", lambda self, step: pytest.fail("it looked"))
     epochs = tiny.model_copy(update={"steps": None, "epochs": 3})
     options = {"baselines": ["random", "means", "compressed"], "scores": True}
-    plan = planning.plan(priors, digits, protocol=epochs, **options)
+    plan = planner.plan(priors, digits, protocol=epochs, **options)
     found = [(row.name, row.steps) for row in plan.estimate().rows]
     monkeypatch.undo()
     report = plan.run()
@@ -664,11 +664,11 @@ def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
 def test_a_protocol_may_say_which_labels(priors, pixels, digits, tiny):
     for kind in ("hard", "soft"):
         protocol = tiny.model_copy(update={"labels": kind})
-        sets = planning.plan(priors, digits, protocol=protocol, baselines=()).sets
+        sets = planner.plan(priors, digits, protocol=protocol, baselines=()).sets
         assert [one.soft_labels for one in sets] == [kind == "soft"]
     with pytest.raises(D3DataError, match="has hard labels"):
-        planning.plan(pixels, digits, protocol=protocol, baselines=())
-    asked = planning.plan(priors, digits, protocol=protocol, labels=["hard"], baselines=())
+        planner.plan(pixels, digits, protocol=protocol, baselines=())
+    asked = planner.plan(priors, digits, protocol=protocol, labels=["hard"], baselines=())
     assert [one.soft_labels for one in asked.sets] == [False]
 
 
@@ -726,8 +726,8 @@ def test_nothing_is_chosen_on_test_images(pixels, digits, tiny):
 def test_what_is_chosen_needs_validation_images(pixels, digits, tiny, changes, baselines, what):
     bare, protocol = replace(digits, validation=range(0)), tiny.model_copy(update=changes)
     with pytest.raises(DataError, match=f"no validation images, on which {what} would be chosen"):
-        planning.plan(pixels, bare, protocol=protocol, baselines=baselines)
-    planning.plan(pixels, bare, protocol=tiny, baselines=["random"])
+        planner.plan(pixels, bare, protocol=protocol, baselines=baselines)
+    planner.plan(pixels, bare, protocol=tiny, baselines=["random"])
 
 
 def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch):
@@ -747,7 +747,7 @@ def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch)
 @pytest.mark.parametrize(("rates", "middle"), [((1e30, 0.05), True), ((1e30,), False)])
 def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tiny, rates, middle):
     protocol = tiny.model_copy(update={"learning_rates": rates})
-    plan = planning.plan(pixels, protocol=protocol, baselines=["soft"])
+    plan = planner.plan(pixels, protocol=protocol, baselines=["soft"])
     (network, build), *_ = plan.builds.items()
     setting = Bench(plan.ground, (0,), (0,)).setting(pixels, network, build)
     if middle:
@@ -857,7 +857,7 @@ def test_what_nobody_can_train_on_is_refused(digits, tiny, data):
 
 
 def test_baselines_may_have_fewer_networks_than_the_set(pixels, tiny):
-    plan = planning.plan(
+    plan = planner.plan(
         pixels, protocol=tiny, seeds=range(3), baselines=("random", "real"), baseline_seeds=[0]
     )
     report = plan.run()
@@ -869,7 +869,7 @@ def test_baselines_may_have_fewer_networks_than_the_set(pixels, tiny):
         assert "3 networks on the set, 1 on each baseline" in text
     assert "3 networks for each row" in alone.table()
     with pytest.raises(DataError, match=r"baseline_seeds=2: a list is needed"):
-        planning.plan(pixels, protocol=tiny, baseline_seeds=2)
+        planner.plan(pixels, protocol=tiny, baseline_seeds=2)
 
 
 def test_with_several_networks_the_baselines_may_have_more_seeds(pixels, tiny):

@@ -7,15 +7,9 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from d3data.augment import augmentations
 from d3data.errors import RecipeError
-from d3data.evaluation.protocols import (
-    Protocol,
-    halfway,
-    named,
-    protocols,
-    require_own_name,
-)
+from d3data.evaluation.protocols import Protocol, halfway, named, protocols, require_own_name
+from d3data.images.augment import augmentations
 
 
 def settings(**more):

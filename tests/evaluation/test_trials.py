@@ -10,16 +10,15 @@ from torch.nn.functional import one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
-from d3data.distill import checkpoint
 from d3data.errors import TrainingError
-from d3data.evaluation import cost, course, saving, trials
+from d3data.evaluation import cost, trial_cache, trial_training, trials
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.baselines.setting import drawn
-from d3data.evaluation.ground import Ground, answered
 from d3data.evaluation.protocols import Protocol
-from d3data.nets import NetworkSpec
-from d3data.rng import generator
-from d3data.training import ignore
+from d3data.evaluation.setup import Ground, answered
+from d3data.nets import NetworkSpec, checkpoint
+from d3data.nets.training import ignore
+from d3data.utils.rng import generator
 from spies import Spy
 
 CPU = torch.device("cpu")
@@ -37,7 +36,7 @@ def some(task, each):
 
 def flat(protocol, draws, count):
     """The (epoch, index) pairs of the first `count` batches."""
-    stream = course.batches(draws, protocol, rng=generator(0, "order"))
+    stream = trial_training.batches(draws, protocol, rng=generator(0, "order"))
     batches = [next(stream) for _ in range(count)]
     return [
         [(epoch, index) for epoch, indices in pieces for index in indices.tolist()]
@@ -130,7 +129,7 @@ def first_batch(draws, task, protocol, seed):
     network, given = builder(task, protocol)(), []
     network.register_forward_pre_hook(lambda module, inputs: given.append(*inputs))
     where = ground(task, protocol)
-    course.Course(network, draws, where, seed=seed, rate=0.1, steps=1).go(None, ignore)
+    trial_training.Course(network, draws, where, seed=seed, rate=0.1, steps=1).go(None, ignore)
     return given[0]
 
 
@@ -204,7 +203,7 @@ def test_testing_is_no_part_of_what_training_takes(task, tiny, photographs, monk
     def step(step, loss):
         clock[0] += 1
 
-    monkeypatch.setattr(course, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(trial_training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     slow = replace(task, validation=Slow(task.validation))
     trial = run(photographs, slow, tiny, tests=Slow(task.test), watch=step)
     assert trial.seconds == 12
@@ -228,7 +227,9 @@ def test_training_is_sgd_as_it_is_written(task):
         velocity = 0.5 * velocity + gradient
         weight = weight - 0.1 * protocol.factor(step, 2) * velocity
     task = replace(task, validation=range(0))
-    course.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
+    trial_training.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(
+        None, ignore
+    )
     torch.testing.assert_close(network[1].weight.detach(), weight)
 
 
@@ -243,7 +244,7 @@ def interrupted(task, tiny, photographs, folder):
         if step == 5:
             raise KeyboardInterrupt
 
-    slot = saving.Slot(folder / "slot")
+    slot = trial_cache.Slot(folder / "slot")
     with pytest.raises(KeyboardInterrupt):
         run(photographs, task, tiny, slot=slot, watch=interrupt)
     return slot
@@ -273,7 +274,7 @@ def test_a_trial_whose_checkpoint_was_cut_short_starts_again(
 def test_a_checkpoint_is_due_every_minute(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    slot = saving.Slot(tmp_path / "slot")
+    slot = trial_cache.Slot(tmp_path / "slot")
     for start in (0.0, 60.0):
         clock[0] = start + 59.9
         assert not slot.due
@@ -294,10 +295,10 @@ def test_a_trial_goes_on_where_it_was_stopped(
     task, tiny, photographs, tmp_path, monkeypatch, stop
 ):
     """With dropout, and with momentum."""
-    monkeypatch.setattr(saving, "EVERY", 0.0)
+    monkeypatch.setattr(trial_cache, "EVERY", 0.0)
     train = partial(run, photographs, task, tiny, build=forgetful)
     undisturbed = train()
-    slot = saving.Slot(tmp_path / "slot")
+    slot = trial_cache.Slot(tmp_path / "slot")
 
     def watch(step, loss):
         if step == stop + 1:
@@ -306,7 +307,7 @@ def test_a_trial_goes_on_where_it_was_stopped(
     with pytest.raises(Stopped):
         train(slot=slot, watch=watch)
     steps = []
-    again = saving.Slot(tmp_path / "slot")
+    again = trial_cache.Slot(tmp_path / "slot")
     finished = train(slot=again, watch=lambda step, loss: steps.append(step))
     assert steps == [*range(stop + 1, 12)]
     assert timeless(finished) == timeless(undisturbed)
@@ -337,8 +338,8 @@ def test_confusion_is_kept_of_up_to_100_classes(task, tiny, photographs, classes
     tests = SimpleNamespace(labels=labels, counts=lambda: [1] * classes)
     large = replace(task, classes=tuple(map(str, range(classes))))
     where = ground(large, tiny, tests)
-    one = course.Course(forgetful(), photographs, where, seed=0, rate=0.1)
-    trial = one.told(labels.roll(1), course.Spent(None, None, 1.0))
+    one = trial_training.Course(forgetful(), photographs, where, seed=0, rate=0.1)
+    trial = one.told(labels.roll(1), trial_training.Spent(None, None, 1.0))
     assert trial.accuracy == 0
     assert (trial.confusion is not None) == counted
 
@@ -405,7 +406,9 @@ def test_adamw_is_adamw(task, tiny, photographs):
     protocol = tiny.model_copy(update={"optimizer": "adamw", "steps": 1})
     network = builder(task, protocol)()
     before = [p.detach().clone() for p in network.parameters()]
-    course.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(None, ignore)
+    trial_training.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(
+        None, ignore
+    )
     for old, new in zip(before, network.parameters(), strict=True):
         moved = (new - old * (1 - 0.1 * protocol.weight_decay)).abs()
         assert moved.max() < 0.1001  # the first step of Adam is at most the rate

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from d3data import canonical
+from d3data.utils import canonical_json
 
 PART = "parts/000.safetensors"
 
@@ -22,9 +22,9 @@ def put(folder: Path, content: bytes) -> None:
 def seal(folder: Path, page: dict[str, Any]) -> None:
     """Write a manifest with the digests that its blocks have."""
     page.pop("self_sha256", None)
-    page["content_sha256"] = hashlib.sha256(canonical.encode(page["content"])).hexdigest()
-    page["self_sha256"] = hashlib.sha256(canonical.encode(page)).hexdigest()
-    (folder / "d3data.json").write_bytes(canonical.encode(page))
+    page["content_sha256"] = hashlib.sha256(canonical_json.encode(page["content"])).hexdigest()
+    page["self_sha256"] = hashlib.sha256(canonical_json.encode(page)).hexdigest()
+    (folder / "d3data.json").write_bytes(canonical_json.encode(page))
 
 
 def split(content: bytes) -> tuple[dict[str, Any], bytes]:

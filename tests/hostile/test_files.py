@@ -15,9 +15,11 @@ import pytest
 import bounds
 import forging
 import made
-from d3data import artifact, summary, untrusted
+from d3data import artifact
+from d3data.artifact import summary
 from d3data.errors import ArtifactError, IntegrityError
-from d3data.untrusted import Verify
+from d3data.utils import safe_open
+from d3data.utils.safe_open import Verify
 
 PARTS = [f"parts/{number:03d}.safetensors" for number in range(3)]
 FILES = [*PARTS, "golden.safetensors", "recipe.toml"]
@@ -144,7 +146,7 @@ def test_what_is_no_name_of_a_folder_says_so(name: str) -> None:
 def test_a_name_that_the_system_refuses_says_so(place: Path) -> None:
     for path in ("a\0b", "a" * 300):
         with pytest.raises(IntegrityError, match="cannot be read: "):
-            untrusted.read(place, path, most=100)
+            safe_open.read(place, path, most=100)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -242,7 +244,7 @@ def test_a_file_is_no_folder(place: Path) -> None:
 def test_paths_stay_inside(path: str, place: Path) -> None:
     (place.parent / "outside").write_bytes(b"secret")
     with pytest.raises(IntegrityError, match="relative and inside"):
-        untrusted.read(place, path, most=100)
+        safe_open.read(place, path, most=100)
 
 
 def test_a_manifest_beyond_all_bounds_is_not_read_whole(place: Path) -> None:
@@ -260,5 +262,5 @@ def test_no_handle_is_left_open(place: Path) -> None:
     before = len(list(mine.iterdir()))
     for path in (*FILES, "nothing", "parts", "parts/nothing", "recipe.toml/x", "link/recipe.toml"):
         with contextlib.suppress(IntegrityError):
-            untrusted.read(place, path, most=1 << 20)
+            safe_open.read(place, path, most=1 << 20)
     assert len(list(mine.iterdir())) == before

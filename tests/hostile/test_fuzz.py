@@ -20,7 +20,7 @@ import forging
 import made
 from bounds import MEMORY, bounded, tried
 from d3data import artifact
-from d3data.canonical import MOST_BYTES, MOST_MARKS
+from d3data.utils.canonical_json import MOST_BYTES, MOST_MARKS
 
 EXAMPLES = 10_000 if os.environ.get("D3DATA_SOAK") else 150
 FILES = ["d3data.json", *(f"parts/{n:03d}.safetensors" for n in range(3)), "golden.safetensors"]

@@ -10,8 +10,9 @@ import torch
 
 import forging
 import made
-from d3data import artifact, canonical
+from d3data import artifact
 from d3data.errors import FormatError
+from d3data.utils import canonical_json
 
 Header = dict[str, Any]
 
@@ -33,7 +34,7 @@ def about(**changed: Any) -> Callable[[bytes], bytes]:
     """Other classes or items in the metadata."""
 
     def change(header: Header) -> None:
-        text = canonical.encode(forging.about(header) | changed)
+        text = canonical_json.encode(forging.about(header) | changed)
         header["__metadata__"]["d3data"] = text.decode()
 
     return edited(change)
@@ -109,7 +110,7 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         edited(lambda h: h.update(__metadata__={"d3data": "\ud800"})),
         "not JSON",
     ),
-    "an unknown word in the metadata": (about(colour=1), "unknown key 'colour'"),
+    "an unknown word in the metadata": (about(color=1), "unknown key 'colour'"),
     "items beyond all bounds": (about(items_per_class=[2, 1 << 50]), "items_per_class"),
     "two items of 1e999": (
         edited(

@@ -10,9 +10,10 @@ import pytest
 import forging
 import made
 from bounds import tried
-from d3data import artifact, manifest
-from d3data.canonical import MOST_BYTES, MOST_MARKS
+from d3data import artifact
+from d3data.artifact import manifest
 from d3data.errors import ArtifactError
+from d3data.utils.canonical_json import MOST_BYTES, MOST_MARKS
 
 JUNK: list[Any] = [None, -1, 0, 1e300, 2**53 - 1, "", "x" * 2000, [], {}, [[]], True, "../x", "\n"]
 

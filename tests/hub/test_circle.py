@@ -11,13 +11,14 @@ import torch
 
 import hubs
 from d3data import artifact
-from d3data.manifest import About, Method, Provenance
-from d3data.part import Part
+from d3data.artifact.manifest import About, Method, Provenance
+from d3data.artifact.part import Part
+from d3data.images.spec import Image
+from d3data.images.tasks import load_task
 from d3data.publishing import publish
-from d3data.rng import generator
-from d3data.sources.specs import Image, PixelsSpec
-from d3data.tasks import load_task
+from d3data.sources.specs import PixelsSpec
 from d3data.testing import LocalHub
+from d3data.utils.rng import generator
 
 ELSEWHERE = """
 import json
@@ -57,7 +58,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     images = torch.cat([task.train.batch(2, of=label, rng=rng)[0] for label in range(10)])
     provenance = Provenance(
         task="digits",
-        licence=task.licence,
+        license=task.license,
         source=task.source,
         fingerprint=task.fingerprint,
         images=len(task.train),

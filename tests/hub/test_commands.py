@@ -22,7 +22,7 @@ import d3data
 import hubs
 from d3data.cli import app
 from d3data.errors import HubError
-from d3data.hub import client, index, replies
+from d3data.hub import client, errors, index
 from d3data.publishing import publish
 from d3data.testing import Answer, LocalHub, User
 
@@ -274,7 +274,7 @@ def test_a_password_in_the_address_of_the_hub_is_told_nowhere(tmp_path: Path, to
     ],
 )
 def test_what_others_say_is_cleaned(said: str, cleaned: str) -> None:
-    assert replies.clean(said, ["mine", ""]) == cleaned
+    assert errors.clean(said, ["mine", ""]) == cleaned
 
 
 def test_bars_are_drawn_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,18 +13,19 @@ from typer.main import get_command
 
 import hubs
 from d3data import artifact
-from d3data.canonical import MOST_BYTES
 from d3data.cards.card import card
 from d3data.cards.croissant import croissant
-from d3data.cards.files import CARD, CROISSANT, finished, stored_report
+from d3data.cards.files import CARD, CROISSANT, finished
 from d3data.cli import app
-from d3data.cookbook import recipe_names, recipe_text
 from d3data.distill import Recipe, load_recipe
+from d3data.distill.recipes import recipe_names, recipe_text
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
 from d3data.evaluation import protocols
-from d3data.hub import index, pulling
+from d3data.evaluation.report import stored_report
+from d3data.hub import index, resolve
 from d3data.hub.client import Client
 from d3data.testing import Flip, LocalHub
+from d3data.utils.canonical_json import MOST_BYTES
 
 DIGEST = "ab" * 32
 SETS: dict[str, Any] = {
@@ -57,10 +58,10 @@ def test_the_shipped_list_and_the_zoo_agree() -> None:
         found = index.find(name)
         assert (found.shipped is not None) == (index.ZOO / name).exists()
         if found.shipped is not None:
-            place = pulling.resolve(name)
+            place = resolve.resolve(name)
             page = place.check().manifest
             assert (page.about.name, page.about.version) == (name, entry.version)
-            assert pulling.resolve(f"{name}@{entry.version}") == place
+            assert resolve.resolve(f"{name}@{entry.version}") == place
         elif entry.version is not None:
             assert entry.repository is not None
 
@@ -68,7 +69,7 @@ def test_the_shipped_list_and_the_zoo_agree() -> None:
 def test_shipped_sets_keep_to_their_budgets_and_are_as_good_as_the_list_says() -> None:
     assert sum(path.stat().st_size for path in index.ZOO.rglob("*") if path.is_file()) <= 12e6
     for place in sorted(index.ZOO.iterdir()):
-        entry, found = index.shipped().sets[place.name], pulling.resolve(place.name).check()
+        entry, found = index.shipped().sets[place.name], resolve.resolve(place.name).check()
         assert entry.budget is not None
         assert found.ledger.published_values <= (entry.budget.values or math.inf)
         assert found.ledger.content_bytes <= (entry.budget.bytes or math.inf)
@@ -118,7 +119,7 @@ def test_a_set_that_is_not_published_says_how_to_make_it(name: str) -> None:
     if index.find(name).published:
         pytest.skip("it is published")
     with pytest.raises(NotPublishedError, match=f"{name} is not published yet") as failure:
-        pulling.resolve(name)
+        resolve.resolve(name)
     told = str(failure.value)
     ways = re.findall("`d3data ([a-z]+)", told)
     assert ways == (["distill", "recipes"] if name in recipe_names() else ["init", "convert"])
@@ -264,14 +265,14 @@ def test_a_list_is_looked_for_where_and_as_the_set_is(
         for place, warm in (("me/index@1.0.0", 0), ("me/index", 1)):
             monkeypatch.setenv(index.VARIABLE, place)
             with pytest.raises(HubError, match="or it is private"):
-                pulling.resolve("toys-ipc2")
+                resolve.resolve("toys-ipc2")
             options = {"cache_dir": tmp_path / place, "token": "hf_test"}
-            pulling.resolve("toys-ipc2", **options)
+            resolve.resolve("toys-ipc2", **options)
             hub.requests.clear()
-            pulling.resolve("toys-ipc2", **options)
+            resolve.resolve("toys-ipc2", **options)
             assert len(hub.requests) == warm
             hub.requests.clear()
-            pulling.resolve("toys-ipc2", cache_dir=tmp_path / place, local_files_only=True)
+            resolve.resolve("toys-ipc2", cache_dir=tmp_path / place, local_files_only=True)
             assert len(hub.requests) == 0
         assert not (tmp_path / "home").exists()
 
@@ -281,20 +282,20 @@ def test_a_pinned_name_is_that_content_or_an_error(
 ) -> None:
     for name in ("toys-ipc2", "toys-ipc2@1.2.3", "toys-ipc2@~=1.0"):
         with pytest.raises(IntegrityError, match=f"{name} has content .* with {DIGEST}") as fault:
-            pulling.resolve(name)
+            resolve.resolve(name)
         assert f"`d3data pull --force {name}`" in str(fault.value)
     assert hub.requests.count(path="*.safetensors") == 0
     pin = {"content_sha256": artifact.read(toys).manifest.content_sha256}
     added.write_text(json.dumps(page(sets=SETS | {"toys-ipc2": SETS["toys-ipc2"] | pin})))
     for name in ("toys-ipc2", "toys-ipc2@1.2.3", "toys-ipc2@~=1.0", "toys-newest"):
-        place = pulling.resolve(name)
+        place = resolve.resolve(name)
         place.read()
         assert place.revision == commit
     hub.requests.clear()
-    pulling.resolve("toys-ipc2")
+    resolve.resolve("toys-ipc2")
     assert len(hub.requests) == 0
     with pytest.raises(NotPublishedError, match=r"has the versions 1\.2\.3"):
-        pulling.resolve("toys-ipc2@2.0.0")
+        resolve.resolve("toys-ipc2@2.0.0")
 
 
 def test_a_pin_that_failed_is_looked_at_again(
@@ -303,11 +304,11 @@ def test_a_pin_that_failed_is_looked_at_again(
     pin = {"content_sha256": artifact.read(pixels).manifest.content_sha256}
     added.write_text(json.dumps(page(sets=SETS | {"toys-ipc2": SETS["toys-ipc2"] | pin})))
     with pytest.raises(IntegrityError, match="was published with"):
-        pulling.resolve("toys-ipc2")
+        resolve.resolve("toys-ipc2")
     hub.repo("me/toys").delete_tag("v1.2.3")
     mended = hub.commit("me/toys", hubs.files_of(pixels))
     hub.repo("me/toys").tag("v1.2.3")
-    assert pulling.resolve("toys-ipc2").revision == mended
+    assert resolve.resolve("toys-ipc2").revision == mended
 
 
 def test_a_password_in_the_place_of_a_list_is_told_nowhere(
@@ -323,7 +324,7 @@ def test_a_branch_and_a_commit_are_not_held_to_the_pinned_content(
     hub: LocalHub, commit: str, added: Path
 ) -> None:
     for revision in ("main", commit):
-        place = pulling.resolve(f"toys-ipc2@{revision}")
+        place = resolve.resolve(f"toys-ipc2@{revision}")
         assert place.content_sha256 is None
         assert place.read().manifest.about.version == "1.2.3"
 
@@ -337,13 +338,13 @@ def test_a_set_of_the_wheel_needs_no_hub(
     monkeypatch.setattr(index, "shipped", lambda: known)
     monkeypatch.setattr(index, "ZOO", toys.parent)
     for name in ("toys", "toys@1.2.3", "toys@~=1.0"):
-        assert pulling.resolve(name).folder == toys
-        pulling.resolve(name).check(golden=True)
+        assert resolve.resolve(name).folder == toys
+        resolve.resolve(name).check(golden=True)
     with pytest.raises(UnknownNameError, match=r"has no 2\.0\.0: this d3data has toys@1\.2\.3"):
-        pulling.resolve("toys@2.0.0")
+        resolve.resolve("toys@2.0.0")
     other = index.Index(
         format=1, sets={"toys": entry.model_copy(update={"content_sha256": DIGEST})}
     )
     monkeypatch.setattr(index, "shipped", lambda: other)
     with pytest.raises(IntegrityError, match="was published with"):
-        pulling.resolve("toys").read()
+        resolve.resolve("toys").read()

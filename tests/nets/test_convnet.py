@@ -7,7 +7,7 @@ from torch.func import functional_call
 from d3data import nets
 from d3data.errors import TrainingError, UnknownNameError
 from d3data.nets.norms import NAMES as norms
-from d3data.rng import generator, seeded
+from d3data.utils.rng import generator, seeded
 
 
 @pytest.mark.parametrize(

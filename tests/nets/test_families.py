@@ -15,7 +15,7 @@ from d3data.errors import TrainingError, UnknownNameError
 from d3data.nets import norms
 from d3data.nets.resnet import Block
 from d3data.nets.vit import Attention, patch_size
-from d3data.rng import generator, seeded
+from d3data.utils.rng import generator, seeded
 
 NARROW = {
     "alexnet": {"width": 16},
@@ -153,7 +153,7 @@ def test_norms_of_maps_agree_with_their_definitions(norm):
     mean = grouped.mean(2, keepdim=True)
     variance = (grouped - mean).square().mean(2, keepdim=True)
     expected = ((grouped - mean) / (variance + 1e-5).sqrt()).reshape(maps.shape)
-    torch.testing.assert_close(norms.normalise(norm, 8).double()(maps), expected)
+    torch.testing.assert_close(norms.normalize(norm, 8).double()(maps), expected)
 
 
 @pytest.mark.parametrize("name", nets.names())
@@ -207,7 +207,7 @@ def test_gradients_have_gradients(name):
     ("name", "least"),
     [("lenet", 32), ("alexnet", 32), ("vgg11", 32), ("resnet18", 16), ("resnet18-ap", 16)],
 )
-def test_small_images_are_centred_in_zeros(name, least):
+def test_small_images_are_centered_in_zeros(name, least):
     small, large = narrow(name, size=9), narrow(name, size=least)
     images = pictures(2, size=9)
     before = (least - 9) // 2

@@ -6,7 +6,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
-from d3data.rng import generator
+from d3data.utils.rng import generator
 
 NARROW = {name: {"width": 64 if "vit" in name else 8} for name in nets.names()} | {
     "alexnet": {"width": 16},

@@ -8,7 +8,7 @@ import torchvision
 
 from d3data import nets
 from d3data.errors import TrainingError, UnknownNameError
-from d3data.rng import generator, seeded
+from d3data.utils.rng import generator, seeded
 
 SMALL = "torchvision:shufflenet_v2_x0_5"
 
@@ -44,13 +44,13 @@ def test_a_classifier_of_torchvision_is_unchanged():
         assert network.features(images).shape == (2, 1024)
 
 
-def test_a_grey_image_is_three_equal_channels():
-    grey, colour = (nets.build(SMALL, channels=c, size=32, classes=5, seed=0) for c in (1, 3))
+def test_a_gray_image_is_three_equal_channels():
+    gray, color = (nets.build(SMALL, channels=c, size=32, classes=5, seed=0) for c in (1, 3))
     images = pictures(2, 1, 32)
     shown = images.expand(-1, 3, -1, -1)
-    stems = [network.body.conv1[0] for network in (grey, colour)]
+    stems = [network.body.conv1[0] for network in (gray, color)]
     torch.testing.assert_close(stems[0](images), stems[1](shown))
-    torch.testing.assert_close(grey.eval()(images), colour.eval()(shown), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(gray.eval()(images), color.eval()(shown), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

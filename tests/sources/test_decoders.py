@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from d3data.errors import RecipeError
+from d3data.images.spec import Image
 from d3data.sources.decoders import Decoder, plan
-from d3data.sources.specs import DecoderSpec, Image
+from d3data.sources.specs import DecoderSpec
 
 # family, width, noise, channels, size, parameters of the published code's decoder
 PUBLISHED = [

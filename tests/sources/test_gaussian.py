@@ -2,15 +2,16 @@ import pytest
 import torch
 
 from d3data.errors import RecipeError
-from d3data.sources import parts
-from d3data.sources.specs import DecoderSpec, GaussianSpec, Image, PixelsSpec
+from d3data.images.spec import Image
+from d3data.sources import registry
+from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
 
 IMAGE = Image(channels=3, size=16, mean=(0.2, 0.5, 0.7), std=(0.1, 0.2, 0.3))
 
 
 def source(**more):
     spec = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4), **more)
-    made = parts.blank(spec, IMAGE, classes=torch.tensor([4, 4, 9]), step_size=0.5)
+    made = registry.blank(spec, IMAGE, classes=torch.tensor([4, 4, 9]), step_size=0.5)
     torch.manual_seed(0)
     for parameter in made.parameters():
         torch.nn.init.normal_(parameter)
@@ -74,7 +75,7 @@ def test_latents_and_white_values_make_the_same_images(residual):
 
 
 def test_stored_images_have_no_latents():
-    made = parts.blank(PixelsSpec(), IMAGE, classes=torch.tensor([0, 1]), step_size=0.1)
+    made = registry.blank(PixelsSpec(), IMAGE, classes=torch.tensor([0, 1]), step_size=0.1)
     made.pixels.data.normal_()
     items = torch.tensor([1, 0, 1])
     assert made.latents(items, None).shape == (3, 0)
@@ -90,23 +91,23 @@ def test_stored_images_have_no_latents():
         ("large", 1024, 4096, 5, 10, 113_462_735, 123_462_735),
     ],
 )
-def test_values_are_counted_as_published(family, width, noise, blocks, items, values, labelled):
+def test_values_are_counted_as_published(family, width, noise, blocks, items, values, labeled):
     image = Image(channels=3, size=64, mean=(0.5,) * 3, std=(0.2,) * 3)
     spec = GaussianSpec(decoder=DecoderSpec(family=family, width=width, noise=noise))
     classes = 1000 // blocks
-    for labels, expected in ((None, values), (1000, labelled)):
-        one = parts.published_values(
+    for labels, expected in ((None, values), (1000, labeled)):
+        one = registry.published_values(
             spec, image, items=items * classes, classes=classes, labels=labels
         )
         assert blocks * one == expected
 
 
 def test_pixels_are_counted_as_images():
-    count = parts.published_values(PixelsSpec(), IMAGE, items=20, classes=10)
+    count = registry.published_values(PixelsSpec(), IMAGE, items=20, classes=10)
     assert count == 20 * 3 * 16 * 16
 
 
 def test_a_wrong_latent_is_an_error():
     spec = GaussianSpec(decoder=DecoderSpec(family="large", width=8, noise=4))
     with pytest.raises(RecipeError, match="must be 32"):
-        parts.blank(spec, IMAGE, classes=torch.tensor([0]), step_size=0.1)
+        registry.blank(spec, IMAGE, classes=torch.tensor([0]), step_size=0.1)

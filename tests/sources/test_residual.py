@@ -3,16 +3,8 @@ import math
 import pytest
 import torch
 
-from d3data.sources.residual import (
-    BINS,
-    HIGHEST,
-    Residual,
-    colour_axes,
-    fit,
-    frequencies,
-    power,
-)
-from d3data.sources.specs import Image
+from d3data.images.spec import Image
+from d3data.sources.residual import BINS, HIGHEST, Residual, color_axes, fit, frequencies, power
 
 
 def residual(channels: int, size: int) -> Residual:
@@ -93,11 +85,11 @@ def test_there_is_no_negative_power():
     assert torch.equal(made.amplitudes, torch.zeros(1, BINS))
 
 
-def test_colour_axes_are_ordered_and_signed():
+def test_color_axes_are_ordered_and_signed():
     rng = torch.Generator().manual_seed(1)
     mix = torch.linalg.qr(torch.randn(3, 3, generator=rng)).Q
     scaled = torch.randn(2000, 3, 4, 4, generator=rng) * torch.tensor([5.0, 3, 1])[:, None, None]
-    axes = colour_axes(torch.einsum("kc,bkhw->bchw", mix, scaled))
+    axes = color_axes(torch.einsum("kc,bkhw->bchw", mix, scaled))
     assert (axes.gather(1, axes.abs().argmax(1, keepdim=True)) > 0).all()
     torch.testing.assert_close((axes @ mix.T).abs(), torch.eye(3), atol=0.05, rtol=0)
 

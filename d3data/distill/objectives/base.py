@@ -6,8 +6,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.workbench import Workbench
 from d3data.sources.base import Source
 
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field, model_validator
 from torch import Tensor
 
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import steps
-from d3data.distill.workbench import Workbench
-from d3data.frozen import Frozen
 from d3data.sources.base import Source
+from d3data.utils.schema import Frozen
 
 if TYPE_CHECKING:
     from d3data.distill.objectives import AnyObjective

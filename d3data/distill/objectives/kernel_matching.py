@@ -11,12 +11,12 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
-from d3data.distill.workbench import Workbench
-from d3data.frozen import Frozen
 from d3data.nets.network import features
 from d3data.sources.base import Source
+from d3data.utils.schema import Frozen
 
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)

@@ -10,13 +10,13 @@ import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from d3data import augment
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
-from d3data.distill.workbench import Workbench
-from d3data.frozen import Frozen
+from d3data.images import augment
 from d3data.nets.network import features
 from d3data.sources.base import Source
+from d3data.utils.schema import Frozen
 
 
 class MeanMatching(Frozen):

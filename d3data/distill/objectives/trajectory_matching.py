@@ -13,13 +13,13 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from d3data import augment
+from d3data.distill.context import Workbench
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import steps
-from d3data.distill.workbench import Workbench
 from d3data.errors import RecipeError
-from d3data.frozen import Frozen
+from d3data.images import augment
 from d3data.sources.base import Source
+from d3data.utils.schema import Frozen
 
 
 class TrajectoryMatching(Frozen):

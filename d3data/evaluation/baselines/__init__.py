@@ -5,14 +5,14 @@ A baseline is one function of what it may look at, a `Setting`, and a generator.
 
 from collections.abc import Iterable
 
-from d3data.dataset import DistilledDataset
+from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
 from d3data.evaluation.baselines.compressed import compressed
 from d3data.evaluation.baselines.coresets import herding, k_center, k_means
 from d3data.evaluation.baselines.plain import means, random, random_bytes, real, soft
 from d3data.evaluation.baselines.setting import Baseline, Photographs, Rival, Setting
-from d3data.evaluation.ground import Draws
-from d3data.evaluation.priors import has_priors
+from d3data.evaluation.protocol_epochs import has_priors
+from d3data.evaluation.setup import Draws
 
 __all__ = ["Baseline", "Photographs", "Rival", "Setting", "baselines", "named", "wanted"]
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from d3data.evaluation.baselines.setting import Photographs, Rival, Setting, members
-from d3data.rng import generator
+from d3data.utils.rng import generator
 
 Format = Literal["jpeg", "webp"]
 
@@ -43,8 +43,8 @@ class Codec:
         """A file of uint8 (C, H, W) pixels."""
         from PIL import Image
 
-        grey = len(pixels) == 1
-        image = Image.fromarray((pixels[0] if grey else pixels.permute(1, 2, 0)).numpy())
+        gray = len(pixels) == 1
+        image = Image.fromarray((pixels[0] if gray else pixels.permute(1, 2, 0)).numpy())
         if self.side != pixels.shape[-1]:
             image = image.resize((self.side, self.side), Image.Resampling.BOX)
         file = io.BytesIO()
@@ -120,7 +120,7 @@ def stored(setting: Setting, codec: Codec, rng: torch.Generator) -> Rival:
         [codec.decode(file, channels=task.channels, size=task.size) for file in files]
     )
     return Rival(
-        Photographs(task.normalised(pixels), torch.tensor(labels)),
+        Photographs(task.normalized(pixels), torch.tensor(labels)),
         round(len(files) / setting.classes),
         len(files) * setting.pixels,
         sum(map(len, files)),

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from d3data.evaluation.baselines.setting import Rival, Setting, chosen, members
-from d3data.rng import derive
+from d3data.utils.rng import derive
 
 Choose = Callable[[Tensor, int], Tensor]
 
@@ -59,8 +59,8 @@ def medoids(features: Tensor, count: int, seed: int) -> Tensor:
     if count >= len(features):
         return torch.arange(len(features))
     found = KMeans(count, n_init=1, random_state=derive(seed, "k-means") % (1 << 31))
-    centres = torch.from_numpy(found.fit(features.numpy()).cluster_centers_).float()
-    apart, rows = torch.cdist(centres, features), list[int]()
+    centers = torch.from_numpy(found.fit(features.numpy()).cluster_centers_).float()
+    apart, rows = torch.cdist(centers, features), list[int]()
     for row in apart:  # two centres may have the same image nearest
         row[rows] = torch.inf
         rows.append(int(row.argmin()))

@@ -2,17 +2,11 @@
 
 import torch
 
-from d3data.dataset import DistilledDataset
+from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError
-from d3data.evaluation.baselines.setting import (
-    Photographs,
-    Rival,
-    Setting,
-    chosen,
-    drawn,
-)
-from d3data.evaluation.others import Pictures
-from d3data.evaluation.priors import has_priors, labels_of_items
+from d3data.evaluation.adapters import Pictures
+from d3data.evaluation.baselines.setting import Photographs, Rival, Setting, chosen, drawn
+from d3data.evaluation.protocol_epochs import has_priors, labels_of_items
 
 FLOAT = 4  # bytes
 

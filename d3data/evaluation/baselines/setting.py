@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.evaluation.ground import CHUNK, Draws
+from d3data.evaluation.setup import CHUNK, Draws
+from d3data.images.tasks import Split, Task
 from d3data.nets import Network
-from d3data.tasks import Split, Task
 
 
 class Photographs:

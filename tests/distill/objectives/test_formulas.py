@@ -10,12 +10,7 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 import toys
-from d3data.distill.objectives import (
-    KernelMatching,
-    MeanMatching,
-    TrajectoryMatching,
-    WeightedSum,
-)
+from d3data.distill.objectives import KernelMatching, MeanMatching, TrajectoryMatching, WeightedSum
 from d3data.distill.objectives.base import draws_of_classes
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError

@@ -1,0 +1,139 @@
+"""What every byte of an artifact is spent on, computed from its files: it cannot disagree."""
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from d3data.artifact import safetensors_file
+from d3data.artifact.manifest import NAME, Manifest
+from d3data.sources.base import purpose
+from d3data.sources.registry import published_values
+from d3data.utils import safe_open
+
+Locate = Callable[[str], tuple[Path, str]]
+ALWAYS = ("priors", "decoder", "labels", "augmentation", "scales")  # told also where they are 0
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """Values and bytes of an artifact.
+
+    Attributes:
+        published_values: values as papers count them, before norms are folded.
+        stored_values: values in the parts' tensors.
+        purposes: bytes of manifest and parts by purpose (priors, decoder, labels, headers, ...).
+        extras: bytes of each other file.
+        ipc_values: values of one image per class.
+        source_bytes: bytes of the real training images at this size, as uint8.
+    """
+
+    published_values: int
+    stored_values: int
+    purposes: Mapping[str, int]
+    extras: Mapping[str, int]
+    ipc_values: int
+    source_bytes: int
+
+    @property
+    def content_bytes(self) -> int:
+        """Bytes of manifest and parts: what it takes to train on."""
+        return sum(self.purposes.values())
+
+    @property
+    def total_bytes(self) -> int:
+        """Bytes of all files."""
+        return self.content_bytes + sum(self.extras.values())
+
+    @property
+    def ipc_floats(self) -> float:
+        """Values as papers count them, in values of one image per class."""
+        return self.published_values / self.ipc_values
+
+    @property
+    def ipc_bytes(self) -> float:
+        """Bytes of manifest and parts, in bytes of one uint8 image per class."""
+        return self.content_bytes / self.ipc_values
+
+    @property
+    def ipc_prototypes(self) -> float:
+        """Bytes of manifest and parts, in bytes of one float32 image per class."""
+        return self.ipc_bytes / 4
+
+    @property
+    def share_of_source(self) -> float:
+        """Bytes of manifest and parts / bytes of the real images at this size, as uint8."""
+        return self.content_bytes / self.source_bytes
+
+    def rows(self) -> list[tuple[str, str, float]]:
+        """(section, entry, number) of everything, in order, for tables."""
+        return [
+            ("values", "published", self.published_values),
+            ("values", "stored", self.stored_values),
+            ("values", "ipc_floats", self.ipc_floats),
+            *(("bytes", name, size) for name, size in self.purposes.items()),
+            ("bytes", "manifest and parts", self.content_bytes),
+            ("against", "one uint8 image per class (ipc_bytes)", self.ipc_bytes),
+            ("against", "one float32 image per class", self.ipc_prototypes),
+            ("against", "the real images, as uint8", self.share_of_source),
+            *(("extras", name, size) for name, size in self.extras.items()),
+            ("files", "all that is here", self.total_bytes),
+        ]
+
+    def __str__(self) -> str:
+        lines = [
+            f"{section:<10}{entry:<40}{_spell(number):>16}"
+            for section, entry, number in self.rows()
+        ]
+        return "\n".join(lines)
+
+
+def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> Ledger:
+    """The ledger of the artifact with this manifest.
+
+    Args:
+        manifest: its page.
+        locate: the folder and path of a part's file, from its path in the artifact.
+        sizes: bytes of all its files, by path.
+
+    Raises:
+        FormatError: a part is not a safetensors file, or its tensors do not add up to its size.
+        IntegrityError: a part is missing.
+    """
+    content, sizes = manifest.content, dict(sizes)
+    spent = Counter(dict.fromkeys(ALWAYS, 0))
+    values = published = 0
+    for entry in content.parts:
+        header = _header(*locate(entry.path))
+        spent["headers"] += header.size
+        shapes = content.layout(entry)
+        for name, (_, shape) in header.tensors.items():
+            spent[purpose(name) if name in shapes else "scales"] += header.bytes_of(name)
+            values += math.prod(shapes.get(name, shape))
+        published += published_values(
+            content.source,
+            content.image,
+            items=entry.items,
+            classes=len(entry.classes),
+            labels=content.label_values,
+        )
+        del sizes[entry.path]
+    spent["manifest"] = sizes.pop(NAME)
+    return Ledger(
+        published_values=published,
+        stored_values=values,
+        purposes=dict(sorted(spent.items(), key=lambda pair: -pair[1])),
+        extras=dict(sorted(sizes.items())),
+        ipc_values=len(content.classes) * content.image.values,
+        source_bytes=manifest.about.provenance.images * content.image.values,
+    )
+
+
+def _header(folder: Path, path: str) -> safetensors_file.Header:
+    with safe_open.known(folder, path, size=0, sha256="", verify="never") as file:
+        return safetensors_file.header(file, where=str(folder / path))
+
+
+def _spell(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:,.3f}"

@@ -1,0 +1,195 @@
+"""Commands that make artifacts of other people's distilled sets: convert."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from d3data.cli.output import Json, give
+
+if TYPE_CHECKING:
+    from d3data.artifact.artifact import Artifact
+
+convert = typer.Typer(
+    help="Make an artifact of a distilled set that others published.", no_args_is_help=True
+)
+
+Out = Annotated[Path, typer.Option(help="The folder of the new artifact.")]
+RealData = Annotated[
+    str | None,
+    typer.Option(help="The real images: for class names and fingerprint. Nothing is fetched."),
+]
+Classes = Annotated[
+    Path | None, typer.Option(help="A file with the class names of the task, a line each.")
+]
+Mean = Annotated[
+    str | None,
+    typer.Option(help="What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6."),
+]
+Std = Annotated[str | None, typer.Option(help="What they were then divided by.")]
+Teacher = Annotated[str, typer.Option(help="The network behind soft labels.")]
+Name = Annotated[str | None, typer.Option(help="Of the set; that of its folder unless given.")]
+License = Annotated[
+    str | None, typer.Option(help="The terms of the set; those of the real images unless given.")
+]
+
+
+@convert.command("d3-official")
+def d3_official(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="A .pt file for each subtask, in order of classes.")
+    ],
+    out: Out,
+    task: Annotated[str, typer.Option(help="The data set that was distilled.")] = "imagenet-64",
+    soft_labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="The labels of each checkpoint: repeated, or a quoted pattern such as "
+            "'*_softlabel.pt', whose files are taken in order of name."
+        ),
+    ] = None,
+    teacher: Teacher = "unknown",
+    norms: Annotated[
+        Literal["running", "batch"],
+        typer.Option(
+            help="Batch norms with the statistics in the files, or with those of a batch of all "
+            "priors, as the authors evaluated."
+        ),
+    ] = "running",
+    data: RealData = None,
+    classes: Classes = None,
+    class_order: Annotated[
+        Literal["wordnet", "downsampled"] | None,
+        typer.Option(
+            help="How ImageNet's classes are numbered where their names are no WordNet ids: by "
+            "WordNet id (0 is the tench), or as in the downsampled ImageNet (0 is the kit fox)."
+        ),
+    ] = None,
+    mean: Mean = None,
+    std: Std = None,
+    draws_per_class: Annotated[
+        int | None,
+        typer.Option(min=1, help="Draws of each class in an epoch; 128, or all its items."),
+    ] = None,
+    name: Name = None,
+    license: License = None,
+    json: Json = False,
+) -> None:
+    """The checkpoints that the authors of D3 published."""
+    from d3data import convert as converting
+
+    made = converting.d3_official(
+        checkpoints,
+        out=out,
+        task=task,
+        soft_labels=_listed(soft_labels or []),
+        teacher=teacher,
+        norms=norms,
+        data=data,
+        classes=_names(classes),
+        class_order=class_order,
+        mean=_numbers(mean, "--mean"),
+        std=_numbers(std, "--std"),
+        draws_per_class=draws_per_class,
+        name=name,
+        license=license,
+    )
+    _tell(made, as_json=json)
+
+
+@convert.command()
+def images(
+    source: Annotated[
+        Path, typer.Argument(help="A .pt file of tensors, an .npz, or a folder of images.")
+    ],
+    out: Out,
+    task: Annotated[str, typer.Option(help="The data set that was distilled, such as cifar10.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="The .pt file of labels, where the images have none.")
+    ] = None,
+    index: Annotated[
+        int, typer.Option(min=0, help="Which of the experiments that DC, DSA and DM save.")
+    ] = 0,
+    mean: Mean = None,
+    std: Std = None,
+    zca: Annotated[
+        bool, typer.Option("--zca", help="The images were whitened; --data undoes it.")
+    ] = False,
+    regularization: Annotated[
+        float, typer.Option(help="What --zca added to the eigenvalues.")
+    ] = 0.1,
+    data: RealData = None,
+    classes: Classes = None,
+    method: Annotated[
+        str, typer.Option(help="dc, dsa, dm, mtt, frepo, kip, glad, or another.")
+    ] = "unknown",
+    reference: Annotated[str | None, typer.Option(help="Its paper, where it is another.")] = None,
+    teacher: Teacher = "unknown",
+    draws_per_class: Annotated[
+        int | None, typer.Option(min=1, help="Draws of each class in an epoch.")
+    ] = None,
+    name: Name = None,
+    license: License = None,
+    json: Json = False,
+) -> None:
+    """Distilled images of DC, DSA, DM, MTT and others."""
+    from d3data import convert as converting
+
+    made = converting.images(
+        source,
+        out=out,
+        task=task,
+        labels=labels,
+        index=index,
+        mean=_numbers(mean, "--mean"),
+        std=_numbers(std, "--std"),
+        zca=regularization if zca else None,
+        data=data,
+        classes=_names(classes),
+        method=method,
+        reference=reference,
+        teacher=teacher,
+        draws_per_class=draws_per_class,
+        name=name,
+        license=license,
+    )
+    _tell(made, as_json=json)
+
+
+def _tell(made: "Artifact", *, as_json: bool) -> None:
+    items = sum(part.items for part in made.manifest.content.parts)
+    size = made.ledger.content_bytes
+    text = f"{made.folder}: {items:,} items, {size:,} bytes of manifest and parts"
+    document = {"folder": str(made.folder), "items": items, "content_bytes": size}
+    give(text, document, as_json=as_json)
+
+
+def _listed(patterns: Sequence[str]) -> list[str]:
+    """Files by their paths, or by patterns, whose files are taken in order of name."""
+    found = []
+    for pattern in patterns:
+        folder, name = Path(pattern).parent, Path(pattern).name
+        files = sorted(map(str, folder.glob(name))) if "*" in name else [pattern]
+        if not files:
+            raise typer.BadParameter(f"no file is called {pattern!r}", param_hint="--soft-labels")
+        found += files
+    return found
+
+
+def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
+    try:
+        return None if text is None else tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: write 0.5, or 0.4,0.5,0.6", param_hint=option
+        ) from None
+
+
+def _names(file: Path | None) -> list[str] | None:
+    if file is None:
+        return None
+    try:
+        return file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise typer.BadParameter(f"{file}: {fault}", param_hint="--classes") from None

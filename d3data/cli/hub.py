@@ -1,0 +1,122 @@
+"""Commands that bring data sets here and to other people: pull, verify, publish."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from d3data.cli.cards import ReportFile
+from d3data.cli.list_info import Name, name_of_repository
+from d3data.cli.output import Json, give, say
+
+if TYPE_CHECKING:
+    from d3data.publishing import Publication
+
+
+def pull(
+    name: Name,
+    extras: Annotated[
+        bool, typer.Option("--extras", help="Also recipe, report, preview and card.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
+) -> None:
+    """Fetch a data set of the Hub, check it, and print the folder where it is."""
+    from d3data.hub.resolve import resolve
+
+    place = resolve(name, extras=extras, force_download=force)
+    place.check()
+    typer.echo(str(place.folder))
+
+
+def verify(
+    name: Name,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Also draw the golden images on this machine.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Read the files of a data set that are here, and say whether they are what was published."""
+    from d3data.hub.download import some
+    from d3data.hub.resolve import resolve
+
+    place = resolve(name)
+    page = place.check(golden=golden).manifest
+    document = {
+        "folder": str(place.folder),
+        "revision": place.revision,
+        "name": page.about.name,
+        "version": page.about.version,
+        "content_sha256": page.content_sha256,
+        "golden": golden,
+        "left_out": (left_out := place.left_out(page)),
+    }
+    drawn = ", and its golden images come out the same here" if golden else ""
+    line = f"{page.about.name} {page.about.version} is whole{drawn}: {page.content_sha256}"
+    give(line, document, as_json=json)
+    if left_out:
+        say(f"not fetched: {some(left_out)}; `d3data pull --extras {place.name}` brings them")
+
+
+def publish(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
+    repository: Annotated[
+        str,
+        typer.Argument(
+            metavar="REPO",
+            callback=name_of_repository,
+            help="Where to, OWNER/NAME; made if it is missing.",
+        ),
+    ],
+    version: Annotated[
+        str | None, typer.Option(help="X.Y.Z; the artifact's own unless given.")
+    ] = None,
+    report: ReportFile = None,
+    private: Annotated[
+        bool, typer.Option("--private", help="Only for those with rights.")
+    ] = False,
+    create_pr: Annotated[
+        bool,
+        typer.Option("--create-pr", help="Propose it; publish again after the merge."),
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    json: Json = False,
+) -> None:
+    """Publish an artifact on the Hub: one commit, one tag, downloaded again and checked.
+
+    What was cut is finished by the same command.
+    """
+    from d3data import cards
+    from d3data.publishing import publish
+
+    found = None
+    if report is not None:
+        if not report.is_file():
+            raise typer.BadParameter(f"{report} is no file")
+        found = cards.read_report(report.read_bytes(), where=str(report))
+    done = publish(
+        folder,
+        repository,
+        version=version,
+        private=private,
+        create_pr=create_pr,
+        dry_run=dry_run,
+        report=found,
+        tell=say,
+    )
+    give(_told(done), asdict(done), as_json=json)
+
+
+def _told(done: "Publication") -> str:
+    from d3data.cli.output import table
+
+    name = f"{done.repository}@{done.version}"
+    if not done.dry_run:
+        return done.pull_request or name
+    if not done.changes:
+        left = "nothing to do" if done.commit else f"nothing to send but the tag v{done.version}"
+        return f"{name}: {left}, all files are there"
+    new = " in a new repository" if done.created else ""
+    rows = [[change.what, change.path, change.size] for change in done.changes]
+    tag = f"v{done.version} is there already" if done.commit else f"tag v{done.version}"
+    return "\n".join([f"{name}{new}: {len(rows)} files, {tag}", table(["", "", "bytes"], rows)])

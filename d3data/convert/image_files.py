@@ -1,0 +1,141 @@
+"""Distilled images as others store them: tensors in a `.pt` file, NumPy archives, folders."""
+
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from d3data.convert import torch_files
+from d3data.errors import ArtifactError, FormatError
+from d3data.images import formats
+from d3data.images.png import picture
+from d3data.images.preprocessing import GRAY, Preprocessing
+from d3data.utils.safe_repr import told
+
+PAIRS = (("images", "labels"), ("x", "y"))  # keys of a file with both
+SUM = 1e-3  # how far a soft label may be from adding up to 1
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Images (N, C, H, W), uint8 or float32 values of some normalisation, and their labels.
+
+    `labels` is (N,) int64 classes or (N, K) float32 probabilities; `classes` are the names that
+    go with them, where the files say them.
+    """
+
+    values: Tensor
+    labels: Tensor
+    classes: tuple[str, ...] | None = None
+
+    @property
+    def kinds(self) -> Tensor:
+        """(N,) the class of each image: of a soft label, the likeliest."""
+        return self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
+
+
+def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> Stored:
+    """Images out of a `.pt` file, and their labels out of it or out of another.
+
+    Read are a tensor of images; a list [images, labels]; a dictionary with `images` and `labels`,
+    or `x` and `y`; and what the code of DC, DSA and DM saves, `{"data": [[images, labels], ...]}`
+    with the sets of several experiments, of which `index` chooses one.
+
+    Raises:
+        FormatError: a file holds something else.
+        ArtifactError: labels are missing, or there are two of them.
+    """
+    values, own = _pair(torch_files.read(path), index, path)
+    if (own is None) == (labels is None):
+        fault = "has no labels: give their file" if own is None else "has labels: give no others"
+        raise ArtifactError(f"{path} {fault} (--labels, labels=...)")
+    where = str(path if labels is None else labels)
+    found = own if labels is None else torch_files.read(labels)
+    images = _images(values, path)
+    return Stored(images, _labels(found, len(images), where))
+
+
+def read_pictures(place: str | Path) -> Stored:
+    """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
+
+    Raises:
+        DataError: there are none, or they cannot be read.
+        FormatError: they are of several shapes, or unlabelled.
+    """
+    found = formats.read(place)
+    portion = found.portions["train"]
+    labels = torch.from_numpy(portion.labels)
+    if len(labels) == 0 or labels.min() < 0:
+        raise FormatError(f"{place}: there are no images, or some that have no label")
+    first = picture(portion.images, 0)
+    channels, size = 1 if first.mode in GRAY else 3, first.width
+    rule = Preprocessing.parse(
+        {"channels": channels, "size": size}, where=str(place), error=FormatError
+    )
+    pixels = [rule(picture(portion.images, number)) for number in range(len(labels))]
+    return Stored(torch.stack(pixels), labels, found.classes)
+
+
+def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
+    """Images, and labels or None."""
+    if isinstance(content, dict) and isinstance(content.get("data"), list):
+        sets = content["data"]
+        if not 0 <= index < len(sets):
+            raise ArtifactError(f"{path} has {len(sets)} sets, numbered from 0; {index} is none")
+        content = sets[index]
+    if isinstance(content, dict):
+        for images, labels in PAIRS:
+            if images in content:
+                return content[images], content.get(labels)
+        raise FormatError(f"{path} has {told([*islice(content, 4)])}, and no images by a name")
+    if isinstance(content, list | tuple):
+        if len(content) != 2:
+            raise FormatError(f"{path} has {len(content)} things, where images and labels are two")
+        return content[0], content[1]
+    return content, None
+
+
+def _images(value: object, path: str | Path) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim != 4 or 0 in value.shape:
+        raise FormatError(f"{path}: its images are no tensor (N, C, H, W)")
+    if value.shape[1] not in (1, 3) or value.shape[2] != value.shape[3]:
+        raise FormatError(
+            f"{path}: images of shape {told(tuple(value.shape[1:]))}, where squares of one or "
+            "three channels are expected"
+        )
+    if value.dtype != torch.uint8 and not value.is_floating_point():
+        raise FormatError(f"{path}: images of {value.dtype}, where uint8 or floats are expected")
+    found = torch_files.tensor(
+        value, where=f"{path}: images", shape=value.shape, dtype=value.dtype
+    )
+    return found if found.dtype == torch.uint8 else found.float()
+
+
+def _labels(value: object, count: int, where: str) -> Tensor:
+    if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else value
+        raise FormatError(f"{where}: labels of {told(shape)} for {count} images")
+    found = torch_files.tensor(
+        value, where=f"{where}: labels", shape=value.shape, dtype=value.dtype
+    )
+    if found.ndim == 1 and not found.is_floating_point() and found.dtype != torch.bool:
+        return found.long()
+    require_probabilities(found, where)
+    return found.float()
+
+
+def require_probabilities(labels: Tensor, where: str | Path) -> None:
+    """Refuse labels (N, K) whose rows are no probabilities.
+
+    Raises:
+        FormatError: one is negative, or a row does not add up to 1.
+    """
+    fits = labels.ndim == 2 and labels.is_floating_point() and labels.numel() > 0
+    if not fits or labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
+        raise FormatError(
+            f"{where}: labels are neither class numbers (N,) nor probabilities (N, K), whose rows "
+            "add up to 1; of logits, store the softmax"
+        )

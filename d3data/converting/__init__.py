@@ -1,6 +1,0 @@
-"""Other people's distilled sets as artifacts. `docs/converting.md` says how, and what is known."""
-
-from d3data.converting.d3_official import d3_official
-from d3data.converting.images import images
-
-__all__ = ["d3_official", "images"]

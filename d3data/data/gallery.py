@@ -1,0 +1,139 @@
+"""Images of an artifact for people to look at, as uint8: the same in every picture of it.
+
+Legend: K classes, D draws per class, C H W an image, R chosen classes, T frames.
+"""
+
+import functools
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.drawing import Drawer
+from d3data.images.spec import to_uint8
+
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Draws:
+    """The first draws of some classes, in epoch 0 under seed 0.
+
+    Attributes:
+        images: (R, n, C, H, W) uint8.
+        classes: R class ids.
+        items: (R, n) the items that they are made from, numbered class after class.
+        indices: (R, n) what `data.draw(0, index)` calls them.
+    """
+
+    images: Tensor
+    classes: tuple[int, ...]
+    items: NDArray[np.int64]
+    indices: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Images on the straight line between two priors, both ends included.
+
+    Attributes:
+        images: (T, C, H, W) uint8, without noise.
+        ends: for both ends the class, and the number of the prior within it, counted from 0.
+    """
+
+    images: Tensor
+    ends: tuple[tuple[int, int], tuple[int, int]]
+
+
+class Gallery:
+    """Draws, means of priors, and walks of one artifact.
+
+    Where values are whitened they are no colours, and are shown as 0.5 + value / 5.
+
+    Raises:
+        ArtifactError: a part of the artifact has a fault.
+    """
+
+    def __init__(self, artifact: Artifact) -> None:
+        self.content = artifact.manifest.content
+        self.names, self.image = self.content.classes, self.content.image
+        self._drawer = Drawer(
+            self.content,
+            artifact.sources(),
+            seed=SEED,
+            draws_per_class=self.content.sampling.draws_per_class,
+        )
+        plain = {"mean": (0.5,) * self.image.channels, "std": (0.2,) * self.image.channels}
+        shown = self.image if self.image.whitening is None else self.image.model_copy(update=plain)
+        self._pixels = functools.partial(to_uint8, image=shown)
+
+    def draws(self, classes: Sequence[int], count: int) -> Draws:
+        """The first `count` draws of each of `classes`, or D where D is less."""
+        turns = np.arange(min(count, self._drawer.draws_per_class), dtype=np.int64)
+        indices = turns * len(self.names) + np.array(classes, np.int64)[:, None]  # (R, n)
+        images = self._drawer.images(0, indices.ravel()).unflatten(0, indices.shape)
+        items = self._drawer.items(0, indices.ravel()).reshape(indices.shape)
+        return Draws(self._pixels(images), tuple(classes), items, indices)
+
+    def means(self, label: int, count: int) -> Tensor:
+        """The images without noise of the first `count` items of a class, uint8."""
+        means = self._drawer.mean_latents(self._items(label)[:count])
+        return self._pixels(self._drawer.decode(means, residual=False))
+
+    def repeats(self, label: int, count: int) -> Tensor:
+        """The images of the first `count` draws of the first item of a class, uint8."""
+        turns = np.arange(self._drawer.draws_per_class, dtype=np.int64)
+        mine, wanted = turns * len(self.names) + label, self._items(label)[0]
+        found: list[tuple[int, int]] = []
+        for epoch in itertools.count():
+            found += [(epoch, n) for n in mine[self._drawer.items(epoch, mine) == wanted].tolist()]
+            if len(found) >= count:
+                break
+        epochs, indices = np.array(found[:count], np.int64).T
+        return self._pixels(self._drawer.images(epochs, indices))
+
+    def walk(self, label: int, frames: int) -> Walk | None:
+        """From the first prior of a class to its farthest, or to one of the next class.
+
+        None where items have no latents, or where this class has the only prior of its part.
+        """
+        if self.content.source.kind != "gaussian":
+            return None
+        start, *others = self._items(label)
+        others = others or self._neighbors(label)
+        if not others:
+            return None
+        latents = self._drawer.mean_latents([start, *others]).latent  # (n, Z)
+        end = others[int((latents[1:] - latents[0]).square().sum(1).argmax())]
+        line = self._drawer.line(start, end, frames)
+        images = self._pixels(self._drawer.decode(line, residual=False))
+        return Walk(images, (self.place(start), self.place(end)))
+
+    def _items(self, label: int) -> list[int]:
+        """The numbers of a class's items."""
+        found: list[int] = np.flatnonzero(self._drawer.item_classes == label).tolist()
+        return found
+
+    def _neighbors(self, label: int) -> list[int]:
+        """The items of the next class that has the same decoder."""
+        (mine,) = (part.classes for part in self.content.parts if label in part.classes)
+        return self._items(mine[(mine.index(label) + 1) % len(mine)]) if len(mine) > 1 else []
+
+    def place(self, item: int) -> tuple[int, int]:
+        """The class of an item, and its number within that, counted from 0."""
+        label = int(self._drawer.item_classes[item])
+        return label, item - self._items(label)[0]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """At most `most` of the numbers below `count`, evenly spread, from the first on.
+
+    >>> spread(10, 4), spread(3, 9)
+    ([0, 2, 5, 7], [0, 1, 2])
+    """
+    chosen = min(count, most)
+    return [number * count // chosen for number in range(chosen)]

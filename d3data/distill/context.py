@@ -1,0 +1,82 @@
+"""What an objective works at: a task, experts, keyed randomness, what outlives a yield."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+
+from d3data.distill.experts import Experts
+from d3data.images.tasks import Task
+from d3data.nets.checkpoint import Stateful
+from d3data.nets.compute import AS_WRITTEN, Compute
+from d3data.utils import rng
+
+T = TypeVar("T", bound=Stateful)
+
+
+class Workbench:
+    """Everything that an objective may use while it yields losses.
+
+    `start` is the step that its stream begins with (not 0 after a restart) and `steps` the step
+    that it must reach. `compute` is how passes through networks are to be computed; `kept` holds
+    what `keep` made, by name.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        *,
+        seed: int,
+        steps: int,
+        experts: Experts | None = None,
+        device: torch.device | None = None,
+        start: int = 0,
+        restored: Mapping[str, Any] | None = None,
+        compute: Compute = AS_WRITTEN,
+        path: str = "",
+    ) -> None:
+        self.task, self.start, self.steps = task, start, steps
+        self.device = torch.device("cpu") if device is None else device
+        self.compute = compute
+        self.kept: dict[str, Stateful] = {}
+        self._experts, self._seed, self._path = experts, seed, path
+        self._restored = {} if restored is None else restored
+
+    @property
+    def experts(self) -> Experts:
+        """The trajectories that the objective's plan asked for."""
+        assert self._experts is not None, "an objective without an ExpertPlan has no experts"
+        return self._experts
+
+    def rng(self, stream: str, step: int) -> torch.Generator:
+        """The generator of one step of one stream, on the CPU, the same after a restart."""
+        return rng.generator(self._seed, self._path + stream, step)
+
+    def keep(self, name: str, build: Callable[[], T]) -> T:
+        """Hold what must outlive a yield; after a restart it has the state it had.
+
+        The object must be renewed in place, never rebound.
+        """
+        key = self._path + name
+        assert key not in self.kept, f"{key!r} is kept already"
+        kept = build()
+        if key in self._restored:
+            kept.load_state_dict(self._restored[key])
+        self.kept[key] = kept
+        return kept
+
+    def child(self, name: int, *, turn: int = 0, of: int = 1) -> "Workbench":
+        """The bench of a child that keeps under its own name; it has every `of`-th turn."""
+        child = Workbench(
+            self.task,
+            seed=self._seed,
+            steps=-((turn - self.steps) // of),
+            experts=self._experts,
+            device=self.device,
+            start=-((turn - self.start) // of),
+            restored=self._restored,
+            compute=self.compute,
+            path=f"{self._path}{name}/",
+        )
+        child.kept = self.kept
+        return child

@@ -1,0 +1,1 @@
+"""Leakage: how near a set comes to the real images that it was made from."""

@@ -1,0 +1,154 @@
+"""Does a set copy the images that it was made from? Its nearest train and test images tell.
+
+What is like the test images, and was made without the train images, is as near to the ones as to
+as many of the others.
+"""
+
+import datetime
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from d3data.artifact.artifact import Artifact
+from d3data.data.dataset import DistilledDataset
+from d3data.data.load import load
+from d3data.errors import DataError, FormatError
+from d3data.evaluation import adapters, networks, protocols, validate
+from d3data.evaluation.leakage.distances import Copies, features, pixels
+from d3data.evaluation.leakage.record import Audit
+from d3data.evaluation.leakage.search import HONEST, RATE, crowds, search
+from d3data.evaluation.planner import VERSIONS
+from d3data.evaluation.protocols import Protocol
+from d3data.evaluation.runner import Progress, ignore, taught
+from d3data.evaluation.setup import Draws, Ground
+from d3data.images.tasks import Task, load_task
+from d3data.nets import Network
+from d3data.utils import canonical_json
+from d3data.utils.checks import whole
+from d3data.utils.device import as_device, useful_threads, using_threads
+from d3data.utils.precision import full_precision
+
+PATH = "audit.json"  # in an artifact
+MOST_DRAWS = 4096
+
+
+def audit(
+    data: Draws | Dataset[Any] | str | Path,
+    task: Task | str | None = None,
+    *,
+    data_path: str | Path | None = None,
+    draws: int = 64,
+    protocol: str | Protocol = "quick",
+    device: str = "cpu",
+    progress: Callable[[Progress], None] = ignore,
+    date: str | None = None,
+) -> Audit:
+    """Compare every item of a set with the train and the test images: is it nearer to train?
+
+    An item is a suspect if the ratio of the two distances is lower for its mean than for 99 % of
+    test images, each beside the others; or if that holds for its draws, by twice the median of
+    their p-values. An item that is drawn like test images is one with a probability of at most
+    0.01 for each.
+
+    Args:
+        data: a distilled set, its name or folder; or anything else that can be evaluated.
+        task: the real images, or their name; without it, those that the set was made from.
+        data_path: where these are, unless a preset knows.
+        draws: how many of each prior are looked at, beside its mean.
+        protocol: how the network is trained whose features are compared.
+        device: `cpu`, `cuda`, `cuda:N` or `mps`.
+        progress: called after every step of training, and after some comparisons.
+        date: YYYY-MM-DD, for the record; today's.
+
+    Raises:
+        DataError: the set's values are whitened, it and the real images do not belong together,
+            or there are no test images.
+        ArtifactError: the set cannot be read, or makes values that are not finite.
+        UnknownNameError: there is no such set.
+        DeviceError: there is no such device.
+    """
+    settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
+    place, draws = as_device(device), whole(draws, "draws", least=1, most=MOST_DRAWS)
+    data, task = opened(data, task, data_path)
+    tests = validate.tests(task, "test")
+    copies, real = Copies(data, draws, device=place), crowds(task.train, tests)
+    ground = Ground(task, tests, settings, place)
+    with using_threads(useful_threads(task.size, torch.get_num_threads())):
+        network = _taught(ground, progress)
+        with torch.no_grad(), full_precision(place):
+            spaces = (pixels(task, place), features(network, place))
+            found = [search(space, copies, real, progress) for space in spaces]
+    page = data.artifact.manifest if isinstance(data, DistilledDataset) else None
+    return Audit(
+        data=f"{page.about.name} {page.about.version}" if page else type(data).__name__,
+        content_sha256=page.content_sha256 if page else None,
+        task=task.name,
+        fingerprint=task.fingerprint,
+        items=copies.items,
+        draws=copies.draws,
+        train=len(task.train),
+        test=len(tests),
+        equal=len(real[0].even),
+        honest=min(HONEST, len(tests)),
+        rate=2 * RATE if copies.draws else RATE,
+        protocol=settings,
+        spaces=tuple(found),
+        device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
+        versions=VERSIONS,
+        date=date or datetime.date.today().isoformat(),
+    )
+
+
+def opened(
+    data: Draws | Dataset[Any] | str | Path,
+    task: Task | str | None = None,
+    data_path: str | Path | None = None,
+) -> tuple[Draws, Task]:
+    """The set and the real images of an audit, which belong together; errors are `audit`'s."""
+    if isinstance(task, str):
+        task = load_task(task, data=data_path)
+    if isinstance(data, str | Path) and not adapters.is_place(data):
+        data = load(data, output="normalised")
+    draws = adapters.opened(data, task)
+    if isinstance(draws, DistilledDataset) and draws.image.whitening is not None:
+        raise DataError(
+            f"the values of {draws.artifact.manifest.about.name} are whitened, and the matrix "
+            "that makes colours of them is not shipped: they cannot be compared with real images"
+        )
+    task = validate.origin(draws, data_path) if task is None else task
+    if task.test is None or len(task.test) < 2:
+        raise DataError(
+            f"{task.name} has no test images, so nothing tells how near a set comes to images "
+            "that it was not made from: add a test split"
+        )
+    validate.require_fit(draws, task)
+    return draws, task
+
+
+def stored_audit(artifact: Artifact) -> Audit | None:
+    """The audit that an artifact lists, if any; of a set on the Hub, if it was fetched too.
+
+    Raises:
+        ArtifactError: it is not the file that was written, or no audit.
+    """
+    listed = {entry.path for entry in artifact.manifest.files}
+    if PATH not in listed or PATH not in (artifact.links or listed):
+        return None
+    where = str(artifact.folder / PATH)
+    page = canonical_json.decode(artifact.file(PATH), where=where)
+    return Audit.parse(page, where=where, error=FormatError)
+
+
+def _taught(ground: Ground, progress: Callable[[Progress], None]) -> Network:
+    task, stage = ground.task, "training the network whose features are compared"
+    steps = ground.protocol.length(len(task.train))
+    (build,) = networks.builders([ground.protocol.network], None, task).values()
+
+    def watch(step: int, loss: Tensor) -> None:
+        progress(Progress(stage, step + 1, steps, loss.item()))
+
+    return taught(build, ground, watch=watch)

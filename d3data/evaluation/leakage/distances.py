@@ -1,0 +1,162 @@
+"""Which real images the images of a set come nearest to, in bounded memory.
+
+Legend: N items, n draws of each, Q queries, B real images at a time, D values of a point,
+C H W an image. A distance is the root of the mean square difference over the D values.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from d3data.artifact.drawing import Drawer
+from d3data.data.dataset import DistilledDataset
+from d3data.errors import ArtifactError
+from d3data.evaluation.setup import CHUNK, Draws
+from d3data.images.spec import Image, to_unit
+from d3data.images.tasks import Split, Task
+from d3data.nets import Network
+
+BLOCK = 1 << 23  # values of the queries that are compared at a time
+REAL = 1024  # real images that these are compared with at a time
+
+
+class Found(NamedTuple):
+    """The nearest real image of each query: its distance, (Q,) float32, and its row, (Q,)."""
+
+    distance: Tensor
+    row: Tensor
+
+    def nearer(self, other: "Found") -> "Found":
+        """For each query the nearer of two."""
+        mine = self.distance <= other.distance
+        return Found(*(torch.where(mine, a, b) for a, b in zip(self, other, strict=True)))
+
+
+class Copies:
+    """The images of a set in which a real one may be found again: N means, and n draws of each.
+
+    Image i is of item i div (1 + n): its mean, and then its draws, which are the first that
+    `draw` of the set gives. An item that stores an image is that image, and n is nought.
+    """
+
+    def __init__(self, data: Draws, draws: int, *, device: torch.device) -> None:
+        self._data, self._device = data, device
+        self.draws, self.items = 0, len(data)
+        if isinstance(data, DistilledDataset):
+            self.draws = draws if data.drawer.sources[0].latent_values else 0
+            self.items = len(data.drawer.item_classes)
+
+    def __len__(self) -> int:
+        """N (1 + n)."""
+        return self.items * (1 + self.draws)
+
+    def images(self, which: Tensor) -> Tensor:
+        """(B,) -> (B, C, H, W), normalised, on the device.
+
+        Raises:
+            ArtifactError: they have values that are not finite.
+        """
+        if isinstance(self._data, DistilledDataset):
+            images = self._made(self._data.on(self._device), which.numpy())
+        else:
+            images = self._data.batch(0, which, device=self._device)[0]
+        if not images.isfinite().all():
+            raise ArtifactError("the set makes values that are not finite: it cannot be audited")
+        return images
+
+    def _made(self, drawer: Drawer, which: NDArray[np.int64]) -> Tensor:
+        items, turns = np.divmod(which, 1 + self.draws)
+        still, drawn = (torch.from_numpy(some) for some in (turns == 0, turns > 0))
+        out = torch.empty(len(which), *drawer.image.shape, device=self._device)
+        out[still] = drawer.decode(drawer.mean_latents(items[still]), residual=False)
+        out[drawn] = drawer.images(*_places(drawer, items[drawn], turns[drawn] - 1))
+        return out
+
+
+def _places(
+    drawer: Drawer, items: NDArray[np.int64], turns: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The epochs and indices at which draws of some items are made, of each the `turns`-th."""
+    classes = drawer.item_classes[items]
+    first = items - np.searchsorted(drawer.item_classes, classes)
+    of_class = first + turns * drawer.items_per_class[classes]
+    epochs, turns = np.divmod(of_class, drawer.draws_per_class)
+    return epochs, turns * len(drawer.items_per_class) + classes
+
+
+@dataclass(frozen=True)
+class Space:
+    """What images are compared in: `embed` takes normalised ones, (B, C, H, W) -> (B, D)."""
+
+    name: str
+    dimensions: int
+    embed: Callable[[Tensor], Tensor]
+    device: torch.device
+
+    def points(self, images: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, D), scaled so that distances are roots of mean squares."""
+        pieces = [self.embed(some.to(self.device)).flatten(1) for some in images.split(CHUNK)]
+        return torch.cat(pieces).div_(math.sqrt(self.dimensions))
+
+    def real(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Some images of a split: their rows (B,), and them as points (B, D)."""
+        return ((some, self.points(split.read(some))) for some in rows.split(REAL))
+
+    def copies(self, copies: Copies) -> Iterator[Tensor]:
+        """All images of a set as points, as many at a time as memory is set aside for."""
+        size = max(1, BLOCK // self.dimensions)
+        for block in torch.arange(len(copies)).split(size):
+            yield torch.cat([self.points(copies.images(some)) for some in block.split(CHUNK)])
+
+
+def image_of(task: Task) -> Image:
+    """The shape and normalisation of a task's images."""
+    return Image(channels=task.rule.channels, size=task.size, mean=task.mean, std=task.std)
+
+
+def pixels(task: Task, device: torch.device) -> Space:
+    """Colours from 0 to 1, clipped; so a distance of 0.1 is a tenth of the way to white."""
+    image = image_of(task)
+    return Space("pixels", image.values, lambda images: to_unit(images, image), device)
+
+
+def features(network: Network, device: torch.device) -> Space:
+    """What the last layer of a network reads."""
+    return Space("features", network.classifier.in_features, network.eval().features, device)
+
+
+def nearest(
+    queries: Tensor, real: Iterable[tuple[Tensor, Tensor]], *, but: Tensor | None = None
+) -> tuple[Found, Tensor]:
+    """The nearest real image of each query, and how near each of them has a query.
+
+    A matrix product finds the pairs, and loses digits of small distances as it does; so these
+    are computed again, from the differences.
+
+    Args:
+        queries: (Q, D), at least one.
+        real: rows (B,) and points (B, D), again and again; at least one.
+        but: (Q,) a row for each query that is left out, as it is the query itself.
+
+    Returns:
+        The nearest of all, and of each real image, in their order, the distance to its nearest
+        query; on the CPU.
+    """
+    best = Found(torch.full((len(queries),), torch.inf), torch.full((len(queries),), -1))
+    squares, back = queries.square().sum(1)[:, None], []
+    for rows, points in real:
+        apart = torch.addmm(points.square().sum(1), queries, points.T, alpha=-2).add_(squares)
+        if but is not None:
+            apart[(but[:, None] == rows).to(apart.device)] = torch.inf
+        column, row = apart.argmin(1), apart.argmin(0)
+        lost = apart.gather(1, column[:, None])[:, 0].isinf()  # nothing but the query itself
+        distance = (queries - points[column]).norm(dim=1).masked_fill(lost, torch.inf)
+        best = best.nearer(Found(distance.cpu(), rows[column.cpu()]))
+        back.append((points - queries[row]).norm(dim=1).cpu())
+    return best, torch.cat(back)

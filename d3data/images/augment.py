@@ -1,0 +1,184 @@
+"""Differentiable Siamese augmentation: one random change, replayed on real and synthetic images.
+
+Zhao & Bilen, "Dataset condensation with differentiable Siamese augmentation", 2021, section 3.2
+and its published code, arXiv 2102.08259; the colour operations are those of Zhao et al., 2020,
+arXiv 2006.10738.
+
+What is drawn is a table of uniform numbers, on the CPU; what is applied is a differentiable
+function of images and that table. So the same numbers act on any batch, on any device, again.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn.functional import affine_grid, grid_sample, pad
+
+from d3data.errors import entry
+from d3data.utils.schema import Frozen
+
+BRIGHTNESS = 1.0  # added: [-0.5, 0.5) in normalised values
+SATURATION = 2.0  # factor on the distance from grey: [0, 2)
+CONTRAST = 0.5  # factor on the distance from the image's mean: [0.5, 1.5)
+SHIFT = 0.125  # of the side, in whole pixels, either way
+HOLE = 0.5  # of the side
+FLIP = 0.5  # probability
+SCALE = 1.2  # width and height apart: the picture is sampled [1/1.2, 1.2) times as widely
+ROTATION = 15.0  # degrees, either way
+NUMBERS = 3  # uniform numbers that an operation may use for an image
+
+OperationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn: the operations, in order, each with its (B, 3) or (1, 3) numbers in [0, 1).
+
+    One row is shared by all images of whatever batch it is applied to.
+    """
+
+    steps: tuple[tuple[OperationName, Tensor], ...]
+
+
+class Augmentation(Frozen):
+    """Random changes of images: `draw` what to do, then `apply` it, as often as is wanted.
+
+    Attributes:
+        operations: what may be done.
+        choose: do one operation per batch, drawn evenly (the field's strategy "S"); otherwise do
+            all of them in their order.
+    """
+
+    operations: tuple[OperationName, ...]
+    choose: bool = True
+
+    def draw(self, count: int, rng: torch.Generator, *, shared: bool = False) -> Drawn:
+        """Draw the changes of a batch of `count` images.
+
+        Args:
+            count: how many images.
+            rng: a generator on the CPU.
+            shared: all images get the same numbers, and then a batch of any size may be given
+                to `apply`: what real and synthetic batches share.
+        """
+        chosen = self.operations
+        if self.choose and chosen:
+            chosen = (chosen[int(torch.randint(len(chosen), (), generator=rng))],)
+        rows = 1 if shared else count
+        return Drawn(tuple((name, torch.rand(rows, NUMBERS, generator=rng)) for name in chosen))
+
+    def __call__(self, images: Tensor, rng: torch.Generator) -> Tensor:
+        """Change each image of a batch (B, C, H, W) in its own way."""
+        return self.apply(images, self.draw(len(images), rng))
+
+    def apply(self, images: Tensor, drawn: Drawn) -> Tensor:
+        """(B, C, H, W) normalised -> (B, C, H, W): differentiable in the images."""
+        for name, numbers in drawn.steps:
+            assert len(numbers) in (1, len(images)), "numbers drawn for a batch of another size"
+            moved = numbers.to(images.device, images.dtype).expand(len(images), -1)
+            images = operations[name](images, moved)
+        return images
+
+
+def color(images: Tensor, uniform: Tensor) -> Tensor:
+    """Brightness, then saturation, then contrast."""
+    brightness, saturation, contrast = uniform[:, :, None, None, None].unbind(1)
+    images = images + (brightness - 0.5) * BRIGHTNESS
+    gray = images.mean(1, keepdim=True)
+    images = (images - gray) * (saturation * SATURATION) + gray
+    mean = images.mean((1, 2, 3), keepdim=True)
+    return (images - mean) * (contrast + CONTRAST) + mean
+
+
+def crop(images: Tensor, uniform: Tensor) -> Tensor:
+    """Shift by whole pixels; zeros come in."""
+    height, width = images.shape[-2:]
+    rows, down = _shifted(height, uniform[:, 0])
+    columns, right = _shifted(width, uniform[:, 1])
+    shape = images.shape
+    images = images.gather(2, rows[:, None, :, None].expand(shape))
+    images = images.gather(3, columns[:, None, None, :].expand(shape))
+    return images * (down[:, :, None] & right[:, None, :])[:, None]
+
+
+def _shifted(side: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
+    """(B,) -> where each line is read, and whether that is inside the image: (B, side) both."""
+    most = int(side * SHIFT + 0.5)
+    shift = _whole(uniform, 2 * most + 1) - most
+    source = torch.arange(side, device=uniform.device) + shift[:, None]
+    return source.clamp(0, side - 1), (source >= 0) & (source < side)
+
+
+def cutout(images: Tensor, uniform: Tensor) -> Tensor:
+    """Set a square to zero; it may hang over the edge."""
+    height, width = images.shape[-2:]
+    rows, columns = _hole(height, uniform[:, 0]), _hole(width, uniform[:, 1])
+    return images * ~(rows[:, :, None] & columns[:, None, :])[:, None]
+
+
+def _hole(side: int, uniform: Tensor) -> Tensor:
+    """(B,) -> which lines the hole covers: (B, side)."""
+    length = int(side * HOLE + 0.5)
+    first = _whole(uniform, side + 1 - length % 2) - length // 2
+    lines = torch.arange(side, device=uniform.device) - first[:, None]
+    return (lines >= 0) & (lines < length)
+
+
+def flip(images: Tensor, uniform: Tensor) -> Tensor:
+    """Mirror left and right."""
+    return torch.where(uniform[:, 0, None, None, None] < FLIP, images.flip(3), images)
+
+
+def scale(images: Tensor, uniform: Tensor) -> Tensor:
+    """Stretch width and height, each by its own factor, about the centre."""
+    factors = uniform[:, :2] * (SCALE - 1 / SCALE) + 1 / SCALE
+    return _warped(images, torch.diag_embed(factors))
+
+
+def rotate(images: Tensor, uniform: Tensor) -> Tensor:
+    """Rotate about the centre."""
+    angle = (uniform[:, 0] - 0.5) * 2 * math.radians(ROTATION)
+    sine, cosine = angle.sin(), angle.cos()
+    return _warped(images, torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2))
+
+
+def _warped(images: Tensor, matrices: Tensor) -> Tensor:
+    """Read each image at `matrices` (B, 2, 2) times its coordinates in [-1, 1]; zeros outside."""
+    theta = pad(matrices, (0, 1))
+    grid = affine_grid(theta, list(images.shape), align_corners=True)
+    return grid_sample(images, grid, align_corners=True)
+
+
+def _whole(uniform: Tensor, count: int) -> Tensor:
+    """Uniform numbers in [0, 1) -> whole numbers 0 .. count - 1."""
+    return (uniform * count).long().clamp(max=count - 1)
+
+
+operations: dict[OperationName, Callable[[Tensor, Tensor], Tensor]] = {
+    "color": color,
+    "crop": crop,
+    "cutout": cutout,
+    "flip": flip,
+    "scale": scale,
+    "rotate": rotate,
+}
+
+augmentations = {
+    "none": Augmentation(operations=()),
+    "siamese": Augmentation(operations=("color", "crop", "cutout", "flip", "scale", "rotate")),
+    # for classes that a mirror changes, as it does digits and letters
+    "siamese-noflip": Augmentation(operations=("color", "crop", "cutout", "scale", "rotate")),
+    "flip-crop": Augmentation(operations=("flip", "crop"), choose=False),
+}
+
+
+def augmentation(name: str) -> Augmentation:
+    """The augmentation of that name.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    return entry(augmentations, name, what="augmentation")

@@ -1,0 +1,180 @@
+"""NumPy archives as MedMNIST ships them: `train_images`, `train_labels`, and so for val and test.
+
+Images are uint8 (N, H, W) or (N, H, W, 3), labels (N, 1) or (N,). An archive is compressed as a
+whole, so the images of a split are loaded together, when the first of them is read. An array
+`classes`, which MedMNIST has not, names the classes.
+"""
+
+import shutil
+import threading
+import zipfile
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d3data.errors import DataError
+from d3data.images.formats.base import Plan, Sample
+from d3data.images.formats.index import Arrays, Collection, Portion, Role, classified
+from d3data.utils.atomic import replacing
+from d3data.utils.hashing import digest
+from d3data.utils.text import some
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FILES = ""  # `datasets` does not read it
+HOW = """\
+`numpy.load("images.npz")` has `train_images`, uint8 (N, H, W) or (N, H, W, 3), `train_labels`,
+class ids (N,), `classes`, the names of the classes (K,), and, where the set has soft labels,
+`train_soft_labels` (N, K). No array is compressed or pickled.
+"""
+ARCHIVE = "images.npz"
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows
+_KEYS: dict[Role, str] = {"train": "train", "validation": "val", "test": "test"}
+
+
+class Archived:
+    """The images under one key of an archive; `count` of them."""
+
+    def __init__(self, path: Path, key: str, count: int) -> None:
+        self.path, self.key, self.count = path, key, count
+        self._arrays: Arrays | None = None
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return self.count
+
+    def name(self, index: int) -> str:
+        """The file, the key and the row."""
+        return f"{self.path.name} {self.key}[{index}]"
+
+    def read(self, index: int) -> "Image.Image":
+        """The image in one row."""
+        with self._lock:
+            if self._arrays is None:
+                with np.load(self.path, allow_pickle=False) as archive:
+                    self._arrays = Arrays(archive[self.key], self.name(0))
+        return self._arrays.read(index)
+
+
+def read(path: Path) -> Collection:
+    """An archive, or the only one in a folder.
+
+    Raises:
+        DataError: it is broken, has no such keys, volumes for images, or several labels an image.
+    """
+    file = path if path.is_file() else _only(sorted(path.glob("*.npz")), path)
+    try:
+        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
+            parts = {part: key for part, key in _KEYS.items() if f"{key}_images" in archive}
+            values = {part: _labels(archive[f"{key}_labels"], file) for part, key in parts.items()}
+            names = _names(archive["classes"]) if "classes" in archive else None
+    except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
+        raise DataError(
+            f"{file} is no archive of train_images, train_labels, ... ({failure}); fetch it again"
+        ) from None
+    if "train" not in parts:
+        raise DataError(f"{file} has no train_images and train_labels")
+    classes, labels = classified(values, names, str(file))
+    portions = {
+        part: Portion(
+            _images(file, f"{key}_images", labels[part]), labels[part], _identity(file, key)
+        )
+        for part, key in parts.items()
+    }
+    return Collection(classes, portions, str(file))
+
+
+def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+    """Write the values of one shard into the scratch folder, a file for each array."""
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(
+                stack.enter_context(replacing(plan.piece(name, shard))).open("wb")
+            )
+            for name in _arrays(plan)
+        }
+        for _, (pixels, label, soft) in zip(plan.rows(shard), samples, strict=True):
+            files["images"].write(pixels.permute(1, 2, 0).numpy(force=True).tobytes())
+            files["labels"].write(np.array(label, "<i8").tobytes())
+            if soft is not None:
+                files["soft_labels"].write(soft.numpy(force=True).astype("<f4").tobytes())
+
+
+def finish(plan: Plan) -> None:
+    """Put the archive together, in bounded memory."""
+    with (
+        replacing(plan.folder / ARCHIVE) as temporary,
+        zipfile.ZipFile(temporary, "w") as archive,
+    ):
+        for name, (kind, shape) in _arrays(plan).items():
+            header = {"descr": kind, "fortran_order": False, "shape": (plan.count, *shape)}
+            member = zipfile.ZipInfo(f"{plan.split}_{name}.npy", _EPOCH)
+            with archive.open(member, "w", force_zip64=True) as whole:
+                np.lib.format.write_array_header_1_0(whole, header)
+                for piece in plan.pieces(name):
+                    with piece.open("rb") as values:
+                        shutil.copyfileobj(values, whole)
+        with archive.open(zipfile.ZipInfo("classes.npy", _EPOCH), "w", force_zip64=True) as whole:
+            np.lib.format.write_array(whole, np.array(plan.classes), allow_pickle=False)
+
+
+def _arrays(plan: Plan) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What is written: dtype and the shape of one row, by name."""
+    channels, height, width = plan.shape
+    gray = channels == 1
+    return {
+        "images": ("|u1", (height, width) if gray else (height, width, channels)),
+        "labels": ("<i8", ()),
+        **({"soft_labels": ("<f4", (len(plan.classes),))} if plan.soft else {}),
+    }
+
+
+def _names(names: NDArray[Any]) -> list[str]:
+    if names.ndim != 1 or names.dtype.kind != "U":
+        raise ValueError("its classes are no list of names")
+    return [str(name) for name in names]
+
+
+def _only(files: list[Path], folder: Path) -> Path:
+    if len(files) != 1:
+        raise DataError(
+            f"{folder} has {len(files)} archives ({some(file.name for file in files)}); "
+            "give one of them with --data"
+        )
+    return files[0]
+
+
+def _labels(values: NDArray[Any], file: Path) -> NDArray[np.int64]:
+    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
+        raise DataError(f"{file}: images with several labels each; one is needed")
+    return values.reshape(-1).astype(np.int64)
+
+
+def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Archived:
+    with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
+        version = np.lib.format.read_magic(member)
+        header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        shape, _, kind = header(member)
+    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
+        raise DataError(
+            f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3)"
+        )
+    if shape[0] != len(labels):
+        raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; fetch it again")
+    return Archived(file, key, shape[0])
+
+
+def _identity(file: Path, key: str) -> str:
+    with zipfile.ZipFile(file) as archive:
+        info = archive.getinfo(f"{key}_images.npy")
+    return digest([f"{key} {info.file_size} {info.CRC:08x}"])

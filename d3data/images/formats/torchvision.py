@@ -1,0 +1,118 @@
+"""Data sets of torchvision that are on this machine already; nothing is downloaded here."""
+
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from d3data.errors import DataError, nearest
+from d3data.images.formats.index import Collection, Portion, Role, classified
+from d3data.utils.hashing import digest
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+_SPLITS: dict[Role, tuple[str, ...]] = {
+    "train": ("train", "trainval"),
+    "validation": ("val", "valid"),
+    "test": ("test",),
+}
+_LABELS = ("targets", "labels", "_labels", "_targets", "y")
+_SAMPLE = 64  # images whose pixels identify a data set
+
+
+class Items:
+    """The images of a torchvision data set."""
+
+    def __init__(self, dataset: Any, place: str) -> None:
+        self.dataset, self.place = dataset, place
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self.dataset)
+
+    def name(self, index: int) -> str:
+        """The class, the split and the index."""
+        return f"{self.place}[{index}]"
+
+    def read(self, index: int) -> "Image.Image":
+        """The image at one index."""
+        image: Image.Image = self.dataset[index][0]
+        return image
+
+
+def read(place: str) -> Collection:
+    """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`.
+
+    Raises:
+        DataError: there is no such class, or its files are not at the root.
+    """
+    name, _, root = place.partition(":")
+    kind = _kind(name)
+    if not root:
+        raise DataError(f"torchvision:{place} has no root; write torchvision:{name}:/where/it/is")
+    tried = {part: _split(kind, root, part) for part in _SPLITS}
+    found = {
+        part: dataset for part, dataset in tried.items() if not isinstance(dataset, Exception)
+    }
+    if "train" not in found:
+        raise DataError(
+            f"torchvision has no {name} at {root} ({tried['train']}); fetch it with "
+            f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
+        )
+    names = getattr(found["train"], "classes", None)
+    values = {part: _labels(dataset) for part, dataset in found.items()}
+    classes, labels = classified(values, [_text(n) for n in names] if names else None, name)
+    portions = {
+        part: Portion(Items(dataset, f"{name} {part}"), labels[part], _identity(dataset, name))
+        for part, dataset in found.items()
+    }
+    return Collection(classes, portions, f"torchvision:{place}")
+
+
+def _kind(name: str) -> Any:
+    import torchvision.datasets
+
+    known = [
+        key
+        for key, value in vars(torchvision.datasets).items()
+        if inspect.isclass(value) and issubclass(value, torchvision.datasets.VisionDataset)
+    ]
+    if name not in known:
+        raise DataError(f"torchvision has no data set {name!r}: {nearest(name, known)}")
+    return getattr(torchvision.datasets, name)
+
+
+def _split(kind: Any, root: str, part: Role) -> Any:
+    """The data set of one split, or why there is none."""
+    parameters = inspect.signature(kind).parameters
+    choices: list[dict[str, Any]] = [{}] if part == "train" else []
+    if "train" in parameters:
+        choices = [{"train": part == "train"}] if part != "validation" else []
+    elif "split" in parameters:
+        choices = [{"split": name} for name in _SPLITS[part]]
+    failure: Exception = ValueError(f"it has no {part} split")
+    for choice in choices:
+        try:
+            return kind(root, **choice)
+        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as fault:
+            failure = fault
+    return failure
+
+
+def _labels(dataset: Any) -> NDArray[np.int64]:
+    found = next((getattr(dataset, name) for name in _LABELS if hasattr(dataset, name)), None)
+    if found is None:
+        found = [dataset[index][1] for index in range(len(dataset))]
+    return np.asarray(found).astype(np.int64)
+
+
+def _text(name: Any) -> str:
+    return name if isinstance(name, str) else ", ".join(name)  # ImageNet has synonyms
+
+
+def _identity(dataset: Any, name: str) -> str:
+    rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
+    pixels = (dataset[row][0].tobytes() for row in rows.tolist())
+    return digest([name, str(len(dataset)), *pixels])

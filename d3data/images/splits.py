@@ -1,0 +1,179 @@
+"""Splits of real images: decoded on demand, kept as uint8 while they fit into memory."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from math import prod
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from d3data.errors import DataError
+from d3data.images.formats.index import Images
+from d3data.images.partition import spread
+from d3data.images.png import picture
+from d3data.images.preprocessing import Preprocessing
+from d3data.utils.text import some
+
+MEMORY = 1 << 30  # bytes of decoded images that one split keeps
+
+_AT_ONCE = 64  # images that a thread decodes before it takes the next lot
+_PASS = 2048  # images that are decoded before the broken ones among them are reported
+
+
+class Split:
+    """Labelled real images of one split; labels (N,) int64, images decoded when asked for."""
+
+    def __init__(
+        self,
+        gallery: "Gallery",
+        labels: Tensor,
+        *,
+        classes: int,
+        mean: Sequence[float],
+        std: Sequence[float],
+        slots: Tensor | None = None,
+    ) -> None:
+        self.labels, self.classes = labels, classes
+        self._gallery = gallery
+        self._slots = torch.arange(len(labels)) if slots is None else slots  # (N,) in the gallery
+        self._all = torch.arange(len(labels))
+        counts = torch.bincount(labels, minlength=classes)
+        self._members = labels.argsort(stable=True).split(counts.tolist())
+        self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
+        self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
+
+    def __len__(self) -> int:
+        """How many images it has."""
+        return len(self.labels)
+
+    def counts(self) -> list[int]:
+        """How many images each class has."""
+        return [len(members) for members in self._members]
+
+    def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """Images (B,) brought to the task's rule: uint8 (B, C, H, W).
+
+        Raises:
+            DataError: some of them cannot be decoded; it names them.
+        """
+        return self._gallery.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
+
+    def read(self, indices: Tensor | Sequence[int]) -> Tensor:
+        """Normalised images, (x / 255 - mean) / std: float32 (B, C, H, W), on the CPU."""
+        return self.pixels(indices).float().div_(255).sub_(self._mean).div_(self._std)
+
+    def batch(
+        self, size: int, *, of: int | None = None, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Draw normalised images (B, C, H, W) and labels (B,) uniformly, of one class or of all.
+
+        Without replacement, but with it where there are fewer than `size`.
+        """
+        members = self._all if of is None else self._members[of]
+        if len(members) == 0:
+            raise DataError(f"there is no image to draw of class {of}")
+        if size <= len(members):
+            chosen = members[torch.randperm(len(members), generator=rng)[:size]]
+        else:
+            chosen = members[torch.randint(len(members), (size,), generator=rng)]
+        return self.read(chosen), self.labels[chosen]
+
+    def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
+        """The same images with another mean and standard deviation per channel."""
+        kept, labels = self._gallery, self.labels
+        return Split(kept, labels, classes=self.classes, mean=mean, std=std, slots=self._slots)
+
+    def of(self, classes: Sequence[int]) -> "Split":
+        """The images of some classes, relabelled 0, 1, ... in the order given."""
+        new = torch.full((self.classes,), -1)
+        new[torch.as_tensor(classes)] = torch.arange(len(classes))
+        labels = new[self.labels]
+        kept = (labels >= 0).nonzero().flatten()
+        gallery, slots = self._gallery.narrowed(self._slots[kept])
+        return Split(
+            gallery,
+            labels[kept],
+            classes=len(classes),
+            mean=self._mean.flatten().tolist(),
+            std=self._std.flatten().tolist(),
+            slots=slots,
+        )
+
+
+class Gallery:
+    """Some rows (M,) of a place's images, brought to the rule; kept where all M fit `memory`."""
+
+    def __init__(
+        self, images: Images, rows: Tensor, rule: Preprocessing, *, memory: int = MEMORY
+    ) -> None:
+        self._images, self._rows, self._rule, self._memory = images, rows, rule, memory
+        self._shape = (rule.channels, rule.size, rule.size)
+        fits = len(rows) * prod(self._shape) <= memory
+        self._kept = torch.empty(len(rows), *self._shape, dtype=torch.uint8) if fits else None
+        self._ready = torch.zeros(len(rows), dtype=torch.bool)
+
+    def pixels(self, slots: Tensor) -> Tensor:
+        """Decode images by slot (B,) of 0..M-1, or look them up: uint8 (B, C, H, W)."""
+        if self._kept is None:
+            out = torch.empty(len(slots), *self._shape, dtype=torch.uint8)
+            self._decode(slots, torch.arange(len(slots)), out)
+            return out
+        missing = slots[~self._ready[slots]]
+        if len(missing):
+            missing = torch.from_numpy(np.unique(missing.numpy()))
+            self._decode(missing, missing, self._kept)
+            self._ready[missing] = True
+        return self._kept[slots]
+
+    def narrowed(self, slots: Tensor) -> "tuple[Gallery, Tensor]":
+        """A gallery for some slots and where they are in it: this one if it keeps its images."""
+        if self._kept is not None:
+            return self, slots
+        fewer = Gallery(self._images, self._rows[slots], self._rule, memory=self._memory)
+        return fewer, torch.arange(len(slots))
+
+    def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel, of pixels in [0, 1], to four decimals.
+
+        Over images spread evenly, 2^22 pixels' worth and at least 256; by counting grey levels,
+        hence the same on every machine.
+        """
+        slots = torch.from_numpy(spread(len(self._rows), max(256, 2**22 // self._rule.size**2)))
+        levels = torch.zeros(self._rule.channels, 256, dtype=torch.float64)
+        for part in torch.split(slots, 128):
+            for channel, values in enumerate(self.pixels(part).transpose(0, 1)):
+                levels[channel] += torch.bincount(values.flatten(), minlength=256)
+        share = levels / levels.sum(1, keepdim=True)
+        value = torch.arange(256, dtype=torch.float64) / 255
+        mean = share @ value
+        std = (share @ value**2 - mean**2).clamp(min=1e-6).sqrt()
+        return _rounded(mean), _rounded(std)
+
+    def _decode(self, slots: Tensor, places: Tensor, out: Tensor) -> None:
+        """Decode `slots` into `out[places]`, in the order in which they are stored."""
+        rows = self._rows[slots]
+        work = torch.stack([rows, places], dim=1)[rows.argsort()]
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+            for lots in torch.split(work, _PASS):
+                found = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
+                faults = [fault for lot in found for fault in lot]
+                if faults:
+                    raise DataError(
+                        f"{len(faults)} images cannot be used: {some(faults)}; repair or remove "
+                        "them and repeat (`d3data init` on the data lists all)"
+                    )
+
+    def _fill(self, lot: Tensor, out: Tensor) -> list[str]:
+        faults = []
+        for row, place in lot.tolist():
+            try:
+                out[place] = self._rule(picture(self._images, row))
+            except Exception as failure:  # decoders raise of every kind; all of it is reported
+                faults.append(f"{self._images.name(row)} ({failure})")
+        return faults
+
+
+def _rounded(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(value, 4) for value in values.tolist())

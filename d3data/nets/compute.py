@@ -1,0 +1,69 @@
+"""How networks compute: as they are written or compiled, in float32 or in bfloat16."""
+
+import functools
+import warnings
+from collections.abc import Callable
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
+
+from d3data.errors import DeviceError
+from d3data.utils.schema import Frozen
+
+KINDS = 2**16  # of networks, shapes and modes: beyond it, torch would not compile and not say so
+
+
+class Compute(Frozen):
+    """How the passes through networks are computed.
+
+    Attributes:
+        precision: of activations, by torch.autocast; parameters and losses stay float32.
+        compile: let torch.compile fuse their operations; it takes some seconds for each kind of
+            network and size of batch, and a C++ compiler where the device is a CPU. Sums are
+            added in another order.
+    """
+
+    precision: Literal["float32", "bfloat16"] = "float32"
+    compile: bool = False
+
+    def __call__(
+        self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
+    ) -> Any:
+        """What a module-level `function` of a network and tensors returns, in float32.
+
+        One compilation serves all networks that are alike.
+
+        Raises:
+            DeviceError: it cannot be compiled here.
+        """
+        run = _compiled(function) if self.compile else function
+        if self.precision == "float32":
+            return run(network, images, *more)
+        with torch.autocast(images.device.type, torch.bfloat16):
+            made = run(network, images, *more)
+        return tree_map_only(Tensor, Tensor.float, made)
+
+
+AS_WRITTEN = Compute()
+
+
+@functools.cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # that torch looks at
+
+    def call(*inputs: Any) -> Any:
+        try:
+            return compilation(*inputs)
+        except torch._dynamo.exc.TorchDynamoException as failure:
+            reason = str(failure).splitlines()[0]
+            raise DeviceError(
+                f"torch.compile fails here ({reason}): leave compile out, or, where a C++ "
+                "compiler is missing, install one"
+            ) from failure
+
+    compilation = torch.compile(function, dynamic=False)
+    limits = torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS)
+    limited: Callable[..., Any] = limits(call)
+    return limited

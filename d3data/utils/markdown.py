@@ -1,0 +1,103 @@
+"""Strangers' text in Markdown: shown as it is, whatever it looks like.
+
+Class names, licences and sources are written by whoever made a set. Here they become text that
+neither formats, nor links, nor ends the block that it stands in.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+
+from d3data.utils.text import upright
+
+_SPECIAL = re.compile(r"[\\`*_\[\]|~$@]")
+_ENTITIES = {"&": "&amp;", "<": "&lt;", ">": "&gt;"}
+_FIRST = re.compile(r"^(?:[#=]|[+-](?=[\s-]|$)|\d{1,9}(?=[.)](?:\s|$)))")  # opens a block
+_LINKED = re.compile(r":(?=//)|\.(?<=\bwww\.)", re.IGNORECASE)  # what links without brackets
+_ADDRESS = re.compile(r"https?://[\w.-]+(?::\d+)?(?:/[\w./~%+=&?#:-]*[\w/~%+=&#-]|/)?", re.ASCII)
+_ARXIV = re.compile(r"\barXiv[: ](\d{4}\.\d{4,5})\b", re.IGNORECASE)
+
+
+class Markdown(str):
+    """Text that is Markdown already, and is not escaped again."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Markdown:
+    r"""Any text as one line of Markdown that shows it.
+
+    >>> text("a|b *c* <d> [e](f)")
+    'a\\|b \\*c\\* &lt;d&gt; \\[e\\](f)'
+    """
+    if isinstance(value, Markdown):
+        return value
+    line = " ".join(upright(str(value)).split())
+    line = _SPECIAL.sub(r"\\\g<0>", line)
+    for plain, entity in _ENTITIES.items():
+        line = line.replace(plain, entity)
+    line = _LINKED.sub(r"\\\g<0>", line)
+    return Markdown(_FIRST.sub(_opened, line))
+
+
+def fenced(value: str, language: str = "") -> Markdown:
+    """Lines of code, in a fence that they cannot close and with no comment that marks a card."""
+    value = upright(value).replace("<!--", "<! --")
+    longest = max(map(len, re.findall("`+", value)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return Markdown(f"{fence}{language}\n{value.rstrip()}\n{fence}")
+
+
+def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
+    """A table; its first column goes to the left, the others to the right.
+
+    >>> print(table(["", "bytes"], [["priors", "5,328"]]))
+    |  | bytes |
+    |:--|--:|
+    | priors | 5,328 |
+    """
+    rule = "".join(("|:--", *("|--:" for _ in headings[1:]), "|"))
+    lines = ["| " + " | ".join(map(text, cells)) + " |" for cells in (headings, *rows)]
+    return Markdown("\n".join([lines[0], rule, *lines[1:]]))
+
+
+def linked(value: str) -> Markdown:
+    """Text in which web addresses and arXiv numbers are links, and nothing else is.
+
+    >>> linked("LeCun 1998, http://yann.lecun.com/exdb/mnist")
+    'LeCun 1998, <http://yann.lecun.com/exdb/mnist>'
+    >>> linked("*Xiao* arXiv:1708.07747")
+    '\\\\*Xiao\\\\* [arXiv:1708.07747](https://arxiv.org/abs/1708.07747)'
+    """
+    found, end = [], 0
+    for match in re.finditer(f"{_ADDRESS.pattern}|{_ARXIV.pattern}", value, re.I | re.A):
+        found += [_between(value[end : match.start()]), _link(match[0])]
+        end = match.end()
+    return Markdown("".join([*found, _between(value[end:])]).strip())
+
+
+def address(value: str) -> str | None:
+    """The first web address or arXiv number in a text, as an address.
+
+    >>> address("Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747")
+    'https://arxiv.org/abs/1708.07747'
+    """
+    if match := _ADDRESS.search(value):
+        return match[0]
+    return f"https://arxiv.org/abs/{match[1]}" if (match := _ARXIV.search(value)) else None
+
+
+def _opened(match: re.Match[str]) -> str:
+    first = match[0]
+    return f"{first}\\" if first.isdigit() else f"\\{first}"
+
+
+def _between(value: str) -> str:
+    before = " " if value[:1].isspace() else ""
+    after = " " if value[-1:].isspace() and value.strip() else ""
+    return f"{before}{text(value)}{after}"
+
+
+def _link(found: str) -> str:
+    if number := _ARXIV.fullmatch(found):
+        return f"[{found}](https://arxiv.org/abs/{number[1]})"
+    return f"<{found}>"

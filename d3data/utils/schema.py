@@ -1,0 +1,141 @@
+"""The base of all validated, immutable objects that are configuration."""
+
+import json
+from collections.abc import Mapping
+from itertools import pairwise
+from typing import Any, Self, get_args
+
+import pydantic
+from pydantic import Field
+from pydantic_core import CoreSchema
+
+from d3data.errors import D3DataError, RecipeError, nearest
+
+MOST_KEYS = 10_000  # of one table
+MOST_FAULTS = 10  # told of one record
+MOST_SAID = 2_000  # letters
+
+
+def _stop_early(schema: Any) -> None:
+    if isinstance(schema, dict):
+        if schema.get("type") == "tuple" and "variadic_item_index" in schema:
+            schema["fail_fast"] = True
+        schema = list(schema.values())
+    if isinstance(schema, list):
+        for inner in schema:
+            _stop_early(inner)
+
+
+def stored_as(key: str, **field: Any) -> Any:
+    """A field that files spell otherwise than the API: both are read, `key` is written."""
+    return Field(validation_alias=key, serialization_alias=key, **field)
+
+
+class Frozen(pydantic.BaseModel):
+    """An immutable record whose fields are its configuration; unknown keys are errors."""
+
+    model_config = pydantic.ConfigDict(
+        frozen=True,
+        extra="forbid",
+        allow_inf_nan=False,
+        validate_default=True,
+        validate_by_name=True,
+        serialize_by_alias=True,
+        json_schema_serialization_defaults_required=True,
+    )
+
+    @classmethod
+    def __get_pydantic_core_schema__(
+        cls, source: type[Any], handler: pydantic.GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Lists end with their first fault, so that a long one costs no more than a short one."""
+        schema = handler(source)
+        _stop_early(schema)
+        return schema
+
+    @classmethod
+    def parse(
+        cls, values: Mapping[str, Any], *, where: str, error: type[D3DataError] = RecipeError
+    ) -> Self:
+        """Validate `values`, or raise `error` with its faults, their places and the nearest keys.
+
+        Of a list the first fault is told, and of all at most 10.
+        """
+        if _wide(values):
+            raise error(f"{where}: a table with more than {MOST_KEYS} keys")
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as failure:
+            raise error(f"{where}: {_told(cls, failure)}") from None
+
+    def dump(self) -> dict[str, Any]:
+        """The record as JSON values."""
+        dumped: dict[str, Any] = json.loads(self.model_dump_json())
+        return dumped
+
+
+def _wide(values: Any) -> bool:
+    """Whether there is a table of too many keys, wherever it is."""
+    level = [values] if isinstance(values, dict | list | tuple) else []
+    while level:
+        if any(isinstance(value, dict) and len(value) > MOST_KEYS for value in level):
+            return True
+        inner = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [v for values in inner for v in values if isinstance(v, dict | list | tuple)]
+    return False
+
+
+def _told(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) -> str:
+    found: list[Any] = failure.errors(include_url=False, include_context=False)
+    entries = [entry for before, entry in pairwise([None, *found]) if not _echo(before, entry)]
+    faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
+    if more := len(entries) - len(faults):
+        faults.append(f"and {more} more")
+    return _cut("; ".join(faults), MOST_SAID)
+
+
+def _echo(before: Any, entry: Any) -> bool:
+    """Whether a list is said to be too short only because it ended with its first fault."""
+    if before is None or entry["type"] != "too_short":
+        return False
+    return bool(before["loc"][: len(entry["loc"])] == entry["loc"])
+
+
+def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
+    place = _printable(".".join(_cut(str(step), 60) for step in entry["loc"]))
+    if entry["type"] == "extra_forbidden":
+        *path, key = entry["loc"]
+        return f"unknown key {place!r}: {nearest(str(key)[:60], _keys(model, path))}"
+    said = _printable(_cut(entry["msg"].removeprefix("Value error, "), 500))
+    given = entry.get("input")
+    if not isinstance(given, Mapping | pydantic.BaseModel):  # else it is all of a record
+        said = f"{said} (got {_printable(_cut(repr(given), 60))})"
+    return f"{place}: {said}" if place else said
+
+
+def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
+    """The keys known at `path` of `model`: fields go by name, united models by `kind`."""
+    here = [model]
+    for step in path:
+        fields = [m.model_fields[step] for m in here if step in m.model_fields]
+        kinds = [m for m in here if _kind(m) == step]
+        here = kinds or [m for field in fields for m in _models(field.annotation)] or here
+    return [str(f.validation_alias or key) for m in here for key, f in m.model_fields.items()]
+
+
+def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
+        return [annotation]
+    return [m for part in get_args(annotation) for m in _models(part)]
+
+
+def _kind(model: type[pydantic.BaseModel]) -> Any:
+    return model.model_fields["kind"].default if "kind" in model.model_fields else None
+
+
+def _printable(text: str) -> str:
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 3]}..."

@@ -1,0 +1,124 @@
+"""Numbers and names as people read them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+_TURNING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+
+
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """A number of things.
+
+    >>> counted(1, "class", "classes"), counted(1200, "prior")
+    ('1 class', '1,200 priors')
+    """
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def weight(size: int) -> str:
+    """Bytes for people.
+
+    >>> weight(999), weight(12671), weight(3_500_000)
+    ('999 bytes', '12.7 kB', '3.5 MB')
+    """
+    for unit, bytes_each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= bytes_each:
+            return f"{size / bytes_each:.3g} {unit}"
+    return counted(size, "byte")
+
+
+def figures(number: float) -> str:
+    """A number in three figures, or to the next whole one.
+
+    >>> figures(11), figures(0.0842), figures(99.96), figures(12345.6)
+    ('11.0', '0.0842', '100', '12,346')
+    """
+    return f"{number:,.0f}" if number >= 100 else f"{number:#.3g}".rstrip(".")
+
+
+def percent(share: float) -> str:
+    """A share in per cent.
+
+    >>> percent(1), percent(0.1534), percent(0.0000345)
+    ('100 %', '15.3 %', '0.00345 %')
+    """
+    return f"{figures(100 * share)} %"
+
+
+def portion(share: float) -> str:
+    """A share in per cent, for columns whose shares add up.
+
+    >>> portion(1), portion(0.1534), portion(0.0000345)
+    ('100.0 %', '15.3 %', '< 0.1 %')
+    """
+    return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
+
+
+def duration(seconds: float) -> str:
+    """A duration for people.
+
+    >>> duration(434.5), duration(42), duration(9000)
+    ('7 minutes', '42 seconds', '2.5 hours')
+    """
+    if seconds < 90:
+        return counted(round(seconds), "second")
+    minutes = seconds / 60
+    return counted(round(minutes), "minute") if minutes < 90 else f"{minutes / 60:.1f} hours"
+
+
+def spans(numbers: list[int]) -> str:
+    """Ascending numbers, runs of them shortened.
+
+    >>> spans([0, 1, 2, 3, 7])
+    '0 to 3, 7'
+    """
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def upright(text: str) -> str:
+    """Text without the marks that turn the direction of what stands around it, or end its line.
+
+    >>> upright("a\u202eb")
+    'a\ufffdb'
+    """
+    return _TURNING.sub("\ufffd", text)
+
+
+def plain(text: str) -> str:
+    """Text for fonts that have few letters: accents are lost, and letters become question marks.
+
+    >>> plain("café"), plain("猫")
+    ('cafe', '?')
+    """
+    bare = unicodedata.normalize("NFKD", text)
+    bare = "".join(letter for letter in bare if not unicodedata.combining(letter))
+    return "".join(letter if " " <= letter <= "~" else "?" for letter in bare)
+
+
+def short(number: float) -> str:
+    """A number for the ticks of an axis.
+
+    >>> short(0.5), short(1500), short(76_800), short(2e6)
+    ('0.5', '1,500', '76.8 k', '2 M')
+    """
+    if number >= 1e6:
+        return f"{number / 1e6:g} M"
+    return f"{number / 1e3:g} k" if number >= 1e4 else f"{number:,.6g}"
+
+
+def some(names: Iterable[str], *, at_most: int = 8) -> str:
+    """A list for a message: the first few names and how many more there are.
+
+    >>> some(["a", "b", "c"], at_most=2)
+    'a, b and 1 more'
+    """
+    listed = list(names)
+    rest = len(listed) - at_most
+    return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest > 0 else "")

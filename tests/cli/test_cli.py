@@ -1,0 +1,390 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import d3data
+import made
+import pictures
+import tiny_runs as runs
+import toys
+from d3data import artifact
+from d3data.cli import app
+from d3data.cli.progress import Display
+from d3data.distill import Recipe, load_recipe
+from d3data.evaluation import protocols
+from d3data.nets import NetworkSpec
+from d3data.utils import atomic
+
+COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
+COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
+COMMANDS |= {"compare", "protocols", "audit", "report"}
+
+SHORT = protocols.protocols["quick"].model_copy(
+    update={"steps": 2, "network": NetworkSpec(width=4)}
+)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread(monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+def call(*arguments, code=0):
+    """Run a command; its stdout and stderr."""
+    result = CliRunner().invoke(app, [str(argument) for argument in arguments])
+    assert result.exit_code == code, result.output
+    return result.stdout, result.stderr
+
+
+def document(*arguments):
+    """The one JSON document that a command gives."""
+    stdout, _ = call(*arguments, "--json")
+    return json.loads(stdout)
+
+
+@pytest.fixture(scope="module")
+def toml(tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(runs.recipe().to_toml())
+    return path
+
+
+@pytest.fixture(scope="module")
+def run(toml, tmp_path_factory):
+    """A finished run, and what the command said on stderr."""
+    out = tmp_path_factory.mktemp("run")
+    stdout, stderr = call("distill", toml, "--out", out, "--executor", "inline")
+    assert stdout.strip() == str(out / "artifact")
+    return out, stderr
+
+
+def test_help_needs_nothing_heavy():
+    code = (
+        "import sys, d3data.cli; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
+    )
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_every_command_explains_itself():
+    stdout, _ = call("--help")
+    for command in COMMANDS:
+        assert command in stdout
+        assert "Usage" in call(command, "--help")[0]
+    assert call("--version")[0].strip() == d3data.__version__
+
+
+def test_distill_tells_what_it_does_on_stderr_only(run):
+    out, stderr = run
+    assert "jobs to do: 1" in stderr
+    assert "subtask 000 is done (1 of 1)" in stderr
+    assert document("distill", out / "recipe.toml", "--out", out) == {
+        "artifact": str(out / "artifact")
+    }
+
+
+def test_a_dry_run_writes_nothing(toml, tmp_path):
+    numbers = document("distill", toml, "--out", tmp_path / "run", "--dry-run", "--set", "steps=5")
+    assert (numbers["steps"], numbers["jobs"], numbers["jobs_done"]) == (9, 1, 0)
+    assert not (tmp_path / "run").exists()
+    assert "published_values" in call("distill", toml, "--dry-run", "--out", tmp_path / "run")[0]
+
+
+def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    call("distill", toml, "--executor", "inline", "--seed", "8", "--set", "name=mine")
+    assert load_recipe(tmp_path / "runs" / "mine" / "recipe.toml") == runs.recipe(
+        name="mine", seed=8
+    )
+
+
+def test_status_shows_each_subtask(run):
+    out, _ = run
+    stdout, _ = call("status", out)
+    assert "jobs done: 1 of 1; nobody drives it" in stdout
+    assert re.search(r"^000 +10 +done +6/6 ", stdout, re.MULTILINE)
+    found = document("status", out)
+    assert found["subtasks"][0]["stage"] == "done"
+    assert found["artifact"] == str(out / "artifact")
+
+
+def test_the_recipes_of_the_package_are_listed_and_shown(tmp_path):
+    names = document("recipes")
+    assert "digits-ipc4" in names
+    assert call("recipes")[0].split() == names
+    for name in names:
+        path = tmp_path / f"{name}.toml"
+        path.write_text(call("recipes", "show", name)[0])
+        assert load_recipe(path) == load_recipe(name)
+
+
+def test_list_and_info(tmp_path):
+    assert "digits-ipc4" in document("list")
+    assert call("list", "no-such-*", "--json", code=1)[0] == ""
+    made.write(tmp_path / "toys")
+    stdout, _ = call("info", tmp_path / "toys")
+    assert stdout.startswith("toys-ipc2 1.2.3\n")
+    found = document("info", tmp_path / "toys")
+    assert found["manifest"]["content"]["classes"] == list(made.NAMES)
+    assert found["ledger"]["published_values"] > 0
+
+
+def test_init_writes_a_recipe_that_fits_the_budget(tmp_path, monkeypatch):
+    images = pictures.image_folder(tmp_path / "my images", count=20)
+    out = tmp_path / "own.toml"
+    stdout, stderr = call("init", images, "--budget", "12kB", "--out", out)
+    assert stdout.strip() == str(out)
+    assert "40 images of 2 classes" in stderr
+    recipe = load_recipe(out)
+    assert recipe.task.data is None
+    assert str(tmp_path) not in recipe.to_toml()
+    assert (recipe.name, recipe.description) == ("my-images", "2 classes of my-images")
+    command = f"d3data distill {out} --data '{images}'"
+    assert stderr.strip().endswith(f"now: {command}")
+    said = out.read_text().splitlines()
+    assert said[:2] == [f"# Made by d3data init '{images}' --budget 12kB", f"# {command}"]
+    small = ["--set", "warm_start.steps=2", "--set", "steps=1", "--executor", "inline"]
+    call("distill", out, "--data", images, "--out", tmp_path / "run", *small)
+    ledger = document("info", tmp_path / "run" / "artifact")["ledger"]
+    assert 9_000 < sum(ledger["bytes"].values()) <= 12_000
+    assert "exists: give another --out" in call("init", images, "--out", out, code=2)[1]
+    assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
+    artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
+    wrong(1, "--split validation", "evaluate", artifact, "--data", images, *quick)
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    found = document("evaluate", artifact, "--data", images, *quick, "--split", "validation")
+    assert (found["split"], found["tests"]) == ("validation", 4)
+
+
+def test_init_lists_what_is_wrong_with_the_images(tmp_path):
+    images = pictures.image_folder(tmp_path / "images", count=3)
+    (images / "ant" / "0.png").write_bytes(b"no image")
+    _, stderr = call("init", images, "--out", tmp_path / "own.toml", code=1)
+    assert "cannot be decoded" in stderr
+    assert "ant/0.png" in stderr
+    assert not (tmp_path / "own.toml").exists()
+
+
+def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    out, path = run[0], tmp_path / "report.json"
+    options = ["--protocol", "quick", "--seeds", "2", "--out", path]
+    found = document("evaluate", out / "artifact", *options)
+    assert json.loads(path.read_text()) == found
+    assert [row["name"] for row in found["rows"]] == ["distilled", "random"]
+    assert len(found["rows"][0]["trials"]) == 2
+    stdout, _ = call("evaluate", out / "artifact", *options[:4], "--baselines", "none")
+    assert "distilled" in stdout
+    assert "random" not in stdout
+
+
+@toys.compiler
+def test_evaluations_may_be_compiled_with_fewer_networks_on_baselines(run, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    options = ["--protocol", "quick", "--seeds", "2", "--baseline-seeds", "1", "--compile"]
+    found = document("evaluate", run[0] / "artifact", *options)
+    assert found["compiled"]
+    assert [len(row["trials"]) for row in found["rows"]] == [2, 1]
+
+
+def no_room(path, value):
+    raise d3data.errors.RunError(f"cannot write {path}")
+
+
+def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, monkeypatch, cache):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
+    wrong(2, "is a folder", *command, "--out", tmp_path)
+    (tmp_path / "file").write_text("")
+    wrong(2, "cannot be written", *command, "--out", tmp_path / "file" / "report.json")
+    assert not cache.exists()
+    wrong(2, "too long", *command, "--out", tmp_path / f"{'long' * 100}.json")
+    with monkeypatch.context() as full:
+        full.setattr(atomic, "write_json", no_room)
+        wrong(1, "cannot write", *command, "--out", tmp_path / "report.json")
+    assert len([*cache.rglob("*.json")]) == 2
+    call(*command, "--out", tmp_path / "report.json")
+    assert not [*cache.rglob("*.json")]
+
+
+def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    before = signal.getsignal(signal.SIGINT)
+    monkeypatch.setattr(Display, "step", lambda self, at: signal.raise_signal(signal.SIGINT))
+    command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
+    assert "the same command goes on" in call(*command, code=130)[1]
+    assert len([*cache.rglob("*.safetensors")]) == 1
+    assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_a_dry_run_says_how_long_it_takes(run, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
+    found = document("evaluate", run[0] / "artifact", *options)
+    names = [(row["name"], row["network"], row["networks"]) for row in found["rows"]]
+    kinds = ("mlp", "convnet/batch")
+    assert names == [(name, kind, 2) for kind in kinds for name in ("distilled", "random")]
+    assert "all: " in call("evaluate", run[0] / "artifact", *options)[0]
+
+
+def test_folders_of_images_are_evaluated_too(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    exported = tmp_path / "copy"
+    call("export", run[0] / "artifact", "--format", "imagefolder", "--draws", 3, "--out", exported)
+    options = ["--protocol", "quick", "--seeds", "1", "--baselines", "none"]
+    found = document("evaluate", exported, "--task", "digits", *options)
+    assert (found["data"], found["content_sha256"]) == (str(exported), None)
+    wrong(1, "name the task", "evaluate", exported, *options)
+    wrong(1, "is not a folder", "evaluate", tmp_path / "nosuch", *options)
+
+
+def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
+    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    artifact, path = run[0] / "artifact", tmp_path / "report.json"
+    quick = ["--protocol", "quick", "--seeds", "2"]
+    call("evaluate", artifact, *quick, "--out", path, "--baselines", "none")
+    found = document("compare", artifact, path, *quick)
+    assert [difference["mean"] for difference in found["differences"]] == [0]
+    assert "within noise" in call("compare", artifact, path, *quick)[0]
+    wrong(2, r"there is no file .*no\.json", "compare", artifact, tmp_path / "no.json", *quick)
+    wrong(2, "name at least two", "compare", artifact, *quick)
+    path.write_text("[")
+    wrong(3, "is no report", "compare", artifact, path, *quick)
+    wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")
+
+
+def test_protocols_are_listed():
+    found = document("protocols")
+    assert set(found) == set(protocols.protocols)
+    assert "convnet-w64" in call("protocols")[0]
+
+
+def test_env_names_versions_and_devices():
+    found = document("env")
+    assert found["d3data"] == d3data.__version__
+    assert "torch" in found
+    assert "cuda" in found
+
+
+def wrong(code, match, *arguments):
+    stdout, stderr = call(*arguments, code=code)
+    assert stdout == ""
+    assert re.search(match, stderr), stderr
+    assert "Traceback" not in stderr
+
+
+NO_AUGMENT = ["--set", "warm_start.augment=siames"]
+
+
+@pytest.mark.parametrize(
+    "change", ["steps.a=1", "task.name.0=1", "subtasks.blocks.2=[1]", "subtasks.blocks.-1=[1]",
+               "subtasks.blocks.x=[1]", "subtasks.blocks.0.9=1"],
+)  # fmt: skip
+def test_a_change_to_a_place_that_is_not_there_is_named(tmp_path, change):
+    blocks = [[0, 1, 2, 3, 4], [5, 6, 7, 8, 9]]
+    path = tmp_path / "tiny.toml"
+    path.write_text(runs.recipe(subtasks={"blocks": blocks}).to_toml())
+    wrong(1, re.escape(f"--set {change!r}: "), "distill", path, "--set", change)
+    good = load_recipe(path, overrides=["subtasks.blocks.1=[9, 5, 6, 7, 8]"])
+    assert good.subtasks.blocks[1] == (9, 5, 6, 7, 8)
+
+
+def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    wrong(1, "unknown recipe 'digits-ipc5': did you mean digits-ipc4", "distill", "digits-ipc5")
+    wrong(1, "unknown key 'step': did you mean steps", "distill", toml, "--set", "step=4")
+    wrong(1, "write key=value", "distill", toml, "--set", "steps")
+    wrong(1, "path to a recipe must end in .toml", "distill", "./digits")
+    wrong(1, "warm_start.augment: unknown", "distill", toml, "--dry-run", *NO_AUGMENT)
+    wrong(1, "digits-ipc4", "info", "digits-ipc5")
+    wrong(1, "is not a run", "status", tmp_path)
+    wrong(1, "not a size", "init", tmp_path, "--budget", "much")
+    wrong(2, "Missing argument", "distill")
+    wrong(2, "No such command", "distil")
+    wrong(2, "Invalid value", "distill", toml, "--workers", "0")
+
+
+def test_a_spoilt_artifact_is_a_failed_verification(tmp_path):
+    folder = made.write(tmp_path / "toys").folder
+    part = folder / "parts" / "000.safetensors"
+    part.write_bytes(part.read_bytes()[:-1] + b"\x00")
+    wrong(3, "000.safetensors", "preview", folder, "--out", tmp_path / "x.png")
+    assert not (tmp_path / "x.png").exists()
+
+
+def test_debug_shows_where_an_error_comes_from(tmp_path):
+    result = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
+    assert isinstance(result.exception, d3data.errors.RunError)
+
+
+def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
+    command = [sys.executable, "-c", "from d3data.cli import main; main()", "distill", str(toml)]
+    process = subprocess.Popen(
+        [*command, "--out", str(tmp_path), "--set", "steps=100000", "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    log = tmp_path / "subtasks" / "000" / "metrics.jsonl"
+    runs.until(lambda: log.exists() and log.stat().st_size > 1000)
+    [worker] = runs.children(process.pid)
+    process.send_signal(signal.SIGINT)
+    stdout, stderr = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert stdout == ""
+    assert f"stopped; the same command goes on with {tmp_path}" in stderr
+    assert "Traceback" not in stderr
+    assert not runs.lives(worker)
+
+
+def test_bars_appear_on_a_terminal_only(toml, tmp_path):
+    import pty
+
+    parent, child = pty.openpty()
+    code = (
+        "import types; from d3data.cli.display import Display\n"
+        "with Display() as display:\n"
+        "    for step in (1, 2):\n"
+        "        at = types.SimpleNamespace(stage='distill', step=step, steps=2, loss=0.5)\n"
+        "        display.step(at)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], stderr=child, check=True)
+    time.sleep(0.1)
+    said = runs.os.read(parent, 10_000).decode()
+    runs.os.close(parent)
+    runs.os.close(child)
+    assert "distill" in said
+    assert "2/2" in said
+    assert "loss 0.5" in said
+    plain = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )
+    assert plain.stderr == ""
+
+
+def test_recipe_toml_is_its_own_fixed_point(toml):
+    recipe = load_recipe(toml)
+    assert isinstance(recipe, Recipe)
+    assert recipe.to_toml() == Path(toml).read_text()
+
+
+def test_quantize_writes_a_smaller_set(tmp_path):
+    old = made.write(tmp_path / "toys")
+    folder, out = str(old.folder), str(tmp_path / "small")
+    call("quantize", folder, "--bits", "8", "--out", out)
+    told = document("quantize", folder, "--bits", "priors=4,decoder=8", "--out", f"{out}er")
+    assert told["content_bytes"] == artifact.read(f"{out}er").ledger.content_bytes
+    assert told["content_bytes"] < artifact.read(out).ledger.content_bytes
+    assert told["before"] == old.ledger.content_bytes
+    for wrong, code in (("eight", 2), ("priors=four", 2), ("9", 1), ("prior=8", 1)):
+        call("quantize", folder, "--bits", wrong, "--out", f"{out}est", code=code)
+    assert not Path(f"{out}est").exists()

@@ -1,0 +1,203 @@
+"""A set written again in fewer bits."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import d3data
+import made
+from d3data import artifact
+from d3data.artifact.quantize import Quantization
+from d3data.errors import ArtifactError, D3DataError, UnknownNameError
+
+
+def test_a_name_is_rounded_into_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = d3data.quantize("digits-ipc4", bits=8)
+    assert small.folder.resolve() == tmp_path / "digits-ipc4-int8"
+    assert small.ledger.content_bytes < d3data.load("digits-ipc4").ledger.content_bytes
+    with pytest.raises(UnknownNameError, match="digits-ipc4"):
+        d3data.quantize("digits-ipc5", bits=8)
+
+
+@pytest.mark.parametrize("kind", made.SPECS)
+@pytest.mark.parametrize("bits", [16, 8, 4])
+def test_images_stay_near_and_bytes_become_fewer(kind: str, bits: int, tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys", kind)
+    new = d3data.quantize(old, bits=bits)
+    assert new.folder.name == new.manifest.about.name == f"toys-ipc2-{_name(bits)}"
+    assert new.ledger.content_bytes < old.ledger.content_bytes
+    assert new.ledger.published_values == old.ledger.published_values
+    assert new.manifest.content_sha256 != old.manifest.content_sha256
+    assert new.file("recipe.toml") == old.file("recipe.toml")
+    before, after = (d3data.load(found.folder, output="normalised") for found in (old, new))
+    pairs = [(before.draw(0, i)[0], after.draw(0, i)[0]) for i in range(len(before))]
+    error = torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
+    assert error < {16: 2e-3, 8: 0.05, 4: 1.0}[bits]
+    new.check_golden()
+
+
+def _name(bits: int) -> str:
+    return "float16" if bits == 16 else f"int{bits}"
+
+
+def test_each_kind_of_tensor_can_have_its_own(tmp_path: Path) -> None:
+    made.rounded(tmp_path / "toys")
+    found = d3data.quantize(
+        tmp_path / "toys",
+        bits={"priors": 4, "labels": 8},
+        out=tmp_path / "small",
+        name="small",
+        axis="items",
+    )
+    stored = {part.quantization for part in found.manifest.content.parts}
+    assert stored == {Quantization(priors="int4", labels="int8", axis="items")}
+    assert found.manifest.about.name == "small"
+    labels = d3data.load(tmp_path / "small").draw(0, 0)[1]
+    assert torch.allclose(labels.sum(), torch.tensor(1.0), atol=1e-6)
+
+
+@pytest.mark.parametrize("bits", [16, *range(8, 1, -1)])
+def test_labels_stay_probabilities(bits: int, tmp_path: Path) -> None:
+    made.rounded(tmp_path / "toys")
+    found = d3data.quantize(tmp_path / "toys", bits={"labels": bits}, out=tmp_path / "small")
+    for number in range(3):
+        labels = found.part(number).tensors["labels"]
+        assert (labels >= 0).all()
+        assert torch.allclose(labels.sum(1), torch.ones(len(labels)), atol=1e-3)
+
+
+def test_labels_of_which_nothing_would_be_left_are_refused(tmp_path: Path) -> None:
+    part = made.part(made.GAUSSIAN, (0, 1, 2, 3, 4), (2,) * 5, labels=5)
+    rows = torch.cat([torch.eye(5), torch.full((5, 5), 0.2)])
+    parts = [replace(part, tensors={**part.tensors, "labels": rows})]
+    old = made.write(tmp_path / "toys", parts=parts, labels=made.SOFT)
+    with pytest.raises(ArtifactError, match=r"its sum is 0, .*labels need more bits"):
+        d3data.quantize(old, bits={"labels": 2})
+    d3data.quantize(old, bits={"labels": 4})
+
+
+def test_float32_changes_nothing_but_the_name(tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys")
+    new = d3data.quantize(old, bits=32)
+    assert new.manifest.content == old.manifest.content
+
+
+def test_rounding_twice_is_rounding_once(tmp_path: Path) -> None:
+    once = d3data.quantize(made.write(tmp_path / "toys"), bits=5)
+    twice = d3data.quantize(once, bits=5, out=tmp_path / "twice")
+    assert twice.manifest.content == once.manifest.content
+
+
+@pytest.mark.parametrize(
+    ("bits", "fault"),
+    [
+        (1, "1 bits"),
+        (12, "12 bits"),
+        ({"prior": 4}, "priors"),
+        ({"priors": 9}, "9 bits"),
+        ({}, "of nothing"),
+        (8.0, r"8\.0 bits"),
+        (True, "True bits"),
+        ("8", "'8' bits"),
+        (None, "None bits"),
+        ({"pixels": 4}, "toys-ipc2 has no pixels: what it stores is decoder, priors"),
+    ],
+)
+def test_bits_that_there_are_not(bits: Any, fault: str, tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys")
+    with pytest.raises(ArtifactError, match=fault):
+        d3data.quantize(old, bits=bits)
+
+
+def test_extending_changes_no_content(tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys")
+    new = artifact.extend(tmp_path / "toys", {"report.json": b"{}", "README.md": b"# new\n"})
+    assert new.manifest.content == old.manifest.content
+    assert new.file("report.json") == b"{}"
+    assert (tmp_path / "toys" / "README.md").read_bytes() == b"# new\n"
+    assert artifact.read(tmp_path / "toys") == new
+    new.check()
+    again = artifact.extend(tmp_path / "toys", {"report.json": b"[]"})
+    assert again.file("report.json") == b"[]"
+    assert again.file("recipe.toml") == old.file("recipe.toml")
+    with pytest.raises(ArtifactError, match="own place"):
+        artifact.extend(tmp_path / "toys", {"parts/000.safetensors": b""})
+    artifact.read(tmp_path / "toys").check()
+
+
+def test_content_changes_with_what_is_trained_on_and_with_nothing_else(tmp_path: Path) -> None:
+    usual = made.write(tmp_path / "usual").manifest
+    parts = made.three_parts(made.GAUSSIAN)
+    parts[0].tensors["mean"][0, 0] += 2.0**-20
+    image = made.IMAGE.model_copy(update={"std": (0.2, 0.25, 0.31)})
+    other_training = [
+        {"parts": parts},
+        {"image": image},
+        {"classes": (*made.NAMES[:4], "emu")},
+        {"draws_per_class": 7},
+        {"preprocessing": made.RULE.model_copy(update={"fit": "squash"})},
+    ]
+    digests = {
+        made.write(tmp_path / "x", **kind).manifest.content_sha256 for kind in other_training
+    }
+    assert len(digests | {usual.content_sha256}) == 1 + len(other_training)
+    provenance = made.ABOUT.provenance.model_copy(update={"device": "abacus", "seconds": 9.0})
+    about = made.ABOUT.model_copy(update={"version": "1.2.4", "provenance": provenance})
+    for same in ({"about": about}, {"extras": {"report.json": b"{}"}}):
+        found = made.write(tmp_path / "y", **same).manifest
+        assert found.content_sha256 == usual.content_sha256
+        assert found.self_sha256 != usual.self_sha256
+
+
+def test_files_behind_links_are_read_where_they_are(tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    blobs, links = tmp_path / "blobs", {}
+    blobs.mkdir()
+    for number, file in enumerate(
+        sorted(p for p in (tmp_path / "toys").rglob("*") if p.is_file())
+    ):
+        target = blobs / str(number)
+        file.rename(target)
+        file.symlink_to(target)
+        links[file.relative_to(tmp_path / "toys").as_posix()] = target
+    with pytest.raises(ArtifactError, match="reached by a link"):
+        artifact.read(tmp_path / "toys")
+    found = artifact.read(tmp_path / "toys", links=links)
+    found.check()
+    found.check_golden()
+    assert found.ledger.total_bytes == sum(path.stat().st_size for path in blobs.iterdir())
+    manifest = json.loads(links["d3data.json"].read_bytes())
+    assert found.manifest.dump() == manifest
+    del links["parts/000.safetensors"]
+    with pytest.raises(ArtifactError, match="reached by a link"):
+        artifact.read(tmp_path / "toys", links=links).sources()
+
+
+def test_nothing_is_written_over(tmp_path: Path) -> None:
+    old = made.write(tmp_path / "toys")
+    for out in (tmp_path / "toys", tmp_path / "toys" / ".." / "toys"):
+        with pytest.raises(ArtifactError, match="is there already"):
+            d3data.quantize(old, bits=4, out=out)
+    d3data.quantize(old, bits=8, out=tmp_path / "small")
+    with pytest.raises(ArtifactError, match="is there already"):
+        d3data.quantize(old, bits=4, out=tmp_path / "small")
+    assert artifact.read(tmp_path / "toys") == old
+
+
+@pytest.mark.parametrize("verify", ["sha256", "Always", True, None])
+def test_a_check_that_there_is_not_is_no_check(verify: object, tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    with pytest.raises(ArtifactError, match="verify="):
+        d3data.load(tmp_path / "toys", verify=verify)
+
+
+def test_labels_are_soft_hard_or_as_they_are(tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    for wrong in ("yes", 1, None):
+        with pytest.raises(D3DataError, match="soft_labels="):
+            d3data.load(tmp_path / "toys", soft_labels=wrong)

@@ -1,0 +1,85 @@
+"""Data sets through `datasets`, from folders of this machine; the Hub is never asked."""
+
+import numpy as np
+import pytest
+
+from d3data.errors import DataError
+from d3data.images.formats import hub_datasets, parquet
+from d3data.images.png import picture
+from pictures import image_folder, written
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    yield
+    datasets.enable_progress_bars()
+
+
+def folder(tmp_path):
+    import torch
+
+    pixels = torch.arange(8 * 3 * 64).remainder(256).to(torch.uint8).view(8, 3, 8, 8)
+    samples = [(image, index % 2) for index, image in enumerate(pixels)]
+    for split in ("train", "test"):
+        written(parquet, tmp_path / "data", samples, split=split)
+    return tmp_path / "data"
+
+
+def test_it_reads_what_parquet_reads(tmp_path):
+    place = folder(tmp_path)
+    found, direct = hub_datasets.read(str(place)), parquet.read(place)
+    assert found.classes == direct.classes
+    assert {*found.portions} == {*direct.portions} == {"train", "test"}
+    for part, portion in found.portions.items():
+        assert portion.labels.tolist() == direct.portions[part].labels.tolist()
+        for index in range(8):
+            expected = direct.portions[part].images.read(index)
+            assert portion.images.read(index) == expected
+
+
+def test_images_that_are_files_are_read_too(tmp_path):
+    found = hub_datasets.read(str(image_folder(tmp_path / "pictures" / "train")))
+    assert found.classes == ("ant", "bee")
+    with picture(found.portions["train"].images, 0) as image:
+        assert np.array(image).shape == (12, 12, 3)
+
+
+def test_columns_that_are_asked_for_must_be_there(tmp_path):
+    with pytest.raises(DataError, match="no label column among image, label"):
+        hub_datasets.read(str(folder(tmp_path)), ("image", "kind"))
+
+
+def test_what_cannot_be_fetched_is_named(tmp_path):
+    with pytest.raises(DataError, match="hf:nobody/nothing cannot be fetched"):
+        hub_datasets.read("nobody/nothing")
+
+
+@pytest.mark.parametrize(
+    ("reference", "arguments"),
+    [
+        ("a/b", ("a/b", {"revision": None, "name": None})),
+        ("a/b:small@v1", ("a/b", {"revision": "v1", "name": "small"})),
+        (
+            "a/b:320px@refs/convert/parquet",
+            ("a/b", {"revision": "refs/convert/parquet", "data_dir": "320px"}),
+        ),
+    ],
+)
+def test_references_are_taken_apart(reference, arguments, monkeypatch):
+    import datasets
+
+    asked = []
+
+    def load_dataset(*path, **more):
+        asked.append((*path, more))
+        raise FileNotFoundError("no network in tests")
+
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    with pytest.raises(DataError, match="no network in tests"):
+        hub_datasets.read(reference)
+    assert asked == [arguments]

@@ -1,0 +1,88 @@
+"""Roles, digests, stratified cuts and the numbering of labels."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from d3data.errors import DataError
+from d3data.images.formats.index import by_role, classified, role, stratified
+from d3data.utils.hashing import digest
+from d3data.utils.text import some
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("train-00000-of-00002.parquet", "train"),
+        ("imagenette-validation.parquet", "validation"),
+        ("VAL", "validation"),
+        ("my_test.tar", "test"),
+        ("training", "train"),
+        ("trainer", None),
+        ("contest", None),
+        ("0000.parquet", None),
+    ],
+)
+def test_names_speak_of_splits(name, expected):
+    assert role(name) == expected
+
+
+def test_a_file_belongs_to_the_split_of_its_name_then_of_its_nearest_folder():
+    names = ["train/0.parquet", "train/test.parquet", "a/val/0.parquet", "0.parquet"]
+    found = by_role([Path("/r", name) for name in names], Path("/r"))
+    assert found == {
+        "train": [Path("/r/train/0.parquet"), Path("/r/0.parquet")],
+        "test": [Path("/r/train/test.parquet")],
+        "validation": [Path("/r/a/val/0.parquet")],
+    }
+
+
+@given(
+    labels=st.lists(st.integers(0, 5), min_size=1, max_size=200),
+    fraction=st.floats(0.01, 0.5),
+)
+def test_a_stratified_cut_is_a_partition_with_the_share_of_every_class(labels, fraction):
+    values = np.array(labels)
+    kept, cut = stratified(values, fraction, seed=3)
+    assert sorted([*kept, *cut]) == list(range(len(labels)))
+    for label in set(labels):
+        assert (values[cut] == label).sum() == max(1, round(fraction * labels.count(label)))
+
+
+def test_a_stratified_cut_is_fixed_for_ever_and_follows_its_seed():
+    labels = np.arange(40) % 2
+    assert stratified(labels, 0.1, seed=0)[1].tolist() == [2, 3, 11, 20]
+    assert stratified(labels, 0.1, seed=1)[1].tolist() != [2, 3, 11, 20]
+
+
+def test_digests_tell_where_a_piece_ends():
+    assert digest(["ab", "c"]) != digest(["a", "bc"])
+    assert digest(["ab"]) == digest([b"ab"])
+
+
+def test_labels_without_names_are_numbered_over_all_splits():
+    values = {"train": np.array([7, 3, -1]), "test": np.array([10])}
+    classes, labels = classified(values, None, "here")
+    assert classes == ("3", "7", "10")
+    assert labels["train"].tolist() == [1, 0, -1]
+    assert labels["test"].tolist() == [2]
+
+
+def test_text_labels_are_looked_up_and_empty_ones_are_unlabeled():
+    values = {"train": np.array(["bee", "", "ant"])}
+    assert classified(values, None, "here")[1]["train"].tolist() == [1, -1, 0]
+    assert classified(values, ["bee", "ant"], "here")[1]["train"].tolist() == [0, -1, 1]
+
+
+def test_labels_without_a_name_are_refused():
+    with pytest.raises(DataError, match="label 2 where 2 classes"):
+        classified({"train": np.array([0, 2])}, ["a", "b"], "here")
+    with pytest.raises(DataError, match="without a name in its list: cow"):
+        classified({"train": np.array(["cow"])}, ["ant", "bee"], "here")
+
+
+def test_lists_in_messages_are_short():
+    assert some(str(number) for number in range(20)) == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"

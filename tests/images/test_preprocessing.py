@@ -1,0 +1,170 @@
+"""Laws of the rules that bring images to one shape, and of the modes that they take."""
+
+import numpy as np
+import pydantic
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torchvision.transforms import InterpolationMode, v2
+
+from d3data.errors import DataError
+from d3data.images.preprocessing import Preprocessing, suited
+from pictures import picture
+
+FITS = ("squash", "crop", "pad")
+
+
+def rule(fit: str, size: int = 16, *, channels: int = 3, padding: int = 0) -> Preprocessing:
+    return Preprocessing(channels=channels, size=size, fit=fit, padding=padding)
+
+
+def gray(values: np.ndarray) -> torch.Tensor:
+    """What a grey rule of 8 pixels makes of an 8x8 array."""
+    return rule("exact", 8, channels=1)(Image.fromarray(values))[0]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    fit=st.sampled_from(FITS),
+    width=st.integers(1, 70),
+    height=st.integers(1, 70),
+    mode=st.sampled_from(["1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"]),
+    channels=st.sampled_from([1, 3]),
+    size=st.integers(8, 40),
+)
+def test_every_image_comes_out_square_and_uint8(fit, width, height, mode, channels, size):
+    image = picture(1, width=width, height=height, mode=mode)
+    found = rule(fit, size, channels=channels)(image)
+    assert found.shape == (channels, size, size)
+    assert found.dtype == torch.uint8
+
+
+@pytest.mark.parametrize("fit", ["exact", *FITS])
+def test_an_image_of_the_right_size_is_left_alone(fit):
+    image = picture(2, width=16, height=16)
+    assert torch.equal(rule(fit)(image).permute(1, 2, 0), torch.from_numpy(np.array(image)))
+
+
+@pytest.mark.parametrize(("width", "height"), [(37, 21), (21, 37), (100, 17), (9, 15)])
+def test_crop_is_resize_of_the_shorter_side_then_center_crop(width, height):
+    image = picture(3, width=width, height=height)
+    published = v2.Compose([v2.Resize(16, InterpolationMode.BILINEAR), v2.CenterCrop(16)])
+    assert np.array_equal(rule("crop")(image).permute(1, 2, 0), np.array(published(image)))
+
+
+def test_squash_keeps_all_of_the_image_and_crop_only_its_center():
+    halves = np.zeros((16, 32), np.uint8)
+    halves[:, :4] = 255
+    image = Image.fromarray(halves)
+    assert rule("squash", channels=1)(image)[0, :, :1].min() == 255
+    assert rule("crop", channels=1)(image).max() == 0
+
+
+def test_pad_keeps_proportions_on_black():
+    found = rule("pad", channels=1)(Image.new("L", (40, 20), 200))[0]
+    assert (found == 200).nonzero().amin(0).tolist() == [4, 0]
+    assert int((found == 200).sum()) == 8 * 16
+    assert int((found == 0).sum()) == 8 * 16
+
+
+def test_padding_frames_an_image_of_the_inner_size_without_touching_it():
+    image = picture(4, width=28, height=28, mode="L")
+    found = rule("pad", 32, channels=1, padding=2)(image)[0].numpy()
+    assert np.array_equal(found[2:-2, 2:-2], np.array(image))
+    found[2:-2, 2:-2] = 0
+    assert found.max() == 0
+
+
+def test_exact_refuses_another_size_and_says_what_to_do():
+    with pytest.raises(DataError, match=r"12x9 pixels where exactly 16x16.*squash"):
+        rule("exact")(picture(5, width=12, height=9))
+
+
+def test_transparency_shows_white_in_every_way_to_store_it():
+    clear = Image.new("RGBA", (8, 8), (255, 0, 0, 0))
+    palette = Image.new("P", (8, 8))
+    palette.info["transparency"] = 0
+    keyed = Image.new("RGB", (8, 8), (10, 20, 30))
+    keyed.info["transparency"] = (10, 20, 30)
+    for image in (clear, clear.convert("LA"), palette, keyed):
+        assert rule("exact", 8)(image).min() == 255
+    half = Image.new("RGBA", (8, 8), (0, 0, 0, 128))
+    assert rule("exact", 8)(half).unique().tolist() == [127]
+
+
+def test_sixteen_bits_are_scaled_not_clipped():
+    values = np.array([0, 128, 129, 257, 0x8000, 0xFFFF], np.uint16)
+    wide = np.resize(values, (8, 8))
+    expected = np.rint(wide / 257).astype(np.uint8)
+    assert np.array_equal(gray(wide), expected)
+    assert np.array_equal(gray(wide.astype(np.int32)), expected)  # as some files open
+
+
+def test_pixels_of_unknown_range_are_refused():
+    with pytest.raises(DataError, match="no known range"):
+        gray(np.full((8, 8), 0.5, np.float32))
+    with pytest.raises(DataError, match="no known range"):
+        gray(np.full((8, 8), 70_000, np.int32))
+
+
+def test_one_bit_is_black_and_white():
+    assert gray(np.eye(8, dtype=bool)).unique().tolist() == [0, 255]
+
+
+def test_gray_to_color_repeats_and_color_to_gray_weighs():
+    assert torch.equal(*rule("exact", 8)(Image.new("L", (8, 8), 77))[:2])
+    red = Image.new("RGB", (8, 8), (255, 0, 0))
+    assert rule("exact", 8, channels=1)(red).unique().tolist() == [round(0.299 * 255)]
+
+
+def test_images_go_upright_as_their_exif_says():
+    image = picture(6, width=16, height=16)
+    turned = image.transpose(Image.Transpose.ROTATE_90)  # what a camera on its side stores
+    turned.getexif()[0x0112] = 6
+    assert torch.equal(rule("exact")(turned), rule("exact")(image))
+
+
+def test_a_tensor_is_treated_as_its_image():
+    image = picture(7, width=30, height=22)
+    tensor = torch.from_numpy(np.array(image)).permute(2, 0, 1)
+    for fit in FITS:
+        assert torch.equal(rule(fit)(tensor), rule(fit)(image))
+    assert torch.equal(rule("crop")(tensor[:1]), rule("crop")(Image.fromarray(tensor[0].numpy())))
+
+
+@pytest.mark.parametrize("tensor", [torch.zeros(3, 8, 8), torch.zeros(8, 8, dtype=torch.uint8)])
+def test_a_tensor_that_is_no_image_is_refused(tensor):
+    with pytest.raises(DataError, match="is no image"):
+        rule("squash")(tensor)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"size": 7},
+        {"size": 513},
+        {"channels": 2},
+        {"fit": "stretch"},
+        {"padding": 2},
+        {"fit": "pad", "padding": 8},
+    ],
+)
+def test_impossible_rules_are_refused(fields):
+    with pytest.raises(pydantic.ValidationError):
+        Preprocessing(**({"channels": 3, "size": 16} | fields))
+
+
+def test_a_rule_survives_json():
+    made = rule("pad", 32, channels=1, padding=2)
+    assert Preprocessing.parse(made.dump(), where="test") == made
+
+
+def test_what_suits_follows_the_images():
+    assert suited([(28, 28, "L")] * 3) == rule("crop", 28, channels=1)
+    assert suited([(28, 28, "L"), (28, 28, "RGB")]).channels == 3
+    assert suited([(640, 480, "RGB"), (70, 500, "RGB"), (90, 80, "RGB")]).size == 64
+    assert suited([(1024, 1024, "RGB")]).size == 128
+    assert suited([(10, 12, "L")]).size == 8
+    assert suited([(640, 480, "RGB")], size=48).size == 48

@@ -1,0 +1,697 @@
+"""Publishing: one commit, one tag, verified; cut anywhere and done again; nothing half done."""
+
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import d3data
+import hubs
+import made
+import tiny_runs
+from d3data import artifact
+from d3data.artifact import reference_draws
+from d3data.artifact.manifest import NAME, Manifest
+from d3data.errors import (
+    AccessError,
+    ArtifactError,
+    ConflictError,
+    D3DataError,
+    FormatError,
+    HubError,
+    IntegrityError,
+    NotPublishedError,
+    UnknownNameError,
+    UnreachableError,
+    VersionTakenError,
+)
+from d3data.hub import remote, resolve
+from d3data.hub.client import Client, Made
+from d3data.hub.names import Repository
+from d3data.hub.revisions import Settled
+from d3data.publishing import publish
+from d3data.testing import Answer, Drop, Flip, LocalHub, User
+from d3data.testing.commits import Delete, Put
+
+hub, no_index, pixels, toys = hubs.hub, hubs.no_index, hubs.pixels, hubs.toys
+pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
+
+MADE = {"README.md", "croissant.json", "preview.png", "preview/train-00000.parquet"}
+WRITING = ("POST", "PUT", "DELETE")
+
+
+def version(number: str) -> object:
+    return made.ABOUT.model_copy(update={"version": number})
+
+
+def edit(hub: LocalHub, path: str, content: bytes | None, name: str = "me/toys") -> str:
+    """What somebody else does on the branch main."""
+    repository = hub.repo(name)
+    change = Delete(path) if content is None else Put(path, repository.keep(content))
+    return repository.commit([change], f"somebody touched {path}").id
+
+
+def test_one_commit_one_tag_and_all_of_it_comes_back(hub: LocalHub, toys: Path) -> None:
+    before = hubs.files_of(toys)
+    done = publish(toys, "me/toys")
+    repository = hub.repo("me/toys")
+    assert [commit.title for commit in repository.history()] == [
+        "toys-ipc2 1.2.3",
+        "initial commit",
+    ]
+    assert repository.tags == {"v1.2.3": repository.head}
+    assert (done.commit, done.created, done.dry_run) == (repository.head, True, False)
+    assert not repository.private
+    files = repository.files()
+    assert set(files) - {".gitattributes"} == set(before) | MADE
+    assert hubs.unsound(hub, "me/toys") == []
+    assert {c.path for c in done.changes} == set(before) | MADE
+    assert hubs.files_of(toys) == before
+    data = d3data.load("me/toys")
+    assert data.revision == done.commit
+    assert hubs.images(data) == hubs.images(d3data.load(toys))
+    assert data.artifact.manifest.content == artifact.read(toys).manifest.content
+
+
+def test_again_changes_nothing(hub: LocalHub, toys: Path) -> None:
+    first = publish(toys, "me/toys")
+    hub.requests.clear()
+    again = publish(toys, "me/toys")
+    assert (again.commit, again.changes, again.created) == (first.commit, (), False)
+    assert [r for r in hub.requests if r.method in WRITING] == []
+    assert hub.repo("me/toys").tags == {"v1.2.3": first.commit}
+
+
+def test_the_card_and_croissant_are_of_the_page_that_is_published(
+    hub: LocalHub, toys: Path
+) -> None:
+    publish(toys, "me/toys")
+    files = hub.repo("me/toys").files()
+    assert b'd3data.load("me/toys@1.2.3")' in files["README.md"]
+    assert f"{hub.endpoint}/datasets/me/toys".encode() in files["croissant.json"]
+    listed = {
+        entry["contentUrl"].rpartition("/v1.2.3/")[2]: entry["sha256"]
+        for entry in json.loads(files["croissant.json"])["distribution"]
+    }
+    assert listed == {
+        path: hashlib.sha256(content).hexdigest()
+        for path, content in files.items()
+        if path not in (".gitattributes", "README.md", "croissant.json")
+    }
+
+
+def test_a_new_version_replaces_the_old_one_and_takes_away_what_it_no_longer_has(
+    hub: LocalHub, toys: Path, tmp_path: Path
+) -> None:
+    publish(toys, "me/toys")
+    edit(hub, "notes/ours.txt", b"of somebody")
+    one = made.three_parts(made.SPECS["pixels"])
+    joined = made.part(made.SPECS["pixels"], (0, 1, 2, 3, 4), (1, 1, 1, 1, 1))
+    assert len(one) == 3
+    newer = made.write(
+        tmp_path / "newer", "pixels", parts=[joined], about=version("1.3.0"), extras={}
+    )
+    done = publish(newer.folder, "me/toys")
+    repository = hub.repo("me/toys")
+    gone = {change.path for change in done.changes if change.what == "delete"}
+    assert gone == {"parts/001.safetensors", "parts/002.safetensors", "recipe.toml"}
+    assert repository.files()["notes/ours.txt"] == b"of somebody"
+    assert not gone & set(repository.files())
+    assert len(list(repository.history())) == 4
+    assert hubs.unsound(hub, "me/toys") == []
+    assert d3data.load("me/toys").version == "1.3.0"
+    assert hubs.images(d3data.load("me/toys@1.2.3")) == hubs.images(d3data.load(toys))
+
+
+def test_a_version_never_changes(hub: LocalHub, toys: Path, pixels: Path) -> None:
+    first = publish(toys, "me/toys")
+    digests = [artifact.read(folder).manifest.content_sha256 for folder in (toys, pixels)]
+    for dry_run in (True, False):
+        hub.requests.clear()
+        with pytest.raises(
+            VersionTakenError, match=r"versions never change.*--version"
+        ) as failure:
+            publish(pixels, "me/toys", dry_run=dry_run)
+        assert all(digest in str(failure.value) for digest in digests)
+        assert [r for r in hub.requests if r.method in WRITING] == []
+    assert hub.repo("me/toys").tags == {"v1.2.3": first.commit}
+    other = publish(pixels, "me/toys", version="1.3.0")
+    assert hub.repo("me/toys").tags == {"v1.2.3": first.commit, "v1.3.0": other.commit}
+    assert d3data.load("me/toys").version == "1.3.0"
+    with pytest.raises(UnknownNameError, match="three numbers"):
+        publish(pixels, "me/toys", version="v2")
+
+
+def test_a_new_report_goes_to_the_branch_and_the_tag_stays(hub: LocalHub, toys: Path) -> None:
+    report = hubs.report(toys)
+    first = publish(toys, "me/toys")
+    again = publish(toys, "me/toys", report=report)
+    repository = hub.repo("me/toys")
+    assert again.commit == first.commit == repository.tags["v1.2.3"]
+    changed = {change.path for change in again.changes}
+    assert changed == {NAME, "README.md", "croissant.json", "report.json"}
+    assert repository.head != first.commit
+    assert "report.json" not in repository.files("v1.2.3")
+    pages = [remote.parse(repository.files(at)[NAME], where=at) for at in ("v1.2.3", "main")]
+    assert pages[0].content_sha256 == pages[1].content_sha256
+    assert publish(toys, "me/toys", report=report).changes == ()
+
+
+def test_croissant_names_files_that_are_what_it_says(hub: LocalHub, toys: Path) -> None:
+    publish(toys, "me/toys")
+    for report in (None, hubs.report(toys)):
+        publish(toys, "me/toys", report=report)
+        repository = hub.repo("me/toys")
+        page = json.loads(repository.files("main")["croissant.json"])
+        for entry in page["distribution"]:
+            revision, _, path = entry["contentUrl"].rpartition("/resolve/")[2].partition("/")
+            content = repository.files(revision)[path]
+            assert hashlib.sha256(content).hexdigest() == entry["sha256"], entry["contentUrl"]
+
+
+def test_a_report_of_the_branch_stays_with_its_content(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    publish(toys, "me/toys", report=hubs.report(toys))
+    repository = hub.repo("me/toys")
+    stored = repository.files()["report.json"]
+    assert publish(toys, "me/toys", dry_run=True).changes == ()
+    assert publish(toys, "me/toys").changes == ()
+    publish(toys, "me/toys", version="1.3.0")
+    files = repository.files("v1.3.0")
+    assert files["report.json"] == stored
+    assert b"50.0" in files["README.md"]  # what it reaches
+    publish(pixels, "me/toys", version="2.0.0")
+    assert "report.json" not in repository.files()
+
+
+@pytest.mark.parametrize("content", [b"{}", b"no report"])
+def test_a_report_of_the_branch_that_is_none_is_no_hindrance(
+    hub: LocalHub, toys: Path, content: bytes
+) -> None:
+    publish(toys, "me/toys")
+    edit(hub, "report.json", content)
+    assert publish(toys, "me/toys").changes == ()
+    assert hub.repo("me/toys").files()["report.json"] == content
+
+
+def test_a_report_of_an_older_version_than_the_branch_s_is_said_to_stay_here(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    publish(toys, "me/toys")
+    publish(pixels, "me/toys", version="2.0.0")
+    head, told = hub.repo("me/toys").head, []
+    for dry_run in (True, False):
+        told.clear()
+        report = hubs.report(toys)
+        publish(toys, "me/toys", report=report, dry_run=dry_run, tell=told.append)
+        assert told[1] == (
+            "me/toys@1.2.3 was there already; main has 2.0.0, which is newer and stays: no other "
+            "card or report of the older version is sent"
+        )
+    assert hub.repo("me/toys").head == head
+
+
+def test_what_people_write_stays(hub: LocalHub, toys: Path) -> None:
+    publish(toys, "me/toys")
+    text = hub.repo("me/toys").files()["README.md"].decode()
+    text = text.replace("---\n", "---\nlanguage: en # ours\n", 1)
+    edit(hub, "README.md", f"{text}\n## Thanks\n\nTo the ants.\n".encode())
+    edit(hub, "LICENSE", b"free")
+    publish(toys, "me/toys", version="1.3.0")
+    files = hub.repo("me/toys").files("v1.3.0")
+    card = files["README.md"].decode()
+    assert "language: en # ours\n" in card
+    assert card.rstrip().endswith("To the ants.")
+    assert card.startswith("---")
+    assert "me/toys@1.3.0" in card
+    assert "me/toys@1.2.3" not in card
+    assert files["LICENSE"] == b"free"
+
+
+def test_words_in_the_folder_s_own_card_are_published_at_first(hub: LocalHub, toys: Path) -> None:
+    publish(toys, "me/toys")
+    assert b"\n# toys\n" in hub.repo("me/toys").files()["README.md"]
+
+
+@pytest.mark.parametrize(
+    ("card", "fault"), [(b"---\na: [\n---\n", "YAML"), (b"\xff\xfe", "not UTF-8")]
+)
+def test_a_card_that_cannot_be_merged_is_told_before_anything_is_sent(
+    hub: LocalHub, toys: Path, card: bytes, fault: str
+) -> None:
+    hub.create("me/toys", {"x": b"x"})
+    repository = hub.repo("me/toys")
+    edit(hub, "other", b"")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("d3data.testing.frontmatter.metadata", lambda text: {})
+        head = edit(hub, "README.md", card)
+    hub.requests.clear()
+    with pytest.raises(FormatError, match=fault):
+        publish(toys, "me/toys")
+    assert repository.head == head
+    assert [r for r in hub.requests if r.method in WRITING] == []
+
+
+def test_a_dry_run_sends_nothing_that_writes(hub: LocalHub, toys: Path) -> None:
+    plan = publish(toys, "me/toys", dry_run=True)
+    assert (plan.created, plan.commit, plan.dry_run) == (True, None, True)
+    assert all(change.what == "add" for change in plan.changes)
+    assert {r.method for r in hub.requests} <= {"GET", "HEAD"}
+    with pytest.raises(Exception, match="not found"):
+        hub.repo("me/toys")
+    done = publish(toys, "me/toys")
+    assert [(c.path, c.what, c.size) for c in done.changes] == [
+        (c.path, c.what, c.size) for c in plan.changes
+    ]
+    sizes = {path: len(content) for path, content in hub.repo("me/toys").files().items()}
+    assert all(sizes[change.path] == change.size for change in done.changes)
+    hub.requests.clear()
+    again = publish(toys, "me/toys", version="2.0.0", dry_run=True)
+    assert (again.created, again.commit) == (False, None)
+    assert {change.path for change in again.changes} == {NAME, "README.md", "croissant.json"}
+    assert {r.method for r in hub.requests} <= {"GET", "HEAD"}
+
+
+def test_private_is_private_or_nothing_is_sent(hub: LocalHub, toys: Path) -> None:
+    publish(toys, "me/secret", private=True)
+    assert hub.repo("me/secret").private
+    publish(toys, "me/secret", private=True, version="2.0.0")
+    hub.create("me/open", {"x": b"x"})
+    hub.requests.clear()
+    with pytest.raises(AccessError, match=r"is public.*nothing was sent"):
+        publish(toys, "me/open", private=True)
+    assert [r for r in hub.requests if r.method in WRITING] == []
+    hub.faults.add(Answer(404, code="RepoNotFound"), path="*/refs")  # somebody makes it just now
+    with pytest.raises(AccessError, match=r"is public.*nothing was sent"):
+        publish(toys, "me/open", private=True)
+    assert set(hub.repo("me/open").files()) == {".gitattributes", "x"}
+
+
+def test_a_pull_request_is_proposed_once_and_tagged_after_the_merge(
+    hub: LocalHub, toys: Path
+) -> None:
+    repository = hub.create("me/toys", {"x": b"x"})
+    head = repository.head
+    done = publish(toys, "me/toys", create_pr=True)
+    assert (done.commit, repository.head, repository.tags) == (None, head, {})
+    assert done.pull_request == f"{hub.endpoint}/datasets/me/toys/discussions/1"
+    again = publish(toys, "me/toys", create_pr=True)
+    assert (again.pull_request, len(repository.pulls)) == (done.pull_request, 1)
+    other = publish(toys, "me/toys", create_pr=True, version="1.3.0")
+    assert other.pull_request == f"{hub.endpoint}/datasets/me/toys/discussions/2"
+    again = publish(toys, "me/toys", create_pr=True)  # which is not the newest of them
+    assert (again.pull_request, len(repository.pulls)) == (done.pull_request, 2)
+    repository.merge("refs/pr/1")
+    merged = publish(toys, "me/toys", create_pr=True)
+    assert (merged.pull_request, merged.changes) == (None, ())
+    assert repository.tags == {"v1.2.3": repository.head} == {"v1.2.3": merged.commit}
+    for dry_run in (True, False):
+        with pytest.raises(
+            NotPublishedError,
+            match=r"no such data set.*nothing can be proposed.*without --create-pr",
+        ):
+            publish(toys, "me/nothing", create_pr=True, dry_run=dry_run)
+
+
+def test_a_pull_request_that_was_turned_down_is_no_hindrance(hub: LocalHub, toys: Path) -> None:
+    repository = hub.create("me/toys", {"x": b"x"})
+    first = publish(toys, "me/toys", create_pr=True)
+    repository.close("refs/pr/1")
+    second = publish(toys, "me/toys", create_pr=True)
+    assert second.pull_request != first.pull_request
+    assert publish(toys, "me/toys", create_pr=True).pull_request == second.pull_request
+    assert len(repository.pulls) == 2
+
+
+def test_a_proposal_whose_page_the_hub_does_not_name(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = hub.create("me/toys", {"x": b"x"}).head
+    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    with pytest.raises(HubError, match=f"see {hub.endpoint}/datasets/me/toys/discussions$"):
+        publish(toys, "me/toys", create_pr=True)
+
+
+def test_a_stranger_may_only_propose(tmp_path: Path, toys: Path) -> None:
+    users = (User("me", "hf_test"), User("you", "hf_other"), User("guest", "hf_guest", "read"))
+    with LocalHub(users=users) as hub:
+        repository = hub.create("me/toys", {"x": b"x"})
+        with hub.using(tmp_path / "home", user=users[1]):
+            with pytest.raises(AccessError, match="may not do this"):
+                publish(toys, "me/toys")
+            assert publish(toys, "me/toys", create_pr=True).pull_request
+            assert publish(toys, "me/toys", token="hf_test").commit == repository.head
+        for user, text in (("nobody", "hf auth login"), (users[2], "may not do this")):
+            with (
+                hub.using(tmp_path / "home", user=user),
+                pytest.raises(AccessError, match=text),
+            ):
+                publish(toys, "guest/toys")
+        assert repository.tags == {"v1.2.3": repository.head}
+
+
+def test_nothing_is_sent_offline(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(HubError, match="HF_HUB_OFFLINE=1"):
+        publish(toys, "me/toys")
+    assert len(hub.requests) == 0
+
+
+def test_a_broken_artifact_is_not_published(hub: LocalHub, tmp_path: Path) -> None:
+    made.write(tmp_path / "toys")
+    file = tmp_path / "toys" / "recipe.toml"
+    file.write_bytes(file.read_bytes().replace(b"toys", b"tows"))
+    with pytest.raises(IntegrityError, match=r"recipe\.toml has sha256"):
+        publish(tmp_path / "toys", "me/toys")
+    with pytest.raises(UnknownNameError, match="is not a folder"):
+        publish(tmp_path / "nothing", "me/toys")
+    with pytest.raises(UnknownNameError, match="no repository of the Hub"):
+        publish(tmp_path / "toys", "toys")
+    assert len(hub.requests) == 0
+
+
+def test_golden_draws_that_come_out_otherwise_here_are_told(
+    hub: LocalHub, pixels: Path, tmp_path: Path
+) -> None:
+    made.write(tmp_path / "toys")
+    artifact.extend(
+        tmp_path / "toys", {reference_draws.PATH: (pixels / reference_draws.PATH).read_bytes()}
+    )
+    with pytest.raises(ArtifactError, match="golden"):
+        publish(tmp_path / "toys", "me/toys")
+    assert len(hub.requests) == 0
+
+
+def test_a_set_without_golden_draws_is_published_as_it_is(hub: LocalHub, tmp_path: Path) -> None:
+    page = made.write(tmp_path / "toys").manifest
+    (tmp_path / "toys" / reference_draws.PATH).unlink()
+    others = [entry for entry in page.files if entry.path != reference_draws.PATH]
+    bare = Manifest.seal(page.content, about=page.about, files=others)
+    (tmp_path / "toys" / NAME).write_bytes(bare.encode())
+    assert publish(tmp_path / "toys", "me/toys").commit == hub.repo("me/toys").head
+    assert reference_draws.PATH not in hub.repo("me/toys").files()
+
+
+def test_an_endpoint_without_xet_says_how_to_do_without(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
+    with pytest.raises(HubError, match="HF_HUB_DISABLE_XET=1"):
+        publish(toys, "me/toys")
+    assert hub.repo("me/toys").tags == {}
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    assert publish(toys, "me/toys").commit == hub.repo("me/toys").head
+
+
+def test_somebody_else_s_edit_in_between_is_kept(hub: LocalHub, toys: Path) -> None:
+    hub.create("me/toys", {"x": b"x"})
+
+    def meddle(line: str) -> None:
+        if "is whole: " in line:
+            hub.faults.add(Answer(412), path="*/commit/*", times=2)
+
+    done = publish(toys, "me/toys", tell=meddle)
+    repository = hub.repo("me/toys")
+    assert hub.requests.count("POST", "*/commit/main") == 3
+    assert len(list(repository.history())) == 3
+    assert repository.tags == {"v1.2.3": done.commit}
+
+
+@pytest.mark.parametrize("times", [1, 4, 5, 6])
+def test_a_branch_that_moves_on_is_looked_at_again_a_few_times(
+    hub: LocalHub, toys: Path, times: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.create("me/toys", {"x": b"x"})
+    change, moved = remote.look, []
+
+    def look(*arguments: object) -> object:
+        found = change(*arguments)
+        if len(moved) < times:
+            moved.append(edit(hub, f"theirs/{len(moved)}", b"y"))
+        return found
+
+    monkeypatch.setattr(remote, "look", look)
+    if times >= 5:
+        with pytest.raises(ConflictError, match="publish it again when it is quiet"):
+            publish(toys, "me/toys")
+        assert hub.repo("me/toys").tags == {}
+        monkeypatch.undo()
+    publish(toys, "me/toys")
+    repository = hub.repo("me/toys")
+    assert len([path for path in repository.files() if path.startswith("theirs/")]) == len(moved)
+    assert repository.tags == {"v1.2.3": repository.head}
+    assert hubs.unsound(hub, "me/toys") == []
+
+
+def test_a_commit_that_does_not_hold_the_set_is_not_tagged(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = hub.create("me/toys", {"x": b"x"}).head
+    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    with pytest.raises(HubError, match=f"commit {head} was accepted without parts/000"):
+        publish(toys, "me/toys")
+    old = hub.repo("me/toys").resolve("main").parents[0]
+    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(old, None))
+    with pytest.raises(ConflictError, match="publish it again when it is quiet"):
+        publish(toys, "me/toys")
+    assert hub.repo("me/toys").tags == {}
+
+
+@pytest.mark.parametrize("create_pr", [False, True])
+def test_what_a_gitignore_leaves_out_is_said_at_once(
+    hub: LocalHub, toys: Path, create_pr: bool
+) -> None:
+    hub.create("me/toys", {".gitignore": b"*.parquet\n"})
+    with pytest.raises(HubError, match=r"without preview/train-00000\.parquet: a \.gitignore"):
+        publish(toys, "me/toys", create_pr=create_pr)
+    assert hub.requests.count("POST", "*/commit/*") == 1
+    assert hub.repo("me/toys").tags == {}
+    edit(hub, ".gitignore", None)
+    assert publish(toys, "me/toys").commit == hub.repo("me/toys").head
+
+
+@pytest.mark.parametrize("path", ["README.md", NAME])
+def test_what_comes_broken_of_the_branch_is_not_merged(
+    hub: LocalHub, toys: Path, path: str
+) -> None:
+    publish(toys, "me/toys")
+    words = hub.repo("me/toys").files()["README.md"] + b"\nThanks to the ants.\n"
+    edit(hub, "README.md", words)
+    rule = hub.faults.add(Flip(len(words) - 3 if path == "README.md" else 99), path=f"*/{path}")
+    assert publish(toys, "me/toys").changes == ()
+    assert rule.hits == 1
+    hub.faults.add(Flip(9), path=f"*/{path}", times=None)
+    with pytest.raises(IntegrityError, match="came twice with other bytes"):
+        publish(toys, "me/toys", version="2.0.0")
+
+
+def test_the_tag_is_of_a_commit_that_holds_the_set_whoever_edits(
+    hub: LocalHub, toys: Path
+) -> None:
+    hub.faults.add(Drop(), path="*/tag/*")
+    with pytest.raises(UnreachableError):
+        publish(toys, "me/toys")
+    repository = hub.repo("me/toys")
+    assert repository.tags == {}
+    edit(hub, "notes.txt", b"mine")
+    broken = edit(hub, "parts/001.safetensors", None)
+    done = publish(toys, "me/toys")
+    assert done.commit == repository.head != broken
+    assert {change.path for change in done.changes} == {"parts/001.safetensors"}
+    assert hubs.unsound(hub, "me/toys") == []
+
+
+def test_a_branch_that_is_ahead_stays(hub: LocalHub, toys: Path, pixels: Path) -> None:
+    publish(toys, "me/toys")
+    publish(pixels, "me/toys", version="2.0.0")
+    head = hub.repo("me/toys").head
+    assert publish(toys, "me/toys").changes == ()
+    assert hub.repo("me/toys").head == head
+    fixed = publish(toys, "me/toys", version="1.2.4")
+    assert hub.repo("me/toys").tags["v1.2.4"] == fixed.commit
+    assert d3data.load("me/toys").version == "2.0.0"
+
+
+def test_a_foreign_file_of_our_name_does_not_hinder(hub: LocalHub, toys: Path) -> None:
+    hub.create("me/toys", {NAME: b"{}", "parts/009.safetensors": b"theirs"})
+    publish(toys, "me/toys")
+    assert hubs.unsound(hub, "me/toys") == []
+    assert hub.repo("me/toys").files()["parts/009.safetensors"] == b"theirs"
+
+
+@pytest.mark.parametrize(
+    ("path", "spoil", "fault"),
+    [
+        (NAME, lambda content: None, "nothing that d3data reads"),
+        (NAME, lambda content: b"{}", "nothing that d3data reads"),
+        ("parts/001.safetensors", lambda content: None, "half a set, without its own parts/001"),
+        ("recipe.toml", lambda content: content[1:], r"half a set, without its own recipe\.toml"),
+        (
+            reference_draws.PATH,
+            lambda content: content[::-1],
+            "half a set, without its own golden",
+        ),
+    ],
+)
+def test_a_tag_of_somebody_else_s_is_looked_at_before_anything_is_sent(
+    hub: LocalHub, toys: Path, path: str, spoil: Any, fault: str
+) -> None:
+    files = hubs.files_of(toys)
+    hub.create("me/toys", files)
+    hub.commit("me/toys", {path: spoil(files[path])})
+    hub.repo("me/toys").tag("v1.2.3")
+    for dry_run in (True, False):
+        with pytest.raises(VersionTakenError, match=f"is published with {fault}.*--version"):
+            publish(toys, "me/toys", dry_run=dry_run)
+    assert [r for r in hub.requests if r.method in WRITING] == []
+
+
+def test_a_tag_of_another_version_is_told_before_anything_is_sent(
+    hub: LocalHub, toys: Path
+) -> None:
+    hubs.there(hub, toys, tagged=False)
+    hub.repo("me/toys").tag("v1.3.0")
+    with pytest.raises(VersionTakenError, match=r"version 1\.2\.3 in its d3data\.json"):
+        publish(toys, "me/toys", version="1.3.0")
+    assert [r for r in hub.requests if r.method in WRITING] == []
+
+
+def test_a_whole_set_that_somebody_else_tagged_is_taken_as_published(
+    hub: LocalHub, toys: Path
+) -> None:
+    commit = hubs.there(hub, toys)
+    done = publish(toys, "me/toys", report=hubs.report(toys))
+    assert done.commit == hub.repo("me/toys").tags["v1.2.3"] == commit
+    assert {"README.md", "report.json"} < {change.path for change in done.changes}
+
+
+def test_a_large_file_of_equal_size_is_another(hub: LocalHub, toys: Path) -> None:
+    path = "parts/001.safetensors"
+    files = hubs.files_of(toys)
+    hub.create("me/toys", {**files, path: bytes(len(files[path]))})
+    done = publish(toys, "me/toys")
+    assert [change.what for change in done.changes if change.path == path] == ["replace"]
+    assert hubs.unsound(hub, "me/toys") == []
+
+
+def test_two_that_publish_the_same_version_have_one_result(
+    hub: LocalHub, toys: Path, tmp_path: Path
+) -> None:
+    environment = hub.environment(tmp_path / "home")
+    both = [
+        hubs.Process(environment, tmp_path / f"log{n}", hubs.send, toys, "me/toys")
+        for n in range(2)
+    ]
+    one, other = (process.end() for process in both)
+    repository = hub.repo("me/toys")
+    assert one == other, (one, other)
+    assert one.value == {"commit": repository.head}
+    assert len(list(repository.history())) == 2
+    assert repository.tags == {"v1.2.3": repository.head}
+
+
+def test_two_that_publish_other_contents_have_one_winner(
+    hub: LocalHub, toys: Path, pixels: Path, tmp_path: Path
+) -> None:
+    environment = hub.environment(tmp_path / "home")
+    both = [
+        hubs.Process(environment, tmp_path / f"log{n}", hubs.send, folder, "me/toys")
+        for n, folder in enumerate((toys, pixels))
+    ]
+    ends = [process.end() for process in both]
+    assert sorted(end.error or "" for end in ends) in (["", "VersionTakenError"],), ends
+    assert hubs.unsound(hub, "me/toys") == []
+    (winner,) = [place for place, end in zip((toys, pixels), ends, strict=True) if not end.error]
+    assert hubs.images(d3data.load("me/toys")) == hubs.images(d3data.load(winner))
+
+
+def requests_of_a_publication(hub: LocalHub, toys: Path) -> int:
+    publish(toys, "me/counted")
+    count = len(hub.requests)
+    hub.requests.clear()
+    return count
+
+
+def cuts(count: int) -> Iterator[tuple[int, Drop | Answer]]:
+    """Faults at each request but the last, which notes the tag in a cache, or at a few of them."""
+    kinds = (Drop(), Drop(acted=True), Answer(500, acted=True), Answer(403))
+    whole = list(itertools.product(range(count - 1), kinds))
+    return iter(whole if tiny_runs.soaking() else whole[::7])
+
+
+def test_cut_at_any_request_it_is_finished_by_doing_it_again(
+    hub: LocalHub, toys: Path, tmp_path: Path
+) -> None:
+    truth = hubs.images(d3data.load(toys))
+    for number, (place, fault) in enumerate(cuts(requests_of_a_publication(hub, toys))):
+        name = f"me/cut-{number}"
+        hub.faults.add(fault, skip=place, times=None)
+        with pytest.raises(D3DataError):
+            publish(toys, name)
+        hub.faults.clear()
+        if (tags := tags_of(hub, name)) and hubs.unsound(hub, name):
+            pytest.fail(f"half published: {tags} after {fault} at request {place}")
+        done = publish(toys, name)
+        repository = hub.repo(name)
+        assert repository.tags == {"v1.2.3": done.commit}, (place, fault)
+        assert len(list(repository.history())) == 2, (place, fault)
+        place_ = resolve.resolve(name, cache_dir=tmp_path / name)
+        assert hubs.images(d3data.load(place_.folder)) == truth
+
+
+def tags_of(hub: LocalHub, name: str) -> dict[str, str]:
+    try:
+        return dict(hub.repo(name).tags)
+    except D3DataError:
+        return {}
+
+
+@pytest.mark.parametrize("path", ["parts/002.safetensors", "preview.png", "recipe.toml"])
+def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path, path: str) -> None:
+    rule = hub.faults.add(Flip(10, bits=1), method="GET", path=f"*/{Path(path).name}", times=None)
+    with pytest.raises(IntegrityError, match=f"{path} of commit .* came twice"):
+        publish(toys, "me/toys")
+    assert rule.hits == 2
+    hub.faults.clear()
+    assert publish(toys, "me/toys").commit == hub.repo("me/toys").tags["v1.2.3"]
+
+
+def test_the_verification_takes_nothing_from_what_was_fetched_before(
+    hub: LocalHub, toys: Path
+) -> None:
+    publish(toys, "me/toys")
+    hub.requests.clear()
+    publish(toys, "me/toys")
+    assert hub.requests.count("GET", f"*/resolve/*/{NAME}") == 2  # looked at, and verified
+
+
+def test_the_verification_reads_what_came(
+    hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoil(settled: Settled, wanted: Repository, client: Client) -> None:
+        (file,) = client.root.rglob("002.safetensors")
+        file.resolve().write_bytes(bytes(file.stat().st_size))
+
+    monkeypatch.setattr(resolve, "note", spoil)
+    with pytest.raises(IntegrityError, match="has sha256"):
+        publish(toys, "me/toys")
+
+
+def test_the_verification_finds_a_tag_that_was_moved(
+    hub: LocalHub, toys: Path, pixels: Path
+) -> None:
+    def move(line: str) -> None:
+        if line == "tagged v1.2.3":
+            hub.commit("me/toys", hubs.files_of(pixels))
+            hub.repo("me/toys").delete_tag("v1.2.3")
+            hub.repo("me/toys").tag("v1.2.3")
+
+    with pytest.raises(IntegrityError, match=r"came back with content .*moved by somebody"):
+        publish(toys, "me/toys", tell=move)

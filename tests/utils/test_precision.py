@@ -1,0 +1,77 @@
+"""Full precision inside, everything as it was outside, whichever switches a program uses."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from d3data.utils.precision import full_precision
+
+BACKENDS: Any = torch.backends
+NEWER = [
+    (BACKENDS, "fp32_precision"),
+    (BACKENDS.cuda.matmul, "fp32_precision"),
+    (BACKENDS.cudnn.conv, "fp32_precision"),
+    (BACKENDS.cudnn.rnn, "fp32_precision"),
+    (BACKENDS.mkldnn.matmul, "fp32_precision"),
+    (BACKENDS.mkldnn.conv, "fp32_precision"),
+]
+PROGRAMS: dict[str, Callable[[], None]] = {
+    "leaves all alone": lambda: None,
+    "older, for matmul": lambda: torch.set_float32_matmul_precision("high"),
+    "older, for cudnn": lambda: setattr(BACKENDS.cudnn, "allow_tf32", False),
+    "newer, for all": lambda: setattr(BACKENDS, "fp32_precision", "tf32"),
+    "newer, for matmul": lambda: setattr(BACKENDS.cuda.matmul, "fp32_precision", "tf32"),
+    "newer, for conv": lambda: setattr(BACKENDS.mkldnn.conv, "fp32_precision", "bf16"),
+}
+
+
+def state() -> list[str]:
+    return [getattr(*switch) for switch in NEWER]
+
+
+def older() -> list[object]:
+    """What the older switches say, or that they do not say anything."""
+    found: list[object] = []
+    for read in (torch.get_float32_matmul_precision, lambda: BACKENDS.cudnn.allow_tf32):
+        try:
+            found.append(read())
+        except RuntimeError:
+            found.append("mixed")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _as_it_was() -> Iterator[None]:
+    before, matmul, cudnn = state(), *older()
+    yield
+    torch.set_float32_matmul_precision(str(matmul))
+    BACKENDS.cudnn.allow_tf32 = cudnn
+    for switch, value in zip(NEWER, before, strict=True):
+        setattr(*switch, value)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_everything_is_ieee_inside_and_as_it_was_after(program: str) -> None:
+    PROGRAMS[program]()
+    before = state(), older()
+    with full_precision(torch.device("cpu")):
+        assert set(state()[1:]) == {"ieee"}
+        assert older() == ["highest", False]
+    assert (state(), older()) == before
+
+
+def test_a_failure_inside_puts_all_back() -> None:
+    before = state(), older()
+    with pytest.raises(ZeroDivisionError), full_precision(torch.device("cpu")):
+        _ = 1 / 0
+    assert (state(), older()) == before
+
+
+def test_autocast_ends_at_the_block() -> None:
+    one = torch.ones(2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with full_precision(torch.device("cpu")):
+            assert (one @ one).dtype == torch.float32
+        assert (one @ one).dtype == torch.bfloat16
