@@ -1,8 +1,9 @@
-"""Networks by name: the table of families, and building one of them for images of a shape."""
+"""Networks by name: the table of families, and how one is built for images of a shape."""
 
 import contextlib
 import inspect
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from pydantic import Field
@@ -21,6 +22,8 @@ from d3data.nets.vit import vit, vit_tiny
 from d3data.utils.rng import seeded
 from d3data.utils.schema import Frozen
 
+# each is called with channels, size and classes, and with width, depth and norm if it has them;
+# where images are smaller than its least size, it zero-pads them
 families: dict[str, Callable[..., Network]] = {
     "alexnet": alexnet,
     "convnet": convnet,
@@ -35,13 +38,13 @@ families: dict[str, Callable[..., Network]] = {
 
 
 class NetworkSpec(Frozen):
-    """A network by name, for images of any shape that it can take; None is the network's own.
+    """A network by name, for images of any shape that it can take.
 
     Attributes:
         name: one of `names()`, or a classifier of a library, as in `torchvision:resnet50`.
-        width: channels, as the family counts them.
-        depth: blocks or layers, as the family counts them.
-        norm: none, batch, instance, group or layer.
+        width: channels, as the family counts them; None is the family's default.
+        depth: blocks or layers, as the family counts them; likewise.
+        norm: none, batch, instance, group or layer; likewise.
     """
 
     name: str = "convnet"
@@ -49,14 +52,13 @@ class NetworkSpec(Frozen):
     depth: int | None = Field(default=None, ge=1, le=64)
     norm: Norm | None = None
 
-    def chosen(self) -> dict[str, int | Norm]:
-        """Width, depth and norm, those of them that are not left to the network."""
-        wanted = {"width": self.width, "depth": self.depth, "norm": self.norm}
-        return {option: value for option, value in wanted.items() if value is not None}
+    def chosen(self) -> dict[str, Any]:
+        """Those of width, depth and norm that are not None."""
+        return _chosen(width=self.width, depth=self.depth, norm=self.norm)
 
 
 def names() -> tuple[str, ...]:
-    """The names of d3data's own networks; those of torchvision and timm come beside them."""
+    """The names of d3data's own networks, without those of torchvision and timm."""
     return tuple(sorted(families))
 
 
@@ -71,14 +73,14 @@ def build(
     norm: Norm | None = None,
     seed: int | None = None,
 ) -> Network:
-    """A freshly initialised network.
+    """A freshly initialized network.
 
     Args:
         name: one of `names()`, `torchvision:MODEL`, `timm:MODEL`, or a spec.
         channels: of the images.
         size: height and width of the images, in pixels.
         classes: width of the output.
-        width: channels, as the family counts them; None is the spec's or the family's own.
+        width: channels, as the family counts them; None is that of the spec or the family.
         depth: blocks or layers, likewise.
         norm: none, batch, instance, group or layer, likewise.
         seed: of its weights; without it they come from torch's global generator.
@@ -87,12 +89,15 @@ def build(
         UnknownNameError: there is no such network or norm.
         TrainingError: the network cannot take the images, or has no such width, depth or norm.
     """
-    spec = _spec(name, width=width, depth=depth, norm=norm)
+    if norm is not None:
+        check_name(norm)
+    spec = name if isinstance(name, NetworkSpec) else NetworkSpec(name=name)
+    values = {**dict(spec), **_chosen(width=width, depth=depth, norm=norm)}
+    spec = NetworkSpec.parse(values, where=spec.name, error=TrainingError)
     make, options = _maker(spec.name)
     for option in sorted(spec.chosen().keys() - options):
         raise TrainingError(
-            f"the {option} of {spec.name} cannot be chosen: leave {option} out, or take another "
-            "network"
+            f"{spec.name} has no choice of {option}: leave {option} out, or use another network"
         )
     with contextlib.nullcontext() if seed is None else seeded(seed, "network"):
         return make(channels=channels, size=size, classes=classes, **spec.chosen())
@@ -108,41 +113,18 @@ def check(
     depth: int | None = None,
     norm: Norm | None = None,
 ) -> None:
-    """Raise what `build` would, at no cost: networks refuse images when they are built.
-
-    The arguments are those of `build`.
-
-    Raises:
-        UnknownNameError: there is no such network or norm.
-        TrainingError: the network cannot take the images, or has no such width, depth or norm.
-    """
-    with torch.device("meta"):
-        build(
-            name,
-            channels=channels,
-            size=size,
-            classes=classes,
-            width=width,
-            depth=depth,
-            norm=norm,
-            seed=0,  # the few models that the meta device cannot make leave no trace
-        )
+    """Raise what `build` with the same arguments would, without allocating a network."""
+    options = {"channels": channels, "size": size, "classes": classes}
+    with torch.device("meta"):  # and a seed, for the few models that it cannot make
+        build(name, **options, width=width, depth=depth, norm=norm, seed=0)
 
 
-def _spec(
-    name: str | NetworkSpec, *, width: int | None, depth: int | None, norm: Norm | None
-) -> NetworkSpec:
-    """The spec of that name, or the one that is given, with what is chosen besides."""
-    spec = name if isinstance(name, NetworkSpec) else NetworkSpec(name=name)
-    if norm is not None:
-        check_name(norm)
-    wanted = {"width": width, "depth": depth, "norm": norm}
-    besides = {option: value for option, value in wanted.items() if value is not None}
-    return NetworkSpec.parse({**dict(spec), **besides}, where=spec.name, error=TrainingError)
+def _chosen(**options: Any) -> dict[str, Any]:
+    return {option: value for option, value in options.items() if value is not None}
 
 
 def _maker(name: str) -> tuple[Callable[..., Network], set[str]]:
-    """What makes the network of that name, and which of its options can be chosen."""
+    """The function that makes the network of that name, and the options that it has."""
     if name in families:
         make = families[name]
         return make, inspect.signature(make).parameters.keys() & {"width", "depth", "norm"}

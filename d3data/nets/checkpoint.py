@@ -1,8 +1,8 @@
-"""Checkpoints: all that a job needs to go on where it was killed, in one safetensors file.
+"""Checkpoints: everything that a job needs to resume, in one safetensors file.
 
 State dicts are trees of tensors and JSON values. The tensors are stored under their paths in the
-tree, the tree itself as JSON in the file's one metadata key, with a digest of the tensors' bytes,
-since a flipped bit in an optimizer's state would spoil a run without a word.
+tree, the tree itself as JSON in the file's one metadata key, with a digest of the tensors' bytes:
+a flipped bit in an optimizer's state would silently spoil a run.
 """
 
 import hashlib
@@ -33,7 +33,7 @@ class Stateful(Protocol):
 
 @dataclass(frozen=True)
 class Saved:
-    """What a checkpoint holds: `states` are state dicts by name, as they were before `step`."""
+    """The content of a checkpoint: state dicts by name, as they were before `step`."""
 
     stage: str
     step: int
@@ -41,11 +41,8 @@ class Saved:
 
     def within(self, prefix: str) -> dict[str, Any]:
         """The states whose names begin with `prefix`, under the rest of their names."""
-        return {
-            name.removeprefix(prefix): state
-            for name, state in self.states.items()
-            if name.startswith(prefix)
-        }
+        names = (name for name in self.states if name.startswith(prefix))
+        return {name.removeprefix(prefix): self.states[name] for name in names}
 
 
 class Checkpoint:
@@ -61,39 +58,37 @@ class Checkpoint:
         return time.monotonic() - self._last >= self._every
 
     def save(self, stage: str, step: int, objects: Mapping[str, Stateful]) -> None:
-        """Replace the checkpoint by the state of `objects` before `step` of `stage`.
+        """Replace the checkpoint with the state of `objects` before `step` of `stage`.
 
         Raises:
             RunError: the disk is full; the last checkpoint is still there.
         """
         tensors: dict[str, Tensor] = {}
-        states = {
-            name: _pack(thing.state_dict(), name, tensors) for name, thing in objects.items()
-        }
-        page = {"stage": stage, "step": step, "states": states, "sha256": _digest(tensors)}
-        write_bytes(self.path, safetensors.torch.save(tensors, {METADATA: json.dumps(page)}))
+        states = {name: _pack(it.state_dict(), name, tensors) for name, it in objects.items()}
+        header = {"stage": stage, "step": step, "states": states, "sha256": _digest(tensors)}
+        write_bytes(self.path, safetensors.torch.save(tensors, {METADATA: json.dumps(header)}))
         self._last = time.monotonic()
 
     def read(self) -> Saved | None:
-        """The last checkpoint, or None where there is none.
+        """The last checkpoint, or None before the first.
 
         Raises:
-            RunError: it is broken.
+            RunError: the file is damaged.
         """
         if not self.path.exists():
             return None
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
-                page = json.loads(file.metadata()[METADATA])
+                header = json.loads(file.metadata()[METADATA])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            if page["sha256"] != _digest(tensors):
-                raise ValueError("its tensors are not those that were saved")
-            states = {name: _unpack(tree, tensors) for name, tree in page["states"].items()}
-            return Saved(page["stage"], page["step"], states)
+            if header["sha256"] != _digest(tensors):
+                raise ValueError("its tensors do not have the SHA-256 that was saved")
+            states = {name: _unpack(tree, tensors) for name, tree in header["states"].items()}
+            return Saved(header["stage"], header["step"], states)
         except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as failure:
             raise RunError(
-                f"the checkpoint {self.path} is broken ({failure}): delete it and repeat; "
-                "what it was saved for then starts from its beginning"
+                f"the checkpoint {self.path} is broken ({failure}): delete it and repeat the "
+                "command, which then starts this job from its beginning"
             ) from None
 
 

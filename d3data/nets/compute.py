@@ -1,4 +1,4 @@
-"""How networks compute: as they are written or compiled, in float32 or in bfloat16."""
+"""How networks compute: eager or compiled, in float32 or in bfloat16."""
 
 import functools
 import warnings
@@ -12,7 +12,7 @@ from torch.utils._pytree import tree_map_only
 from d3data.errors import DeviceError
 from d3data.utils.schema import Frozen
 
-KINDS = 2**16  # of networks, shapes and modes: beyond it, torch would not compile and not say so
+RECOMPILE_LIMIT = 2**16  # beyond it, torch silently stops compiling
 
 
 class Compute(Frozen):
@@ -20,9 +20,8 @@ class Compute(Frozen):
 
     Attributes:
         precision: of activations, by torch.autocast; parameters and losses stay float32.
-        compile: let torch.compile fuse their operations; it takes some seconds for each kind of
-            network and size of batch, and a C++ compiler where the device is a CPU. Sums are
-            added in another order.
+        compile: use torch.compile; it takes some seconds for each kind of network and batch
+            size, and needs a C++ compiler if the device is a CPU. Sums are added in another order.
     """
 
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -31,9 +30,9 @@ class Compute(Frozen):
     def __call__(
         self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
     ) -> Any:
-        """What a module-level `function` of a network and tensors returns, in float32.
+        """Call a module-level `function(network, images, *more)`; returned tensors are float32.
 
-        One compilation serves all networks that are alike.
+        Networks of the same kind share one compilation.
 
         Raises:
             DeviceError: it cannot be compiled here.
@@ -42,8 +41,8 @@ class Compute(Frozen):
         if self.precision == "float32":
             return run(network, images, *more)
         with torch.autocast(images.device.type, torch.bfloat16):
-            made = run(network, images, *more)
-        return tree_map_only(Tensor, Tensor.float, made)
+            outputs = run(network, images, *more)
+        return tree_map_only(Tensor, Tensor.float, outputs)
 
 
 AS_WRITTEN = Compute()
@@ -64,6 +63,8 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
             ) from failure
 
     compilation = torch.compile(function, dynamic=False)
-    limits = torch._dynamo.config.patch(recompile_limit=KINDS, accumulated_recompile_limit=KINDS)
+    limits = torch._dynamo.config.patch(
+        recompile_limit=RECOMPILE_LIMIT, accumulated_recompile_limit=RECOMPILE_LIMIT
+    )
     limited: Callable[..., Any] = limits(call)
     return limited

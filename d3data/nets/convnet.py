@@ -1,4 +1,4 @@
-"""The network that the field trains on distilled data.
+"""The ConvNet that papers on dataset distillation train.
 
 Gidaris & Komodakis, "Dynamic few-shot visual learning without forgetting", 2018,
 arXiv 1804.09458; as Zhao, Mopuri & Bilen, "Dataset condensation with gradient matching", 2021,
@@ -13,7 +13,7 @@ from d3data.nets.norms import Norm, normalize
 
 
 def default_depth(size: int) -> int:
-    """How many blocks suit images of `size` pixels: 2, 3 from 24, 4 from 48, 5 from 96 on.
+    """The usual number of blocks for `size` pixels: 2, 3 from 24, 4 from 48, 5 from 96 on.
 
     >>> [default_depth(size) for size in (8, 16, 28, 32, 64, 128, 224, 256)]
     [2, 2, 3, 3, 4, 5, 5, 5]
@@ -32,19 +32,11 @@ def convnet(
 ) -> Network:
     """Blocks of 3x3 convolution, norm, ReLU and 2x2 average pooling, then one linear layer.
 
-    Images whose size cannot be halved so often are framed by zeros: 28 pixels become 32, as in the
-    field.
-
-    Args:
-        channels: of the images.
-        size: height and width of the images, in pixels.
-        classes: width of the output.
-        width: channels of every convolution.
-        depth: number of blocks; None is the field's choice for `size`.
-        norm: `instance` is the field's; `group` has four groups, `layer` one.
+    `width` is that of every convolution, `depth` the number of blocks; by default the usual one
+    for `size`. Images are zero-padded to a size that can be halved so often: 28 pixels to 32.
 
     Raises:
-        TrainingError: so many blocks pool the images away.
+        TrainingError: so many blocks pool the images to nothing.
     """
     depth = default_depth(size) if depth is None else depth
     if depth < 1 or size >> depth < 1:
@@ -52,8 +44,8 @@ def convnet(
             f"a ConvNet of depth {depth} leaves nothing of {size} px images: "
             f"choose a depth from 1 to {size.bit_length() - 1}"
         )
-    framed = -(-size >> depth) << depth  # a multiple of 2 ** depth
-    blocks = nn.Sequential(*centered(size, framed))
+    padded = -(-size >> depth) << depth  # a multiple of 2 ** depth
+    blocks = nn.Sequential(*centered(size, padded))
     for block in range(depth):
         blocks += nn.Sequential(
             nn.Conv2d(width if block else channels, width, 3, padding=1),
@@ -62,4 +54,4 @@ def convnet(
             nn.AvgPool2d(2),
         )
     blocks.append(nn.Flatten())
-    return Network(blocks, nn.Linear(width * (framed >> depth) ** 2, classes))
+    return Network(blocks, nn.Linear(width * (padded >> depth) ** 2, classes))

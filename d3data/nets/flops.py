@@ -1,8 +1,8 @@
-"""What a network costs: floating-point operations of one image.
+"""The floating-point operations of a network, for one image.
 
-Counted by torch from the shapes of convolutions and matrix products, two operations for each
-multiplication with its addition; what is done element by element, such as norms and activations,
-counts nothing. Nothing is computed: shapes go through torch's meta device.
+Counted by torch from the shapes of convolutions and matrix products, two for each multiply-add;
+elementwise operations, such as norms and activations, are not counted. Nothing is computed: shapes
+go through torch's meta device.
 """
 
 from collections.abc import Sequence
@@ -34,14 +34,14 @@ class Flops:
 def backward_of_convolution(
     gradient: Sequence[int], inputs: Sequence[int], weight: Sequence[int], *others: Any, **_: Any
 ) -> int:
-    """Each gradient that is wanted costs what the convolution did.
+    """Each gradient in the output mask costs as much as the forward convolution.
 
-    In place of torch's own formula, which counts the weights of grouped convolutions as if they
-    had one group.
+    Replaces torch's own formula, which counts the weights of grouped convolutions as if they had
+    one group.
     """
-    _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, wanted = others
+    _bias, _stride, _padding, _dilation, transposed, _output_padding, _groups, mask = others
     once: int = conv_flop_count(list(inputs), list(weight), list(gradient), transposed=transposed)
-    return once * (bool(wanted[0]) + bool(wanted[1]))
+    return once * (bool(mask[0]) + bool(mask[1]))
 
 
 FORMULAS = {torch.ops.aten.convolution_backward: backward_of_convolution}

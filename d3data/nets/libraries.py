@@ -19,7 +19,7 @@ from d3data.nets.network import Network, shapes_only
 def torchvision(model: str) -> Callable[..., Network]:
     """What builds the classifier of that name.
 
-    A grey image goes in as three equal channels would. A transformer takes its image size.
+    A gray image is treated as three equal channels. A transformer is built for its image size.
 
     Raises:
         TrainingError: torchvision cannot be imported.
@@ -31,9 +31,9 @@ def torchvision(model: str) -> Callable[..., Network]:
 
 
 def timm(model: str) -> Callable[..., Network]:
-    """What builds the model of that name, which has no tag of weights.
+    """What builds the model of that name, without a tag of pretrained weights.
 
-    timm adapts the channels, and the image size where the model depends on it.
+    timm adapts the channels, and the image size if the model depends on it.
 
     Raises:
         TrainingError: timm is not installed.
@@ -94,7 +94,7 @@ def _created(create: Callable[[], Any]) -> Any:
 
 
 def _check_patches(model: Any, size: int) -> None:
-    """Refuse patches that leave a margin of the images out, which timm would not say."""
+    """Refuse patches that leave out a margin of the images, which timm does silently."""
     patch = getattr(getattr(model, "patch_embed", None), "patch_size", None)
     if isinstance(patch, tuple) and size % patch[0]:
         raise ValueError(f"its patches of {patch[0]} px leave {size % patch[0]} px out")
@@ -109,14 +109,14 @@ def _checked(place: str, body: nn.Module, head: object, *, channels: int, size: 
     shape = tuple(features.shape) if isinstance(features, Tensor) else None
     if not isinstance(head, nn.Linear) or shape != (2, head.in_features):
         raise TrainingError(
-            f"{place} does not end in one linear layer on features: take another of its kind, or "
-            "one of d3data.nets.names()"
+            f"{place} does not end in one linear layer on features: use another model, or one of "
+            "d3data.nets.names()"
         )
     return Network(body, head)
 
 
 def _settings(name: str, size: int) -> dict[str, Any]:
-    """What torchvision's builder of that name must be told of images of `size` pixels."""
+    """The options of torchvision's builder of that name for images of `size` pixels."""
     if name.startswith("vit_"):
         return {"image_size": size}
     if name.startswith("maxvit_"):
@@ -127,7 +127,7 @@ def _settings(name: str, size: int) -> dict[str, Any]:
 
 
 def _to_gray(convolution: nn.Conv2d) -> None:
-    """Make a convolution of three channels one of a single channel that stands for all three."""
+    """Turn a convolution of three channels into one of a single channel, their sum."""
     convolution.weight = nn.Parameter(convolution.weight.detach().sum(1, keepdim=True))
     convolution.in_channels = 1
 
@@ -156,6 +156,6 @@ def _check_name(library: str, model: str, known: Sequence[str]) -> None:
 def _cannot_take(place: str, size: int, failure: Exception) -> TrainingError:
     reason = " ".join(str(failure).split())[:120] or type(failure).__name__
     return TrainingError(
-        f"{place} cannot take images of {size} px ({reason}): take images of another size, 224 px "
-        "suit most, or one of d3data.nets.names()"
+        f"{place} cannot take images of {size} px ({reason}): use images of another size (224 px "
+        "for most models), or one of d3data.nets.names()"
     )

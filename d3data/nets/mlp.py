@@ -15,18 +15,9 @@ def mlp(
     depth: int = 2,
     norm: Norm = "none",
 ) -> Network:
-    """The pixels in a row, hidden layers with ReLU, then one linear layer.
+    """The flattened pixels, `depth` hidden layers with ReLU, then one linear layer.
 
-    Args:
-        channels: of the images.
-        size: height and width of the images, in pixels.
-        classes: width of the output.
-        width: of every hidden layer.
-        depth: number of hidden layers.
-        norm: before each ReLU; a vector has no instance norm.
-
-    Raises:
-        TrainingError: there is no such norm of a vector.
+    Norms come before each ReLU; vectors have no instance norm.
     """
     layers = nn.Sequential(nn.Flatten())
     for layer in range(depth):

@@ -8,13 +8,9 @@ from torch.func import functional_call
 
 
 class Network(nn.Module):
-    """A body and the linear layer that reads its features.
+    """A body, (B, C, H, W) -> (B, D), and the linear classifier on its features, (B, D) -> (B, K).
 
-    Matching methods and audits look at `features`; experts and trials train the whole.
-
-    Args:
-        body: (B, C, H, W) -> (B, D).
-        classifier: (B, D) -> (B, K).
+    Matching methods and audits use `features`; experts and trials train the whole.
     """
 
     def __init__(self, body: nn.Module, classifier: nn.Linear) -> None:
@@ -22,7 +18,7 @@ class Network(nn.Module):
         self.body, self.classifier = body, classifier
 
     def features(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, D): what the classifier reads."""
+        """(B, C, H, W) -> (B, D): the input of the classifier."""
         features: Tensor = self.body(images)
         return features
 
@@ -33,33 +29,31 @@ class Network(nn.Module):
 
 
 def features(network: Network, images: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, D): what the classifier of `network` reads."""
+    """(B, C, H, W) -> (B, D): the input of the classifier of `network`."""
     return network.features(images)
 
 
 def logits(network: nn.Module, images: Tensor) -> Tensor:
     """(B, C, H, W) -> (B, K): one logit of `network` per class."""
-    answers: Tensor = network(images)
-    return answers
+    outputs: Tensor = network(images)
+    return outputs
 
 
 def centered(size: int, least: int) -> list[nn.Module]:
-    """Zeros around images of `size` pixels that make them `least` pixels; none for larger ones.
+    """The layer that zero-pads images of `size` pixels to `least`; none for larger images.
 
-    >>> centred(28, 32)
-    [ZeroPad2d((2, 2, 2, 2))]
-    >>> centred(64, 32)
-    []
+    >>> centered(28, 32), centered(64, 32)
+    ([ZeroPad2d((2, 2, 2, 2))], [])
     """
-    lacking = max(least - size, 0)
-    before, after = lacking // 2, lacking - lacking // 2
-    return [nn.ZeroPad2d((before, after, before, after))] if lacking else []
+    missing = max(least - size, 0)
+    before, after = missing // 2, missing - missing // 2
+    return [nn.ZeroPad2d((before, after, before, after))] if missing else []
 
 
 def shapes_only(module: nn.Module, shape: tuple[int, ...]) -> Any:
-    """What `module` returns for a batch of `shape`, on torch's meta device: nothing is computed.
+    """What `module` returns for a batch of `shape` on torch's meta device; nothing is computed.
 
-    Gradients flow to stand-ins of all parameters, whether or not these are frozen.
+    Gradients flow to copies of all parameters, frozen ones too.
     """
     state = {name: buffer.to("meta") for name, buffer in module.named_buffers()}
     for name, parameter in module.named_parameters():

@@ -1,4 +1,4 @@
-"""Normalisation by name, for maps (B, C, H, W), vectors (B, D) and tokens (B, T, D)."""
+"""Normalization layers by name, for maps (B, C, H, W), vectors (B, D) and tokens (B, T, D)."""
 
 from collections.abc import Callable, Mapping
 from typing import Literal, get_args
@@ -16,8 +16,8 @@ GROUPS = 4
 def _groups(width: int) -> nn.Module:
     if width % GROUPS:
         raise TrainingError(
-            f"group norm has {GROUPS} groups, into which {width} channels do not go: "
-            f"choose a width that is a multiple of {2 * GROUPS}, or another norm"
+            f"{width} channels do not divide by the {GROUPS} groups of group norm: choose a width "
+            f"that is a multiple of {2 * GROUPS}, or another norm"
         )
     return nn.GroupNorm(GROUPS, width)
 
@@ -42,21 +42,17 @@ per_token: Table = {"none": lambda width: nn.Identity(), "layer": nn.LayerNorm}
 
 
 def check_name(norm: str) -> None:
-    """Refuse what is no norm.
-
-    Raises:
-        UnknownNameError: it is none.
-    """
+    """Raise UnknownNameError unless there is such a norm."""
     if norm not in NAMES:
         raise UnknownNameError(f"unknown norm {norm!r}: {nearest(norm, NAMES)}")
 
 
 def normalize(norm: Norm, width: int, *, table: Table = per_map, of: str = "maps") -> nn.Module:
-    """The layer that normalises `width` channels.
+    """The layer that normalizes `width` channels.
 
     Raises:
-        TrainingError: the table has no such norm, or its groups do not go into `width`.
+        TrainingError: the table has no such norm, or `width` does not divide by its groups.
     """
     if norm not in table:
-        raise TrainingError(f"{of} have no {norm} norm here: choose {', '.join(table)}")
+        raise TrainingError(f"there is no {norm} norm of {of}: choose {', '.join(table)}")
     return table[norm](width)

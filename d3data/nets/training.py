@@ -12,7 +12,7 @@ Watch = Callable[[int, Tensor], None]
 
 
 def ignore(step: int, loss: Tensor) -> None:
-    """Watch nothing."""
+    """A watch that does nothing."""
 
 
 def descend(
@@ -23,20 +23,20 @@ def descend(
     steps: int,
     watch: Watch = ignore,
 ) -> None:
-    """Step the optimizers down a stream of losses, from `start` up to `steps`.
+    """Take one optimizer step for each loss, from step `start` up to `steps`.
 
-    Between two losses that the stream yields, the optimizers have taken one step. A parameter
-    that a loss does not touch has no gradient and is left alone. `watch(step, loss)` is called
-    after each step, when everything is as the next step will find it.
+    The optimizers step between two losses that the iterator yields. Parameters that a loss does
+    not depend on have no gradient and stay as they are. `watch(step, loss)` is called after each
+    step.
 
     Raises:
-        TrainingError: a loss is not finite, or the stream ends before `steps`.
+        TrainingError: a loss is not finite, or the losses end before `steps`.
     """
     stream = iter(losses)
     for step in range(start, steps):
         loss = next(stream, None)
         if loss is None:
-            raise TrainingError(f"the stream of losses ended at step {step} of {steps}")
+            raise TrainingError(f"the losses ended at step {step} of {steps}")
         if not torch.isfinite(loss):
             raise TrainingError(
                 f"the loss is {loss.item()} at step {step} of {steps}: lower the learning rates"
@@ -67,9 +67,9 @@ def scheduled(
     *,
     start: int = 0,
 ) -> Iterator[Tensor]:
-    """Pass `losses` on; before step t is taken, each group's rate is its initial rate x factor(t).
+    """Yield `losses`; before step t, each group's rate is set to its initial rate x factor(t).
 
-    A pure function of the step, so that a restart needs no schedule to be restored.
+    The rate depends on the step alone, so a restart has no schedule to restore.
     """
     for group in optimizer.param_groups:
         group.setdefault("initial_lr", group["lr"])

@@ -14,34 +14,37 @@ from d3data.nets.network import Network
 from d3data.nets.norms import Norm, normalize, per_token
 
 PATCHES = (16, 8, 4, 2)  # px
-HEAD = 64  # channels of one head
-MOST = 32  # patches a side: attention grows with the fourth power
+HEAD_WIDTH = 64
+MAX_PATCHES = 32  # per side: the cost of attention grows with the fourth power
 
 
 class Attention(nn.Module):
-    """Every token looks at every token, in `width` / 64 heads.
+    """Self-attention in `width` / 64 heads.
 
-    Written out, since the fused kernels have no gradients of gradients.
+    Not by `scaled_dot_product_attention`, whose fused kernels have no second derivatives.
     """
 
     def __init__(self, width: int, *, bias: bool) -> None:
         super().__init__()
-        self.heads = width // HEAD
+        self.heads = width // HEAD_WIDTH
         self.queries_keys_values = nn.Linear(width, 3 * width, bias=bias)
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(B, T, D) -> (B, T, D)."""
-        mixed = self.queries_keys_values(tokens).unflatten(2, (3, self.heads, HEAD))
+        mixed = self.queries_keys_values(tokens).unflatten(2, (3, self.heads, HEAD_WIDTH))
         queries, keys, values = mixed.permute(2, 0, 3, 1, 4)  # each (B, heads, T, 64)
-        weights = (queries @ keys.mT * HEAD**-0.5).softmax(3)  # (B, heads, T, T)
+        weights = (queries @ keys.mT * HEAD_WIDTH**-0.5).softmax(3)  # (B, heads, T, T)
         mixture = (weights @ values).transpose(1, 2).flatten(2)  # (B, T, D)
-        looked: Tensor = self.out(mixture)
-        return looked
+        attended: Tensor = self.out(mixture)
+        return attended
 
 
 class Layer(nn.Module):
-    """Attention, then a hidden layer on each token; a norm before and a sum after both."""
+    """Attention, then an MLP on each token, both pre-norm and residual.
+
+    `look` and `think` are keys of stored state dicts, so they keep their names.
+    """
 
     def __init__(self, width: int, *, hidden: int, bias: bool, norm: Norm) -> None:
         super().__init__()
@@ -58,24 +61,24 @@ class Layer(nn.Module):
 
 
 class Tokens(nn.Module):
-    """An image as tokens: its patches and one more, which the classifier reads; with positions.
+    """An image as tokens: a class token and its patches of `patch` px, with learned positions.
 
-    Args:
-        channels: of the images.
-        size: height and width of the images, in pixels.
-        patch: height and width of a patch, in pixels.
-        width: of a token.
-        std: of the first positions.
+    `std` is that of the class token and the positions at initialization.
     """
 
     def __init__(self, channels: int, size: int, *, patch: int, width: int, std: float) -> None:
+        if width % HEAD_WIDTH:
+            raise TrainingError(
+                f"the heads of a transformer have {HEAD_WIDTH} channels each: choose a width that "
+                f"is a multiple of {HEAD_WIDTH}, not {width}"
+            )
         super().__init__()
         self.patches = nn.Conv2d(channels, width, patch, stride=patch)
         self.positions = nn.Parameter(std * torch.randn(1 + (size // patch) ** 2, width))
         self.read = nn.Parameter(std * torch.randn(width))
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 1 + patches, D): the token that is read comes first."""
+        """(B, C, H, W) -> (B, 1 + patches, D): the class token comes first."""
         patches = self.patches(images).flatten(2).mT
         read = self.read.expand(len(images), 1, -1)
         return torch.cat([read, patches], 1) + self.positions
@@ -98,21 +101,13 @@ def vit(
     depth: int = 10,
     norm: Norm = "none",
 ) -> Network:
-    """The field's transformer: hidden layers as wide as a token, patches of 16 px if they fit.
+    """The ViT of arXiv 2403.00999: MLPs as wide as a token, patches of 16 px if they fit.
 
-    Args:
-        channels: of the images.
-        size: height and width of the images, in pixels; even.
-        classes: width of the output.
-        width: of a token, a multiple of 64.
-        depth: number of layers.
-        norm: none, as in arXiv 2403.00999, or layer.
+    `width` is that of a token, a multiple of 64. The norm is none, or layer.
 
     Raises:
-        TrainingError: the width is no multiple of 64, the images have no patches, or tokens have
-            no such norm.
+        TrainingError: the width is not a multiple of 64, or `size` has no patches.
     """
-    _check_width(width)
     patch = patch_size(size, least=2)
     tokens = Tokens(channels, size, patch=patch, width=width, std=1.0)
     layers = [Layer(width, hidden=width, bias=False, norm=norm) for _ in range(depth)]
@@ -128,21 +123,13 @@ def vit_tiny(
     depth: int = 12,
     norm: Norm = "layer",
 ) -> Network:
-    """ViT-tiny: hidden layers of four times the width, at least seven patches a side if they fit.
+    """ViT-tiny: MLPs of four times the width, at least seven patches per side if they fit.
 
-    Args:
-        channels: of the images.
-        size: height and width of the images, in pixels; even.
-        classes: width of the output.
-        width: of a token, a multiple of 64.
-        depth: number of layers.
-        norm: layer or none.
+    `width` is that of a token, a multiple of 64. The norm is layer, or none.
 
     Raises:
-        TrainingError: the width is no multiple of 64, the images have no patches, or tokens have
-            no such norm.
+        TrainingError: the width is not a multiple of 64, or `size` has no patches.
     """
-    _check_width(width)
     patch = patch_size(size, least=7)
     tokens = Tokens(channels, size, patch=patch, width=width, std=0.02)
     layers = [Layer(width, hidden=4 * width, bias=True, norm=norm) for _ in range(depth)]
@@ -150,23 +137,23 @@ def vit_tiny(
 
 
 def patch_size(size: int, *, least: int) -> int:
-    """The largest patch, in pixels, that leaves at least `least` a side; or the smallest there is.
+    """The largest patch, in pixels, of which `least` or more fit per side; else the smallest.
 
     >>> [patch_size(size, least=7) for size in (8, 28, 32, 64, 128, 224)]
     [2, 4, 4, 8, 16, 16]
 
     Raises:
-        TrainingError: no patch goes into the images, or there would be more than 32 a side.
+        TrainingError: no patch divides `size`, or there would be more than 32 per side.
     """
     fitting = [patch for patch in PATCHES if size % patch == 0]
     chosen = next((patch for patch in fitting if size // patch >= least), min(fitting, default=0))
-    if not chosen or size // chosen > MOST:
-        below = min(size, MOST * 16) // 16 * 16
-        possible = [f"{near}" for near in (below, below + 16) if 0 < near <= MOST * 16]
+    if not chosen or size // chosen > MAX_PATCHES:
+        below = min(size, MAX_PATCHES * 16) // 16 * 16
+        possible = [f"{near}" for near in (below, below + 16) if 0 < near <= MAX_PATCHES * 16]
         raise TrainingError(
-            f"a transformer cuts images into at most {MOST} patches a side, of 2, 4, 8 or 16 px, "
-            f"which {size} px do not allow: take images of {' or '.join(possible)} px, or a "
-            "network without patches"
+            f"images of {size} px cannot be cut into at most {MAX_PATCHES} patches of 2, 4, 8 or "
+            f"16 px per side: use images of {' or '.join(possible)} px, or a network without "
+            "patches"
         )
     return chosen
 
@@ -180,11 +167,3 @@ def _transformer(
 
 def _norm(norm: Norm, width: int) -> nn.Module:
     return normalize(norm, width, table=per_token, of="tokens")
-
-
-def _check_width(width: int) -> None:
-    if width % HEAD:
-        raise TrainingError(
-            f"the heads of a transformer have {HEAD} channels each: "
-            f"choose a width that is a multiple of {HEAD}, not {width}"
-        )

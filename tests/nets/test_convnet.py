@@ -5,7 +5,6 @@ import torch
 from torch.func import functional_call
 
 from d3data import nets
-from d3data.errors import TrainingError, UnknownNameError
 from d3data.nets.norms import NAMES as norms
 from d3data.utils.rng import generator, seeded
 
@@ -17,17 +16,6 @@ from d3data.utils.rng import generator, seeded
 def test_default_depth(size, depth):
     assert nets.default_depth(size) == depth
     assert size >> depth >= 2
-
-
-@pytest.mark.parametrize("size", [8, 17, 28, 64])
-@pytest.mark.parametrize("norm", norms)
-def test_logits_are_the_classifier_on_the_features(size, norm):
-    with seeded(0, "network"):
-        network = nets.build(channels=1, size=size, classes=5, width=8, norm=norm)
-    images = torch.randn(3, 1, size, size, generator=generator(0, "images"))
-    features = network.features(images)
-    assert features.shape == (3, network.classifier.in_features)
-    assert torch.equal(network.eval()(images), network.classifier(network.features(images)))
 
 
 def test_the_features_are_what_the_algorithm_says():
@@ -74,12 +62,3 @@ def test_gradients_of_gradients_agree_with_finite_differences(norm):
         return torch.autograd.grad(loss, parameters["body.0.weight"], create_graph=True)[0]
 
     assert torch.autograd.gradcheck(after_a_step, images.requires_grad_())
-
-
-def test_what_cannot_be_built_says_what_can():
-    with pytest.raises(UnknownNameError, match="did you mean convnet"):
-        nets.build("convnt", channels=1, size=8, classes=2)
-    with pytest.raises(UnknownNameError, match="did you mean instance"):
-        nets.build(channels=1, size=8, classes=2, norm="instanc")
-    with pytest.raises(TrainingError, match="from 1 to 3"):
-        nets.build(channels=1, size=8, classes=2, depth=4)

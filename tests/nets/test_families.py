@@ -104,10 +104,17 @@ def test_every_family_takes_every_usual_size(name, size):
             assert network(images).shape == (2, 7)
 
 
+NORM_LAYERS = dict.fromkeys(("convnet", "lenet", "mlp"), 2) | dict.fromkeys(("vit", "vit-tiny"), 5)
+NORM_LAYERS |= {"alexnet": 5, "vgg11": 8, "resnet18": 20, "resnet18-ap": 20}
+
+
 @pytest.mark.parametrize(("name", "norm"), BUILT)
-def test_every_norm_passes_gradients_to_every_parameter(name, norm):
+def test_every_norm_is_there_and_passes_gradients_to_every_parameter(name, norm):
     for size in (8, 18):
         network = narrow(name, size=size, norm=norm)
+        layers = [layer for layer in network.modules() if isinstance(layer, KINDS)]
+        assert len(layers) == (0 if norm == "none" else NORM_LAYERS[name])
+        assert all(isinstance(layer, _BatchNorm) for layer in layers) or norm != "batch"
         logits = network(pictures(5, size=size))
         F.cross_entropy(logits, torch.tensor([0, 1, 2, 0, 1])).backward()
         for parameter_name, parameter in network.named_parameters():
@@ -115,25 +122,6 @@ def test_every_norm_passes_gradients_to_every_parameter(name, norm):
             assert parameter.grad.isfinite().all(), parameter_name
             if parameter.ndim > 1:
                 assert parameter.grad.count_nonzero() > 0, parameter_name
-
-
-@pytest.mark.parametrize(("name", "norm"), BUILT)
-def test_every_norm_is_where_it_is_asked_for(name, norm):
-    layers = {
-        "alexnet": 5,
-        "convnet": 2,
-        "lenet": 2,
-        "mlp": 2,
-        "resnet18": 20,
-        "resnet18-ap": 20,
-        "vgg11": 8,
-        "vit": 5,
-        "vit-tiny": 5,
-    }
-    network = narrow(name, norm=norm)
-    found = [layer for layer in network.modules() if isinstance(layer, KINDS)]
-    assert len(found) == (0 if norm == "none" else layers[name])
-    assert all(isinstance(layer, _BatchNorm) for layer in found) or norm != "batch"
 
 
 @pytest.mark.parametrize("name", ["alexnet", "convnet", "lenet", "mlp", "vgg11"])
@@ -180,15 +168,8 @@ def test_in_evaluation_an_image_does_not_see_its_batch(name, norm):
     network.eval()
     with torch.no_grad():
         together, alone = network(images), network(images[1:2])
-        assert torch.equal(together, network(images))
+        assert torch.equal(together, network.classifier(network.features(images)))
     torch.testing.assert_close(together[1:2], alone)
-
-
-@pytest.mark.parametrize("name", nets.names())
-def test_logits_are_the_classifier_on_the_features(name):
-    network = narrow(name)
-    images = pictures(3)
-    assert torch.equal(network(images), network.classifier(network.features(images)))
 
 
 @pytest.mark.parametrize("name", nets.names())
@@ -305,25 +286,25 @@ def test_vit_tiny_is_torchvisions_transformer():
 
 
 def test_patches_of_the_field_are_16_px_where_they_fit():
-    found = {size: patch_size(size, least=2) for size in (8, 28, 30, 32, 48, 64, 224, 512)}
-    assert found == {8: 4, 28: 4, 30: 2, 32: 16, 48: 16, 64: 16, 224: 16, 512: 16}
+    patches = {size: patch_size(size, least=2) for size in (8, 28, 30, 32, 48, 64, 224, 512)}
+    assert patches == {8: 4, 28: 4, 30: 2, 32: 16, 48: 16, 64: 16, 224: 16, 512: 16}
 
 
 @pytest.mark.parametrize(
     ("name", "size", "options", "says"),
     [
         ("convnet", 8, {"depth": 4}, "from 1 to 3"),
-        ("vit", 27, {}, "take images of 16 or 32 px"),
-        ("vit-tiny", 250, {}, "take images of 240 or 256 px"),
-        ("vit", 7, {}, "take images of 16 px"),
-        ("vit", 600, {}, "take images of 512 px"),
+        ("vit", 27, {}, "use images of 16 or 32 px"),
+        ("vit-tiny", 250, {}, "use images of 240 or 256 px"),
+        ("vit", 7, {}, "use images of 16 px"),
+        ("vit", 600, {}, "use images of 512 px"),
         ("vit", 32, {"width": 100}, "multiple of 64, not 100"),
-        ("vit", 32, {"norm": "batch"}, "tokens have no batch norm here: choose none, layer"),
-        ("mlp", 8, {"norm": "instance"}, "vectors have no instance norm"),
-        ("lenet", 32, {"norm": "group"}, "6 channels do not go"),
-        ("convnet", 32, {"norm": "group", "width": 6}, "6 channels do not go"),
-        ("lenet", 32, {"width": 8}, "the width of lenet cannot be chosen"),
-        ("vgg11", 32, {"depth": 8}, "the depth of vgg11 cannot be chosen"),
+        ("vit", 32, {"norm": "batch"}, "no batch norm of tokens: choose none, layer"),
+        ("mlp", 8, {"norm": "instance"}, "no instance norm of vectors"),
+        ("lenet", 32, {"norm": "group"}, "6 channels do not divide"),
+        ("convnet", 32, {"norm": "group", "width": 6}, "6 channels do not divide"),
+        ("lenet", 32, {"width": 8}, "lenet has no choice of width"),
+        ("vgg11", 32, {"depth": 8}, "vgg11 has no choice of depth"),
         ("convnet", 32, {"width": 0}, "convnet: width: .*greater than or equal to 1"),
     ],
 )

@@ -76,10 +76,15 @@ def test_checking_leaves_the_global_generator():
 @pytest.mark.parametrize(
     ("name", "size", "options", "says"),
     [
-        ("torchvision:inception_v3", 32, {}, "cannot take images of 32 px .*224 px suit most"),
+        ("torchvision:inception_v3", 32, {}, "cannot take images of 32 px .*224 px for most"),
         ("torchvision:vit_b_16", 30, {}, "cannot take images of 30 px .*patch size"),
         ("torchvision:squeezenet1_1", 224, {}, "does not end in one linear layer"),
-        ("torchvision:resnet18", 32, {"norm": "group"}, "the norm of torchvision:resnet18 cannot"),
+        (
+            "torchvision:resnet18",
+            32,
+            {"norm": "group"},
+            "torchvision:resnet18 has no choice of norm",
+        ),
         ("torchvision:resnet18", 32, {"channels": 4}, "1 or 3 channels, not 4"),
     ],
 )
