@@ -10,7 +10,28 @@ from d3data.utils import canonical_json
 PART = "parts/000.safetensors"
 
 
-def put(folder: Path, content: bytes) -> None:
+JUNK: list[Any] = [
+    *(None, True, -1, 0, 1, 3, 255, 1 << 20, 2**31, 2**53 - 1, 1e300, 0.5),
+    *("", "x" * 5000, "../x", "/etc/passwd", "\n", "float16", "int2", "gaussian", "pixels"),
+    *([], {}, [[]], [0], [1 << 40] * 3, {"kind": "gaussian"}),
+]
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The path of every value within a JSON document."""
+    inner = list(value.items() if isinstance(value, dict) else enumerate(value))
+    deeper = [places(v, (*path, key)) for key, v in inner if isinstance(v, dict | list)]
+    return [(*path, key) for key, _ in inner] + [place for found in deeper for place in found]
+
+
+def put(document: Any, path: tuple[Any, ...], value: Any) -> None:
+    """Replace one value of a JSON document."""
+    for step in path[:-1]:
+        document = document[step]
+    document[path[-1]] = value
+
+
+def put_part(folder: Path, content: bytes) -> None:
     """Replace the first part of an artifact, and let its manifest agree."""
     (folder / PART).write_bytes(content)
     page = json.loads((folder / "d3data.json").read_bytes())

@@ -14,7 +14,6 @@ import pytest
 
 import bounds
 import forging
-import made
 from d3data import artifact
 from d3data.artifact import summary
 from d3data.errors import ArtifactError, IntegrityError
@@ -23,12 +22,6 @@ from d3data.utils.safe_open import Verify
 
 PARTS = [f"parts/{number:03d}.safetensors" for number in range(3)]
 FILES = [*PARTS, "golden.safetensors", "recipe.toml"]
-
-
-@pytest.fixture
-def place(tmp_path: Path) -> Path:
-    made.write(tmp_path / "toys")
-    return tmp_path / "toys"
 
 
 def flip(path: Path, byte: int) -> None:
@@ -163,7 +156,7 @@ def test_a_folder_that_nobody_may_enter_says_so(place: Path) -> None:
 def test_a_system_that_says_no_is_quoted(
     path: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found, stat_of, open_of = artifact.read(place), Path.stat, os.open
+    whole, stat_of, open_of = artifact.read(place), Path.stat, os.open
 
     def denied(name: object) -> None:
         if str(name).endswith(path):
@@ -180,7 +173,7 @@ def test_a_system_that_says_no_is_quoted(
     monkeypatch.setattr(Path, "stat", refuse)
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(IntegrityError, match=f"{path} cannot be read: Permission denied"):
-        artifact.read(place) if path == "d3data.json" else summary.card(found)
+        artifact.read(place) if path == "d3data.json" else summary.card(whole)
 
 
 def sparse(place: Path, size: int, *, path: str = "preview.png") -> None:

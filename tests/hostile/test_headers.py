@@ -9,7 +9,6 @@ import pytest
 import torch
 
 import forging
-import made
 from d3data import artifact
 from d3data.errors import FormatError
 from d3data.utils import canonical_json
@@ -110,7 +109,7 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         edited(lambda h: h.update(__metadata__={"d3data": "\ud800"})),
         "not JSON",
     ),
-    "an unknown word in the metadata": (about(color=1), "unknown key 'colour'"),
+    "an unknown word in the metadata": (about(color=1), "unknown key 'color'"),
     "items beyond all bounds": (about(items_per_class=[2, 1 << 50]), "items_per_class"),
     "two items of 1e999": (
         edited(
@@ -169,21 +168,19 @@ FORGERIES: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_a_forged_header_is_refused_before_a_tensor_is_read(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forge, fault = FORGERIES[name]
-    made.write(tmp_path / "toys")
-    forging.put(tmp_path / "toys", forge((tmp_path / "toys" / forging.PART).read_bytes()))
+    forging.put_part(place, forge((place / forging.PART).read_bytes()))
     if not fault.startswith("other classes"):
         monkeypatch.setattr(torch, "empty", lambda *shape, **kind: pytest.fail("it was read"))
     with pytest.raises(FormatError, match=fault) as caught:
-        artifact.read(tmp_path / "toys").sources()
+        artifact.read(place).sources()
     assert forging.PART in str(caught.value)
     assert len(str(caught.value)) < 500
 
 
-def test_the_forger_would_succeed_with_an_honest_part(tmp_path: Path) -> None:
-    made.write(tmp_path / "toys")
-    honest = (tmp_path / "toys" / forging.PART).read_bytes()
-    forging.put(tmp_path / "toys", forging.join(*forging.split(honest)))
-    artifact.read(tmp_path / "toys").sources()
+def test_the_forger_would_succeed_with_an_honest_part(place: Path) -> None:
+    honest = (place / forging.PART).read_bytes()
+    forging.put_part(place, forging.join(*forging.split(honest)))
+    artifact.read(place).sources()

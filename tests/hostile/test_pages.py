@@ -1,6 +1,8 @@
 """Manifests that were mangled by chance: each is refused with an error of ours, or is the same."""
 
+import itertools
 import json
+import os
 import random
 from pathlib import Path
 from typing import Any
@@ -8,56 +10,38 @@ from typing import Any
 import pytest
 
 import forging
-import made
 from bounds import tried
 from d3data import artifact
 from d3data.artifact import manifest
 from d3data.errors import ArtifactError
 from d3data.utils.canonical_json import MOST_BYTES, MOST_MARKS
 
-JUNK: list[Any] = [None, -1, 0, 1e300, 2**53 - 1, "", "x" * 2000, [], {}, [[]], True, "../x", "\n"]
-
-
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    """The path of every value within a page."""
-    inner = (
-        value.items()
-        if isinstance(value, dict)
-        else enumerate(value)
-        if isinstance(value, list)
-        else ()
-    )
-    return [path, *(place for key, v in inner for place in places(v, (*path, key)))]
+SOAKING = bool(os.environ.get("D3DATA_SOAK"))
 
 
 def mangled(page: dict[str, Any], path: tuple[Any, ...], junk: Any) -> dict[str, Any]:
-    copy: dict[str, Any] = json.loads(json.dumps(page))
-    at: Any = copy
-    for step in path[:-1]:
-        at = at[step]
-    at[path[-1]] = junk
-    return copy
+    copied: dict[str, Any] = json.loads(json.dumps(page))
+    forging.put(copied, path, junk)
+    return copied
 
 
-def test_junk_anywhere_is_refused_or_harmless(tmp_path: Path) -> None:
-    made.write(tmp_path / "toys")
-    page = json.loads((tmp_path / "toys" / "d3data.json").read_bytes())
+def test_junk_anywhere_is_refused_or_harmless(page: Any, place: Path) -> None:
     rng, faults = random.Random(0), []
-    for path in places({"about": page["about"], "content": page["content"]})[1:]:
-        for junk in rng.sample(JUNK, 4):
-            forging.seal(tmp_path / "toys", mangled(page, path, junk))
+    for path in forging.places({"about": page["about"], "content": page["content"]}):
+        for junk in rng.sample(forging.JUNK, 12 if SOAKING else 2):
+            forging.seal(place, mangled(page, path, junk))
             try:
-                artifact.read(tmp_path / "toys").sources()
+                artifact.read(place).sources()
             except ArtifactError as fault:
                 faults.append(str(fault))
-    assert len(faults) > 150
+    assert len(faults) > 100
     assert not [fault for fault in faults if "\n" in fault or len(fault) > 2500]
 
 
-def test_junk_bytes_are_refused(tmp_path: Path) -> None:
-    page = made.write(tmp_path / "toys").manifest.encode()
+def test_junk_bytes_are_refused(honest: Path) -> None:
+    page = (honest / "d3data.json").read_bytes()
     rng = random.Random(1)
-    for _ in range(300):
+    for _ in range(3000 if SOAKING else 150):
         start = rng.randrange(len(page))
         cut = rng.choice([page[:start], page[:start] + page[start + rng.randrange(1, 9) :]])
         with pytest.raises(ArtifactError):
@@ -65,8 +49,7 @@ def test_junk_bytes_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("where", ["about", "content", "content.image", "files.0", "about.method"])
-def test_a_key_that_comes_twice_is_refused(where: str, tmp_path: Path) -> None:
-    page = made.write(tmp_path / "toys").manifest.dump()
+def test_a_key_that_comes_twice_is_refused(where: str, page: Any) -> None:
     at: Any = page
     for step in where.split("."):
         at = at[int(step)] if isinstance(at, list) else at[step]
@@ -79,8 +62,8 @@ def test_a_key_that_comes_twice_is_refused(where: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("deep", [17, 1_000, 100_000])
 @pytest.mark.parametrize("path", [("about", "name"), ("content", "classes", 0), ("files",)])
-def test_deep_nesting_is_refused(deep: int, path: tuple[Any, ...], tmp_path: Path) -> None:
-    page = mangled(made.write(tmp_path / "toys").manifest.dump(), path, "DEEP")
+def test_deep_nesting_is_refused(deep: int, path: tuple[Any, ...], page: Any) -> None:
+    page = mangled(page, path, "DEEP")
     for opens, closes in ("[]", ('{"a":', "}")):
         value = opens * deep + "0" + closes * deep
         text = json.dumps(page).replace('"DEEP"', value)
@@ -114,24 +97,22 @@ LISTS: list[tuple[Any, ...]] = [
 ]
 
 
-@pytest.mark.parametrize("path", LISTS)
-@pytest.mark.parametrize(
-    ("unit", "marks"),
-    [("0", 1), ("-1", 1), ('""', 1), ('"a"', 1), ("{}", 2), ("[]", 2), ('{"a":{}}', 3)],
-)
+UNITS = [("0", 1), ("-1", 1), ('""', 1), ('"a"', 1), ("{}", 2), ("[]", 2), ('{"a":{}}', 3)]
+FILLED = [*itertools.product(LISTS, UNITS)] if SOAKING else [*zip(LISTS, UNITS, strict=True)]
+
+
+@pytest.mark.parametrize(("path", "unit"), FILLED)
 def test_a_list_as_long_as_a_page_costs_little(
-    path: tuple[Any, ...], unit: str, marks: int, tmp_path: Path
+    path: tuple[Any, ...], unit: tuple[str, int], page: Any
 ) -> None:
-    page = made.write(tmp_path / "toys").manifest.dump()
-    text = filled(page, path, unit, marks)
+    text = filled(page, path, *unit)
     _, fault = tried(lambda: manifest.parse(text, where="here"))
     assert fault.startswith("here: ")
     assert len(fault) < 2_100
 
 
 @pytest.mark.parametrize("path", [("zzz",), ("content", "image"), ("about", "provenance")])
-def test_a_table_as_long_as_a_page_costs_little(path: tuple[Any, ...], tmp_path: Path) -> None:
-    page = made.write(tmp_path / "toys").manifest.dump()
+def test_a_table_as_long_as_a_page_costs_little(path: tuple[Any, ...], page: Any) -> None:
     for count in (9_990, 250_000):
         junk = {f"k{number}": 0 for number in range(count)}
         text = json.dumps(mangled(page, path, junk)).encode()
@@ -140,8 +121,7 @@ def test_a_table_as_long_as_a_page_costs_little(path: tuple[Any, ...], tmp_path:
         assert len(fault) < 2_100
 
 
-def test_one_text_as_long_as_a_page_costs_little(tmp_path: Path) -> None:
-    page = made.write(tmp_path / "toys").manifest.dump()
+def test_one_text_as_long_as_a_page_costs_little(page: Any) -> None:
     long = "\u00e9" * 600_000
     for path in (("about", "name"), ("content", "classes", 0), ("content", "source", "kind")):
         text = json.dumps(mangled(page, path, long)).encode()
