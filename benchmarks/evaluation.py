@@ -78,7 +78,7 @@ def main() -> None:
     options = parser.parse_args()
     protocol = named("standard")
     with tempfile.TemporaryDirectory() as place:
-        data = d3data.load(a_set(Path(place) / "set", 32).folder, output="normalised")
+        data = d3data.load(a_set(Path(place) / "set", 32).folder, output="normalized")
         images, labels = data.batch(0, range(2560))
         task = a_task(data)
         pairs = [

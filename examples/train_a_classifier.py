@@ -15,7 +15,7 @@ from d3data import nets
 
 def main(name: str, epochs: int = 10) -> float:
     """Return the accuracy on the digits' real test images."""
-    data = d3data.load(name, output="normalised", draws_per_class=128)
+    data = d3data.load(name, output="normalized", draws_per_class=128)
     loader = DataLoader(data, batch_size=64, shuffle=True)
     torch.manual_seed(0)
     network = nets.build(

@@ -22,7 +22,7 @@ class Classifier(lightning.LightningModule):
 
     def __init__(self, name: str, draws_per_class: int) -> None:
         super().__init__()
-        self.data = d3data.load(name, output="normalised", draws_per_class=draws_per_class)
+        self.data = d3data.load(name, output="normalized", draws_per_class=draws_per_class)
         image, classes = self.data.image, len(self.data.classes)
         self.network = nets.build(
             channels=image.channels, size=image.size, classes=classes, width=32

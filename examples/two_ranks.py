@@ -30,7 +30,7 @@ def train(rank: int, meeting: str, name: str, epochs: int, draws_per_class: int)
     )
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    data = d3data.load(name, output="normalised", draws_per_class=draws_per_class)
+    data = d3data.load(name, output="normalized", draws_per_class=draws_per_class)
     loader = DataLoader(data, batch_size=32, sampler=d3data.EpochSampler(data))
     network = nets.build(
         channels=data.image.channels, size=data.image.size, classes=len(data.classes), width=32

@@ -37,14 +37,19 @@ def _rank(rank: int, work: Any, folder: Path, options: tuple[Any, ...]) -> None:
     torch.distributed.destroy_process_group()
 
 
+def both(folder: Path, given: list[Any], counted: list[Any]) -> list[Any]:
+    """What `draws` and `warned` return on one rank, without starting the ranks twice."""
+    return [draws(folder, given), warned(folder, counted)]
+
+
 def draws(folder: Path, cases: list[tuple[str, int, str | None]]) -> list[Any]:
-    """For each way to tell epochs: the (epoch, draw) of each sample of each epoch."""
+    """For each way to give epochs: the (epoch, draw) of each sample of each epoch."""
     return [_drawn(folder, *case) for case in cases]
 
 
-def _drawn(folder: Path, told: str, workers: int, method: str | None) -> list[list[list[int]]]:
+def _drawn(folder: Path, how: str, workers: int, method: str | None) -> list[list[list[int]]]:
     data = DistilledDataset(artifact.read(folder / "toys"), as_dict=True)
-    sampler: Any = EpochSampler(data) if told == "sampler" else DistributedSampler(data)
+    sampler: Any = EpochSampler(data) if how == "sampler" else DistributedSampler(data)
     loader: DataLoader[Any] = DataLoader(
         data,
         batch_size=BATCH,
@@ -53,33 +58,34 @@ def _drawn(folder: Path, told: str, workers: int, method: str | None) -> list[li
         persistent_workers=workers > 0,
         multiprocessing_context=method,
     )
-    found: list[list[list[int]]] = []
+    epochs: list[list[list[int]]] = []
     for epoch in range(EPOCHS):
-        if told == "set_epoch":
+        if how == "set_epoch":
             sampler.set_epoch(epoch)
             data.set_epoch(epoch)
-        found.append([])
+        epochs.append([])
         for batch in loader:
             for image, *key in zip(batch["image"], batch["epoch"], batch["draw"], strict=True):
                 when, which = map(int, key)
                 step = (image.int() - data.draw(when, which)["image"].int()).abs().max()
                 assert int(step) <= 1
-                found[-1].append([when, which])
-    return found
+                epochs[-1].append([when, which])
+    return epochs
 
 
 def warned(folder: Path, cases: list[tuple[int, str | None]]) -> list[list[str]]:
-    """For each kind of workers: what a rank and its workers say where nobody tells epochs."""
+    """For each kind of workers: the warnings of a rank and its workers that count epochs."""
     said = folder / f"{torch.distributed.get_rank()}.txt"
     os.dup2(os.open(said, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)  # of workers too
     warnings.simplefilter("always")
     data = artifact.read(folder / "toys")
-    found = []
+    warnings_of_cases = []
     for workers, method in cases:
         os.truncate(said, 0)
         _count(DistilledDataset(data), workers, method)
-        found.append([line for line in said.read_text().splitlines() if "UserWarning" in line])
-    return found
+        lines = [line for line in said.read_text().splitlines() if "UserWarning" in line]
+        warnings_of_cases.append(lines)
+    return warnings_of_cases
 
 
 def _count(data: DistilledDataset, workers: int, method: str | None) -> None:

@@ -4,25 +4,27 @@ Legend: B draws, K classes, D draws per class, N items, C H W an image.
 """
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, Literal, NamedTuple, Self
+from typing import Any, NamedTuple, Self, Unpack
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
-from torch.utils.data import Dataset, TensorDataset, get_worker_info
+from torch.utils.data import Dataset, TensorDataset
 
 from d3data.artifact import citations, summary
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.drawing import Drawer, Latent
 from d3data.artifact.ledger import Ledger
 from d3data.artifact.manifest import MOST_DRAWS
-from d3data.data import materialize as finite
 from d3data.data.epochs import Index, Requests
-from d3data.data.outputs import Output, Presentation, RealTransform
-from d3data.errors import D3DataError, DeviceError, nearest
+from d3data.data.materialize import pixels, require_main_process
+from d3data.data.options import SampleArguments, SampleOptions
+from d3data.data.outputs import OutputFormat, RealTransform
+from d3data.errors import D3DataError, nearest
 from d3data.images.spec import Image
 from d3data.utils.checks import position, whole
 from d3data.utils.device import as_device
@@ -36,28 +38,18 @@ class Normalization(NamedTuple):
 
 
 class DistilledDataset(Dataset[Any]):
-    """Draws of a distilled set, made when asked for; `len` is the K D draws of an epoch.
+    """Draws of a distilled set, made on request; `len` is the K D draws of an epoch.
 
     Draw i is of class i mod K. It is fresh every epoch: the n-th request for an index is that of
-    epoch n, counted in memory that the workers of any loader share. Where epochs are counted
-    outside (several ranks, resume), `set_epoch` or an `EpochSampler` takes over. `draw(epoch,
-    index)` is the pure function behind it; same seed, same images, whoever asks.
+    epoch n, counted in memory that the workers of any loader share. If epochs are counted
+    elsewhere (several ranks, resume), use `set_epoch` or an `EpochSampler`. `draw(epoch, index)`
+    is the pure function behind it: the same seed gives the same images in any process.
 
     Args:
         artifact: what `d3data.artifact.read` returned.
-        seed: 0 <= seed < 2^64, of all noise.
-        draws_per_class: D; the artifact's unless given.
-        transform: applied to each image.
-        target_transform: applied to each label.
-        output: what an image is: "image", uint8 `tv_tensors.Image`; "float", the same as float32
-            from 0 to 1; "normalised", a float32 tensor of normalised values, unclipped; "latent",
-            a `Latent`, which `decode` makes images of.
-        soft_labels: whether a label is the (K,) float32 one of its item, instead of its class;
-            "auto" where the artifact has them.
-        as_dict: samples are {"image", "label", "item", "epoch", "draw"} instead of pairs; where
-            they are latents, the fields of a `Latent` and "label".
-        device: where images are decoded, and returned; labels that are classes are numbers.
+        options: what samples look like.
         revision: the commit that the artifact was fetched from, if any.
+        **arguments: the fields of `SampleOptions` by name, instead of `options` or to change it.
 
     Raises:
         ArtifactError: a part of the artifact has a fault.
@@ -67,42 +59,33 @@ class DistilledDataset(Dataset[Any]):
     def __init__(
         self,
         artifact: Artifact,
+        options: SampleOptions | None = None,
         *,
-        seed: int = 0,
-        draws_per_class: int | None = None,
-        transform: Callable[[Any], Any] | None = None,
-        target_transform: Callable[[Any], Any] | None = None,
-        output: Output = "image",
-        soft_labels: bool | Literal["auto"] = "auto",
-        as_dict: bool = False,
-        device: str | torch.device = "cpu",
         revision: str | None = None,
+        **arguments: Unpack[SampleArguments],
     ) -> None:
+        options = replace(options, **arguments) if options else SampleOptions(**arguments)
         content = artifact.manifest.content
-        draws = content.sampling.draws_per_class if draws_per_class is None else draws_per_class
-        draws = whole(draws, "draws_per_class", least=1, most=MOST_DRAWS // len(content.classes))
-        if not isinstance(soft_labels, bool) and soft_labels != "auto":
-            raise D3DataError(f"soft_labels={soft_labels!r}: it is True, False or 'auto'")
-        for name, change in (("transform", transform), ("target_transform", target_transform)):
-            if change is not None and not callable(change):
-                raise D3DataError(f"{name}={change!r}: it is a function, or None")
-        if output == "latent" and transform is not None:
+        draws = options.draws_per_class
+        draws = content.sampling.draws_per_class if draws is None else draws
+        most = MOST_DRAWS // len(content.classes)
+        self.artifact, self.revision = artifact, revision
+        self.classes = list(content.classes)
+        self.seed = options.seed
+        self.draws_per_class = whole(draws, "draws_per_class", least=1, most=most)
+        self.transform, self.target_transform = options.transform, options.target_transform
+        self.as_dict, self.device = options.as_dict, as_device(str(options.device))
+        self.output_format = OutputFormat(options.output, content.image)
+        self.drawer = Drawer(
+            content, artifact.sources(), seed=self.seed, draws_per_class=self.draws_per_class
+        )
+        self._on_devices = {torch.device("cpu"): self.drawer}
+        self._soft_labels = self.drawer.soft_labels() if options.soft_labels else None
+        if options.soft_labels is True and self._soft_labels is None:
             raise D3DataError(
-                "output='latent': there is no image yet that a transform could change"
+                f"{artifact.manifest.about.name} has no soft labels: leave soft_labels=True out"
             )
-        self.artifact, self.seed, self.draws_per_class = artifact, seed, draws
-        self.transform, self.target_transform, self.as_dict = transform, target_transform, as_dict
-        self.device, self.revision = as_device(str(device)), revision
-        self.present = Presentation(output, content.image)
-        self.drawer = Drawer(content, artifact.sources(), seed=seed, draws_per_class=draws)
-        self._elsewhere: dict[torch.device, Drawer] = {}
-        self._soft = self.drawer.soft_labels() if soft_labels else None
-        if soft_labels is True and self._soft is None:
-            raise D3DataError(
-                f"{artifact.manifest.about.name} has hard labels: soft_labels=True asks for what "
-                "it does not have; leave it out"
-            )
-        self.soft_labels = self._soft is not None
+        self.soft_labels = self._soft_labels is not None
         self._requests = Requests(len(self))
 
     def __len__(self) -> int:
@@ -113,7 +96,7 @@ class DistilledDataset(Dataset[Any]):
         return self.__getitems__([index])[0]
 
     def __getitems__(self, indices: Sequence[Index]) -> list[Any]:
-        """Many samples, decoded together; PyTorch's loaders ask for whole batches so."""
+        """Many samples, decoded together; PyTorch's loaders request whole batches this way."""
         return self._samples(self.drawer.latents(*self._requests.resolve(indices)))
 
     @property
@@ -126,14 +109,14 @@ class DistilledDataset(Dataset[Any]):
         return self[epoch, index]
 
     def set_epoch(self, epoch: int | None) -> None:
-        """From now on every request is of `epoch`, in every worker; None goes on counting."""
+        """Every request from now on is of `epoch`, in every worker; None resumes counting."""
         self._requests.set_epoch(epoch)
 
     def latents(self, indices: Sequence[Index]) -> tuple[Latent, Tensor]:
-        """The samples of a batch before they are decoded, as one `Latent`, and their labels.
+        """A batch before it is decoded, as one `Latent`, and its labels; made on the CPU.
 
         Requests are counted as those for images are. Labels are (B,) int64 classes, or (B, K)
-        float32 where they are soft. It runs on the CPU, in any worker of a loader.
+        float32 where they are soft.
         """
         latent = self.drawer.latents(*self._requests.resolve(indices))
         return latent, self._labels(latent)
@@ -148,25 +131,22 @@ class DistilledDataset(Dataset[Any]):
                 where the set has `as_dict`.
             device: where to decode and return them; the set's own unless given.
         """
-        chosen = self.device if device is None else as_device(str(device))
-        given = Latent.of(latent)
-        if given.item.ndim:
-            return self.on(chosen).decode(given)
-        return self.on(chosen).decode(Latent(*(field[None] for field in given)))[0]
+        drawer = self.on(self.device if device is None else as_device(str(device)))
+        latent = Latent.of(latent)
+        if latent.item.ndim:
+            return drawer.decode(latent)
+        return drawer.decode(Latent(*(field[None] for field in latent)))[0]
 
     def on(self, device: torch.device) -> Drawer:
-        """What draws on a device, where the set is not in a worker of a loader."""
-        if device.type == "cpu":
-            return self.drawer
-        if get_worker_info() is not None:
-            raise DeviceError(
-                f"device {str(device)!r}: a worker of a DataLoader cannot decode on it; "
-                "d3data.DecodingLoader(data, batch_size, device) has workers that make latents, "
-                "and decodes them in the main process"
-            )
-        if device not in self._elsewhere:
-            self._elsewhere[device] = self.drawer.to(device)
-        return self._elsewhere[device]
+        """The drawer that decodes on `device`, kept for the next call.
+
+        Raises:
+            DeviceError: this is a worker of a DataLoader, and the device is not the CPU.
+        """
+        require_main_process(device)
+        if device not in self._on_devices:
+            self._on_devices[device] = self.drawer.to(device)
+        return self._on_devices[device]
 
     def batch(
         self, epoch: int, indices: ArrayLike, *, device: str | torch.device | None = None
@@ -196,14 +176,19 @@ class DistilledDataset(Dataset[Any]):
             uint8 (B, C, H, W) and (B,) int64 classes, where B is n for each class.
         """
         if isinstance(classes, int | str):
-            raise D3DataError(f"classes={classes!r}: it is a list, such as [{classes!r}]")
-        ids = range(len(self.classes)) if classes is None else [self._class(c) for c in classes]
-        drawer = self.on(self.device).seeded(seed)
-        return finite.first_of_classes(drawer, list(ids), whole(n, "n", least=1))
+            raise D3DataError(f"classes={classes!r}: pass a list, such as [{classes!r}]")
+        n, every = whole(n, "n", least=1), range(len(self.classes))
+        ids = [*every] if classes is None else [self._class(named) for named in classes]
+        drawer, labels = self.on(self.device).seeded(seed), np.repeat(np.array(ids, np.int64), n)
+        epochs, turns = np.divmod(np.tile(np.arange(n), len(ids)), self.draws_per_class)
+        latent = drawer.latents(epochs, turns * len(self.classes) + labels)
+        return pixels(drawer, latent), torch.from_numpy(labels)
 
     def mean_images(self) -> tuple[Tensor, Tensor]:
         """The image without noise of every item: uint8 (N, C, H, W), and (N,) int64 classes."""
-        return finite.means(self.on(self.device))
+        classes = self.drawer.item_classes
+        latent = self.drawer.mean_latents(np.arange(len(classes)))
+        return pixels(self.on(self.device), latent, residual=False), torch.tensor(classes)
 
     def interpolate(self, a: int, b: int, steps: int) -> Tensor:
         """Images along the straight line between the latents of items `a` and `b`, without noise.
@@ -216,12 +201,13 @@ class DistilledDataset(Dataset[Any]):
         Raises:
             D3DataError: the items have decoders of their own, or no latents.
         """
-        count = range(len(self.drawer.item_classes))
-        start, end = position(a, count, "items"), position(b, count, "items")
-        return finite.between(self.on(self.device), start, end, whole(steps, "steps", least=1))
+        items = range(len(self.drawer.item_classes))
+        start, end = position(a, items, "items"), position(b, items, "items")
+        latent = self.drawer.line(start, end, whole(steps, "steps", least=1))
+        return pixels(self.on(self.device), latent, residual=False)
 
     def materialize(self, draws_per_class: int | None = None) -> TensorDataset:
-        """A finite copy: the first draws of each class, of epoch 0 and then of the next ones.
+        """A finite copy: the first draws of each class, from epoch 0 on.
 
         Returns:
             uint8 (B, C, H, W) and (B,) int64 classes, or (B, K) float32 where labels are soft.
@@ -229,26 +215,21 @@ class DistilledDataset(Dataset[Any]):
         count = self.draws_per_class if draws_per_class is None else draws_per_class
         count = whole(count, "draws_per_class")
         latent = self.drawer.latents(*np.divmod(np.arange(count * len(self.classes)), len(self)))
-        return TensorDataset(finite.pixels(self.on(self.device), latent), self._labels(latent))
+        return TensorDataset(pixels(self.on(self.device), latent), self._labels(latent))
 
     def to_hf(self, draws_per_class: int | None = None) -> Any:
-        """What `materialize` has, as a `datasets.Dataset` with features Image and ClassLabel."""
+        """The images of `materialize` as a `datasets.Dataset` with Image and ClassLabel."""
         from d3data.data.export import to_hf
 
         return to_hf(self, draws_per_class)
 
     def to_iterable(self, epochs: int = 1) -> Any:
-        """The draws of the first epochs as a `datasets.IterableDataset`, made as it is read."""
+        """The first epochs as a `datasets.IterableDataset`, drawn while it is read."""
         from d3data.data.export import to_iterable
 
         return to_iterable(self, epochs)
 
-    @property
-    def classes(self) -> list[str]:
-        """Class names, in order of class id."""
-        return list(self.artifact.manifest.content.classes)
-
-    @property
+    @cached_property
     def class_to_idx(self) -> dict[str, int]:
         """Class ids by name."""
         return {name: number for number, name in enumerate(self.classes)}
@@ -272,7 +253,7 @@ class DistilledDataset(Dataset[Any]):
 
     @property
     def ledger(self) -> Ledger:
-        """What every byte is spent on."""
+        """How many bytes each kind of content takes."""
         return self.artifact.ledger
 
     @property
@@ -282,12 +263,12 @@ class DistilledDataset(Dataset[Any]):
 
     @property
     def fingerprint(self) -> str:
-        """The sha256 of all that decides what a network is trained on."""
+        """The SHA-256 of everything that a network is trained on."""
         return self.artifact.manifest.content_sha256
 
     @property
     def card(self) -> str | None:
-        """The text of the artifact's README.md, somebody's own words; None where it has none."""
+        """The text of the artifact's README.md, written by its author; None if there is none."""
         return summary.card(self.artifact)
 
     def citation(self) -> str:
@@ -295,16 +276,16 @@ class DistilledDataset(Dataset[Any]):
         return citations.bibtex(self.artifact.manifest.about)
 
     def real_transform(self) -> RealTransform:
-        """Brings real images to the shape, type and range of this set's own.
+        """Brings real images to the shape, type and range of this set's images.
 
         Raises:
-            D3DataError: the set's are latents or whitened values, which real images have none of.
+            D3DataError: the set returns latents or whitened values.
         """
-        return RealTransform(self.artifact.manifest.content.preprocessing, self.present)
+        return RealTransform(self.artifact.manifest.content.preprocessing, self.output_format)
 
     def __getstate__(self) -> dict[str, Any]:
-        kept = {name: value for name, value in self.__dict__.items() if name != "targets"}
-        return {**kept, "_elsewhere": {}}
+        state = {name: value for name, value in self.__dict__.items() if name != "targets"}
+        return {**state, "_on_devices": {torch.device("cpu"): self.drawer}}
 
     def __copy__(self) -> Self:
         other = object.__new__(type(self))
@@ -318,34 +299,36 @@ class DistilledDataset(Dataset[Any]):
 
     def _samples(self, latent: Latent) -> list[Any]:
         labels, soft = self._labels(latent), self.soft_labels
-        if self.present.output == "latent":
-            shown: Any = map(Latent, *(field.unbind() for field in latent))
+        if self.output_format.output == "latent":
+            images: Any = map(Latent, *(field.unbind() for field in latent))
         else:
-            images = self.present.batch(self.on(self.device).decode(latent))
-            shown = map(self.present.one, images.unbind())
-            labels = labels.to(images.device) if soft else labels
+            batch = self.output_format.batch(self.on(self.device).decode(latent))
+            images = map(self.output_format.one, batch.unbind())
+            labels = labels.to(batch.device) if soft else labels
         targets: Any = labels.unbind() if soft else labels.tolist()
         if self.transform is not None:
-            shown = map(self.transform, shown)
+            images = map(self.transform, images)
         if self.target_transform is not None:
             targets = map(self.target_transform, targets)
         if not self.as_dict:
-            return list(zip(shown, targets, strict=True))
+            return list(zip(images, targets, strict=True))
         keys = (latent.item.tolist(), latent.epoch.tolist(), latent.draw.tolist())
-        return list(map(_record, shown, targets, *keys))
+        return list(map(_record, images, targets, *keys))
 
     def _labels(self, latent: Latent) -> Tensor:
-        return latent.draw % len(self.classes) if self._soft is None else self._soft[latent.item]
+        if self._soft_labels is None:
+            return latent.draw % len(self.classes)
+        return self._soft_labels[latent.item]
 
     def _class(self, named: int | str) -> int:
         if isinstance(named, str) and named not in self.class_to_idx:
-            raise D3DataError(f"no class is called {named!r}: {nearest(named, self.classes)}")
+            raise D3DataError(f"no class is named {named!r}: {nearest(named, self.classes)}")
         if isinstance(named, str):
             return self.class_to_idx[named]
         return position(named, range(len(self.classes)), "classes")
 
 
-def _record(shown: Any, target: Any, item: int, epoch: int, draw: int) -> dict[str, Any]:
-    if isinstance(shown, Latent):
-        return {**shown._asdict(), "label": target}
-    return {"image": shown, "label": target, "item": item, "epoch": epoch, "draw": draw}
+def _record(image: Any, target: Any, item: int, epoch: int, draw: int) -> dict[str, Any]:
+    if isinstance(image, Latent):
+        return {**image._asdict(), "label": target}
+    return {"image": image, "label": target, "item": item, "epoch": epoch, "draw": draw}

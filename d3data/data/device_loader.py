@@ -1,4 +1,4 @@
-"""A loader that decodes on a device: workers make latents, the main process makes images of them.
+"""A loader that decodes on a device: workers make latents, the main process decodes them.
 
 Legend: B draws, K classes, C H W an image.
 """
@@ -24,26 +24,25 @@ AUTOCAST = (torch.bfloat16, torch.float16)
 class DecodingLoader:
     """Batches of a distilled set, decoded one at a time on `device`; fresh every epoch.
 
-    The images are those that the set itself gives, within 1/255 in float32. On CUDA the next
-    batch is decoded on a stream of its own while the last one is trained on.
+    The images are those of the set itself, within 1/255 in float32. On CUDA the next batch is
+    decoded on a stream of its own while the last one is trained on.
 
     Iterating gives (images, labels) on the device: images (B, C, H, W), uint8, float32 from 0 to
-    1, or float32 normalised values, as the set's `output` says; labels (B,) int64 classes, or
-    (B, K) float32 where they are soft. Where the set has `as_dict`, dictionaries instead.
+    1, or float32 normalized values, as the set's `output` says; labels (B,) int64 classes, or
+    (B, K) float32 where they are soft. With `as_dict`, dictionaries instead.
 
     Args:
-        data: the set; its `seed`, its epochs and what it outputs hold here too, its device not.
+        data: the set; its `seed`, its epochs and its output apply here too, its device does not.
         batch_size: B.
         device: where to decode, such as "cuda".
-        shuffle: a new order every epoch, where there is no sampler.
-        num_workers: processes that make latents; 0 makes them here.
+        shuffle: a new order every epoch, if there is no sampler.
+        num_workers: processes that make latents; 0 uses this process.
         sampler: an `EpochSampler`, or any other sampler of indices.
         drop_last: leave out a last batch that is smaller.
-        autocast: decode in this type, such as `torch.bfloat16`: faster, and no longer within
-            1/255.
+        autocast: decode in this type, such as `torch.bfloat16`: faster, but not within 1/255.
         compile: decode with `torch.compile`.
         batch_transform: applied to the images of each batch, on the device; a transform of
-            torchvision draws once for the whole batch.
+            torchvision draws its random numbers once for the whole batch.
         generator: of the order.
         persistent_workers: keep the workers from one epoch to the next.
         multiprocessing_context: how workers are started, "fork", "spawn" or "forkserver".
@@ -72,9 +71,9 @@ class DecodingLoader:
     ) -> None:
         _require_whole_batches(data)
         if autocast is not None and autocast not in AUTOCAST:
-            raise D3DataError(f"autocast={autocast!r}: it is torch.bfloat16, or torch.float16")
+            raise D3DataError(f"autocast={autocast!r}: use torch.bfloat16 or torch.float16")
         self.dataset, self.device = data, as_device(str(device))
-        self._change = batch_transform
+        self._batch_transform = batch_transform
         self._drawer = data.on(self.device)
         if autocast is not None or compile:
             self._drawer = data.drawer.to(self.device, autocast=autocast, compiled=compile)
@@ -85,7 +84,7 @@ class DecodingLoader:
             sampler=sampler,
             drop_last=drop_last,
             num_workers=num_workers,
-            collate_fn=_as_it_is,
+            collate_fn=_unchanged,
             pin_memory=self.device.type == "cuda",
             generator=generator,
             persistent_workers=persistent_workers,
@@ -97,24 +96,26 @@ class DecodingLoader:
         return len(self._loader)
 
     def __iter__(self) -> Iterator[Any]:
-        return self._ahead() if self.device.type == "cuda" else map(self._decoded, self._loader)
+        return (
+            self._prefetched() if self.device.type == "cuda" else map(self._decoded, self._loader)
+        )
 
-    def _ahead(self) -> Iterator[Any]:
-        """Hand out each batch when the next one has been launched on a stream aside."""
-        aside = torch.cuda.Stream(self.device)
-        aside.wait_stream(torch.cuda.current_stream(self.device))
+    def _prefetched(self) -> Iterator[Any]:
+        """Yield each batch when the next one has been launched on a side stream."""
+        side = torch.cuda.Stream(self.device)
+        side.wait_stream(torch.cuda.current_stream(self.device))
         launched: tuple[Any, torch.cuda.Event] | None = None
         for batch in self._loader:
-            with torch.cuda.stream(aside):
-                coming = self._decoded(batch), aside.record_event()
+            with torch.cuda.stream(side):
+                following = self._decoded(batch), side.record_event()
             if launched is not None:
                 yield self._received(*launched)
-            launched = coming
+            launched = following
         if launched is not None:
             yield self._received(*launched)
 
     def _received(self, sample: Any, decoded: torch.cuda.Event) -> Any:
-        """What was made aside, for the stream that the caller works on."""
+        """A batch of the side stream, for the stream that the caller works on."""
         stream = torch.cuda.current_stream(self.device)
         stream.wait_event(decoded)
         for tensor in sample.values() if isinstance(sample, dict) else sample:
@@ -123,18 +124,18 @@ class DecodingLoader:
 
     def _decoded(self, batch: Batch) -> Any:
         latent, labels = batch
-        images = self.dataset.present.batch(self._drawer.decode(latent))
-        if self._change is not None:
-            images = self._change(images)
-        there = {"label": labels, "item": latent.item, "epoch": latent.epoch, "draw": latent.draw}
+        images = self.dataset.output_format.batch(self._drawer.decode(latent))
+        if self._batch_transform is not None:
+            images = self._batch_transform(images)
         if not self.dataset.as_dict:
             return images, labels.to(self.device, non_blocking=True)
-        moved = {name: t.to(self.device, non_blocking=True) for name, t in there.items()}
+        keys = {"label": labels, "item": latent.item, "epoch": latent.epoch, "draw": latent.draw}
+        moved = {name: key.to(self.device, non_blocking=True) for name, key in keys.items()}
         return {"image": images, **moved}
 
 
 class _Latents(Dataset[Batch]):
-    """A set before it is decoded, whole batches at a time."""
+    """Whole batches of latents."""
 
     def __init__(self, data: DistilledDataset) -> None:
         self._data = data
@@ -146,22 +147,22 @@ class _Latents(Dataset[Batch]):
         return self._data.latents(indices)
 
 
-def _as_it_is(batch: Any) -> Any:
+def _unchanged(batch: Any) -> Any:
     return batch
 
 
 def _require_whole_batches(data: DistilledDataset) -> None:
     if not isinstance(data, DistilledDataset):
         raise D3DataError(
-            f"a DecodingLoader decodes what d3data.load returns, and not a {type(data).__name__}"
+            f"a DecodingLoader takes what d3data.load returns, not a {type(data).__name__}"
         )
     if data.transform is not None or data.target_transform is not None:
         raise D3DataError(
-            "a DecodingLoader makes whole batches, and this set transforms samples one by one: "
-            "load it without a transform, and give the loader batch_transform="
+            "a DecodingLoader decodes whole batches, and this set has a transform of single "
+            "samples: load it without, and pass batch_transform= to the loader"
         )
-    if data.present.output == "latent":
+    if data.output_format.output == "latent":
         raise D3DataError(
-            "a DecodingLoader gives images: load the set with output='image', 'float' or "
-            "'normalised'"
+            "a DecodingLoader returns images: load the set with output='image', 'float' or "
+            "'normalized'"
         )

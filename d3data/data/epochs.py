@@ -1,4 +1,4 @@
-"""Which epoch a request for a draw belongs to: counted here, or told from outside."""
+"""Which epoch a request for a draw belongs to: counted here, or given by a sampler."""
 
 import multiprocessing.context
 import warnings
@@ -15,10 +15,10 @@ from d3data.errors import D3DataError
 from d3data.utils import checks, rng
 from d3data.utils.checks import position, whole
 
-LAST = (1 << 32) - 1
-ALONE = (
-    "each of {ranks} ranks counts the epochs of its draws for itself, so that draws are repeated: "
-    "give the loader `sampler=d3data.EpochSampler(data)`, or call `data.set_epoch(epoch)` before "
+MAX_EPOCH = (1 << 32) - 1
+EACH_RANK_COUNTS = (
+    "each of {ranks} ranks counts the epochs of its draws by itself, so draws are repeated: pass "
+    "`sampler=d3data.EpochSampler(data)` to the loader, or call `data.set_epoch(epoch)` before "
     "every epoch"
 )
 
@@ -26,15 +26,15 @@ Index = int | tuple[int, int]  # a draw of its next epoch, or (epoch, draw)
 
 
 class Requests:
-    """Counts how often each index was asked for, in memory that all workers share.
+    """Counts how often each index was requested, in memory that all workers share.
 
     The n-th request for an index, counted from 0, is of epoch n, unless an epoch is set. Workers
-    of any start method share the counts; a copy or an ordinary pickle takes its own along. Where
-    several ranks count, each for itself, the first request that is counted warns of it.
+    of any start method share the counts; a copy or an ordinary pickle has its own. If several
+    ranks count, each by itself, the first request that is counted warns.
     """
 
     def __init__(self, length: int) -> None:
-        self._ranks = 1  # as the process knew that this one was sent from
+        self._ranks = 1  # the world size in the process that this one was started from
         self._share(torch.zeros(length, dtype=torch.int64), torch.tensor([-1]))
 
     def _share(self, counts: Tensor, epoch: Tensor) -> None:
@@ -45,21 +45,18 @@ class Requests:
         self._lock = torch.multiprocessing.get_context("spawn").Lock()
 
     def resolve(self, indices: Sequence[Index]) -> tuple[list[int], list[int]]:
-        """The epoch and the draw of each request; those that do not tell an epoch are counted.
+        """The epoch and the draw of each request; those without an epoch are counted.
 
-        Indices count from the end where they are negative, as those of sequences do.
+        Negative indices count from the end, as in any sequence.
 
         Raises:
             IndexError: there is no such draw.
-            D3DataError: a told epoch is none.
+            D3DataError: an epoch is out of range.
         """
-        draws = range(len(self._counts))
-        told = [_told(index) for index in indices]
-        epochs = [epoch for epoch, _ in told]
-        asked = [position(index, draws, "draws in an epoch") for _, index in told]
-        silent = [draw for epoch, draw in zip(epochs, asked, strict=True) if epoch is None]
-        counted = iter(self.epochs(silent))
-        return [next(counted) if epoch is None else epoch for epoch in epochs], asked
+        pairs = [_epoch_and_draw(index, range(len(self._counts))) for index in indices]
+        counted = iter(self.epochs([draw for epoch, draw in pairs if epoch is None]))
+        epochs = [next(counted) if epoch is None else epoch for epoch, _ in pairs]
+        return epochs, [draw for _, draw in pairs]
 
     def epochs(self, draws: Sequence[int]) -> list[int]:
         """The epoch of each of these requests, which are counted now."""
@@ -67,28 +64,28 @@ class Requests:
         with self._lock:
             if (epoch := int(self._epoch)) >= 0:
                 return [epoch] * len(draws)
-            found = []
+            epochs = []
             for draw in draws:  # one by one: a batch may hold an index twice
-                found.append(int(counts[draw]))
+                epochs.append(int(counts[draw]))
                 counts[draw] += 1
-            alone = bool(draws) and self._all_ranks() > 1 and not self._warned
-            self._warned |= alone
-        if alone:
-            warnings.warn(ALONE.format(ranks=self._all_ranks()), stacklevel=3)
-        return found
+            warn = bool(draws) and self._world_size() > 1 and not self._warned
+            self._warned |= warn
+        if warn:
+            warnings.warn(EACH_RANK_COUNTS.format(ranks=self._world_size()), stacklevel=3)
+        return epochs
 
     def set_epoch(self, epoch: int | None) -> None:
-        """From now on every request is of `epoch`, in every worker; None goes on counting."""
-        told = -1 if epoch is None else require_epoch(epoch)
+        """Every request from now on is of `epoch`, in every worker; None resumes counting."""
+        number = -1 if epoch is None else require_epoch(epoch)
         with self._lock:
-            self._epoch.fill_(told)
+            self._epoch.fill_(number)
 
-    def _all_ranks(self) -> int:
-        return max(self._ranks, placed()[1])
+    def _world_size(self) -> int:
+        return max(self._ranks, rank_and_world_size()[1])
 
     def __getstate__(self) -> dict[str, Any]:
         if multiprocessing.context.get_spawning_popen() is not None:
-            return {**self.__dict__, "_ranks": self._all_ranks()}
+            return {**self.__dict__, "_ranks": self._world_size()}
         return {"_counts": self._counts.clone(), "_epoch": self._epoch.clone()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -99,20 +96,20 @@ class Requests:
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
-    """Yields (epoch, index): every draw of an epoch once, dealt to the ranks in equal numbers.
+    """Yields (epoch, index): every draw of an epoch once, divided equally among the ranks.
 
-    For several ranks, and to resume: `state_dict` carries the epoch and how many of it were
-    yielded, and with the same seed the order after `load_state_dict` is the one that was left.
-    Each new iteration is the next epoch, also where the last was broken off. Where the draws do
-    not divide by the ranks, the first ones of the epoch come again. Tools that deal a sampler to
-    ranks themselves want `rank=0, ranks=1`.
+    For several ranks, and to resume: `state_dict` has the epoch and how many of it were yielded,
+    and with the same seed `load_state_dict` continues the same order. Each new iteration is the
+    next epoch, even after a break. If the draws do not divide by the ranks, the first ones of the
+    epoch are repeated. For tools that divide a sampler among ranks themselves use
+    `rank=0, ranks=1`.
 
     Args:
-        data: what has the draws.
-        shuffle: whether each epoch has its own order, or all that of the indices.
+        data: the distilled set.
+        shuffle: whether each epoch has its own random order.
         seed: of the order.
-        rank: this process; that of `torch.distributed` where it is initialised, else 0.
-        ranks: how many there are; likewise, else 1.
+        rank: of this process; by default that of `torch.distributed` if initialized, else 0.
+        ranks: the world size; likewise, else 1.
     """
 
     def __init__(
@@ -126,12 +123,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
     ) -> None:
         if isinstance(data, Subset | ConcatDataset):
             raise D3DataError(
-                f"an EpochSampler of a {type(data).__name__} would yield epochs that it does not "
-                "know: give it the distilled set itself, or call set_epoch on that"
+                f"a {type(data).__name__} does not take the (epoch, index) pairs of an "
+                "EpochSampler: pass it the distilled set itself, or call set_epoch on that"
             )
-        here, all_ranks = placed()
-        self.ranks = whole(all_ranks if ranks is None else ranks, "ranks", least=1)
-        self.rank = whole(here if rank is None else rank, "rank", most=self.ranks - 1)
+        this_rank, world_size = rank_and_world_size()
+        self.ranks = whole(world_size if ranks is None else ranks, "ranks", least=1)
+        self.rank = whole(this_rank if rank is None else rank, "rank", most=self.ranks - 1)
         self.draws, self.shuffle = len(data), bool(shuffle)
         self.seed = checks.seed(seed)
         self.epoch = self.position = 0
@@ -163,23 +160,23 @@ class EpochSampler(Sampler[tuple[int, int]]):
         self.epoch, self.position, self._begun = epoch, 0, False
 
     def state_dict(self) -> dict[str, int]:
-        """Where the sampler is; loaders that prefetch have asked for more than was trained on."""
+        """The position in the order; loaders that prefetch are ahead of what was trained on."""
         return {"epoch": self.epoch, "position": self.position, **self._order()}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on from there: the rest of that epoch, or the next one if nothing is left of it.
+        """Continue there: with the rest of that epoch, or the next one if nothing is left of it.
 
         Raises:
-            D3DataError: it is no state of a sampler with this order.
+            D3DataError: it is not the state of a sampler with this order.
         """
         order = self._order()
         if not isinstance(state, dict) or state.keys() != {"epoch", "position", *order}:
-            raise D3DataError("this is no state of an EpochSampler: keep what state_dict() gives")
+            raise D3DataError("not a state of an EpochSampler: pass what state_dict() returned")
         for name, own in order.items():
             if state[name] != own:
                 raise D3DataError(
-                    f"the state is of a sampler with {name}={state[name]!r}, not {own!r}: its "
-                    "order is another; make this one with the same"
+                    f"the state is of a sampler with {name}={state[name]!r}, not {own!r}, whose "
+                    "order differs: make this sampler with the same"
                 )
         self.set_epoch(state["epoch"])
         self.position = whole(state["position"], "position")
@@ -187,26 +184,22 @@ class EpochSampler(Sampler[tuple[int, int]]):
             self.set_epoch(self.epoch + 1)
 
     def _order(self) -> dict[str, int]:
-        """What decides which draws come when."""
-        return {
-            "draws": self.draws,
-            "ranks": self.ranks,
-            "seed": self.seed,
-            "shuffle": int(self.shuffle),
-        }
+        """What decides the order of the draws."""
+        shuffle = int(self.shuffle)
+        return {"draws": self.draws, "ranks": self.ranks, "seed": self.seed, "shuffle": shuffle}
 
 
-def _told(index: Index) -> tuple[int | None, int]:
-    """The epoch that a request tells, if it does, and its index."""
+def _epoch_and_draw(index: Index, draws: range) -> tuple[int | None, int]:
+    """The epoch that a request names, if it does, and its draw."""
     if not isinstance(index, tuple):
-        return None, index
+        return None, position(index, draws, "draws in an epoch")
     if len(index) != 2:
-        raise D3DataError(f"index {index!r}: two numbers are an epoch and an index")
-    return require_epoch(index[0]), index[1]
+        raise D3DataError(f"index {index!r}: a tuple must be (epoch, index)")
+    return require_epoch(index[0]), position(index[1], draws, "draws in an epoch")
 
 
-def placed() -> tuple[int, int]:
-    """The rank of this process and how many there are, as `torch.distributed` knows them."""
+def rank_and_world_size() -> tuple[int, int]:
+    """The rank of this process and the number of ranks, as `torch.distributed` knows them."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         return torch.distributed.get_rank(), torch.distributed.get_world_size()
     return 0, 1
@@ -214,4 +207,4 @@ def placed() -> tuple[int, int]:
 
 def require_epoch(epoch: int) -> int:
     """The epoch; D3DataError unless 0 <= epoch < 2^32."""
-    return whole(epoch, "epoch", most=LAST)
+    return whole(epoch, "epoch", most=MAX_EPOCH)

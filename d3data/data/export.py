@@ -1,8 +1,8 @@
-"""Finite copies of a distilled set, for tools that want files.
+"""Finite copies of a distilled set as files, for tools that cannot draw.
 
-A copy is built in a hidden folder beside the place where it will be, shard by shard, and renamed
-once it is whole. Whatever ends the writing, the same call goes on with the shards that are
-missing, and gives the same bytes as one that nothing disturbed.
+A copy is built in a hidden folder beside its destination, shard by shard, and renamed when it is
+complete. If the export is interrupted, the same call writes the missing shards; the bytes are
+those of an export that ran through.
 
 Legend: D draws per class, K classes.
 """
@@ -12,31 +12,45 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import repeat
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol, runtime_checkable
 
-from d3data.artifact.drawing import CHUNK
-from d3data.data.dataset import DistilledDataset
-from d3data.data.materialize import AT_ONCE
+import numpy as np
+import torch
+
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.drawing import Drawer
+from d3data.data.materialize import block_size, pixels, require_main_process
 from d3data.errors import ExportError, entry
 from d3data.images.formats import WRITERS, hub_datasets
 from d3data.images.formats.base import Plan, Sample, Writer, pieces
 from d3data.images.formats.resumable_export import RECORD, Partial, place, require_same
-from d3data.images.spec import require_colors, to_uint8
+from d3data.images.spec import require_colors
 from d3data.utils.atomic import write_bytes
 from d3data.utils.checks import whole
 from d3data.utils.version import __version__
 
 Format = Literal["imagefolder", "npz", "parquet", "webdataset"]
 SHARD_IMAGES, SHARD_BYTES = 10_000, 64 << 20  # at most, the bytes as uint8 values
-LEAST_SHARDS = 8  # so that each of several workers of a loader has some
-OFTEN = 100  # images between two reports of progress
-STREAMED = 256  # draws that are passed over at most when a stream is resumed
+MIN_SHARDS = 8  # so that each of several workers of a loader has some
+REPORT_EVERY = 100  # images
+STREAM_PIECE = 256  # draws: at most so many are repeated when a stream is resumed
+
+
+@runtime_checkable
+class Drawable(Protocol):
+    """What an export needs of a `DistilledDataset`."""
+
+    artifact: Artifact
+    drawer: Drawer
+    device: torch.device
+    soft_labels: bool
 
 
 @dataclass(frozen=True)
-class Progress:
-    """So many of the images are written."""
+class ExportProgress:
+    """`step` of `steps` images are written."""
 
     step: int
     steps: int
@@ -54,148 +68,149 @@ class Exported:
     was_there: bool
 
 
-class Draws:
+class DrawStream:
     """The draws of a set in order, epoch after epoch, as uint8 images.
 
-    Sent to another process it is as small as the set's manifest: tensors are read again there.
+    Pickled, it is as small as the set's manifest; the other process reads the tensors itself.
     """
 
-    def __init__(self, data: DistilledDataset) -> None:
-        require_colors(data.image, "a finite copy")
-        self.artifact, self.seed, self.device = data.artifact, data.seed, str(data.device)
-        self.draws_per_class, self.classes = data.draws_per_class, tuple(data.classes)
-        self.image, self.epoch = data.image, len(data)
-        self.soft = data.soft_labels
-        self._data: DistilledDataset | None = data
+    def __init__(self, data: Drawable) -> None:
+        self.artifact, content = data.artifact, data.artifact.manifest.content
+        require_colors(content.image, "a finite copy")
+        self.image, self.classes, self.soft = content.image, content.classes, data.soft_labels
+        self.device, self.epoch = data.device, len(data.drawer)
+        self.seed, self.draws_per_class = data.drawer.seed, data.drawer.draws_per_class
+        self._drawer: Drawer | None = data.drawer
 
     def samples(self, start: int, stop: int) -> Iterator[Sample]:
-        """Draws `start` to `stop`, those of epoch 0 first, as `materialize` has them."""
-        data, block = self._opened(), max(CHUNK, AT_ONCE // self.image.values)
+        """Draws `start` to `stop`, those of epoch 0 first, as `materialize` returns them."""
+        if self._drawer is None or self._drawer.device != self.device:
+            self._drawer = self._open()
+        drawer, block = self._drawer, block_size(self.image)
+        soft_labels = drawer.soft_labels() if self.soft else None
         for first in range(start, stop, block):
-            numbers = range(first, min(stop, first + block))
-            latent, labels = data.latents([divmod(number, self.epoch) for number in numbers])
-            pixels = to_uint8(data.decode(latent), self.image).cpu()
+            numbers = np.arange(first, min(stop, first + block))
+            latent = drawer.latents(*np.divmod(numbers, self.epoch))
             classes = (latent.draw % len(self.classes)).tolist()
-            soft = labels.unbind() if self.soft else [None] * len(classes)
-            yield from map(Sample, pixels, classes, soft)
+            soft: Any = repeat(None) if soft_labels is None else soft_labels[latent.item]
+            yield from map(Sample, pixels(drawer, latent), classes, soft)
 
     def identity(self, images: int) -> dict[str, Any]:
-        """What decides the first `images` draws, and whose they are."""
-        page = self.artifact.manifest
+        """What decides the first `images` draws, and the license of the set."""
+        manifest = self.artifact.manifest
         return {
-            "name": page.about.name,
-            "version": page.about.version,
-            "licence": page.about.provenance.license,
-            "source": page.about.provenance.source,
-            "content_sha256": page.content_sha256,
+            "name": manifest.about.name,
+            "version": manifest.about.version,
+            "licence": manifest.about.provenance.license,
+            "source": manifest.about.provenance.source,
+            "content_sha256": manifest.content_sha256,
             "seed": str(self.seed),
             "draws_per_epoch": self.epoch,
             "labels": "soft" if self.soft else "hard",
-            "device": self.device,
+            "device": str(self.device),
             "images": images,
             "d3data": __version__,
         }
 
-    def plan(self, partial: Partial, images: int, shards: int) -> Plan:
-        """How the first `images` draws are written."""
-        return Plan(
-            partial.whole,
-            partial.pieces,
-            classes=self.classes,
-            shape=self.image.shape,
-            count=images,
-            shards=shards,
-            soft=self.soft,
-        )
+    def count(self, draws_per_class: int | None) -> int:
+        """How many images so many draws of each class are, by default those of an epoch."""
+        each = self.draws_per_class if draws_per_class is None else draws_per_class
+        return whole(each, "draws_per_class", least=1, error=ExportError) * len(self.classes)
 
-    def _opened(self) -> DistilledDataset:
-        if self._data is None:
-            self._data = DistilledDataset(
-                self.artifact,
-                seed=self.seed,
-                draws_per_class=self.draws_per_class,
-                output="normalised",
-                soft_labels=self.soft,
-                device=self.device,
-            )
-        return self._data
+    def _open(self) -> Drawer:
+        require_main_process(self.device)
+        drawer = self._drawer or Drawer(
+            self.artifact.manifest.content,
+            self.artifact.sources(),
+            seed=self.seed,
+            draws_per_class=self.draws_per_class,
+        )
+        return drawer if self.device.type == "cpu" else drawer.to(self.device)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_data": None}
+        return {**self.__dict__, "_drawer": None}
 
 
 def export(
-    data: DistilledDataset,
+    data: Drawable,
     out: str | Path,
     *,
     format: Format,
     draws_per_class: int | None = None,
     shards: int | None = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[ExportProgress], None] | None = None,
 ) -> Exported:
-    """Write the first draws of each class, as `data.materialize` has them, into a new folder.
+    """Write the first draws of each class, as `data.materialize` returns them, to a new folder.
 
-    Stopped or killed, it leaves a hidden folder beside `out`, and the same call goes on. The same
-    set, seed and draws give the same bytes on machines with the same libraries and processors.
+    If it is stopped or killed, a hidden folder stays beside `out`, and the same call resumes. The
+    same set, seed and draws give the same bytes with the same libraries and kind of processor.
 
     Args:
-        data: its transforms are left aside; soft labels are kept where it gives them.
-        out: the folder to be made.
+        data: what `d3data.load` returned; its transforms are not applied.
+        out: the folder to create.
         format: "imagefolder" (PNG files), "webdataset" (tar files), "parquet", or "npz".
-        draws_per_class: how many of each class; those of an epoch unless given.
-        shards: in how many pieces; at least 8, so that loaders can share them, unless given.
-        progress: told how many images are written, now and then.
+        draws_per_class: how many of each class; by default those of an epoch.
+        shards: number of files; by default at least 8, so that the workers of a loader can share.
+        progress: called every 100 images with how many are written.
 
     Raises:
-        ExportError: `out` is there already and is something else, an unfinished export of
-            something else is in its way, or it cannot be written.
+        ExportError: `out` exists and is something else, an unfinished export of something else
+            has its hidden folder, or it cannot be written.
     """
-    if not isinstance(data, DistilledDataset):
-        raise ExportError(f"a {type(data).__name__} cannot be exported: give what load returns")
+    if not isinstance(data, Drawable):
+        raise ExportError(f"cannot export a {type(data).__name__}: pass what d3data.load returns")
     writer = entry(WRITERS, str(format), what="format", error=ExportError)
-    draws, out = Draws(data), place(out)
-    images = _images(draws, draws_per_class)
-    count = _shards(images, draws.image.values) if shards is None else shards
-    whole(count, "shards", least=1, most=images, error=ExportError)
-    about = {"format": format, "shards": count, **draws.identity(images)}
+    draws, out = DrawStream(data), place(out)
+    images = draws.count(draws_per_class)
+    shards = _default_shards(images, draws.image.values) if shards is None else shards
+    whole(shards, "shards", least=1, most=images, error=ExportError)
+    identity = {"format": format, "shards": shards, **draws.identity(images)}
     partial, was_there = Partial(out), os.path.lexists(out)
     with partial.explaining():
         if was_there:
-            require_same(out, about)
-            partial.tidy(about)
+            require_same(out, identity)
+            partial.tidy(identity)
         else:
-            with partial.building(about):
-                plan = draws.plan(partial, images, count)
+            with partial.building(identity):
+                plan = Plan(
+                    partial.whole,
+                    partial.pieces,
+                    classes=draws.classes,
+                    shape=draws.image.shape,
+                    count=images,
+                    shards=shards,
+                    soft=draws.soft,
+                )
                 _write(writer, plan, partial, draws, progress or (lambda _: None))
                 writer.finish(plan)
-                write_bytes(plan.folder / "README.md", _readme(writer, draws, about).encode())
+                write_bytes(plan.folder / "README.md", _readme(writer, draws, identity).encode())
     return Exported(out, format, images, was_there)
 
 
-def to_hf(data: DistilledDataset, draws_per_class: int | None = None) -> Any:
+def to_hf(data: Drawable, draws_per_class: int | None = None) -> Any:
     """The same images as a `datasets.Dataset` in the cache of `datasets`, written there once."""
-    draws = Draws(data)
-    images = _images(draws, draws_per_class)
-    count = _shards(images, draws.image.values)
-    page = json.dumps([draws.identity(images), count], sort_keys=True)
+    draws = DrawStream(data)
+    images = draws.count(draws_per_class)
+    shards = _default_shards(images, draws.image.values)
+    identity = json.dumps([draws.identity(images), shards], sort_keys=True)
     return hub_datasets.stored(
         draws.samples,
-        pieces(images, count),
+        pieces(images, shards),
         classes=draws.classes,
         soft=draws.soft,
-        identity=sha256(page.encode()).hexdigest()[:32],
+        identity=sha256(identity.encode()).hexdigest()[:32],
     )
 
 
-def to_iterable(data: DistilledDataset, epochs: int = 1) -> Any:
-    """The draws of the first epochs as a `datasets.IterableDataset`, made while it is read.
+def to_iterable(data: Drawable, epochs: int = 1) -> Any:
+    """The draws of the first epochs as a `datasets.IterableDataset`, drawn while it is read.
 
-    It is cut into pieces of at most 256 draws, which workers and ranks share; resumed from its
-    `state_dict`, it makes at most one piece again.
+    It consists of pieces of at most 256 draws, which workers and ranks share; resumed from its
+    `state_dict`, it repeats at most one piece.
     """
     epochs = whole(epochs, "epochs", least=1, error=ExportError)
-    draws = Draws(data)
-    each = min(draws.epoch, max(LEAST_SHARDS, -(-draws.epoch // STREAMED)))
+    draws = DrawStream(data)
+    each = min(draws.epoch, max(MIN_SHARDS, -(-draws.epoch // STREAM_PIECE)))
     return hub_datasets.streamed(
         draws.samples,
         pieces(epochs * draws.epoch, epochs * each),
@@ -208,54 +223,48 @@ def _write(
     writer: Writer,
     plan: Plan,
     partial: Partial,
-    draws: Draws,
-    progress: Callable[[Progress], None],
+    draws: DrawStream,
+    progress: Callable[[ExportProgress], None],
 ) -> None:
     """Write the shards that are missing."""
+
+    def reported(rows: range) -> Iterator[Sample]:
+        for number, sample in enumerate(draws.samples(rows.start, rows.stop), rows.start):
+            if number % REPORT_EVERY == 0:
+                progress(ExportProgress(number, plan.count))
+            yield sample
+
     for shard in range(plan.shards):
         rows = plan.rows(shard)
         if not partial.is_done(shard):
-            samples = draws.samples(rows.start, rows.stop)
-            writer.write(plan, shard, _reported(samples, rows.start, plan.count, progress))
+            writer.write(plan, shard, reported(rows))
             partial.done(shard)
-        progress(Progress(rows.stop, plan.count))
+        progress(ExportProgress(rows.stop, plan.count))
 
 
-def _reported(
-    samples: Iterator[Sample], start: int, steps: int, progress: Callable[[Progress], None]
-) -> Iterator[Sample]:
-    for number, sample in enumerate(samples, start):
-        if number % OFTEN == 0:
-            progress(Progress(number, steps))
-        yield sample
-
-
-def _readme(writer: Writer, draws: Draws, about: Mapping[str, Any]) -> str:
-    """What people, and the library `datasets`, read first; of free text it has nothing."""
+def _readme(writer: Writer, draws: DrawStream, identity: Mapping[str, Any]) -> str:
+    """The README.md of a copy, which `datasets` reads first; it quotes no free text."""
     front = ""
     if writer.FILES:
         files = f"- split: train\n    path: {writer.FILES}"
         front = f"---\nconfigs:\n- config_name: default\n  data_files:\n  {files}\n---\n\n"
     classes = len(draws.classes)
     return (
-        f"{front}# {about['name']} {about['version']}, a finite copy\n\n"
-        f"{about['images']} images of {classes} classes: the first {about['images'] // classes} "
-        f"draws of each under seed {about['seed']}, written by d3data {about['d3data']}.\n"
-        f"`{RECORD}` says so to programs, with licence and source of the images that the set was "
-        f"distilled from.\n\n{writer.HOW}"
+        f"{front}# {identity['name']} {identity['version']}, a finite copy\n\n"
+        f"{identity['images']} images of {classes} classes: the first "
+        f"{identity['images'] // classes} draws of each under seed {identity['seed']}, written by "
+        f"d3data {identity['d3data']}.\n`{RECORD}` has the same for programs, with license and "
+        f"source of the images that the set was distilled from.\n\n{writer.HOW}"
     )
 
 
-def _images(draws: Draws, draws_per_class: int | None) -> int:
-    each = draws.draws_per_class if draws_per_class is None else draws_per_class
-    return whole(each, "draws_per_class", least=1, error=ExportError) * len(draws.classes)
+def _default_shards(images: int, values: int) -> int:
+    """How many shards so many images of so many values are cut into.
 
-
-def _shards(images: int, values: int) -> int:
-    """Into how many shards so many images of so many values are cut.
-
-    >>> _shards(5, 784), _shards(1000, 784), _shards(100_000, 3072), _shards(10_000, 150_528)
-    (5, 8, 10, 23)
+    >>> [_default_shards(*size) for size in ((5, 784), (1000, 784), (100_000, 3072))]
+    [5, 8, 10]
+    >>> _default_shards(10_000, 150_528)
+    23
     """
     largest = max(1, min(SHARD_IMAGES, SHARD_BYTES // values))
-    return min(images, max(LEAST_SHARDS, -(-images // largest)))
+    return min(images, max(MIN_SHARDS, -(-images // largest)))

@@ -1,4 +1,4 @@
-"""Images of an artifact for people to look at, as uint8: the same in every picture of it.
+"""Images of an artifact for cards, pages and previews, as uint8; the same in all of them.
 
 Legend: K classes, D draws per class, C H W an image, R chosen classes, T frames.
 """
@@ -52,7 +52,7 @@ class Walk:
 class Gallery:
     """Draws, means of priors, and walks of one artifact.
 
-    Where values are whitened they are no colours, and are shown as 0.5 + value / 5.
+    Whitened values have no colors; they are shown as 0.5 + value / 5.
 
     Raises:
         ArtifactError: a part of the artifact has a fault.
@@ -67,8 +67,10 @@ class Gallery:
             seed=SEED,
             draws_per_class=self.content.sampling.draws_per_class,
         )
-        plain = {"mean": (0.5,) * self.image.channels, "std": (0.2,) * self.image.channels}
-        shown = self.image if self.image.whitening is None else self.image.model_copy(update=plain)
+        shown = self.image
+        if shown.whitening is not None:
+            channels = shown.channels
+            shown = shown.model_copy(update={"mean": (0.5,) * channels, "std": (0.2,) * channels})
         self._pixels = functools.partial(to_uint8, image=shown)
 
     def draws(self, classes: Sequence[int], count: int) -> Draws:
@@ -87,21 +89,21 @@ class Gallery:
     def repeats(self, label: int, count: int) -> Tensor:
         """The images of the first `count` draws of the first item of a class, uint8."""
         turns = np.arange(self._drawer.draws_per_class, dtype=np.int64)
-        mine, wanted = turns * len(self.names) + label, self._items(label)[0]
-        found: list[tuple[int, int]] = []
+        mine, item = turns * len(self.names) + label, self._items(label)[0]
+        pairs: list[tuple[int, int]] = []
         for epoch in itertools.count():
-            found += [(epoch, n) for n in mine[self._drawer.items(epoch, mine) == wanted].tolist()]
-            if len(found) >= count:
+            pairs += [(epoch, n) for n in mine[self._drawer.items(epoch, mine) == item].tolist()]
+            if len(pairs) >= count:
                 break
-        epochs, indices = np.array(found[:count], np.int64).T
+        epochs, indices = np.array(pairs[:count], np.int64).T
         return self._pixels(self._drawer.images(epochs, indices))
 
     def walk(self, label: int, frames: int) -> Walk | None:
         """From the first prior of a class to its farthest, or to one of the next class.
 
-        None where items have no latents, or where this class has the only prior of its part.
+        None if items have no latents, or if this class has the only prior of its part.
         """
-        if self.content.source.kind != "gaussian":
+        if not self._drawer.sources[0].latent_values:
             return None
         start, *others = self._items(label)
         others = others or self._neighbors(label)
@@ -114,9 +116,9 @@ class Gallery:
         return Walk(images, (self.place(start), self.place(end)))
 
     def _items(self, label: int) -> list[int]:
-        """The numbers of a class's items."""
-        found: list[int] = np.flatnonzero(self._drawer.item_classes == label).tolist()
-        return found
+        """The items of a class, by number."""
+        items: list[int] = np.flatnonzero(self._drawer.item_classes == label).tolist()
+        return items
 
     def _neighbors(self, label: int) -> list[int]:
         """The items of the next class that has the same decoder."""

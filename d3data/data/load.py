@@ -7,6 +7,7 @@ from typing import Any, Literal
 import torch
 
 from d3data.data.dataset import DistilledDataset
+from d3data.data.options import SampleOptions
 from d3data.data.outputs import Output
 from d3data.hub import resolve
 from d3data.utils.safe_open import Verify
@@ -30,36 +31,46 @@ def load(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> DistilledDataset:
-    """The distilled set that `name` stands for.
+    """Load the distilled set `name`.
 
     Args:
         name: a short name (`digits-ipc4`, `digits-ipc4@1.0.0`), a repository of the Hugging Face
             Hub (`org/name`, its newest version; `org/name@1.0.0`, `@~=1.0`, `@main`), or a folder
             written as a path (`./x`, `/x`).
         seed: of all noise, 0 <= seed < 2^64.
-        draws_per_class: how many draws of each class are an epoch; the set's own unless given.
+        draws_per_class: how many draws of each class an epoch has; the set's own by default.
         transform: applied to each image.
         target_transform: applied to each label.
-        output: "image" (uint8 `tv_tensors.Image`), "float" (0 to 1), "normalised" (unclipped) or
-            "latent" (what a device decodes, `DistilledDataset.decode`).
-        soft_labels: give soft labels (True), classes (False), or the set's own kind ("auto").
+        output: "image" (uint8 `tv_tensors.Image`), "float" (0 to 1), "normalized" (unclipped) or
+            "latent" (decoded later, by `DistilledDataset.decode`).
+        soft_labels: return soft labels (True), classes (False), or what the set has ("auto").
         as_dict: samples are dictionaries instead of (image, label).
-        verify: what to check of the files that are opened: "always" size and sha256, "size", or
+        verify: how each file that is opened is checked: "always" size and SHA-256, "size", or
             "never".
         device: where images are decoded and returned; a loader with workers needs "cpu", or a
             `DecodingLoader`.
-        revision: what else comes after the @.
-        cache_dir: the Hub's cache; that of HF_HUB_CACHE or HF_HOME unless given.
-        token: what to show the Hub; what one is logged in with unless given.
-        local_files_only: ask nothing of the Hub, as with HF_HUB_OFFLINE=1.
-        force_download: fetch again what is in the cache.
+        revision: a version, branch or commit, instead of `@...` in the name.
+        cache_dir: the Hub's cache; by default that of HF_HUB_CACHE or HF_HOME.
+        token: for the Hub; by default the one saved by `hf auth login`.
+        local_files_only: do not contact the Hub, as with HF_HUB_OFFLINE=1.
+        force_download: download files again that are in the cache.
 
     Raises:
-        UnknownNameError: the name stands for nothing.
-        HubError: the Hub or its cache cannot give the set.
-        ArtifactError: the set is not whole, or not what was published under the name.
+        UnknownNameError: there is no set of this name.
+        HubError: the Hub or its cache cannot provide the set.
+        ArtifactError: files are missing or broken, or are not what was published under the name.
         DeviceError: this machine does not have the device.
     """
+    options = SampleOptions(
+        seed=seed,
+        draws_per_class=draws_per_class,
+        transform=transform,
+        target_transform=target_transform,
+        output=output,
+        soft_labels=soft_labels,
+        as_dict=as_dict,
+        device=device,
+    )
     place = resolve.resolve(
         name,
         revision=revision,
@@ -68,17 +79,6 @@ def load(
         local_files_only=local_files_only,
         force_download=force_download,
     )
-    found = place.read(verify=verify)
+    artifact = place.read(verify=verify)
     with place.remedied():
-        return DistilledDataset(
-            found,
-            seed=seed,
-            draws_per_class=draws_per_class,
-            transform=transform,
-            target_transform=target_transform,
-            output=output,
-            soft_labels=soft_labels,
-            as_dict=as_dict,
-            device=device,
-            revision=place.revision,
-        )
+        return DistilledDataset(artifact, options, revision=place.revision)

@@ -1,4 +1,4 @@
-"""What images look like to the code that asks for them, a set's own and real ones alike."""
+"""The types and value ranges that images are returned in, distilled and real ones alike."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, get_args
@@ -12,15 +12,15 @@ from d3data.images.spec import Image, normalized, require_colors, to_uint8, to_u
 if TYPE_CHECKING:
     import PIL.Image
 
-Output = Literal["image", "float", "normalised", "latent"]
+Output = Literal["image", "float", "normalized", "latent"]
 
 
 @dataclass(frozen=True)
-class Presentation:
-    """What the images of a set look like to the code that asked for them.
+class OutputFormat:
+    """How the images of a set are returned.
 
     Raises:
-        D3DataError: there is no such output, or the set's values are no colours.
+        D3DataError: there is no such output, or the set's values are whitened and have no colors.
     """
 
     output: Output
@@ -31,50 +31,50 @@ class Presentation:
             raise D3DataError(
                 f"output={self.output!r}: {nearest(str(self.output), get_args(Output))}"
             )
-        if self.pixels:
+        if self.is_color:
             require_colors(self.image, f"output={self.output!r}")
             import torchvision.tv_tensors  # noqa: F401  now, and not in every worker
 
     @property
-    def pixels(self) -> bool:
-        """Whether images are clipped colours, and not values of the set's own."""
+    def is_color(self) -> bool:
+        """Whether images are clipped pixel colors, rather than the set's normalized values."""
         return self.output in ("image", "float")
 
     def batch(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) normalised values, as this output has them."""
-        if not self.pixels:
+        """(B, C, H, W) normalized values -> a batch in this format."""
+        if not self.is_color:
             return images
         return (to_uint8 if self.output == "image" else to_unit)(images, self.image)
 
     def one(self, image: Tensor) -> Tensor:
-        """One image of a batch, as torchvision's transforms know it."""
-        if not self.pixels:
+        """One image of such a batch, as a `tv_tensors.Image` where it has colors."""
+        if not self.is_color:
             return image
         from torchvision.tv_tensors import Image as TVImage
 
-        known: Tensor = image.as_subclass(TVImage)
-        return known
+        tv_image: Tensor = image.as_subclass(TVImage)
+        return tv_image
 
 
 @dataclass(frozen=True)
 class RealTransform:
-    """Real images, PIL or uint8 tensors, as a distilled set gives its own.
+    """Turns real images, PIL or uint8 tensors, into what a distilled set returns.
 
     Raises:
-        D3DataError: the set's own are latents, or whitened.
+        D3DataError: the set returns latents, or whitened values.
     """
 
     preprocessing: Preprocessing
-    present: Presentation
+    format: OutputFormat
 
     def __post_init__(self) -> None:
-        if self.present.output == "latent":
+        if self.format.output == "latent":
             raise D3DataError("real images have no latents: load the set with output='image'")
-        require_colors(self.present.image, "a transform of real images")
+        require_colors(self.format.image, "a transform of real images")
 
     def __call__(self, image: "PIL.Image.Image | Tensor") -> Tensor:
-        """(C, H, W), of the type and range of the set."""
+        """(C, H, W), in the type and range of the set's images."""
         pixels = self.preprocessing(image)
-        if self.present.output == "image":
-            return self.present.one(pixels)
-        return self.present.one(self.present.batch(normalized(pixels, self.present.image)))
+        if self.format.output != "image":
+            pixels = self.format.batch(normalized(pixels, self.format.image))
+        return self.format.one(pixels)

@@ -1,6 +1,6 @@
-"""A picture of a set, and a Parquet file of some draws for the viewer of the Hub.
+"""The preview of a set: a PNG, a Parquet file for the Hub's data viewer, and images as data URIs.
 
-Both are pure functions of images and names; the same libraries give the same bytes.
+All are pure functions of images and names; the same libraries give the same bytes.
 """
 
 import base64
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from d3data.data.gallery import Draws
+from d3data.images.formats import tables
 from d3data.images.png import png
 from d3data.utils.text import plain
 
@@ -22,10 +23,12 @@ SAMPLES = 10  # draws of each class in the table
 VALUES = 16 << 20  # uint8 values of all images in the table, before they are packed
 GROUP = 100  # rows that the viewer fetches at a time
 
-CELL = 32  # pixels that an image is at least wide in the picture
+CELL = 32  # pixels: the least width of an image in the picture
 GAP, MARGIN, TEXT = 2, 12, 13  # pixels
-LONGEST = 24  # letters of a class name beside its row
-PAPER, INK = (255, 255, 255), (34, 34, 34)
+MAX_NAME = 24  # letters of a class name beside its row
+BACKGROUND, INK = (255, 255, 255), (34, 34, 34)
+EXACT = 64  # pixels: images up to this size are embedded as PNG, larger ones as JPEG
+QUALITY = 88  # of JPEG
 
 
 def affordable(classes: int, values: int) -> tuple[int, int]:
@@ -53,7 +56,7 @@ def picture(draws: Draws, names: Sequence[str]) -> bytes:
     labels = [_label(label, names[label]) for label in draws.classes]
     left = MARGIN + max(int(font.getlength(label)) for label in labels) + MARGIN
     size = (left + columns * (width + GAP) + MARGIN, 2 * MARGIN + rows * (height + GAP) - GAP)
-    sheet = Image.new("RGB", size, PAPER)
+    sheet = Image.new("RGB", size, BACKGROUND)
     pen = ImageDraw.Draw(sheet)
     for row, label in enumerate(labels):
         top = MARGIN + row * (height + GAP)
@@ -83,21 +86,29 @@ def table(draws: Draws, names: Sequence[str]) -> bytes:
         "draw": [int(draws.indices[at]) for at in order],
     }
     number = {"dtype": "int64", "_type": "Value"}
-    features = {
-        "image": {"_type": "Image"},
-        "label": {"names": [*names], "_type": "ClassLabel"},
-        "item": number,
-        "draw": number,
-    }
+    features = {**tables.features(names, soft=False), "item": number, "draw": number}
     cell = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     kinds = [(name, cell if name == "image" else pyarrow.int64()) for name in columns]
-    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    metadata = {"huggingface": json.dumps({"info": {"features": features}})}
     sink = pyarrow.BufferOutputStream()
     pyarrow.parquet.write_table(
-        pyarrow.table(columns, pyarrow.schema(kinds, metadata=about)), sink, row_group_size=GROUP
+        pyarrow.table(columns, pyarrow.schema(kinds, metadata=metadata)),
+        sink,
+        row_group_size=GROUP,
     )
-    found: bytes = sink.getvalue().to_pybytes()
-    return found
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def address(image: Tensor) -> str:
+    """An image (C, H, W) as a data: URI."""
+    if image.shape[-1] <= EXACT:
+        return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    buffer = io.BytesIO()
+    to_pil_image(image).save(buffer, "JPEG", quality=QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def _enlarged(images: torch.Tensor) -> torch.Tensor:
@@ -108,28 +119,11 @@ def _enlarged(images: torch.Tensor) -> torch.Tensor:
 
 
 def _label(number: int, name: str) -> str:
-    """What stands beside a row.
+    """The class id and name beside a row.
 
     >>> _label(3, "café"), _label(4, "猫"), _label(5, "5")
     ('3  cafe', '4  ?', '5')
     """
-    shown = plain(name)
-    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3].rstrip()}..."
-    return shown if shown == str(number) else f"{number}  {shown}"
-
-
-EXACT = 64  # pixels up to which images are packed without loss
-
-
-QUALITY = 88  # of JPEG, for larger ones
-
-
-def address(image: Tensor) -> str:
-    """An image (C, H, W) as an address that holds it."""
-    if image.shape[-1] <= EXACT:
-        return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
-    from torchvision.transforms.v2.functional import to_pil_image
-
-    buffer = io.BytesIO()
-    to_pil_image(image).save(buffer, "JPEG", quality=QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    name = plain(name)
+    name = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3].rstrip()}..."
+    return name if name == str(number) else f"{number}  {name}"

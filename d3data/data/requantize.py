@@ -1,4 +1,4 @@
-"""A set in fewer bytes: the same tensors, rounded."""
+"""quantize(): the same tensors rounded to fewer bits."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,7 +13,7 @@ from d3data.hub import names, resolve
 from d3data.sources.base import purpose
 
 WIDTHS = (32, 16, *range(8, 1, -1))
-LABEL_BITS = 8  # probabilities keep at least so many, unless their number is given
+MIN_LABEL_BITS = 8  # unless the bits of labels are given
 
 
 def quantize(
@@ -24,45 +24,45 @@ def quantize(
     axis: Literal["latents", "items"] = "latents",
     name: str | None = None,
 ) -> Artifact:
-    """Write an artifact again with fewer bits a value.
+    """Write an artifact again with fewer bits per value.
 
-    Every tensor is rounded where it stands, as `docs/format.md` says; a recipe's `[quantize]`
-    distils on through the rounding, which loses less. The new set has other content, so it has
-    another name; recipe and provenance stay, reports and previews of the old content do not.
+    Every tensor is rounded as `docs/format.md` says; a recipe's `[quantize]` distills through the
+    rounding instead, which loses less. The new set has other content, so it has another name; it
+    keeps recipe and provenance, but not reports and previews, which are of the old content.
 
     Args:
-        source: an artifact, or what `d3data.load` takes.
+        source: an artifact, or a name or folder that `d3data.load` takes.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
-            "pixels" (float32 where one is not named). One number for all leaves labels 8.
-        out: where to write it; unless given, a folder of the new name: beside the artifact, or
-            here, if `source` is no folder but a name.
-        axis: whose values share a scale where priors are integers: "latents" or "items".
-        name: of the new set; the old one with `-int4`, `-float16` or `-quantized` unless given.
+            "pixels" (float32 where one is not named). With one number for all, labels keep 8.
+        out: where to write it; by default a folder of the new name, beside the artifact's folder
+            or, if `source` is a name, in the working directory.
+        axis: which values share a scale where priors are integers: "latents" or "items".
+        name: of the new set; by default the old one with `-int4`, `-float16` or `-quantized`.
 
     Raises:
-        ArtifactError: such bits do not exist, a value is beyond float16, the set has no such
-            tensors, `source` has a fault, or `out` is there already.
-        UnknownNameError: the name stands for nothing.
-        HubError: the Hub or its cache cannot give the set.
+        ArtifactError: the bits do not exist, a value is beyond float16, the set has no such
+            tensors, `source` is faulty, or `out` exists.
+        UnknownNameError: there is no set of this name.
+        HubError: the Hub or its cache cannot provide the set.
     """
     old = source if isinstance(source, Artifact) else resolve.resolve(source).read()
     content, about = old.manifest.content, old.manifest.about
-    wanted = _quantization(bits, axis)
-    place = Path(out) if out else _around(source, old) / (name or about.name + _suffix(bits))
-    if place.exists():
-        raise ArtifactError(f"{place} is there already: choose another folder, or delete it first")
+    quantization = _quantization(bits, axis)
     about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
+    folder = Path(out) if out else _parent(source, old) / about.name
+    if folder.exists():
+        raise ArtifactError(f"{folder} exists: choose another folder, or delete it first")
     parts = list(map(old.part, range(len(content.parts))))
-    there = {purpose(key) for part in parts for key in part.tensors}
-    if isinstance(bits, Mapping) and (strange := sorted(bits.keys() - there)):
+    stored = {purpose(key) for part in parts for key in part.tensors}
+    if isinstance(bits, Mapping) and (absent := sorted(bits.keys() - stored)):
         raise ArtifactError(
-            f"{old.manifest.about.name} has no {' and no '.join(strange)}: what it stores is "
-            f"{', '.join(name for name in PURPOSES if name in there)}"
+            f"{old.manifest.about.name} has no {' and no '.join(absent)}: it stores "
+            f"{', '.join(name for name in PURPOSES if name in stored)}"
         )
-    parts = [replace(part, quantization=wanted.within(there)) for part in parts]
+    parts = [replace(part, quantization=quantization.within(stored)) for part in parts]
     recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
     return artifact.write(
-        place,
+        folder,
         spec=content.source,
         image=content.image,
         preprocessing=content.preprocessing,
@@ -75,9 +75,11 @@ def quantize(
     )
 
 
-def _around(source: Artifact | str | Path, found: Artifact) -> Path:
-    named = not isinstance(source, Artifact) and not isinstance(names.parse(source), names.Folder)
-    return Path() if named else found.folder.parent
+def _parent(source: Artifact | str | Path, old: Artifact) -> Path:
+    is_name = not isinstance(source, Artifact) and not isinstance(
+        names.parse(source), names.Folder
+    )
+    return Path() if is_name else old.folder.parent
 
 
 def _quantization(
@@ -85,9 +87,9 @@ def _quantization(
 ) -> Quantization:
     if not isinstance(bits, Mapping):
         _precision(bits)
-        bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, LABEL_BITS)}
+        bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, MIN_LABEL_BITS)}
     if not bits:
-        raise ArtifactError(f"bits of nothing: name some of {', '.join(PURPOSES)}")
+        raise ArtifactError(f"bits is empty: give bits for some of {', '.join(PURPOSES)}")
     for name in bits:
         if name not in PURPOSES:
             raise ArtifactError(f"bits of {name!r}: {nearest(name, PURPOSES)}")
@@ -101,5 +103,5 @@ def _suffix(bits: int | Mapping[str, int]) -> str:
 
 def _precision(bits: int) -> str:
     if type(bits) is not int or bits not in WIDTHS:
-        raise ArtifactError(f"{bits!r} bits: a value is stored in 32, in 16, or in 8 to 2 of them")
+        raise ArtifactError(f"{bits!r} bits: choose 32, 16, or 8 to 2")
     return f"float{bits}" if bits >= 16 else f"int{bits}"

@@ -130,7 +130,7 @@ def opened(data: Any, task: Task | None) -> Draws:
         DataError: it is nothing of this, or the task is missing.
     """
     if isinstance(data, str | Path) and not is_place(data):
-        return load(data, output="normalised")
+        return load(data, output="normalized")
     if isinstance(data, DistilledDataset) or _has_batches(data):
         found: Draws = data
         return found

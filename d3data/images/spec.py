@@ -80,7 +80,7 @@ def require_colors(image: Image, asked: str) -> None:
     if image.whitening is not None:
         raise D3DataError(
             f"{asked}: the values of this set are whitened, and the matrix that makes colours of "
-            "them is not shipped; load it with output='normalised' (or 'latent')"
+            "them is not shipped; load it with output='normalized' (or 'latent')"
         )
 
 

@@ -130,7 +130,7 @@ def test_a_converted_set_loads_like_any_other(tmp_path):
     more = {"draws_per_class": 7, "licence": "MIT", "step_size": 0.25}
     found, decoders, stored = convert(tmp_path, "small", **more)
     assert [source.step_size.tolist() for source in found.sources()] == [[0.25], [0.25]]
-    data = d3data.load(tmp_path / "made", output="normalised", seed=5)
+    data = d3data.load(tmp_path / "made", output="normalized", seed=5)
     assert (len(data), data.classes) == (70, [*map(str, range(10))])
     image, label = data.draw(2, 38)  # class 8 and its draw 3: item (2 * 7 + 3) mod 3 = 2
     noise = torch.from_numpy(sampling.noise(5, 2, [38], values=6))

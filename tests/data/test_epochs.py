@@ -143,23 +143,23 @@ def test_requests_tell_their_epoch_or_are_counted() -> None:
 
 
 def test_ranks_that_count_for_themselves_are_told_so_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "placed", lambda: (1, 3))
-    told, silent = Requests(3), Requests(3)
-    silent.resolve([(0, 1)])
-    silent.resolve([])
-    silent.set_epoch(2)
-    silent.resolve([1])
+    monkeypatch.setattr(epochs, "rank_and_world_size", lambda: (1, 3))
+    counting, given = Requests(3), Requests(3)
+    given.resolve([(0, 1)])
+    given.resolve([])
+    given.set_epoch(2)
+    given.resolve([1])
     with pytest.warns(UserWarning, match="each of 3 ranks counts") as warned:
-        assert told.resolve([0, 2])[0] == [0, 0]
+        assert counting.resolve([0, 2])[0] == [0, 0]
     assert warned[0].filename == __file__
     assert "EpochSampler(data)" in str(warned[0].message)
-    assert told.resolve([0, 2])[0] == [1, 1]
+    assert counting.resolve([0, 2])[0] == [1, 1]
     with pytest.warns(UserWarning, match="each of 3 ranks"):
-        copy.deepcopy(told).resolve([0])
+        copy.deepcopy(counting).resolve([0])
 
 
 def test_one_rank_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(epochs, "placed", lambda: (0, 1))
+    monkeypatch.setattr(epochs, "rank_and_world_size", lambda: (0, 1))
     Requests(3).resolve([0])
 
 
@@ -176,15 +176,15 @@ def test_counts_live_in_shared_memory() -> None:
 
 @pytest.mark.parametrize("kind", [lambda d: Subset(d, [0]), lambda d: ConcatDataset([d, d])])
 def test_a_sampler_is_of_the_set_itself(kind: Callable[[Any], Any]) -> None:
-    with pytest.raises(D3DataError, match="give it the distilled set itself"):
+    with pytest.raises(D3DataError, match="pass it the distilled set itself"):
         EpochSampler(kind(list(range(4))))
 
 
 @pytest.mark.parametrize(
     ("state", "fault"),
     [
-        ({}, "no state of an EpochSampler"),
-        (None, "no state of an EpochSampler"),
+        ({}, "not a state of an EpochSampler"),
+        (None, "not a state of an EpochSampler"),
         ({"position": -3}, "position=-3"),
         ({"position": "1"}, "position='1'"),
         ({"epoch": 1 << 32}, "epoch=4294967296"),

@@ -7,35 +7,31 @@ import torch
 
 import d3data
 import made
-from d3data import artifact
+from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, IntegrityError, UnknownNameError
 from d3data.hub import index
 
 
-def test_a_folder_is_loaded(tmp_path: Path) -> None:
-    made.write(tmp_path / "toys")
-    data = d3data.load(tmp_path / "toys")
+def test_a_folder_is_loaded(toys: Artifact) -> None:
+    data = d3data.load(toys.folder)
     assert isinstance(data, DistilledDataset)
     assert len(data) == 30
-    assert d3data.load(str(tmp_path / "toys")).version == "1.2.3"
+    assert d3data.load(str(toys.folder)).version == "1.2.3"
 
 
-def test_options_arrive(tmp_path: Path) -> None:
-    made.write(tmp_path / "toys")
+def test_options_arrive(toys: Artifact) -> None:
     data = d3data.load(
-        tmp_path / "toys",
+        toys.folder,
         seed=3,
         draws_per_class=4,
         transform=lambda image: image + 1,
         target_transform=lambda label: -label,
-        output="normalised",
+        output="normalized",
         as_dict=True,
         verify="size",
     )
-    direct = DistilledDataset(
-        artifact.read(tmp_path / "toys"), seed=3, draws_per_class=4, output="normalised"
-    )
+    direct = DistilledDataset(toys, seed=3, draws_per_class=4, output="normalized")
     image, label = direct.draw(2, 7)
     sample = data.draw(2, 7)
     assert torch.equal(sample["image"], image + 1)

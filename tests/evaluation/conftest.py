@@ -100,4 +100,4 @@ def priors(digits, tmp_path_factory):
         labels=made.SOFT,
         draws_per_class=4,
     )
-    return DistilledDataset(found, output="normalised")
+    return DistilledDataset(found, output="normalized")

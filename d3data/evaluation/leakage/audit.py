@@ -112,7 +112,7 @@ def opened(
     if isinstance(task, str):
         task = load_task(task, data=data_path)
     if isinstance(data, str | Path) and not adapters.is_place(data):
-        data = load(data, output="normalised")
+        data = load(data, output="normalized")
     draws = adapters.opened(data, task)
     if isinstance(draws, DistilledDataset) and draws.image.whitening is not None:
         raise DataError(
