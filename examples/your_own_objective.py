@@ -9,12 +9,12 @@ anybody could ask; put yours in its place.
 import torch
 
 import d3data
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import distill
-from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
+from d3data.distill.objectives.base import sample_items, sample_real, steps
 from d3data.images.spec import Image
 from d3data.sources import registry
-from d3data.sources.specs import PixelsSpec
+from d3data.sources.pixels import PixelsSpec
 
 
 class MeanImages:
@@ -26,9 +26,9 @@ class MeanImages:
         """Yield the squared distance of mean images, summed over classes."""
         for step in steps(bench):
             rng = bench.rng("mean images", step)
-            items = draws_of_classes(source.classes, 2, rng)  # (K, n)
-            real = real_of_classes(bench, 64, rng)  # (K, m, C, H, W)
-            drawn = source.draw(items.flatten(), rng).unflatten(0, items.shape)
+            items = sample_items(source.classes, 2, rng)  # (K, n)
+            real = sample_real(bench, 64, rng)  # (K, m, C, H, W)
+            drawn = source.images(items.flatten(), rng).unflatten(0, items.shape)
             yield (drawn.mean(1) - real.mean(1)).square().sum()
 
 
@@ -43,7 +43,7 @@ def main(count: int = 50) -> list[float]:
     distill(
         source,
         MeanImages(),
-        Workbench(task, seed=0, steps=count),
+        ObjectiveContext(task, seed=0, steps=count),
         [optimizer],
         watch=lambda step, loss: losses.append(loss.item()),
     )
