@@ -21,7 +21,7 @@ import torch
 from d3data.distill.progress import Journal
 from d3data.distill.recipe import load_recipe
 from d3data.distill.stages import Setting, Stage, optimize
-from d3data.distill.warm_start import from_noise
+from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.nets.checkpoint import Checkpoint
 from d3data.sources import registry

@@ -31,8 +31,8 @@ from d3data.artifact.part import Part
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
 from d3data.sources import registry
-from d3data.sources.decoders import plan
-from d3data.sources.specs import DecoderSpec, GaussianSpec
+from d3data.sources.decoders import DecoderSpec, sizes
+from d3data.sources.gaussian import GaussianSpec
 
 BATCH = 256
 CLASSES = 10
@@ -333,11 +333,11 @@ def fastest(run: Callable[[], Any]) -> float:
 
 def flops(decoder: DecoderSpec, image: Image) -> int:
     """Multiplications and additions of one image."""
-    sizes = plan(decoder, image)
-    shapes, side, total = sizes.shapes(), sizes.base, 0
-    if sizes.linear:
+    plan = sizes(decoder, image)
+    shapes, side, total = plan.shapes(), plan.base, 0
+    if plan.linear:
         total += int(np.prod(shapes["project.weight"]))
-    for stage in range(sizes.stages):
+    for stage in range(plan.stages):
         total += side**2 * int(np.prod(shapes[f"ups.{stage}.weight"]))
         side *= 2
     return 2 * (total + side**2 * int(np.prod(shapes["out.weight"])))

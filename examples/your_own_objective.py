@@ -1,55 +1,54 @@
-"""A method of your own: a generator that yields losses, on any source.
+"""A method of your own: a generator that yields losses, named by a recipe, on any source.
 
     python examples/your_own_objective.py
 
 The loss here asks only that the mean image of each class be right, which is the least that
-anybody could ask; put yours in its place.
+anybody could ask; put yours in its place. The run saves checkpoints, goes on where it was
+stopped, and ends in an artifact that loads without this file.
 """
 
-import torch
+import sys
+from pathlib import Path
+
+from pydantic import Field
 
 import d3data
-from d3data.distill.context import Workbench
-from d3data.distill.engine import distill
-from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
-from d3data.images.spec import Image
-from d3data.sources import registry
-from d3data.sources.specs import PixelsSpec
+from d3data import distill
+from d3data.distill.objectives import Objective
+from d3data.distill.objectives.base import sample_items, sample_real
 
 
-class MeanImages:
+class MeanImages(Objective):
     """Asks of the synthetic data that the mean image of each class is that of real images."""
 
-    experts = None
+    kind: str = "your_own_objective:MeanImages"
+    real: int = Field(default=64, ge=1)
 
-    def losses(self, source, bench):
+    def losses(self, source, context):
         """Yield the squared distance of mean images, summed over classes."""
-        for step in steps(bench):
-            rng = bench.rng("mean images", step)
-            items = draws_of_classes(source.classes, 2, rng)  # (K, n)
-            real = real_of_classes(bench, 64, rng)  # (K, m, C, H, W)
-            drawn = source.draw(items.flatten(), rng).unflatten(0, items.shape)
+        for step in context.step_range:
+            rng = context.rng("mean images", step)
+            items = sample_items(source.classes, 2, rng)  # (K, n)
+            real = sample_real(context, self.real, rng)  # (K, m, C, H, W)
+            drawn = source.images(items.flatten(), rng).unflatten(0, items.shape)
             yield (drawn.mean(1) - real.mean(1)).square().sum()
 
 
-def main(count: int = 50) -> list[float]:
-    """Distil two images of each digit; return the losses."""
-    task = d3data.load_task("digits")
-    image = Image(channels=1, size=8, mean=task.mean, std=task.std)
-    classes = torch.arange(10).repeat_interleave(2)
-    source = registry.blank(PixelsSpec(), image, classes=classes, step_size=0.01)
-    optimizer = torch.optim.Adam(source.train_only(["pixels"])["pixels"], lr=0.1)
-    losses = []
-    distill(
-        source,
-        MeanImages(),
-        Workbench(task, seed=0, steps=count),
-        [optimizer],
-        watch=lambda step, loss: losses.append(loss.item()),
+def main(out: str = "runs/mean-images", steps: int = 50) -> Path:
+    """Distill two images of each digit; return the folder of the artifact."""
+    recipe = distill.Recipe(
+        name="mean-images",
+        task={"name": "digits"},
+        source={"kind": "pixels"},
+        items_per_class=2,
+        objective={"kind": "your_own_objective:MeanImages", "real": 64},
+        optimizers={"pixels": {"learning_rate": 0.1}},
+        steps=steps,
     )
-    print(f"loss {losses[0]:.1f} -> {losses[-1]:.1f}")
-    return losses
+    folder = distill.run(recipe, out=out)
+    print(d3data.load(folder))
+    return folder
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

@@ -17,7 +17,9 @@ from d3data.artifact.quantize import Quantization
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
 from d3data.sources import registry, sampling
-from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
+from d3data.sources.decoders import DecoderSpec
+from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.pixels import PixelsSpec
 
 IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 RULE = Preprocessing(channels=3, size=8, fit="crop")

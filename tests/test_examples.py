@@ -1,6 +1,7 @@
 """The examples run as they are written."""
 
 import importlib.util
+import json
 import os
 import subprocess
 import sys
@@ -42,9 +43,15 @@ def test_a_classifier_learns_from_a_set(tmp_path, capsys):
     assert f"accuracy on real images: {accuracy:.3f}" in capsys.readouterr().out
 
 
-def test_an_objective_of_your_own_is_a_generator():
-    losses = example("your_own_objective").main(30)
-    assert losses[-1] == pytest.approx(0.1 * losses[0], abs=0.1 * losses[0])
+def test_an_objective_of_your_own_becomes_an_artifact(tmp_path, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(EXAMPLES)
+    folder = example("your_own_objective").main(tmp_path / "run", steps=30)
+    lines = (tmp_path / "run/subtasks/000/metrics.jsonl").read_text().splitlines()
+    first, *_, last = (json.loads(line)["loss"] for line in lines)
+    assert last == pytest.approx(0.1 * first, abs=0.1 * first)
+    assert "20 items (pixels)" in capsys.readouterr().out
+    method = artifact.read(folder).manifest.about.method
+    assert method.name == "pixels + your_own_objective:MeanImages"
 
 
 @pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)

@@ -6,8 +6,10 @@ import torch
 
 import toys
 from d3data.distill.engine import distill
+from d3data.distill.objectives import Objective
 from d3data.errors import TrainingError
 from d3data.sources import registry
+from d3data.sources.base import purpose
 
 PAIRS = [(objective, source) for objective in toys.OBJECTIVES for source in toys.SPECS]
 every_pair = pytest.mark.parametrize(("objective", "kind"), PAIRS)
@@ -19,19 +21,19 @@ def experts(tmp_path_factory):
 
 
 def run(objective, kind, experts, *, steps, haste=1, **more):
-    """Distil from a fresh toy source; return it, its losses, and the bench."""
+    """Distil from a fresh toy source; return it, its losses, and the context."""
     source = toys.source(kind)
-    bench = toys.bench(experts, steps=steps, **more)
+    context = toys.context(experts, steps=steps, **more)
     losses: list[float] = []
     optimizers = toys.optimizers(source, kind, haste=haste)
     distill(
         source,
         toys.OBJECTIVES[objective],
-        bench,
+        context,
         optimizers,
         watch=lambda step, loss: losses.append(loss.item()),
     )
-    return source, losses, bench
+    return source, losses, context
 
 
 def same(one, other):
@@ -41,8 +43,8 @@ def same(one, other):
 
 def mean_loss(objective, source, experts, *, steps=8):
     """The objective's mean value at a source that stands still."""
-    bench = toys.bench(experts, steps=steps)
-    stream = toys.OBJECTIVES[objective].losses(source, bench)
+    context = toys.context(experts, steps=steps)
+    stream = toys.OBJECTIVES[objective].losses(source, context)
     return sum(next(stream).item() for _ in range(steps)) / steps
 
 
@@ -57,9 +59,9 @@ def test_the_loss_falls(objective, kind, experts):
 def test_what_is_trained_gets_finite_gradients_and_the_rest_none(objective, kind, experts):
     source = toys.source(kind)
     declared = source.train_only(toys.TRAINED[kind])
-    bench = toys.bench(experts, steps=2)
+    context = toys.context(experts, steps=2)
     touched = set()
-    for loss in toys.OBJECTIVES[objective].losses(source, bench):
+    for loss in toys.OBJECTIVES[objective].losses(source, context):
         source.zero_grad(set_to_none=True)
         loss.backward()
         for name, parameter in source.named_parameters():
@@ -67,9 +69,8 @@ def test_what_is_trained_gets_finite_gradients_and_the_rest_none(objective, kind
                 assert torch.isfinite(parameter.grad).all(), name
                 touched.add(name)
     trained = {name for name, p in source.named_parameters() if p.requires_grad}
-    matches_students = "mtt" in objective or objective in ("alternate", "sum")
-    expected = {n for n in trained if n != "step_size" or matches_students}
-    assert touched == expected
+    moved = {purpose for leaf in toys.OBJECTIVES[objective].leaves for purpose in leaf.moves}
+    assert touched == {name for name in trained if purpose(name) in moved}
     assert {id(p) for group in declared.values() for p in group} == {
         id(p) for p in source.parameters() if p.requires_grad
     }
@@ -94,33 +95,31 @@ def test_restarts_at_any_steps_change_nothing(objective, kind, experts):
             optimizers = toys.optimizers(fresh, kind)
             for optimizer, state in zip(optimizers, states or (), strict=states is not None):
                 optimizer.load_state_dict(state)
-            bench = toys.bench(experts, steps=stop, start=start, restored=kept)
-            distill(fresh, toys.OBJECTIVES[objective], bench, optimizers)
+            context = toys.context(experts, steps=stop, start=start, restored=kept)
+            distill(fresh, toys.OBJECTIVES[objective], context, optimizers)
             source, start = fresh, stop
             states = [optimizer.state_dict() for optimizer in optimizers]
-            kept = {name: value.state_dict() for name, value in bench.kept.items()}
+            kept = {name: value.state_dict() for name, value in context.kept.items()}
         assert same(whole, source), stops
 
 
 @every_pair
 def test_a_stream_ends_where_it_is_told_to(objective, kind, experts):
     source = toys.source(kind)
-    stream = toys.OBJECTIVES[objective].losses(source, toys.bench(experts, steps=3))
+    stream = toys.OBJECTIVES[objective].losses(source, toys.context(experts, steps=3))
     assert len(list(stream)) == 3
 
 
 def test_a_stream_that_ends_early_is_an_error(experts):
     source = toys.source("pixels")
-    short = toys.OBJECTIVES["dm"].losses(source, toys.bench(experts, steps=2))
+    short = toys.OBJECTIVES["dm"].losses(source, toys.context(experts, steps=2))
 
-    class Short:
-        experts = None
-
-        def losses(self, source, bench):
+    class Short(Objective):
+        def losses(self, source, context):
             return short
 
     with pytest.raises(TrainingError, match="ended at step 2 of 3"):
-        distill(source, Short(), toys.bench(experts, steps=3), [])
+        distill(source, Short(kind="short"), toys.context(experts, steps=3), [])
 
 
 @pytest.mark.parametrize("kind", toys.SPECS)
@@ -129,13 +128,13 @@ def test_writing_and_reading_gives_the_same_images(kind, tmp_path):
     for name, parameter in source.named_parameters():
         if name == "std":
             parameter.data[..., ::2] *= -1  # the sign of a standard deviation has no meaning
-    safetensors.torch.save_file(registry.tensors(source), tmp_path / "part.safetensors")
+    safetensors.torch.save_file(source.stored(), tmp_path / "part.safetensors")
     tensors = safetensors.torch.load_file(tmp_path / "part.safetensors")
     image = toys.image_of(toys.task())
     again = registry.build(toys.SPECS[kind], image, tensors, classes=source.classes)
     items = torch.arange(len(source.classes))
-    one = source.draw(items, torch.Generator().manual_seed(1))
-    other = again.draw(items, torch.Generator().manual_seed(1))
+    one = source.images(items, torch.Generator().manual_seed(1))
+    other = again.images(items, torch.Generator().manual_seed(1))
     assert torch.equal(one, other)
     assert torch.equal(source.images(items, None), again.images(items, None))
 
@@ -143,7 +142,7 @@ def test_writing_and_reading_gives_the_same_images(kind, tmp_path):
 @pytest.mark.parametrize("kind", toys.SPECS)
 def test_a_layout_is_what_is_stored(kind):
     source = toys.source(kind)
-    stored = {name: tuple(tensor.shape) for name, tensor in registry.tensors(source).items()}
+    stored = {name: tuple(tensor.shape) for name, tensor in source.stored().items()}
     image = toys.image_of(toys.task())
     assert stored == registry.layout(
         toys.SPECS[kind], image, items=len(source.classes), classes=3, labels=None
@@ -154,7 +153,7 @@ def test_a_layout_is_what_is_stored(kind):
 def test_an_image_depends_on_its_own_noise_and_nothing_else(kind):
     source = toys.source(kind).eval()
     items = torch.tensor([5, 0, 3])
-    noise = torch.randn(3, *source.noise_shape, generator=torch.Generator().manual_seed(2))
-    together = source.images(items, noise)
-    alone = torch.cat([source.images(items[i : i + 1], noise[i : i + 1]) for i in range(3)])
+    noise = torch.randn(3, source.noise_values, generator=torch.Generator().manual_seed(2))
+    together = source(items, noise)
+    alone = torch.cat([source(items[i : i + 1], noise[i : i + 1]) for i in range(3)])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=0)

@@ -1,8 +1,11 @@
-"""Imports go down and never up; what is heavy is imported by one module, when it is needed."""
+"""Imports go down and never in circles; what is heavy is imported when it is needed."""
 
 import ast
+import importlib.machinery
+import importlib.util
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,107 +13,109 @@ import pytest
 import d3data
 
 ROOT = Path(d3data.__file__).parent
+SCRIPT = str(ROOT.parent / "scripts" / "rooms")
 
-# from the ground to the roof; modules of one floor may import each other
-FLOORS = [
-    {
-        "errors",
-        "arguments",
-        "frozen",
-        "rng",
-        "files",
-        "untrusted",
-        "canonical",
-        "precision",
-        "cookbook",
-    },
-    {"preprocessing", "tensorfile"},
-    {"sources"},
-    {"part", "manifest", "folder", "golden", "ledger", "artifact", "drawing", "presentation"},
-    {"formats"},
-    {"presets", "splits", "partition", "tasks", "inspection"},
-    {"augment", "nets", "training", "computing"},
-    {"hub", "testing"},
-    {"citations", "summary"},
-    {"epochs", "dataset", "decoding", "export", "finite", "loading", "quantizing"},
-    {"distill"},
-    {"converting"},
-    {"evaluation"},
-    {"cards"},
-    {"publishing"},
-    {"cli"},
-]
 ONE_OWNER = {
-    "datasets": {"formats.hub_datasets"},
+    "datasets": {"images.formats.hub_datasets"},
     "huggingface_hub": {"hub.client", "testing.client"},
-    "jinja2": {"cards.templates"},
-    "webdataset": {"formats.webdataset"},
+    "jinja2": {"utils.templates"},
+    "webdataset": {"images.formats.webdataset"},
 }
 LAZY = {
-    "torchvision",
     "datasets",
-    "webdataset",
     "huggingface_hub",
+    "jinja2",
     "matplotlib",
+    "pyarrow",
+    "ruamel",
+    "scipy",
     "sklearn",
     "timm",
+    "torchvision",
+    "webdataset",
 }
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+@pytest.fixture(scope="module")
+def rooms():
+    """The script that draws the rooms."""
+    loader = importlib.machinery.SourceFileLoader("rooms", SCRIPT)
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("rooms", loader))
+    loader.exec_module(module)
+    return module
 
 
-MODULES = {module_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+def test_imports_go_down(rooms):
+    assert rooms.rising(rooms.graph()) == []
 
 
-def imports(path: Path, *, lazy: bool) -> set[str]:
-    """The modules that a file imports: all of them, or only at its top level."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    nodes = ast.walk(tree) if lazy else tree.body
-    found = set()
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def test_no_modules_import_each_other(rooms):
+    assert rooms.circles(rooms.graph()) == []
 
 
-def floor(room: str) -> int:
-    return next(number for number, rooms in enumerate(FLOORS) if room in rooms)
+def test_planted_faults_are_found(rooms, tmp_path):
+    package = tmp_path / "d3data"
+    files = {
+        "__init__.py": "",
+        "utils/text.py": "def late():\n    from d3data.images import png",
+        "images/png.py": "import d3data.images.tasks",
+        "images/tasks.py": "from d3data.images.spec import Image",
+        "images/spec.py": "def late():\n    from d3data.images import png",
+        "cli/app.py": "from d3data import images",
+    }
+    for path, text in files.items():
+        (package / path).parent.mkdir(parents=True, exist_ok=True)
+        (package / path).write_text(text)
+    found = rooms.graph(package)
+    assert rooms.rising(found) == [
+        "d3data.cli.app -> d3data",
+        "d3data.utils.text -> d3data.images.png",
+    ]
+    assert rooms.circles(found) == [
+        [f"d3data.images.{name}" for name in ("png", "tasks", "spec", "png")]
+    ]
 
 
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])
-def test_imports_go_down(module):
-    here = floor(module.partition(".")[0])
-    for name in imports(MODULES[module], lazy=True):
-        package, _, rest = name.partition(".")
-        if package == "d3data" and rest.partition(".")[0] != "__version__":
-            room = rest.partition(".")[0]
-            assert floor(room) <= here, f"{module} reaches up to {name}"
+def test_every_room_has_its_layer_and_there_are_few(rooms):
+    named = {name for names in rooms.LAYERS for name in names}
+    entries = {path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    assert {entry.removesuffix(".py") for entry in entries} - named == {
+        "__init__",
+        "py.typed",
+        "zoo",
+    }
+    assert len(entries) <= 18
 
 
-def test_every_room_has_a_floor():
-    rooms = {name.partition(".")[0] for name in MODULES} - {"__init__"}
-    assert rooms == set().union(*FLOORS)
+def test_the_picture_of_the_rooms_is_current(rooms):
+    page = rooms.PAGE.read_text(encoding="utf-8")
+    assert page == rooms.drawn(page, rooms.picture(rooms.graph())), "run: python scripts/rooms"
+
+
+def imported(nodes: Iterable[ast.AST]) -> set[str]:
+    """The libraries that these nodes import."""
+    nodes = list(nodes)
+    names = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    names |= {node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in names}
+
+
+def tops(path: Path) -> set[str]:
+    """The libraries that a file imports at its top level."""
+    return imported(ast.parse(path.read_text(encoding="utf-8")).body)
+
+
+def test_nothing_heavy_is_imported_at_the_top():
+    assert [str(path) for path in ROOT.rglob("*.py") if tops(path) & LAZY] == []
 
 
 @pytest.mark.parametrize("library", ONE_OWNER)
 def test_a_heavy_library_has_one_owner(library):
-    owners = {
-        module
-        for module, path in MODULES.items()
-        for name in imports(path, lazy=True)
-        if name.partition(".")[0] == library
-    }
+    owners = set()
+    for path in ROOT.rglob("*.py"):
+        if library in imported(ast.walk(ast.parse(path.read_text(encoding="utf-8")))):
+            owners.add(".".join(path.relative_to(ROOT).with_suffix("").parts))
     assert owners == ONE_OWNER[library]
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_heavy_is_imported_at_the_top(module):
-    tops = {name.partition(".")[0] for name in imports(MODULES[module], lazy=False)}
-    assert not tops & LAZY
 
 
 def loaded_by(statement: str) -> set[str]:
@@ -120,16 +125,31 @@ def loaded_by(statement: str) -> set[str]:
 
 
 def test_importing_d3data_is_light():
-    loaded = loaded_by("import d3data")
-    assert not loaded & (LAZY | {"torch"})
+    assert not loaded_by("import d3data") & (LAZY | {"torch"})
 
 
 def test_importing_everything_public_is_lighter_than_it_could_be():
     loaded = loaded_by("import d3data; [getattr(d3data, name) for name in d3data.__all__]")
-    assert not loaded & (LAZY - {"torchvision", "sklearn"})
+    assert not loaded & (LAZY - {"torchvision", "sklearn", "scipy", "pyarrow"})
 
 
 def test_the_public_surface_is_complete():
     assert d3data.__all__ == ["__version__", *sorted(d3data.__all__[1:])]
     assert all(hasattr(d3data, name) for name in d3data.__all__)
     assert set(d3data.__all__) <= set(dir(d3data))
+
+
+def test_nobody_outside_sources_asks_for_the_kind_of_a_source():
+    """What is known of a kind of source stands on its class."""
+    asked = []
+    for path in ROOT.rglob("*.py"):
+        if "sources" in path.parts or "starts" in path.parts:
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            text = ast.unparse(node) if isinstance(node, ast.Call | ast.Compare) else ""
+            kinds = "GaussianS", "PixelsS"
+            if text.startswith("isinstance(") and any(kind in text for kind in kinds):
+                asked.append(f"{path}: {text}")
+            if isinstance(node, ast.Compare) and "source.kind" in text:
+                asked.append(f"{path}: {text}")
+    assert asked == []

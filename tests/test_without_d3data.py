@@ -12,7 +12,7 @@ from d3data.artifact.part import Part
 from d3data.artifact.quantize import Quantization
 from d3data.data.load import load
 from d3data.sources.base import purpose
-from d3data.sources.specs import DecoderSpec
+from d3data.sources.decoders import DecoderSpec
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "examples" / "read_without_d3data.py"

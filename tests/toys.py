@@ -8,8 +8,9 @@ import shutil
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
@@ -19,15 +20,15 @@ from d3data.distill.objectives import (
     TrajectoryMatching,
     WeightedSum,
 )
-from d3data.distill.warm_start import from_noise
+from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import AS_WRITTEN
 from d3data.sources import registry
 from d3data.sources.base import Source
-from d3data.sources.gaussian import GaussianSource
-from d3data.sources.pixels import PixelsSource
-from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
+from d3data.sources.decoders import DecoderSpec
+from d3data.sources.gaussian import GaussianSource, GaussianSpec
+from d3data.sources.pixels import PixelsSource, PixelsSpec
 
 compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
@@ -42,11 +43,31 @@ MTT = TrajectoryMatching(
 )
 MMD = KernelMatching(experts=PLAN, samples=8, bandwidth="median")
 
+
+class Companion(Objective):
+    """Trains a network beside the source: what `keep` is for."""
+
+    kind: str = "companion"
+
+    def losses(self, source, context):
+        network = context.keep("network", lambda: NETWORK.build(context.task, 0))
+        optimizer = context.keep("adam", lambda: torch.optim.Adam(network.parameters(), lr=0.01))
+        for step in context.step_range:
+            images, labels = context.task.train.batch(16, rng=context.rng("real", step))
+            optimizer.zero_grad()
+            F.cross_entropy(network(images), labels).backward()
+            optimizer.step()
+            items = torch.arange(len(source.classes))
+            drawn = network(source.images(items, context.rng("draws", step)))
+            yield F.cross_entropy(drawn, source.classes)
+
+
 OBJECTIVES: dict[str, Objective] = {
     "mtt": MTT,
     "mmd": MMD,
     "mmd-published": KernelMatching(experts=PLAN, samples=8),
     "dm": MeanMatching(network=NETWORK, samples=6, real=16, augment="siamese-noflip"),
+    "companion": Companion(),
     "dm-experts": MeanMatching(experts=PLAN, samples=6, real=16, augment="none"),
     "alternate": Alternate(children=(MTT, MMD)),
     "sum": WeightedSum(children=(MTT, MMD), weights=(1.0, 0.5)),
@@ -82,9 +103,9 @@ def experts(folder, plan: ExpertPlan = PLAN) -> Experts:
     return Experts(plan, task(), paths, device=CPU)
 
 
-def bench(experts: Experts | None, *, steps: int, **more) -> Workbench:
-    """A workbench on the toy task."""
-    return Workbench(task(), seed=7, steps=steps, experts=experts, **more)
+def context(experts: Experts | None, *, steps: int, **more) -> ObjectiveContext:
+    """A context on the toy task."""
+    return ObjectiveContext(task(), seed=7, steps=steps, experts=experts, **more)
 
 
 def source(kind: str, *, items_per_class: int = 3) -> Source:
@@ -97,7 +118,7 @@ def _started(kind: str, items_per_class: int) -> Source:
     counts = [items_per_class, items_per_class + 1, items_per_class]
     classes = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
     made = registry.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
-    at = bench(None, steps=0)
+    at = context(None, steps=0)
     if isinstance(made, GaussianSource):
         from_noise(made, at)
     elif isinstance(made, PixelsSource):

@@ -32,8 +32,7 @@ from d3data.artifact.part import Part
 from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
-from d3data.sources.base import Source
-from d3data.sources.specs import SourceSpec
+from d3data.sources.base import Source, SourceSpec
 from d3data.utils import atomic_folder as folders
 from d3data.utils import safe_open
 from d3data.utils.canonical_json import MOST_BYTES

@@ -4,7 +4,6 @@ Legend: B draws, K classes, D draws per class, N items of all parts, Z values of
 """
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NamedTuple
@@ -18,7 +17,6 @@ from d3data.artifact.manifest import Content
 from d3data.errors import D3DataError
 from d3data.sources import sampling
 from d3data.sources.base import Source
-from d3data.sources.decoders import Decoder
 from d3data.utils import checks
 from d3data.utils.precision import full_precision
 
@@ -32,7 +30,8 @@ class Latent(NamedTuple):
     """What one draw, or a batch of them, is decoded from: a residual's noise follows from it.
 
     Attributes:
-        latent: (Z,) or (B, Z) float32, mean + std * noise; Z is 0 where images are stored.
+        latent: (Z,) or (B, Z) float32, mean + std * noise; the image itself where images are
+            stored, (C, H, W) or (B, C, H, W).
         item: () or (B,) int64, what it is a draw of.
         seed: likewise, in two's complement: 2^64 - 1 is -1.
         epoch: likewise.
@@ -98,8 +97,9 @@ class Drawer:
         self.device = torch.device("cpu")
         self._autocast: torch.dtype | None = None
         self._decoding = [_channels_last(source) for source in self.sources]
-        sizes = map(_largest_map, self.sources)
-        self._at_once = [max(1, min(CHUNK, LARGEST_MAP // size)) for size in sizes]
+        self._at_once = [
+            max(1, min(CHUNK, LARGEST_MAP // source.values_per_image)) for source in self.sources
+        ]
 
     def to(
         self, device: torch.device, *, autocast: torch.dtype | None = None, compiled: bool = False
@@ -115,12 +115,17 @@ class Drawer:
         moved.device, moved._autocast = device, autocast
         moved._decoding = [copy.deepcopy(source).to(device) for source in self.sources]
         if device.type != "cpu":
-            sizes = map(_largest_map, self.sources)
-            moved._at_once = [max(1, LARGEST_MAP_ON_DEVICE // size) for size in sizes]
-        for module in (m for source in moved._decoding for m in source.modules() if compiled):
-            if isinstance(module, Decoder):
-                module.compile()
+            moved._at_once = [
+                max(1, LARGEST_MAP_ON_DEVICE // source.values_per_image) for source in self.sources
+            ]
+        for source in moved._decoding if compiled else []:
+            source.compile_decoder()
         return moved
+
+    @property
+    def random(self) -> bool:
+        """Whether another draw of an item is another image."""
+        return self.sources[0].noise_values > 0
 
     def seeded(self, seed: int) -> "Drawer":
         """The same under another seed."""
@@ -148,7 +153,7 @@ class Drawer:
         indices = np.array(indices, np.int64)
         epochs = np.array(np.broadcast_to(epochs, indices.shape), np.int64)
         items, seeds = self.items(epochs, indices), np.full(len(indices), self.seed, np.uint64)
-        values = self.sources[0].latent_values
+        values = self.sources[0].latent_noise
         noise = sampling.noise(self.seed, epochs, indices, values=values) if values else None
         keys = (items, seeds.view(np.int64), epochs, indices)
         return Latent(self._latents(items, noise), *map(torch.from_numpy, keys))
@@ -165,7 +170,7 @@ class Drawer:
         Raises:
             D3DataError: nothing is decoded, or not by one decoder.
         """
-        if not self.sources[0].latent_values:
+        if not self.random:
             raise D3DataError("this set stores images and no latents: there is nothing in between")
         if self._part[a] != self._part[b]:
             raise D3DataError(
@@ -204,14 +209,13 @@ class Drawer:
         return torch.cat([label.detach() for label in labels])[torch.from_numpy(rows)]
 
     def noise(self, epochs: ArrayLike, indices: ArrayLike, source: Source) -> Tensor:
-        """The noise that `source` makes these draws with, (B, *noise_shape)."""
-        values = math.prod(source.noise_shape)
-        white = torch.from_numpy(sampling.noise(self.seed, epochs, indices, values=values))
-        return white.reshape(-1, *source.noise_shape)
+        """The noise that `source` makes these draws with, (B, noise_values)."""
+        values = source.noise_values
+        return torch.from_numpy(sampling.noise(self.seed, epochs, indices, values=values))
 
     def _latents(self, items: NDArray[np.int64], noise: NDArray[np.float32] | None) -> Tensor:
-        """(B,), (B, Z) -> (B, Z); without noise the means."""
-        out = torch.empty(len(items), self.sources[0].latent_values)
+        """(B,), (B, Z) -> (B, *latent_shape); without noise the means."""
+        out = torch.empty(len(items), *self.sources[0].latent_shape)
         given = None if noise is None else torch.from_numpy(noise)
         with torch.no_grad():
             for number, mine in _grouped(self._part[items]):
@@ -234,15 +238,13 @@ class Drawer:
     def _render(self, number: int, latent: Latent, residual: bool) -> Tensor:
         """(B, C, H, W) of draws that are all of one part."""
         source = self._decoding[number]
-        rows = torch.from_numpy(self._row[latent.item.numpy(force=True)])
-        rows, latents = (t.to(self.device, non_blocking=True) for t in (rows, latent.latent))
+        latents = latent.latent.to(self.device, non_blocking=True)
         white = self._white(source, latent) if residual else None
-        return source.render(rows, latents, white).float()
+        return source.decode(latents, white).float()
 
     def _white(self, source: Source, latent: Latent) -> Tensor | None:
-        first = source.latent_values
-        values, keys = math.prod(source.noise_shape) - first, latent[2:]
-        if not source.noise_shape or not values:
+        first, values, keys = source.latent_noise, source.white_noise, latent[2:]
+        if not values:
             return None
         if self.device.type in ("cpu", "mps"):  # mps has no float64
             arrays = (key.numpy(force=True) for key in keys)
@@ -262,12 +264,6 @@ def _channels_last(source: Source) -> Source:
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             module.to(memory_format=torch.channels_last)
     return source
-
-
-def _largest_map(source: Source) -> int:
-    """How many values the largest tensor of one image has while it is decoded."""
-    decoders = (module for module in source.modules() if isinstance(module, Decoder))
-    return max((decoder.plan.largest_map for decoder in decoders), default=1)
 
 
 def _grouped(parts: NDArray[np.int64]) -> list[tuple[int, NDArray[np.int64]]]:

@@ -9,7 +9,6 @@ from pathlib import Path
 from d3data.artifact import safetensors_file
 from d3data.artifact.manifest import NAME, Manifest
 from d3data.sources.base import purpose
-from d3data.sources.registry import published_values
 from d3data.utils import safe_open
 
 Locate = Callable[[str], tuple[Path, str]]
@@ -111,13 +110,7 @@ def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> 
         for name, (_, shape) in header.tensors.items():
             spent[purpose(name) if name in shapes else "scales"] += header.bytes_of(name)
             values += math.prod(shapes.get(name, shape))
-        published += published_values(
-            content.source,
-            content.image,
-            items=entry.items,
-            classes=len(entry.classes),
-            labels=content.label_values,
-        )
+        published += content.published_values(entry)
         del sizes[entry.path]
     spent["manifest"] = sizes.pop(NAME)
     return Ledger(

@@ -24,9 +24,9 @@ from d3data.artifact.quantize import Quantization
 from d3data.errors import FormatError, IntegrityError, NewerFormatError, RecipeError
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
-from d3data.sources.base import purpose
-from d3data.sources.registry import layout
-from d3data.sources.specs import SourceSpec
+from d3data.sources import registry
+from d3data.sources.base import Layout, purpose
+from d3data.sources.registry import AnySource
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen, stored_as
 
@@ -96,7 +96,7 @@ class Content(Frozen):
     image: Image
     preprocessing: Preprocessing
     classes: tuple[Annotated[Text, StringConstraints(max_length=200)], ...] = Field(min_length=1)
-    source: SourceSpec
+    source: AnySource
     parts: tuple[PartEntry, ...] = Field(min_length=1)
     labels: Labels
     sampling: Sampling
@@ -156,16 +156,16 @@ class Content(Frozen):
         """The length of an item's soft label, or None where labels are hard."""
         return len(self.classes) if self.labels.kind == "soft" else None
 
-    def layout(self, part: PartEntry, *, steps: int = 1) -> dict[str, tuple[int, ...]]:
+    def layout(self, part: PartEntry, *, steps: int = 1) -> Layout:
         """Names and shapes of the tensors that the file of `part` must hold."""
-        return layout(
-            self.source,
-            self.image,
-            items=part.items,
-            classes=len(part.classes),
-            labels=self.label_values,
-            steps=steps,
-        )
+        return registry.layout(self.source, self.image, **self._sizes(part), steps=steps)
+
+    def published_values(self, part: PartEntry) -> int:
+        """How many values `part` holds as papers count them."""
+        return registry.published_values(self.source, self.image, **self._sizes(part))
+
+    def _sizes(self, part: PartEntry) -> dict[str, Any]:
+        return {"items": part.items, "classes": len(part.classes), "labels": self.label_values}
 
 
 class Method(Frozen):

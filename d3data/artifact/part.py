@@ -14,11 +14,9 @@ from d3data.artifact.quantize import Quantization
 from d3data.errors import ArtifactError, FormatError
 from d3data.images.spec import Image
 from d3data.sources import registry
-from d3data.sources.base import Source
-from d3data.sources.specs import SourceSpec
+from d3data.sources.base import Source, SourceSpec
 from d3data.utils.schema import Frozen
 
-POSITIVE = {"std", "labels"}
 FLOAT32 = Quantization()
 MOST_STEPS = 10_000  # step sizes of a part
 MOST_OFF = 0.02  # by which a label's probabilities may miss 1
@@ -81,7 +79,7 @@ class Part:
         ids = tuple(range(len(groups)) if classes is None else classes)
         assert [c for c, _ in groups] == list(range(len(ids))), "items must be in order of class"
         assert list(ids) == sorted(set(ids)), "global class ids must ascend"
-        return cls(ids, tuple(n for _, n in groups), registry.tensors(source), quantization)
+        return cls(ids, tuple(n for _, n in groups), source.stored(), quantization)
 
     def source(self, spec: SourceSpec, image: Image) -> Source:
         """The source that these tensors hold, frozen; its classes are global ids."""
@@ -143,7 +141,7 @@ class Part:
         expected = quantize.stored(layout, quantization)
         held = safetensors_file.tensors(file, header, expected, where=where)
         tensors = quantize.decode(held, layout, quantization, where=where)
-        for name in POSITIVE & tensors.keys():
+        for name in (spec.nonnegative | {"labels"}) & tensors.keys():
             if tensors[name].numel() and tensors[name].min() < 0:
                 raise FormatError(f"{where}: the tensor {name!r} has negative values")
         if "labels" in tensors:

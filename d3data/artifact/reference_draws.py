@@ -79,7 +79,7 @@ def _draw(content: Content, sources: list[Source]) -> dict[str, Tensor]:
     drawer = Drawer(content, sources, seed=SEED, draws_per_class=content.sampling.draws_per_class)
     epochs, indices = np.arange(DRAWS), np.array(_indices(content))
     drawn = {"images": to_uint8(drawer.images(epochs, indices), content.image)}
-    if sources[0].noise_shape:
+    if sources[0].noise_values:
         drawn["noise"] = drawer.noise(epochs, indices, sources[0])[:, :NOISE].contiguous()
     return drawn
 

@@ -19,17 +19,16 @@ from d3data.convert.checkpoint import Checkpoint, read_checkpoint
 from d3data.convert.class_order import ClassOrder, blocks_of, published_order
 from d3data.convert.image_files import require_probabilities
 from d3data.convert.provenance import labeled_by, notes, origin, require_free, require_numbers
-from d3data.distill.write import REFERENCES
 from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.images.presets import IMAGENET_MEAN, IMAGENET_STD
 from d3data.images.spec import Image
 from d3data.sources import sampling
-from d3data.sources.specs import GaussianSpec
+from d3data.sources.gaussian import GaussianSpec
 from d3data.utils.safe_repr import told
 
 Norms = Literal["running", "batch"]
 DRAWS = 128  # of each class in an epoch, or as many as it has items
-OBJECTIVES = ("gaussian", "mtt", "mmd")
+METHOD, PAPERS = "gaussian + mtt + mmd", "arXiv:2403.00999; arXiv:2203.11932"
 
 # how the published code normalises the images of a task
 CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
@@ -113,7 +112,6 @@ def d3_official(
         for checkpoint, ids, rows in zip(found, places, labels, strict=True)
     ]
     items = max(number for part in made for number in part.items_per_class)
-    references = dict.fromkeys(REFERENCES[kind] for kind in OBJECTIVES)
     return artifact.write(
         out,
         spec=spec,
@@ -124,8 +122,8 @@ def d3_official(
         about=real.about(
             out,
             name=name,
-            method=" + ".join(OBJECTIVES),
-            reference="; ".join(references),
+            method=METHOD,
+            reference=PAPERS,
             license=license,
         ),
         labels=soft,

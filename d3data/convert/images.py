@@ -27,7 +27,7 @@ from d3data.convert.provenance import (
 )
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.images.spec import Image
-from d3data.sources.specs import PixelsSpec
+from d3data.sources.pixels import PixelsSpec
 from d3data.utils.text import some
 
 SUFFIXES = (".pt", ".pth")

@@ -15,8 +15,7 @@ from torch.nn import functional as F
 from d3data.convert import torch_files
 from d3data.errors import FormatError, RecipeError
 from d3data.images.spec import Image
-from d3data.sources.decoders import Decoder, Plan, plan
-from d3data.sources.specs import DecoderSpec
+from d3data.sources.decoders import Decoder, DecoderSizes, DecoderSpec, sizes
 from d3data.utils.safe_repr import told
 from d3data.utils.text import some
 
@@ -41,7 +40,7 @@ def spec_of(state: Mapping[str, Any], *, latents: int, image: Image, where: str)
     values = {"family": family, "width": first.shape[0], "noise": latents}
     spec = DecoderSpec.parse(values, where=where, error=FormatError)
     try:
-        plan(spec, image)
+        sizes(spec, image)
     except RecipeError as fault:
         raise FormatError(f"{where}: {fault}") from None
     return spec
@@ -55,7 +54,7 @@ def decoder_of(
     Raises:
         FormatError: a tensor is missing, unknown, or of another shape.
     """
-    ours = plan(spec, image)
+    ours = sizes(spec, image)
     names = _names(spec, ours)
     shapes = _shapes(ours)
     counters = {name for name in state if name.endswith(f".{COUNTER}")}
@@ -99,7 +98,7 @@ def use_batch(decoder: Decoder, latents: Tensor) -> None:
     standard deviation. The batch is decoded in chunks, map by map.
     """
     hidden = latents if decoder.project is None else decoder.project(latents)
-    base, channels = decoder.plan.base, decoder.plan.channels[0]
+    base, channels = decoder.sizes.base, decoder.sizes.channels[0]
     hidden = hidden.unflatten(1, (channels, base, base))
     for up, norm in zip(decoder.ups, decoder.norms, strict=True):
         assert isinstance(norm, nn.BatchNorm2d)
@@ -121,7 +120,7 @@ def _moments(maps: Iterable[Tensor]) -> tuple[Tensor, Tensor]:
     return mean, (squares / count - mean.square()).clamp(min=0)
 
 
-def _names(spec: DecoderSpec, ours: Plan) -> dict[str, str]:
+def _names(spec: DecoderSpec, ours: DecoderSizes) -> dict[str, str]:
     """Their name of each tensor -> ours."""
     last = ours.stages - 1
     small = spec.family == "small"
@@ -139,7 +138,7 @@ def _names(spec: DecoderSpec, ours: Plan) -> dict[str, str]:
     return names | {f"{out}.{kind}": f"out.{kind}" for kind in ("weight", "bias")}
 
 
-def _shapes(ours: Plan) -> dict[str, tuple[int, ...]]:
+def _shapes(ours: DecoderSizes) -> dict[str, tuple[int, ...]]:
     norms = {
         f"norms.{stage}.{kind}": (after,)
         for stage, (_, after) in enumerate(ours.steps())

@@ -8,9 +8,9 @@ from typing import Literal, NamedTuple
 
 from d3data.errors import BudgetError
 from d3data.images.spec import Image
-from d3data.sources.decoders import plan
+from d3data.sources.decoders import DecoderSpec, sizes
+from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
-from d3data.sources.specs import DecoderSpec, GaussianSpec
 
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
@@ -82,7 +82,7 @@ def plan_budget(
         if items >= 1:
             bought = _cost(source, image, blocks, items)
             share = 1 - items * (two - one) / limit
-            wide = plan(decoder, image).channels[-1] > 1
+            wide = sizes(decoder, image).channels[-1] > 1
             balanced = SHARES[0] <= share <= SHARES[1]
             found.append(_Candidate(wide, balanced, bought.used(unit), bought))
     if not found:
@@ -103,7 +103,7 @@ class _Candidate(NamedTuple):
 
 def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:
     """Decoders on a ladder of widths, each with latents of once to twice its width."""
-    base = plan(DecoderSpec(family="small", width=1, noise=1), image).base
+    base = sizes(DecoderSpec(family="small", width=1, noise=1), image).base
     widths = sorted({round(2 * 1.06**step) for step in range(130)})
     for width in widths:
         if family == "large":

@@ -1,4 +1,4 @@
-"""What an objective works at: a task, experts, keyed randomness, what outlives a yield."""
+"""What an objective may use while it yields losses."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -14,12 +14,16 @@ from d3data.utils import rng
 T = TypeVar("T", bound=Stateful)
 
 
-class Workbench:
-    """Everything that an objective may use while it yields losses.
+class ObjectiveContext:
+    """The task, experts, keyed randomness, and what must survive a restart.
 
-    `start` is the step that its stream begins with (not 0 after a restart) and `steps` the step
-    that it must reach. `compute` is how passes through networks are to be computed; `kept` holds
-    what `keep` made, by name.
+    Attributes:
+        task: the real images.
+        start: the step that the stream begins with; not 0 after a restart.
+        steps: the step that it must reach.
+        device: where to compute.
+        compute: how to run passes through networks.
+        kept: what `keep` made, by name.
     """
 
     def __init__(
@@ -43,19 +47,24 @@ class Workbench:
         self._restored = {} if restored is None else restored
 
     @property
+    def step_range(self) -> range:
+        """The steps that the stream has to yield a loss for."""
+        return range(self.start, self.steps)
+
+    @property
     def experts(self) -> Experts:
         """The trajectories that the objective's plan asked for."""
         assert self._experts is not None, "an objective without an ExpertPlan has no experts"
         return self._experts
 
     def rng(self, stream: str, step: int) -> torch.Generator:
-        """The generator of one step of one stream, on the CPU, the same after a restart."""
+        """A CPU generator for one step of a named stream; the same one after a restart."""
         return rng.generator(self._seed, self._path + stream, step)
 
     def keep(self, name: str, build: Callable[[], T]) -> T:
-        """Hold what must outlive a yield; after a restart it has the state it had.
+        """Build what must survive a yield; after a restart its saved state is loaded into it.
 
-        The object must be renewed in place, never rebound.
+        Update the object in place, never rebind it. A network and its optimizer are two objects.
         """
         key = self._path + name
         assert key not in self.kept, f"{key!r} is kept already"
@@ -65,9 +74,9 @@ class Workbench:
         self.kept[key] = kept
         return kept
 
-    def child(self, name: int, *, turn: int = 0, of: int = 1) -> "Workbench":
-        """The bench of a child that keeps under its own name; it has every `of`-th turn."""
-        child = Workbench(
+    def child(self, name: int, *, turn: int = 0, of: int = 1) -> "ObjectiveContext":
+        """The context of a child objective, with its own names; it has every `of`-th turn."""
+        child = ObjectiveContext(
             self.task,
             seed=self._seed,
             steps=-((turn - self.steps) // of),

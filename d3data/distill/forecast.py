@@ -20,19 +20,18 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
 from d3data.artifact.quantize import stored_bytes
-from d3data.distill import experts, warm_start
-from d3data.distill.context import Workbench
+from d3data.distill import experts
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import FLOAT, ExpertPlan, Experts
 from d3data.distill.jobs import SubtaskJob, blank
-from d3data.distill.objectives.combine import Alternate
 from d3data.distill.plan import Plan
-from d3data.distill.warm_start import Autoencoder
+from d3data.distill.stages import Setting
+from d3data.distill.starts import STARTS
 from d3data.errors import DeviceError, nearest
 from d3data.images.tasks import Task
 from d3data.nets.flops import FORMULAS
 from d3data.nets.network import logits
 from d3data.sources.base import Source
-from d3data.sources.gaussian import GaussianSource
 from d3data.sources.registry import layout
 from d3data.utils.device import as_device
 from d3data.utils.schema import Frozen
@@ -235,19 +234,19 @@ def _subtask(plan: Plan, job: SubtaskJob) -> Iterator[Stage]:
         recipe.source, plan.content.image, items=len(source.classes), classes=len(job.classes)
     )
     disk = stored_bytes(shapes, recipe.quantization)
-    warm = recipe.warm_start
-    if isinstance(source, GaussianSource) and warm.steps:
-        autoencoder = Autoencoder(source.spec, source.image, width=warm.width).to(META)
-        bench = Workbench(task, seed=0, steps=1, device=META)
-        work = traced(warm_start.losses(warm, autoencoder, source, bench), 1)
-        yield _stage("warm start", warm.steps, work, autoencoder)
+    start = STARTS[recipe.source.kind]
+    if start.steps(recipe):
+        context = ObjectiveContext(task, seed=0, steps=1, device=META)
+        training = start.training(source, Setting(recipe, task, 0, META), context)
+        assert training is not None, "a start with steps trains something"
+        yield _stage("warm start", start.steps(recipe), traced(training[1], 1), training[0])
     objective, steps = recipe.objective, recipe.steps + recipe.quantize.steps
     if objective is None:
         return
-    turns = len(objective.children) if isinstance(objective, Alternate) else 1
-    imagined = Imagined(objective.experts, task) if objective.experts else None
-    bench = Workbench(task, seed=0, steps=turns, experts=imagined, device=META)
-    work = traced(objective.losses(source.requires_grad_(), bench), turns)
+    turns = objective.period
+    imagined = Imagined(objective.expert_plan, task) if objective.expert_plan else None
+    context = ObjectiveContext(task, seed=0, steps=turns, experts=imagined, device=META)
+    work = traced(objective.losses(source.requires_grad_(), context), turns)
     stage = _stage("distill", steps, work, source, disk)
     snapshots = imagined.read / turns * FLOAT * imagined.plan.parameters(task) if imagined else 0
     yield stage.model_copy(update={"traffic": round(steps * snapshots)})

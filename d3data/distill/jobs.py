@@ -21,11 +21,13 @@ from torch import Tensor
 
 from d3data.artifact.part import Part
 from d3data.distill import experts
+from d3data.distill.engine import optimize
 from d3data.distill.experts import ExpertPlan, Experts
 from d3data.distill.progress import START, Journal, Report, watching
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
-from d3data.distill.stages import Setting, Stage, optimize, warm_up
+from d3data.distill.stages import Setting, Stage
+from d3data.distill.starts import STARTS
 from d3data.errors import RunError
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, TaskSpec
@@ -116,7 +118,7 @@ class SubtaskJob(_Job):
             self.place / "checkpoint.safetensors", every_seconds=self.save_every
         )
         saved = checkpoint.read()
-        plan = self.recipe.objective.experts if self.recipe.objective else None
+        plan = self.recipe.objective.expert_plan if self.recipe.objective else None
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
         seed = rng.derive(self.recipe.seed, "subtask", self.number)
         setting = Setting(self.recipe, task, seed, device, recorded)
@@ -271,9 +273,9 @@ def _stages(
         mine = saved if saved is not None and saved.stage == name else None
         return Stage(name, steps, checkpoint, journal, mine)
 
-    recipe = setting.recipe
+    recipe, start = setting.recipe, STARTS[setting.recipe.source.kind]
     if saved is None or saved.stage == "warm start":
-        warm_up(source, stage("warm start", recipe.warm_start.steps), setting)
+        start.fill(source, stage("warm start", start.steps(recipe)), setting)
     if recipe.steps and (saved is None or saved.stage != "quantize"):
         optimize(source, stage("distill", recipe.steps), setting)
     if recipe.quantize.steps:

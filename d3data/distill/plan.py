@@ -11,10 +11,10 @@ from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
 from d3data.distill.recipe import Recipe
 from d3data.distill.resources import Machine
+from d3data.distill.starts import STARTS
 from d3data.distill.validate import check
 from d3data.images.tasks import UNSEEN, Task
-from d3data.sources.registry import layout, published_values
-from d3data.sources.specs import PixelsSpec
+from d3data.sources.registry import layout
 
 
 @dataclass(frozen=True)
@@ -49,25 +49,20 @@ class Plan:
         `published_values` are counted as papers count them, `tensor_bytes` are those on disk.
         """
         content, recipe = self.content, self.recipe
-        spec, image = recipe.source, content.image
-        labels, names = content.label_values, [len(job.classes) for job in self.subtasks]
-        sizes = [{"items": k * recipe.items_per_class, "classes": k} for k in names]
-        values = [published_values(spec, image, **size, labels=labels) for size in sizes]
-        shapes = [layout(spec, image, **size, labels=labels) for size in sizes]
-        warm = 0 if isinstance(spec, PixelsSpec) else recipe.warm_start.steps
+        start = STARTS[recipe.source.kind].steps(recipe)
         tasks = {own: self.task.subtask(own) for own in {job.classes for job in self.experts}}
         return {
             "classes": len(content.classes),
-            "items": sum(size["items"] for size in sizes),
+            "items": sum(part.items for part in content.parts),
             "experts": len(self.experts),
             "expert_steps": sum(job.plan.steps(tasks[job.classes]) for job in self.experts),
             "expert_bytes": sum(
                 job.plan.trajectory_bytes(tasks[job.classes]) for job in self.experts
             ),
             "subtasks": len(self.subtasks),
-            "steps": len(self.subtasks) * (warm + recipe.steps + recipe.quantize.steps),
-            "published_values": sum(values),
-            "tensor_bytes": sum(stored_bytes(shape, recipe.quantization) for shape in shapes),
+            "steps": len(self.subtasks) * (start + recipe.steps + recipe.quantize.steps),
+            "published_values": sum(map(content.published_values, content.parts)),
+            "tensor_bytes": sum(part.size for part in content.parts),
             "jobs_done": sum(job.done for job in self.jobs),
             "jobs": len(self.jobs),
         }
@@ -105,7 +100,7 @@ def plan_run(
     content = _draft(recipe, task, blocks)
     check(recipe, task, blocks)
     objective, teacher = recipe.objective, recipe.labels.teacher if recipe.labels else None
-    wanted = [(objective.experts, block) for block in blocks] if objective else []
+    wanted = [(objective.expert_plan, block) for block in blocks] if objective else []
     groups = [(plan, block) for plan, block in wanted if plan is not None]
     counts = {"subtasks": len(blocks), "labels": len(blocks)}
     counts["experts"] = sum(plan.count for plan, _ in groups) + (teacher.count if teacher else 0)

@@ -68,10 +68,15 @@ class Processes:
         return [*begun, sys.executable, "-m", "d3data.distill.worker"]
 
     def environment(self, number: int) -> dict[str, str]:
-        """What is added to the environment of worker `number`: the accelerator that it sees."""
+        """What is added to the environment of worker `number`.
+
+        The accelerator that it sees, and where this process finds modules: those of objectives
+        that a recipe names are imported there too.
+        """
+        path = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if not self.devices:
-            return {}
-        return {"CUDA_VISIBLE_DEVICES": self.devices[number % len(self.devices)]}
+            return path
+        return {**path, "CUDA_VISIBLE_DEVICES": self.devices[number % len(self.devices)]}
 
 
 def _outcomes(told: "queue.SimpleQueue[Any]", slots: int, watch: Watch) -> Iterator[Done | Failed]:

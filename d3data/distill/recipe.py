@@ -15,18 +15,15 @@ from torch import nn
 
 from d3data.artifact.manifest import Name, Version
 from d3data.artifact.part import Count
-from d3data.artifact.quantize import Precision, Quantization
+from d3data.artifact.quantize import Quantization
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
 from d3data.distill.recipes import recipe_text
-from d3data.distill.warm_start import WarmStart
-from d3data.errors import RecipeError
+from d3data.errors import RecipeError, nearest
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
-from d3data.sources.specs import SourceSpec
+from d3data.sources.registry import AnySource
 from d3data.utils.schema import Frozen
-
-Purpose = Literal["priors", "decoder", "residual", "pixels", "step_size"]
 
 
 class Optimizer(Frozen):
@@ -44,6 +41,21 @@ class Optimizer(Frozen):
         if self.kind == "adam":
             return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
         return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
+
+
+class WarmStart(Frozen):
+    """How the autoencoder is fitted: error / C H W + `kl` x divergence / C H W, by Adam.
+
+    `steps=0` starts from noise, as published: means and log-variances from N(0, 1), and a
+    decoder as it was initialised.
+    """
+
+    steps: int = Field(default=2000, ge=0)
+    batch: int = Field(default=128, ge=2)
+    learning_rate: float = Field(default=2e-3, gt=0)
+    kl: float = Field(default=1.0, ge=0)
+    width: int = Field(default=32, ge=1, le=1024)
+    augment: str = "none"
 
 
 class Subtasks(Frozen):
@@ -86,26 +98,15 @@ class SoftLabels(Frozen):
     draws: int = Field(default=0, ge=0, le=1024)
 
 
-class Quantize(Frozen):
+class Quantize(Quantization):
     """How the set is stored, and `steps` more of distillation on what rounding leaves of it.
 
-    Precisions are as in `Quantization`. The objective then sees the images of the rounded tensors
-    and gradients pass straight through the rounding; optimizers begin anew. With `steps` here and
-    none in the recipe, all of the distillation is like that.
+    The objective then sees the images of the rounded tensors and gradients pass straight through
+    the rounding; optimizers begin anew. With `steps` here and none in the recipe, all of the
+    distillation is like that.
     """
 
     steps: int = Field(default=0, ge=0)
-    decoder: Precision = "float32"
-    labels: Precision = "float32"
-    pixels: Precision = "float32"
-    priors: Precision = "float32"
-    axis: Literal["latents", "items"] = "latents"
-
-    def quantization(self, source: SourceSpec, *, soft: bool) -> Quantization:
-        """How the parts of a source are stored, with or without soft labels."""
-        wanted = Quantization.model_validate(self.model_dump(exclude={"steps"}))
-        own = {"pixels"} if source.kind == "pixels" else {"priors", "decoder"}
-        return wanted.within(own | ({"labels"} if soft else set()))
 
 
 class Recipe(Frozen):
@@ -125,10 +126,10 @@ class Recipe(Frozen):
     draws_per_class: Count = 128
     step_size: float = Field(default=0.01, gt=0)
     task: TaskSpec
-    source: SourceSpec
+    source: AnySource
     warm_start: WarmStart = WarmStart()
     objective: AnyObjective | None = None
-    optimizers: dict[Purpose, Optimizer] = {}
+    optimizers: dict[str, Optimizer] = {}
     subtasks: Subtasks = Subtasks()
     labels: SoftLabels | None = None
     quantize: Quantize = Quantize()
@@ -141,10 +142,22 @@ class Recipe(Frozen):
             raise ValueError("steps, an objective and optimizers go together: give all or none")
         return self
 
+    @model_validator(mode="after")
+    def _optimizers_have_tensors(self) -> "Recipe":
+        known = [*sorted(self.source.purposes), "step_size"]
+        for name in self.optimizers:
+            if name not in known:
+                raise ValueError(
+                    f"optimizers.{name}: a {self.source.kind} source has no such tensors; "
+                    f"{nearest(name, known)}"
+                )
+        return self
+
     @property
     def quantization(self) -> Quantization:
         """How the parts of the set are stored."""
-        return self.quantize.quantization(self.source, soft=self.labels is not None)
+        soft = {"labels"} if self.labels is not None else set()
+        return self.quantize.within(self.source.purposes | soft)
 
     @property
     def identity(self) -> str:

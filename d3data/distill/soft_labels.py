@@ -28,10 +28,8 @@ def relabel(source: Source, teachers: Experts, config: SoftLabels, *, seed: int)
         items = torch.arange(first, min(first + CHUNK, len(source.classes)))
         total = torch.zeros((), device=teachers.device)
         for draw in range(max(1, config.draws)):
-            if config.draws == 0:
-                images = source.images(items, None)
-            else:
-                images = source.draw(items, rng.generator(seed, "labels", number, draw))
+            fresh = rng.generator(seed, "labels", number, draw) if config.draws else None
+            images = source.images(items, fresh)
             for network in networks:
                 total = total + (network(images) / config.temperature).softmax(1)
         labels.append(total / (max(1, config.draws) * len(networks)))

@@ -4,7 +4,9 @@ Bengio, Leonard, Courville 2013, "Estimating or Propagating Gradients Through St
 for Conditional Computation", arXiv 1308.3432: a rounded value's gradient is that of the value.
 """
 
-from torch import Tensor
+from typing import Any
+
+from torch import Tensor, nn
 from torch.func import functional_call
 
 from d3data.artifact import quantize
@@ -20,15 +22,30 @@ class StraightThrough(Source):
 
     def __init__(self, source: Source, quantization: Quantization) -> None:
         super().__init__(source.classes, None, source.step_size)
-        self.source, self.quantization = source, quantization
+        self._steps, self.quantization = _Steps(source), quantization
         self.labels, self.step_size = source.labels, source.step_size
-        self.noise_shape = source.noise_shape
+        self.latent_shape, self.latent_noise = source.latent_shape, source.latent_noise
+        self.white_noise = source.white_noise
 
-    def images(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """(B,), (B, *noise_shape) -> (B, C, H, W), bit for bit those of the stored source."""
-        tensors = {name: self._through(name, t) for name, t in self.source.named_parameters()}
-        images: Tensor = functional_call(self.source, tensors, (items, noise))
-        return images
+    def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """Those of the stored source."""
+        return self._stored("latents", items, noise)
+
+    def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
+        """As the stored source decodes."""
+        return self._stored("decode", latents, white)
+
+    def forward(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """Both steps, bit for bit those of the stored source, rounded once."""
+        return self._stored("forward", items, noise)
+
+    def _stored(self, step: str, *inputs: Any) -> Tensor:
+        tensors = {
+            name: self._through(name.removeprefix("source."), tensor)
+            for name, tensor in self._steps.named_parameters()
+        }
+        result: Tensor = functional_call(self._steps, tensors, (step, *inputs))
+        return result
 
     def _through(self, name: str, tensor: Tensor) -> Tensor:
         width = quantize.bits(name, tuple(tensor.shape), self.quantization)
@@ -36,3 +53,14 @@ class StraightThrough(Source):
             return tensor
         left = quantize.values(tensor.detach(), width, quantize.axis(name, self.quantization))
         return left + (tensor - tensor.detach())
+
+
+class _Steps(nn.Module):
+    """The steps of a source by name, as `functional_call` calls modules."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.source = source
+
+    def forward(self, step: str, *inputs: Any) -> Any:
+        return getattr(self.source, step)(*inputs)

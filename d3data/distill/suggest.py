@@ -5,8 +5,7 @@ import re
 from d3data.distill.budget import FLOAT, plan_budget
 from d3data.distill.experts import NetworkSpec
 from d3data.distill.objectives import MeanMatching
-from d3data.distill.recipe import Optimizer, Recipe
-from d3data.distill.warm_start import WarmStart
+from d3data.distill.recipe import Optimizer, Recipe, WarmStart
 from d3data.errors import BudgetError, DataError
 from d3data.images.inspection import Inspection
 from d3data.images.spec import Image

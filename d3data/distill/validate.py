@@ -8,12 +8,12 @@ import torch
 from d3data.distill.experts import NetworkSpec
 from d3data.distill.jobs import image_of
 from d3data.distill.recipe import Recipe
+from d3data.distill.starts import STARTS
 from d3data.errors import DataError, RecipeError, TrainingError, UnknownNameError
 from d3data.images import augment
 from d3data.images.tasks import Task
 from d3data.sources.base import purpose
 from d3data.sources.registry import layout
-from d3data.sources.specs import PixelsSpec
 from d3data.utils.schema import Frozen
 
 
@@ -31,7 +31,7 @@ def check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
     """
     for place, record in _records("", recipe):
         _check_names(place, record, task)
-    if recipe.objective and recipe.objective.experts and min(map(len, blocks)) < 2:
+    if recipe.objective and recipe.objective.expert_plan and min(map(len, blocks)) < 2:
         raise RecipeError(
             f"the recipe {recipe.name} makes a subtask of one class, which has no trajectory to "
             "match (its cross-entropy is constant): lower subtasks.count, or choose an objective "
@@ -83,7 +83,7 @@ def _check_optimizers(recipe: Recipe, task: Task) -> None:
 
 
 def _check_counts(recipe: Recipe, task: Task) -> None:
-    needs_images = isinstance(recipe.source, PixelsSpec) or recipe.warm_start.steps > 0
+    needs_images = STARTS[recipe.source.kind].needs_images(recipe)
     for name, count in zip(task.classes, task.train.counts(), strict=True):
         if needs_images and count < recipe.items_per_class:
             raise DataError(

@@ -1,6 +1,5 @@
 """The end of a run: finished subtasks become an artifact."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,18 +7,9 @@ from pathlib import Path
 from d3data import artifact
 from d3data.artifact.manifest import About, Method
 from d3data.distill.jobs import read_state
-from d3data.distill.objectives import Alternate, AnyObjective, WeightedSum
 from d3data.distill.plan import Plan, labels_of
 from d3data.distill.recipe import Recipe
 from d3data.utils.device import versions
-
-REFERENCES = {  # `d3data.artifact.citations` has their authors and titles
-    "gaussian": "arXiv:2403.00999",
-    "pixels": "arXiv:1811.10959",
-    "mtt": "arXiv:2203.11932",
-    "mmd": "arXiv:2403.00999",
-    "dm": "arXiv:2110.04181",
-}
 
 
 def write_artifact(plan: Plan, folder: Path) -> artifact.Artifact:
@@ -81,14 +71,7 @@ def about(plan: Plan, *, seconds: float, device: str) -> About:
 
 def method(recipe: Recipe) -> Method:
     """The method of a recipe, by its source and its objectives, with their papers."""
-    kinds = [recipe.source.kind, *_kinds(recipe.objective)]
-    references = dict.fromkeys(REFERENCES[kind] for kind in kinds)
-    return Method(name=" + ".join(dict.fromkeys(kinds)), reference="; ".join(references))
-
-
-def _kinds(objective: AnyObjective | None) -> Iterator[str]:
-    if isinstance(objective, Alternate | WeightedSum):
-        for child in objective.children:
-            yield from _kinds(child)
-    elif objective is not None:
-        yield objective.kind
+    leaves = recipe.objective.leaves if recipe.objective else ()
+    kinds = dict.fromkeys([recipe.source.kind, *(leaf.kind for leaf in leaves)])
+    papers = dict.fromkeys([recipe.source.reference, *(leaf.reference for leaf in leaves)])
+    return Method(name=" + ".join(kinds), reference="; ".join(filter(None, papers)))

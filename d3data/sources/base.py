@@ -1,16 +1,32 @@
-"""A source turns stored tensors into images."""
+"""A source: stored tensors, and how images are made of them.
+
+What is known of a kind of source stands on its two classes. The specification says what follows
+from sizes alone, without building anything, which is what makes reading a stranger's file safe;
+the module holds the tensors and makes images of them in two steps:
+
+    noise -> latents(items, noise) -> decode(latents, white) -> images
+
+A new kind is one file here with both classes, one line in `d3data.sources.registry.SPECS`, and one
+file and one line in `d3data.distill.starts`, which fill its tensors before they are distilled.
+"""
 
 import abc
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from d3data.images.spec import Image
+from d3data.utils.schema import Frozen
+
+Layout = dict[str, tuple[int, ...]]
 PURPOSES = {"mean": "priors", "std": "priors"}
 
 
 def purpose(name: str) -> str:
-    """What the tensor `name` of a source is for: priors, decoder, residual, pixels, ...
+    """What the tensor `name` of a source is for: the first word of its name, or priors.
 
     >>> purpose("mean"), purpose("decoder.project.weight")
     ('priors', 'decoder')
@@ -19,23 +35,67 @@ def purpose(name: str) -> str:
     return PURPOSES.get(root, root)
 
 
+class SourceSpec(Frozen, abc.ABC):
+    """What a recipe and a manifest say of a source: its kind and its sizes.
+
+    Attributes:
+        reference: the paper that the parametrization comes from, as `arXiv:NNNN.NNNNN`.
+        purposes: what its tensors are for; each may have an optimizer of its own.
+        random: whether an item gives another image each time that it is drawn.
+        nonnegative: tensors that never hold negative values.
+    """
+
+    kind: str
+
+    reference: ClassVar[str]
+    purposes: ClassVar[frozenset[str]]
+    random: ClassVar[bool] = False
+    nonnegative: ClassVar[frozenset[str]] = frozenset()
+
+    @abc.abstractmethod
+    def layout(self, image: Image, *, items: int, classes: int) -> Layout:
+        """Names and shapes of the tensors of N items of K classes; labels and step size aside.
+
+        Raises:
+            RecipeError: there is no such source for such images.
+        """
+
+    def published_values(self, image: Image, *, items: int, classes: int) -> int:
+        """How many values these tensors hold as papers count them."""
+        shapes = self.layout(image, items=items, classes=classes).values()
+        return sum(math.prod(shape) for shape in shapes)
+
+    @abc.abstractmethod
+    def build(
+        self, image: Image, *, classes: Tensor, step_size: Tensor, labels: Tensor | None
+    ) -> "Source":
+        """A source of items of the given `classes` (N,), whose own tensors are on `meta`."""
+
+    @abc.abstractmethod
+    def describe(self, items: int, parts: int) -> str:
+        """What a set of so many items in so many parts consists of, for its card."""
+
+
 class Source(nn.Module, abc.ABC):
-    """A parametrisation of synthetic data: N items, of which images are drawn.
+    """A parametrization of synthetic data: N items, of which images are drawn.
 
     Attributes:
         classes: (N,) int64, the class of each item; never learned.
         labels: (N, K) soft or learned labels, or None where the class says it all.
         step_size: (S,) the student's step size, learned and shipped with the data.
-        noise_shape: the shape of one draw's noise; () where nothing is random.
-        latent_values: Z, the values of a latent, which the first of the noise are for; 0 where
-            images are not decoded.
+        latent_shape: the shape of what one image is decoded from.
+        latent_noise: Z, how many noise values `latents` takes for a draw; 0 where none.
+        white_noise: how many more `decode` takes.
+        values_per_image: the largest tensor of one image while it is decoded, in values.
     """
 
     classes: Tensor
     labels: nn.Parameter | None
     step_size: nn.Parameter
-    noise_shape: tuple[int, ...]
-    latent_values: int = 0
+    latent_shape: tuple[int, ...]
+    latent_noise: int = 0
+    white_noise: int = 0
+    values_per_image: int
 
     def __init__(self, classes: Tensor, labels: Tensor | None, step_size: Tensor) -> None:
         super().__init__()
@@ -44,44 +104,47 @@ class Source(nn.Module, abc.ABC):
         self.step_size = nn.Parameter(step_size)
 
     @abc.abstractmethod
-    def images(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """(B,) items and (B, *noise_shape) -> (B, C, H, W) normalised values.
+    def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
+        """(B,) items, (B, Z) noise -> (B, *latent_shape); without noise those of the means."""
 
-        `noise=None` gives the image of an item's mean.
-        """
+    @abc.abstractmethod
+    def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
+        """(B, *latent_shape), (B, white_noise) or None -> (B, C, H, W) normalized values."""
+
+    @property
+    def noise_values(self) -> int:
+        """The noise values of one draw: those of its latent, then the white ones."""
+        return self.latent_noise + self.white_noise
 
     def forward(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """The same as `images`, for those who call modules."""
-        return self.images(items, noise)
+        """(B,) items, (B, noise_values) or None -> (B, C, H, W): both steps."""
+        if noise is None or not self.noise_values:
+            return self.decode(self.latents(items, None), None)
+        latent, white = noise.split([self.latent_noise, self.white_noise], 1)
+        return self.decode(self.latents(items, latent), white if self.white_noise else None)
 
-    def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """(B,) items, (B, Z) noise -> (B, Z), what draws are decoded from; `None` gives means."""
-        assert not self.noise_shape, f"{type(self).__name__} does not say what its latents are"
-        return self.step_size.new_empty(len(items), 0)
+    def images(self, items: Tensor, rng: torch.Generator | None) -> Tensor:
+        """(B,) items -> (B, C, H, W) normalized values: a fresh draw of each.
 
-    def render(self, items: Tensor, latents: Tensor, white: Tensor | None) -> Tensor:
-        """Latents to images, in two steps what `images` does in one.
-
-        Args:
-            items: (B,).
-            latents: (B, Z), what `latents` made of these items.
-            white: what follows the first Z values of the noise; None adds no residual.
-
-        Returns:
-            (B, C, H, W) normalised values.
+        Noise comes from `rng`, a CPU generator; None gives the images of the means.
         """
-        assert not self.noise_shape, f"{type(self).__name__} does not say how it decodes"
-        return self.images(items, None)
+        noise = None
+        if rng is not None and self.noise_values:
+            noise = torch.randn(len(items), self.noise_values, generator=rng)
+            noise = noise.to(self.step_size.device)
+        images: Tensor = self(items, noise)
+        return images
 
-    def draw(self, items: Tensor, rng: torch.Generator) -> Tensor:
-        """One fresh image of each item: (B,) -> (B, C, H, W), with noise from a CPU generator."""
-        if not self.noise_shape:
-            return self.images(items, None)
-        noise = torch.randn(len(items), *self.noise_shape, generator=rng)
-        return self.images(items, noise.to(self.step_size.device))
+    def stored(self) -> dict[str, Tensor]:
+        """What a part stores of it: contiguous float32 tensors on the CPU."""
+        state = self.state_dict()
+        return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
-    def train_only(self, purposes: Iterable[str]) -> dict[str, list[nn.Parameter]]:
-        """Freeze what is not named; return the parameters of each purpose that is."""
+    def compile_decoder(self) -> None:
+        """Let torch.compile fuse what decoding computes; nothing where it computes nothing."""
+
+    def train_only(self, purposes: Iterable[str]) -> Mapping[str, list[nn.Parameter]]:
+        """Freeze all but the tensors for these purposes; return the parameters of each."""
         chosen: dict[str, list[nn.Parameter]] = {name: [] for name in purposes}
         for name, parameter in self.named_parameters():
             parameter.requires_grad_(purpose(name) in chosen)

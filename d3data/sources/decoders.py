@@ -14,18 +14,33 @@ Published: small at width 256 and noise 64; medium at 512 and 2048; large at 102
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.errors import RecipeError
 from d3data.images.spec import Image
-from d3data.sources.specs import DecoderSpec
+from d3data.utils.schema import Frozen
+
+
+class DecoderSpec(Frozen):
+    """A decoder out of the closed table of `d3data.sources.decoders`.
+
+    `width` is the number of channels of its first map and `noise` the length Z of a latent.
+    `stages` is how often the map is doubled; None doubles from 2x2, as published.
+    """
+
+    family: Literal["small", "medium", "large"]
+    width: int = Field(ge=1, le=4096)
+    noise: int = Field(ge=1, le=16384)
+    stages: int | None = Field(default=None, ge=1, le=8)
 
 
 @dataclass(frozen=True)
-class Plan:
+class DecoderSizes:
     """The sizes that follow from a specification: all that a decoder is built from."""
 
     kernel: int
@@ -68,7 +83,7 @@ class Plan:
         return stored + 2 * sum(self.channels[1:])
 
 
-def plan(spec: DecoderSpec, image: Image) -> Plan:
+def sizes(spec: DecoderSpec, image: Image) -> DecoderSizes:
     """The sizes of the decoder `spec` for `image`.
 
     Raises:
@@ -90,7 +105,7 @@ def plan(spec: DecoderSpec, image: Image) -> Plan:
             f"latent to {base}x{base} maps, so it must be {spec.width * base**2}"
         )
     kernel = 4 if spec.family == "small" else 3
-    return Plan(kernel, spec.family != "large", base, channels, spec.noise, image)
+    return DecoderSizes(kernel, spec.family != "large", base, channels, spec.noise, image)
 
 
 class Decoder(nn.Module):
@@ -100,28 +115,28 @@ class Decoder(nn.Module):
     calibrated statistics into the weights, and that is what is distilled, stored and shipped.
     """
 
-    def __init__(self, plan: Plan, *, norm: bool) -> None:
+    def __init__(self, sizes: DecoderSizes, *, norm: bool) -> None:
         super().__init__()
-        self.plan = plan
-        area = plan.base**2
-        self.project = nn.Linear(plan.noise, plan.channels[0] * area) if plan.linear else None
-        extra = 1 if plan.kernel == 3 else 0
+        self.sizes = sizes
+        area = sizes.base**2
+        self.project = nn.Linear(sizes.noise, sizes.channels[0] * area) if sizes.linear else None
+        extra = 1 if sizes.kernel == 3 else 0
         self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, plan.kernel, 2, padding=1, output_padding=extra)
-            for a, b in plan.steps()
+            nn.ConvTranspose2d(a, b, sizes.kernel, 2, padding=1, output_padding=extra)
+            for a, b in sizes.steps()
         )
         self.norms = nn.ModuleList(
-            nn.BatchNorm2d(b) if norm else nn.Identity() for b in plan.channels[1:]
+            nn.BatchNorm2d(b) if norm else nn.Identity() for b in sizes.channels[1:]
         )
-        self.out = nn.Conv2d(plan.channels[-1], plan.image.channels, 3, padding=1)
+        self.out = nn.Conv2d(sizes.channels[-1], sizes.image.channels, 3, padding=1)
 
     def forward(self, latents: Tensor) -> Tensor:
         """Decode latents; a map larger than the image is cropped to its centre."""
         hidden = latents if self.project is None else self.project(latents)
-        hidden = hidden.unflatten(1, (self.plan.channels[0], self.plan.base, self.plan.base))
+        hidden = hidden.unflatten(1, (self.sizes.channels[0], self.sizes.base, self.sizes.base))
         for up, norm in zip(self.ups, self.norms, strict=True):
             hidden = F.leaky_relu(norm(up(hidden)), 0.01, inplace=not torch.is_grad_enabled())
-        size = self.plan.image.size
+        size = self.sizes.image.size
         edge = (hidden.shape[-1] - size) // 2
         return torch.tanh(self.out(hidden))[..., edge : edge + size, edge : edge + size]
 
@@ -139,7 +154,7 @@ class Decoder(nn.Module):
     @torch.no_grad()
     def folded(self) -> "Decoder":
         """The same decoder without norms: w' = w g / s, b' = (b - m) g / s + shift."""
-        plain = Decoder(self.plan, norm=False)
+        plain = Decoder(self.sizes, norm=False).to(self.out.weight.device)
         kept = {k: v for k, v in self.state_dict().items() if not k.startswith("norms.")}
         plain.load_state_dict(kept)
         for up, norm in zip(plain.ups, self.norms, strict=True):

@@ -4,20 +4,76 @@ Qin, Deng, Alvarez-Melis 2024, "Distributional Dataset Distillation with Subtask
 arXiv 2403.00999. An image is decoder(mean + std * noise), drawn anew each time.
 """
 
+from typing import ClassVar, Literal
+
 import torch
 from torch import Tensor, nn
 
 from d3data.images.spec import Image
-from d3data.sources.base import Source
-from d3data.sources.decoders import Decoder, plan
-from d3data.sources.residual import Residual
-from d3data.sources.specs import GaussianSpec
+from d3data.sources.base import Layout, Source, SourceSpec
+from d3data.sources.decoders import Decoder, DecoderSpec, sizes
+from d3data.sources.residual import BINS, Residual
+
+
+class GaussianSpec(SourceSpec):
+    """Gaussian latent priors and a decoder (D3, arXiv 2403.00999).
+
+    `std`: one standard deviation per item (N, Z), per class (K, Z), or shared by all (Z,).
+    `residual`: draws carry a Gaussian field with the power that the decoder lacks.
+    `values`: the decoder's Tanh spans black to white (`pixels`), or is the normalised value
+    itself, as published (`normalised`).
+    """
+
+    kind: Literal["gaussian"] = "gaussian"
+    decoder: DecoderSpec
+    std: Literal["item", "class", "shared"] = "item"
+    residual: bool = False
+    values: Literal["pixels", "normalised"] = "pixels"
+
+    reference: ClassVar[str] = "arXiv:2403.00999"
+    purposes: ClassVar[frozenset[str]] = frozenset({"decoder", "priors", "residual"})
+    random: ClassVar[bool] = True
+    nonnegative: ClassVar[frozenset[str]] = frozenset({"std"})
+
+    def layout(self, image: Image, *, items: int, classes: int) -> Layout:
+        """Priors, the decoder with its norms folded, and the residual's spectrum."""
+        latents = self.decoder.noise
+        shapes: Layout = {
+            "mean": (items, latents),
+            "std": (*self.std_rows(items, classes), latents),
+        }
+        decoder = sizes(self.decoder, image).shapes()
+        shapes |= {f"decoder.{name}": shape for name, shape in decoder.items()}
+        if self.residual:
+            shapes["residual.axes"] = (image.channels, image.channels)
+            shapes["residual.amplitudes"] = (image.channels, BINS)
+        return shapes
+
+    def published_values(self, image: Image, *, items: int, classes: int) -> int:
+        """As papers count: the norms' scales and shifts too, which folding takes away."""
+        folded = 2 * sum(sizes(self.decoder, image).channels[1:])
+        return super().published_values(image, items=items, classes=classes) + folded
+
+    def build(
+        self, image: Image, *, classes: Tensor, step_size: Tensor, labels: Tensor | None
+    ) -> "GaussianSource":
+        """Priors and a decoder that are still to be filled in."""
+        return GaussianSource(self, image, classes=classes, step_size=step_size, labels=labels)
+
+    def describe(self, items: int, parts: int) -> str:
+        """Such as `110 Gaussian priors and a decoder`."""
+        decoders = "a decoder" if parts == 1 else f"{parts:,} decoders"
+        return f"{items:,} Gaussian prior{'s' * (items != 1)} and {decoders}"
+
+    def std_rows(self, items: int, classes: int) -> tuple[int, ...]:
+        """How many standard deviations there are: (N,), (K,) or ()."""
+        return {"item": (items,), "class": (classes,), "shared": ()}[self.std]
 
 
 class GaussianSource(Source):
     """N priors over latents of length Z, one decoder, and a residual field if asked for.
 
-    Noise is (Z,) a draw, or (Z + C H W,) with a residual, whose white values follow the latent's.
+    Z noise values of a draw perturb its latent; with a residual, C H W white ones follow.
     D3 learns log-variances; here the standard deviation itself is learned, its sign without
     meaning, since it is what an artifact stores.
     """
@@ -37,48 +93,37 @@ class GaussianSource(Source):
     ) -> None:
         super().__init__(classes, labels, step_size)
         self.spec, self.image = spec, image
-        latents = spec.decoder.noise
+        latents, decoder = spec.decoder.noise, sizes(spec.decoder, image)
         kinds, rows = torch.unique(self.classes, return_inverse=True)
         self.register_buffer("rows", rows, persistent=False)
-        shapes = {"item": (len(classes),), "class": (len(kinds),), "shared": ()}
-        with torch.device("meta"):  # `parts.build` gives them their storage
+        with torch.device("meta"):  # `registry.build` gives them their storage
             self.mean = nn.Parameter(torch.empty(len(classes), latents))
-            self.std = nn.Parameter(torch.empty(*shapes[spec.std], latents))
-            self.decoder = Decoder(plan(spec.decoder, image), norm=False)
+            self.std = nn.Parameter(torch.empty(*spec.std_rows(len(classes), len(kinds)), latents))
+            self.decoder = Decoder(decoder, norm=False)
         self.residual = Residual(image) if spec.residual else None
-        self.latent_values = latents
-        self.noise_shape = (latents + (image.values if spec.residual else 0),)
+        self.latent_shape, self.latent_noise = (latents,), latents
+        self.white_noise = image.values if spec.residual else 0
+        self.values_per_image = decoder.largest_map
         low, span = _range(spec, image)
         self.register_buffer("low", low, persistent=False)
         self.register_buffer("span", span, persistent=False)
-
-    def images(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """(B,) items, (B, *noise_shape) -> (B, C, H, W); without noise the mean's image."""
-        if noise is None:
-            return self.decode(self.latents(items, None))
-        latents = self.latents(items, noise[:, : self.latent_values])
-        return self.decode(latents, noise[:, self.latent_values :])
 
     def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
         """(B,) items, (B, Z) -> (B, Z): mean + std * noise."""
         mean: Tensor = self.mean[items]
         return mean if noise is None else mean + self.spread(items) * noise
 
-    def render(self, items: Tensor, latents: Tensor, white: Tensor | None) -> Tensor:
-        """(B, Z) latents, (B, C H W) white values or None -> (B, C, H, W); latents say it all."""
-        return self.decode(latents, white)
-
     def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
-        """(B, Z) -> (B, C, H, W) normalised values, with the residual of white values if given."""
+        """(B, Z), (B, C H W) -> (B, C, H, W), with the residual of the white values if given."""
         decoded = self.decoder(latents).to(self.low.dtype, memory_format=torch.contiguous_format)
         images = self.values(decoded)
-        if self.residual is None or white is None:
+        if self.residual is None or white is None or not len(white):
             return images
         field: Tensor = self.residual(white.view_as(images))
         return images + field
 
     def values(self, decoded: Tensor) -> Tensor:
-        """The normalised values that a decoder's output in [-1, 1] stands for."""
+        """The normalized values that a decoder's output in [-1, 1] stands for."""
         return (decoded + 1).mul_(self.span / 2).add_(self.low)
 
     def spread(self, items: Tensor) -> Tensor:
@@ -88,9 +133,18 @@ class GaussianSource(Source):
             return std
         return std[items if self.spec.std == "item" else self.rows[items]]
 
+    def stored(self) -> dict[str, Tensor]:
+        """Its tensors, standard deviations without their sign."""
+        tensors = super().stored()
+        return {**tensors, "std": tensors["std"].abs()}
+
+    def compile_decoder(self) -> None:
+        """Let torch.compile fuse the decoder."""
+        self.decoder.compile()
+
 
 def _range(spec: GaussianSpec, image: Image) -> tuple[Tensor, Tensor]:
-    """The normalised values (C, 1, 1) that Tanh's -1 stands for, and how far it is to +1."""
+    """The normalized values (C, 1, 1) that Tanh's -1 stands for, and how far it is to +1."""
     if spec.values == "normalised":
         return torch.tensor(-1.0), torch.tensor(2.0)
     mean, std = torch.tensor([image.mean, image.std])[..., None, None]

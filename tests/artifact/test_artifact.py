@@ -36,10 +36,10 @@ def test_write_then_read_gives_the_same_images(kind: str, tmp_path: Path) -> Non
     ordered = sorted(made.three_parts(made.SPECS[kind]), key=lambda part: part.classes)
     for part, source in zip(ordered, found.sources(), strict=True):
         items, noise = torch.arange(sum(part.items_per_class)), None
-        if source.noise_shape:
-            noise = torch.randn(len(items), *source.noise_shape)
-        direct = part.source(made.SPECS[kind], made.IMAGE).images(items, noise)
-        assert torch.equal(source.images(items, noise), direct)
+        if source.noise_values:
+            noise = torch.randn(len(items), source.noise_values)
+        direct = part.source(made.SPECS[kind], made.IMAGE)(items, noise)
+        assert torch.equal(source(items, noise), direct)
 
 
 def test_the_same_tensors_give_the_same_bytes_in_any_process(tmp_path: Path) -> None:

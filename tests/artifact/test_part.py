@@ -52,9 +52,9 @@ def test_a_source_becomes_a_part_and_a_source_again() -> None:
     again = decode(part.encode(), "residual", 9).source(spec, made.IMAGE)
     assert again.classes.tolist() == [2, 2, 5, 8, 8, 8]
     assert not any(parameter.requires_grad for parameter in again.parameters())
-    items, noise = torch.arange(6), torch.randn(6, *source.noise_shape)
+    items, noise = torch.arange(6), torch.randn(6, source.noise_values)
     with torch.no_grad():
-        assert torch.equal(source.images(items, noise), again.images(items, noise))
+        assert torch.equal(source(items, noise), again(items, noise))
 
 
 def test_without_names_for_them_classes_keep_their_numbers() -> None:

@@ -245,11 +245,11 @@ def test_what_a_gradient_sees_is_what_is_shipped(kind: str) -> None:
         where="here",
     )
     again = registry.build(spec, made.IMAGE, shipped, classes=source.classes)
-    items, noise = torch.arange(4), normal(4, *source.noise_shape) if source.noise_shape else None
-    images = seen.images(items, noise)
-    assert torch.equal(images, again.images(items, noise))
+    items, noise = torch.arange(4), normal(4, source.noise_values) if source.noise_values else None
+    images = seen(items, noise)
+    assert torch.equal(images, again(items, noise))
     images.square().sum().backward()
-    again.images(items, noise).square().sum().backward()
+    again(items, noise).square().sum().backward()
     for (name, ours), theirs in zip(source.named_parameters(), again.parameters(), strict=True):
         if theirs.grad is None:
             assert name == "step_size"

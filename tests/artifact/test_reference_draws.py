@@ -52,7 +52,7 @@ def test_golden_images_are_those_of_the_format(tmp_path: Path) -> None:
     # draw 7 of epoch 1: class 7 mod 5 = 2, its item (1 x 6 + 1) mod 3 = 1, in the part of 0 and 2
     source = found.sources()[0]
     noise = torch.from_numpy(sampling.noise(0, [1], [7], values=5))
-    values = source.images(torch.tensor([2 + 1]), noise)[0]
+    values = source(torch.tensor([2 + 1]), noise)[0]
     mean, std = torch.tensor(made.IMAGE.mean), torch.tensor(made.IMAGE.std)
     wanted = 255 * (values * std[:, None, None] + mean[:, None, None]).clamp(0, 1)
     assert (images[1].float() - wanted).abs().max() <= 0.501

@@ -3,7 +3,7 @@ import pytest
 from d3data.distill.budget import plan_budget
 from d3data.errors import BudgetError
 from d3data.images.spec import Image
-from d3data.sources.decoders import plan
+from d3data.sources.decoders import sizes
 from d3data.sources.registry import published_values
 
 
@@ -61,7 +61,7 @@ def test_a_budget_is_one_number():
 def test_a_last_map_of_one_channel_is_the_last_resort():
     def narrowest(values):
         bought = plan_budget(image(1, 28), classes=10, values=values)
-        return plan(bought.source.decoder, image(1, 28)).channels[-1]
+        return sizes(bought.source.decoder, image(1, 28)).channels[-1]
 
     assert narrowest(3_000) == 1
     assert all(narrowest(values) >= 2 for values in (8_000, 20_000, 80_000))

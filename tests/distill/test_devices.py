@@ -28,7 +28,7 @@ def losses_on(device, objective, folder):
     distill(
         source,
         toys.OBJECTIVES[objective],
-        toys.bench(experts, steps=3, device=device),
+        toys.context(experts, steps=3, device=device),
         toys.optimizers(source, "gaussian-residual"),
         watch=lambda step, loss: losses.append(loss.item()),
     )

@@ -13,7 +13,7 @@ import tiny_runs as runs
 from d3data import distill, nets
 from d3data.cli import app
 from d3data.distill import forecast as forecasting
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Experts, record
 from d3data.distill.forecast import PEAKS, SHARE, forecast, rates, traced
 from d3data.distill.jobs import blank
@@ -44,7 +44,7 @@ def test_a_step_of_an_objective_is_counted_as_it_is_computed(objective, tmp_path
         experts = Experts(wanted, task, paths, device=CPU)
     source = blank(recipe, task)
     torch.nn.init.normal_(source.mean)
-    bench = Workbench(task, seed=0, steps=6, experts=experts)
+    bench = ObjectiveContext(task, seed=0, steps=6, experts=experts)
     with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
         for loss in recipe.objective.losses(source, bench):
             loss.backward()

@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 from d3data.cli import app
 from d3data.distill import load_recipe
 from d3data.images.spec import Image
-from d3data.sources.decoders import plan
+from d3data.sources.decoders import sizes
 
 IMAGE = Image(channels=3, size=64, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -48,7 +48,7 @@ def test_a_dry_run_prints_the_published_sizes(name, real, tmp_path):
         return json.loads(found.stdout)
 
     found, recipe = numbers(), load_recipe(name)
-    assert plan(recipe.source.decoder, IMAGE).parameters() == parameters
+    assert sizes(recipe.source.decoder, IMAGE).parameters() == parameters
     items = classes * recipe.items_per_class
     values = 2 * recipe.source.decoder.noise * items + subtasks * parameters
     assert values == hard

@@ -61,7 +61,7 @@ def test_labels_are_what_teachers_say_on_average(teachers, monkeypatch, draws, e
     for chunk, items in enumerate(torch.arange(20).split(8)):
         with torch.no_grad():
             drawn = [
-                source.draw(items, rng.generator(5, "labels", chunk, draw))
+                source.images(items, rng.generator(5, "labels", chunk, draw))
                 for draw in range(draws)
             ] or [source.images(items, None)]
         for row, item in enumerate(items):

@@ -3,8 +3,8 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 import toys
-from d3data.distill import warm_start
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
+from d3data.distill.starts import gaussian as warm_start
 from d3data.errors import DataError
 from d3data.nets.training import descend
 from d3data.sources import registry
@@ -17,7 +17,7 @@ def started(spec, *, steps=150, items=3, seed=0):
     classes = torch.arange(3).repeat_interleave(items)
     source = registry.blank(spec, image, classes=classes, step_size=0.01)
     config = warm_start.WarmStart(steps=steps, batch=32, kl=0.03, width=8)
-    bench = Workbench(task, seed=seed, steps=steps)
+    bench = ObjectiveContext(task, seed=seed, steps=steps)
     torch.manual_seed(0)
     autoencoder = warm_start.Autoencoder(spec, image, width=8)
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=5e-3)
@@ -58,7 +58,7 @@ def test_the_autoencoders_loss_is_its_formula(kl):
     source = toys.source("gaussian")
     torch.manual_seed(0)
     autoencoder = warm_start.Autoencoder(source.spec, image, width=8)
-    bench = Workbench(toys.task(), seed=0, steps=1)
+    bench = ObjectiveContext(toys.task(), seed=0, steps=1)
     config = warm_start.WarmStart(batch=16, kl=kl, width=8)
     loss = next(warm_start.losses(config, autoencoder, source, bench))
     rng = bench.rng("warm start", 0)
@@ -76,11 +76,11 @@ def test_the_autoencoders_loss_is_its_formula(kl):
 def test_each_folded_norm_gives_its_scale_and_shift_to_draws_of_the_priors(kind):
     source = toys.source(kind)
     torch.manual_seed(0)
-    decoder = Decoder(source.decoder.plan, norm=True)
+    decoder = Decoder(source.decoder.sizes, norm=True)
     for norm in decoder.norms:
         torch.nn.init.uniform_(norm.weight, 0.5, 2)
         torch.nn.init.normal_(norm.bias)
-    warm_start.settle(source, decoder, Workbench(toys.task(), seed=0, steps=0))
+    warm_start.settle(source, decoder, ObjectiveContext(toys.task(), seed=0, steps=0))
     maps = []
     for up in source.decoder.double().ups:
         up.register_forward_hook(lambda layer, given, made: maps.append(made.detach()))
@@ -116,5 +116,5 @@ def test_the_published_start_is_noise():
     assert source.mean.std().item() == pytest.approx(1, abs=0.05)
     log_variance = 2 * source.std.log()
     assert log_variance.std().item() == pytest.approx(1, abs=0.05)
-    drawn = source.draw(torch.arange(600), torch.Generator().manual_seed(0))
+    drawn = source.images(torch.arange(600), torch.Generator().manual_seed(0))
     assert drawn.std() > 0.01

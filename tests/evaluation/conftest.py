@@ -12,7 +12,9 @@ from d3data.evaluation.protocols import Protocol
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
 from d3data.nets import NetworkSpec
-from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
+from d3data.sources.decoders import DecoderSpec
+from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.pixels import PixelsSpec
 from d3data.utils.rng import generator
 from toys import image_of
 

@@ -16,7 +16,7 @@ from d3data.artifact.part import Part
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
 from d3data.publishing import publish
-from d3data.sources.specs import PixelsSpec
+from d3data.sources.pixels import PixelsSpec
 from d3data.testing import LocalHub
 from d3data.utils.rng import generator
 

@@ -3,8 +3,7 @@ import torch
 
 from d3data.errors import RecipeError
 from d3data.images.spec import Image
-from d3data.sources.decoders import Decoder, plan
-from d3data.sources.specs import DecoderSpec
+from d3data.sources.decoders import Decoder, DecoderSpec, sizes
 
 # family, width, noise, channels, size, parameters of the published code's decoder
 PUBLISHED = [
@@ -37,15 +36,15 @@ def image(channels: int, size: int) -> Image:
 
 def decoder(family="small", width=8, noise=4, channels=1, size=8, stages=None, norm=True):
     spec = DecoderSpec(family=family, width=width, noise=noise, stages=stages)
-    return Decoder(plan(spec, image(channels, size)), norm=norm)
+    return Decoder(sizes(spec, image(channels, size)), norm=norm)
 
 
 @pytest.mark.parametrize(("family", "width", "noise", "channels", "size", "count"), PUBLISHED)
 def test_counts_are_the_published_ones(family, width, noise, channels, size, count):
-    sizes = plan(DecoderSpec(family=family, width=width, noise=noise), image(channels, size))
-    assert sizes.parameters() == count
+    plan = sizes(DecoderSpec(family=family, width=width, noise=noise), image(channels, size))
+    assert plan.parameters() == count
     with torch.device("meta"):
-        built = Decoder(sizes, norm=True)
+        built = Decoder(plan, norm=True)
     assert sum(parameter.numel() for parameter in built.parameters()) == count
 
 
@@ -53,12 +52,12 @@ def test_counts_are_the_published_ones(family, width, noise, channels, size, cou
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize(("family", "noise"), [("small", 5), ("medium", 5), ("large", None)])
 def test_every_size_and_mode_decodes(size, channels, family, noise):
-    base = plan(DecoderSpec(family="small", width=4, noise=1), image(channels, size)).base
+    base = sizes(DecoderSpec(family="small", width=4, noise=1), image(channels, size)).base
     made = decoder(family, 4, noise or 4 * base**2, channels, size, norm=False)
-    images = made(torch.randn(2, made.plan.noise))
+    images = made(torch.randn(2, made.sizes.noise))
     assert images.shape == (2, channels, size, size)
     assert images.abs().max() <= 1
-    assert {k: tuple(v.shape) for k, v in made.state_dict().items()} == made.plan.shapes()
+    assert {k: tuple(v.shape) for k, v in made.state_dict().items()} == made.sizes.shapes()
 
 
 @pytest.mark.parametrize("family", ["small", "medium"])

@@ -4,7 +4,9 @@ import torch
 from d3data.errors import RecipeError
 from d3data.images.spec import Image
 from d3data.sources import registry
-from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
+from d3data.sources.decoders import DecoderSpec
+from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.pixels import PixelsSpec
 
 IMAGE = Image(channels=3, size=16, mean=(0.2, 0.5, 0.7), std=(0.1, 0.2, 0.3))
 
@@ -29,7 +31,7 @@ def test_a_draw_is_the_decoder_at_mean_plus_std_times_noise(std, rows):
     pixels = (made.decoder(latents) + 1) / 2
     mean, deviation = (torch.tensor(v)[:, None, None] for v in (IMAGE.mean, IMAGE.std))
     expected = (pixels - mean) / deviation
-    torch.testing.assert_close(made.images(items, noise), expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(made(items, noise), expected, atol=1e-5, rtol=1e-5)
 
 
 def test_black_and_white_are_in_reach():
@@ -53,38 +55,36 @@ def test_the_residual_is_added_to_draws_and_not_to_means():
     )
     items = torch.arange(3)
     noise = torch.randn(3, 4 + IMAGE.values)
-    assert made.noise_shape == (4 + 3 * 16 * 16,)
-    assert torch.equal(made.images(items, None), plain.images(items, None))
+    assert made.noise_values == 4 + 3 * 16 * 16
+    assert torch.equal(made(items, None), plain(items, None))
     field = made.residual(noise[:, 4:].view(3, 3, 16, 16))
-    torch.testing.assert_close(
-        made.images(items, noise), plain.images(items, noise[:, :4]) + field
-    )
+    torch.testing.assert_close(made(items, noise), plain(items, noise[:, :4]) + field)
 
 
 @pytest.mark.parametrize("residual", [False, True])
 def test_latents_and_white_values_make_the_same_images(residual):
     made = source(residual=residual)
-    items, noise = torch.tensor([2, 0, 1]), torch.randn(3, *made.noise_shape)
+    items, noise = torch.tensor([2, 0, 1]), torch.randn(3, made.noise_values)
     latents = made.latents(items, noise[:, :4])
     torch.testing.assert_close(latents, made.mean[items] + made.std.abs()[items] * noise[:, :4])
-    assert made.latent_values == 4
-    drawn = made.render(items, latents, noise[:, 4:])
-    assert torch.equal(drawn, made.images(items, noise))
+    assert made.latent_noise == 4
+    drawn = made.decode(latents, noise[:, 4:])
+    assert torch.equal(drawn, made(items, noise))
     assert torch.equal(made.latents(items, None), made.mean[items])
-    assert torch.equal(made.render(items, made.mean[items], None), made.images(items, None))
+    assert torch.equal(made.decode(made.mean[items]), made(items, None))
 
 
-def test_stored_images_have_no_latents():
+def test_a_stored_image_is_its_own_latent():
     made = registry.blank(PixelsSpec(), IMAGE, classes=torch.tensor([0, 1]), step_size=0.1)
     made.pixels.data.normal_()
     items = torch.tensor([1, 0, 1])
-    assert made.latents(items, None).shape == (3, 0)
-    assert torch.equal(made.render(items, made.latents(items, None), None), made.pixels[items])
+    assert torch.equal(made.latents(items, None), made.pixels[items])
+    assert torch.equal(made.decode(made.latents(items, None)), made.pixels[items])
 
 
 # facts of the published ImageNet-1K runs at 64 px: decoders and priors in float values
 @pytest.mark.parametrize(
-    ("family", "width", "noise", "blocks", "items", "values", "labelled"),
+    ("family", "width", "noise", "blocks", "items", "values", "labeled"),
     [
         ("small", 256, 64, 5, 1, 4_073_935, 5_073_935),
         ("medium", 512, 2048, 2, 2, 19_741_382, 21_741_382),

@@ -1,41 +1,59 @@
-"""The seam that every method implements, and what several of them need."""
+"""The class that every method extends, and the sampling that several of them need."""
 
+import abc
 from collections.abc import Iterator
-from typing import Protocol
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
 from d3data.sources.base import Source
+from d3data.utils.schema import Frozen
 
 
-class Objective(Protocol):
-    """A method as a stream of losses.
+class Objective(Frozen, abc.ABC):
+    """A method as a stream of losses; its fields are its configuration in a recipe.
 
-    Frozen and validated: its fields are its configuration. Between two losses that `losses`
-    yields, the engine has taken one step on the source. Three rules make a stream restartable
-    at any step, exactly: random numbers come from `bench.rng(stream, step)`; what must outlive
-    a yield is held through `bench.keep` and renewed in place; nothing comes after the yield.
+    Between two losses that `losses` yields, the optimizers have taken one step on the source.
+    Three rules make a stream restartable at any step, exactly: random numbers come from
+    `context.rng(stream, step)`; what must survive a yield is made by `context.keep` and updated
+    in place; nothing comes after the yield.
+
+    Attributes:
+        kind: its name in recipes, or `package.module:Class` of an objective of one's own.
+        reference: its paper, as `arXiv:NNNN.NNNNN`; "" where there is none.
+        moves: which kinds of tensors its losses have gradients for.
     """
 
+    kind: str
+
+    reference: ClassVar[str] = ""
+    moves: ClassVar[frozenset[str]] = frozenset({"decoder", "pixels", "priors", "residual"})
+
+    @abc.abstractmethod
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
+        """Yield one loss (scalar) for each step of `context.step_range`."""
+
     @property
-    def experts(self) -> ExpertPlan | None:
-        """The trajectories that the method asks for."""
-        ...
+    def expert_plan(self) -> ExpertPlan | None:
+        """The trajectories that it asks for: its field `experts`, if it has one."""
+        plan: ExpertPlan | None = getattr(self, "experts", None)
+        return plan
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
-        """Yield one loss (scalar) per step, from `bench.start` to `bench.steps`."""
-        ...
+    @property
+    def leaves(self) -> tuple["Objective", ...]:
+        """The methods that it combines; itself, if it is a method."""
+        return (self,)
+
+    @property
+    def period(self) -> int:
+        """How many steps it takes until every method in it has had its turn."""
+        return 1
 
 
-def steps(bench: Workbench) -> range:
-    """The steps that a stream has to yield."""
-    return range(bench.start, bench.steps)
-
-
-def draws_of_classes(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
+def sample_items(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
     """(K, count) items, `count` of each class: its items in random order, as evenly as it goes."""
     rows = []
     for label in classes.unique():
@@ -48,8 +66,8 @@ def draws_of_classes(classes: Tensor, count: int, rng: torch.Generator) -> Tenso
     return torch.stack(rows)
 
 
-def real_of_classes(bench: Workbench, count: int, rng: torch.Generator) -> Tensor:
-    """(K, count, C, H, W): `count` real training images of each class."""
-    labels = range(len(bench.task.classes))
-    batches = [bench.task.train.batch(count, of=label, rng=rng)[0] for label in labels]
-    return torch.stack(batches).to(bench.device)
+def sample_real(context: ObjectiveContext, count: int, rng: torch.Generator) -> Tensor:
+    """(K, count, C, H, W): `count` random training images of each class."""
+    labels = range(len(context.task.classes))
+    batches = [context.task.train.batch(count, of=label, rng=rng)[0] for label in labels]
+    return torch.stack(batches).to(context.device)

@@ -1,75 +1,85 @@
 """Objectives made of objectives."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
 from torch import Tensor
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import steps
+from d3data.distill.objectives.base import Objective
 from d3data.sources.base import Source
-from d3data.utils.schema import Frozen
 
 if TYPE_CHECKING:
-    from d3data.distill.objectives import AnyObjective
+    AnyObjective = Objective  # the table's union, once the table is there
 
 
-class _Children(Frozen):
+class _Combined(Objective):
     children: tuple["AnyObjective", ...] = Field(min_length=1)
 
     @property
-    def experts(self) -> ExpertPlan | None:
+    def expert_plan(self) -> ExpertPlan | None:
         """The one plan that all children with experts share."""
-        return next((c.experts for c in self.children if c.experts is not None), None)
+        plans = (child.expert_plan for child in self.children)
+        return next((plan for plan in plans if plan is not None), None)
+
+    @property
+    def leaves(self) -> tuple[Objective, ...]:
+        """Those of the children, in order."""
+        return tuple(leaf for child in self.children for leaf in child.leaves)
 
     @model_validator(mode="after")
-    def _one_plan(self) -> "_Children":
-        plans = [child.experts for child in self.children if child.experts is not None]
+    def _one_plan(self) -> Self:
+        plans = [child.expert_plan for child in self.children if child.expert_plan is not None]
         if any(plan != plans[0] for plan in plans):
             raise ValueError("children must share one plan of experts: make their tables equal")
         return self
 
 
-class Alternate(_Children):
-    """Asks what its children ask, one after the other, each with an update of its own.
+class Alternate(_Combined):
+    """Alternates between its children, one optimizer step each.
 
     D3 alternates trajectory matching and kernel matching: its 10,000 iterations are 20,000 steps.
     """
 
     kind: Literal["alternate"] = "alternate"
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+    @property
+    def period(self) -> int:
+        """The number of children."""
+        return len(self.children)
+
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield child i's loss at the steps that are i modulo the number of children."""
         count = len(self.children)
         streams = [
-            child.losses(source, bench.child(index, turn=index, of=count))
+            child.losses(source, context.child(index, turn=index, of=count))
             for index, child in enumerate(self.children)
         ]
-        for step in steps(bench):
+        for step in context.step_range:
             loss = next(streams[step % count], None)
             if loss is None:
                 return
             yield loss
 
 
-class WeightedSum(_Children):
-    """Asks what its children ask at once: sum over i of weight_i loss_i."""
+class WeightedSum(_Combined):
+    """Adds up its children's losses: sum over i of weight_i loss_i."""
 
     kind: Literal["sum"] = "sum"
     weights: tuple[float, ...]
 
     @model_validator(mode="after")
-    def _one_weight_each(self) -> "WeightedSum":
+    def _one_weight_each(self) -> Self:
         if len(self.weights) != len(self.children):
             raise ValueError(f"{len(self.weights)} weights for {len(self.children)} children")
         return self
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the weighted sum of one loss of every child."""
         streams = [
-            child.losses(source, bench.child(index)) for index, child in enumerate(self.children)
+            child.losses(source, context.child(index)) for index, child in enumerate(self.children)
         ]
         for losses in zip(*streams, strict=True):
             weighted = [w * loss for w, loss in zip(self.weights, losses, strict=True)]

@@ -5,24 +5,23 @@ Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999; the unbiased estimator is Grett
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
+from d3data.distill.objectives.base import Objective, sample_items, sample_real
 from d3data.nets.network import features
 from d3data.sources.base import Source
-from d3data.utils.schema import Frozen
 
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-class KernelMatching(Frozen):
+class KernelMatching(Objective):
     """Asks of the synthetic data that its features are distributed, class by class, as real ones.
 
         sum over classes of  E k(x, x') + E k(y, y') - 2 E k(x, y)
@@ -37,17 +36,19 @@ class KernelMatching(Frozen):
     samples: int = Field(default=30, ge=2)
     bandwidth: Literal["published", "median"] = "published"
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+    reference: ClassVar[str] = "arXiv:2403.00999"
+
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the discrepancy, summed over classes; it may be slightly negative."""
-        for step in steps(bench):
-            rng = bench.rng("mmd", step)
-            expert = int(torch.randint(len(bench.experts), (), generator=rng))
-            network = bench.experts.trained(expert, self.experts.epochs)
-            items = draws_of_classes(source.classes, self.samples, rng)  # (K, n)
-            real = real_of_classes(bench, self.samples, rng)  # (K, n, C, H, W)
-            x = bench.compute(features, network, source.draw(items.flatten(), rng))
+        for step in context.step_range:
+            rng = context.rng("mmd", step)
+            expert = int(torch.randint(len(context.experts), (), generator=rng))
+            network = context.experts.trained(expert, self.experts.epochs)
+            items = sample_items(source.classes, self.samples, rng)  # (K, n)
+            real = sample_real(context, self.samples, rng)  # (K, n, C, H, W)
+            x = context.compute(features, network, source.images(items.flatten(), rng))
             with torch.no_grad():
-                y = bench.compute(features, network, real.flatten(0, 1))
+                y = context.compute(features, network, real.flatten(0, 1))
             yield discrepancy(
                 x.unflatten(0, items.shape), y.unflatten(0, items.shape), self.bandwidth
             ).sum()

@@ -4,22 +4,21 @@ Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv 2110
 """
 
 from collections.abc import Iterator
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, NetworkSpec
-from d3data.distill.objectives.base import draws_of_classes, real_of_classes, steps
+from d3data.distill.objectives.base import Objective, sample_items, sample_real
 from d3data.images import augment
 from d3data.nets.network import features
 from d3data.sources.base import Source
-from d3data.utils.schema import Frozen
 
 
-class MeanMatching(Frozen):
+class MeanMatching(Objective):
     """Asks of the synthetic data that its mean feature is, class by class, that of real images.
 
         sum over classes of  || mean f(A(x)) - mean f(A(y)) ||^2
@@ -37,36 +36,38 @@ class MeanMatching(Frozen):
     real: int = Field(default=256, ge=1)
     augment: str = "siamese"
 
+    reference: ClassVar[str] = "arXiv:2110.04181"
+
     @model_validator(mode="after")
     def _one_kind_of_network(self) -> Self:
         if self.network is not None and self.experts is not None:
             raise ValueError("give either a network or experts: features come from one of them")
         return self
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
         change = augment.augmentation(self.augment)
         fewest = int(torch.bincount(source.classes).min())
-        samples = self.samples if source.noise_shape else min(self.samples, fewest)
-        for step in steps(bench):
-            rng = bench.rng("dm", step)
-            network = self._network(bench, step, rng)
-            items = draws_of_classes(source.classes, samples, rng)  # (K, n)
-            real = real_of_classes(bench, self.real, rng)  # (K, m, C, H, W)
-            drawn = source.draw(items.flatten(), rng)
+        samples = self.samples if source.noise_values else min(self.samples, fewest)
+        for step in context.step_range:
+            rng = context.rng("dm", step)
+            network = self._network(context, step, rng)
+            items = sample_items(source.classes, samples, rng)  # (K, n)
+            real = sample_real(context, self.real, rng)  # (K, m, C, H, W)
+            drawn = source.images(items.flatten(), rng)
             shared = change.draw(1, rng, shared=True)
-            x = bench.compute(features, network, change.apply(drawn, shared))
+            x = context.compute(features, network, change.apply(drawn, shared))
             with torch.no_grad():
                 images = change.apply(real.flatten(0, 1), shared)
-                y = bench.compute(features, network, images)
+                y = context.compute(features, network, images)
             gap = x.unflatten(0, items.shape).mean(1) - y.unflatten(0, real.shape[:2]).mean(1)
             yield gap.square().sum()
 
-    def _network(self, bench: Workbench, step: int, rng: torch.Generator) -> nn.Module:
+    def _network(self, context: ObjectiveContext, step: int, rng: torch.Generator) -> nn.Module:
         if self.experts is None:
             seed = int(torch.randint(2**62, (), generator=rng))
             network = self.network or NetworkSpec()
-            return network.build(bench.task, seed).to(bench.device).requires_grad_(False)
-        expert = int(torch.randint(len(bench.experts), (), generator=rng))
+            return network.build(context.task, seed).to(context.device).requires_grad_(False)
+        expert = int(torch.randint(len(context.experts), (), generator=rng))
         epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
-        return bench.experts.trained(expert, epoch)
+        return context.experts.trained(expert, epoch)

@@ -5,7 +5,7 @@ in D3 (Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999). The step size's LeakyRe
 """
 
 from collections.abc import Iterator
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
@@ -13,16 +13,15 @@ from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from d3data.distill.context import Workbench
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import steps
+from d3data.distill.objectives.base import Objective
 from d3data.errors import RecipeError
 from d3data.images import augment
 from d3data.sources.base import Source
-from d3data.utils.schema import Frozen
 
 
-class TrajectoryMatching(Frozen):
+class TrajectoryMatching(Objective):
     """Asks of the synthetic data that a student trained on it ends where an expert goes.
 
         || student_N - expert_{t+M} ||^2 / || expert_t - expert_{t+M} ||^2
@@ -40,6 +39,9 @@ class TrajectoryMatching(Frozen):
     batch: int | None = Field(default=None, ge=1)
     augment: str = "none"
 
+    reference: ClassVar[str] = "arXiv:2203.11932"
+    moves: ClassVar[frozenset[str]] = Objective.moves | {"labels", "step_size"}
+
     @model_validator(mode="after")
     def _trajectories_are_long_enough(self) -> "TrajectoryMatching":
         last = self.max_start_epoch - 1 + self.expert_epochs
@@ -50,27 +52,27 @@ class TrajectoryMatching(Frozen):
             )
         return self
 
-    def losses(self, source: Source, bench: Workbench) -> Iterator[Tensor]:
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the matching loss; the graph runs through all N steps of the student."""
-        if len(bench.task.classes) < 2:
+        if len(context.task.classes) < 2:
             raise RecipeError(
                 "a subtask of one class has no trajectory to match (its cross-entropy is "
                 "constant): use fewer subtasks, or an objective without experts"
             )
-        network = bench.experts.network().requires_grad_(False)
+        network = context.experts.network().requires_grad_(False)
         names = [name for name, _ in network.named_parameters()]
         shapes = [parameter.shape for parameter in network.parameters()]
         change = augment.augmentation(self.augment)
-        for step in steps(bench):
-            rng = bench.rng("mtt", step)
-            trajectory = int(torch.randint(len(bench.experts), (), generator=rng))
+        for step in context.step_range:
+            rng = context.rng("mtt", step)
+            trajectory = int(torch.randint(len(context.experts), (), generator=rng))
             epoch = int(torch.randint(self.max_start_epoch, (), generator=rng))
-            start = bench.experts.snapshot(trajectory, epoch)  # (P,)
-            target = bench.experts.snapshot(trajectory, epoch + self.expert_epochs)
+            start = context.experts.snapshot(trajectory, epoch)  # (P,)
+            target = context.experts.snapshot(trajectory, epoch + self.expert_epochs)
             step_size = F.leaky_relu(source.step_size, 0.01) + 1e-4
             student = start.clone().requires_grad_()
             for items in self._batches(len(source.classes), rng):
-                images = change(source.draw(items, rng), rng)
+                images = change(source.images(items, rng), rng)
                 pieces = student.split([shape.numel() for shape in shapes])
                 views = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
                 logits = functional_call(network, dict(zip(names, views, strict=True)), (images,))

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 import toys
 from d3data.distill.objectives import KernelMatching, MeanMatching, TrajectoryMatching, WeightedSum
-from d3data.distill.objectives.base import draws_of_classes
+from d3data.distill.objectives.base import sample_items
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError
 
@@ -83,14 +83,14 @@ def naive_student(source, vector, network, step_size, batches):
 def test_kernel_matching_looks_through_an_expert_after_its_last_epoch(bandwidth, experts):
     source = toys.source("pixels")
     objective = KernelMatching(experts=toys.PLAN, samples=3, bandwidth=bandwidth)
-    bench = toys.bench(experts, steps=1)
+    bench = toys.context(experts, steps=1)
     loss = next(objective.losses(source, bench))
     rng = bench.rng("mmd", 0)
     expert = int(torch.randint(len(experts), (), generator=rng))
     network = experts.network().requires_grad_(False).double()
     last = experts.snapshot(expert, toys.PLAN.epochs).double()
     nn.utils.vector_to_parameters(last, network.parameters())
-    items = draws_of_classes(source.classes, 3, rng)
+    items = sample_items(source.classes, 3, rng)
     expected = 0.0
     for label in range(3):
         y = network.features(toys.task().train.batch(3, of=label, rng=rng)[0].double())
@@ -109,7 +109,7 @@ def test_trajectory_matching_is_its_formula(learned, applied, experts):
     source = toys.source("pixels")
     source.step_size.data.fill_(learned)
     objective = toys.MTT
-    bench = toys.bench(experts, steps=1)
+    bench = toys.context(experts, steps=1)
     loss = next(objective.losses(source, bench))
     rng = bench.rng("mtt", 0)
     trajectory = int(torch.randint(len(experts), (), generator=rng))
@@ -124,7 +124,7 @@ def test_trajectory_matching_is_its_formula(learned, applied, experts):
 
 def test_trajectory_matching_differentiates_through_every_step(experts):
     source = toys.source("pixels")
-    bench = toys.bench(experts, steps=1)
+    bench = toys.context(experts, steps=1)
     next(toys.MTT.losses(source, bench)).backward()
     rng = bench.rng("mtt", 0)
     trajectory = int(torch.randint(len(experts), (), generator=rng))
@@ -160,11 +160,11 @@ def test_items_are_used_up_before_they_are_shuffled_again():
 def test_mean_matching_is_its_formula():
     source = toys.source("pixels")
     objective = MeanMatching(network=toys.NETWORK, samples=3, real=5, augment="none")
-    bench = toys.bench(None, steps=1)
+    bench = toys.context(None, steps=1)
     loss = next(objective.losses(source, bench))
     rng = bench.rng("dm", 0)
     network = objective._network(bench, 0, rng).double()
-    items = draws_of_classes(source.classes, 3, rng)
+    items = sample_items(source.classes, 3, rng)
     expected = 0.0
     for label in range(3):
         real = toys.task().train.batch(5, of=label, rng=rng)[0]
@@ -192,7 +192,7 @@ def test_mean_matching_augments_both_sides_with_the_same_numbers():
     def losses(pixels, augment):
         source.pixels.data.copy_(pixels[source.classes])
         objective = MeanMatching(network=toys.NETWORK, samples=4, real=5, augment=augment)
-        bench = toys.Workbench(task, seed=7, steps=8)
+        bench = toys.ObjectiveContext(task, seed=7, steps=8)
         return torch.stack([loss.detach() for loss in objective.losses(source, bench)])
 
     others = losses(images.roll(1, 0), "siamese-noflip")
@@ -203,10 +203,10 @@ def test_mean_matching_augments_both_sides_with_the_same_numbers():
 @pytest.mark.parametrize("start", [0, 1])
 def test_children_take_turns(start, experts):
     source = toys.source("pixels")
-    bench = toys.bench(experts, steps=5, start=start)
+    bench = toys.context(experts, steps=5, start=start)
     losses = [loss.item() for loss in toys.OBJECTIVES["alternate"].losses(source, bench)]
-    trajectories = toys.MTT.losses(source, toys.bench(experts, steps=3, path="0/"))
-    kernels = toys.MMD.losses(source, toys.bench(experts, steps=2, path="1/"))
+    trajectories = toys.MTT.losses(source, toys.context(experts, steps=3, path="0/"))
+    kernels = toys.MMD.losses(source, toys.context(experts, steps=2, path="1/"))
     turns = (trajectories, kernels, trajectories, kernels, trajectories)
     assert losses == [next(stream).item() for stream in turns][start:]
 
@@ -214,23 +214,23 @@ def test_children_take_turns(start, experts):
 def test_a_sum_weighs_its_children(experts):
     source = toys.source("pixels")
     objective = WeightedSum(children=(toys.MTT, toys.MMD), weights=(0.25, -3.0))
-    losses = [loss.item() for loss in objective.losses(source, toys.bench(experts, steps=2))]
-    trajectories = toys.MTT.losses(source, toys.bench(experts, steps=2, path="0/"))
-    kernels = toys.MMD.losses(source, toys.bench(experts, steps=2, path="1/"))
+    losses = [loss.item() for loss in objective.losses(source, toys.context(experts, steps=2))]
+    trajectories = toys.MTT.losses(source, toys.context(experts, steps=2, path="0/"))
+    kernels = toys.MMD.losses(source, toys.context(experts, steps=2, path="1/"))
     expected = [0.25 * a.item() - 3 * b.item() for a, b in zip(trajectories, kernels, strict=True)]
     assert losses == pytest.approx(expected, rel=1e-5)
 
 
 def test_draws_of_a_class_are_spread_over_its_items():
     classes = torch.tensor([0, 0, 0, 1, 1])
-    items = draws_of_classes(classes, 7, torch.Generator().manual_seed(0))
+    items = sample_items(classes, 7, torch.Generator().manual_seed(0))
     assert items.shape == (2, 7)
     assert (classes[items] == torch.tensor([[0], [1]])).all()
     assert torch.bincount(items[0], minlength=3)[:3].tolist() in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
 
 
 def test_a_subtask_of_one_class_has_no_trajectory(experts):
-    bench = toys.bench(experts, steps=1)
+    bench = toys.context(experts, steps=1)
     bench.task = toys.task().subtask([0])
     with pytest.raises(RecipeError, match="one class has no trajectory"):
         next(toys.MTT.losses(toys.source("pixels"), bench))

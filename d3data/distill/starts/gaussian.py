@@ -8,25 +8,25 @@ power that the draws lack.
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from d3data.distill.context import Workbench
-from d3data.distill.objectives.base import draws_of_classes, real_of_classes
-from d3data.errors import DataError
+from d3data.distill.context import ObjectiveContext
+from d3data.distill.objectives.base import sample_items, sample_real
+from d3data.distill.recipe import Recipe, WarmStart
+from d3data.distill.stages import Setting, Stage
+from d3data.distill.starts.pixels import require_images
 from d3data.images import augment
 from d3data.images.spec import Image
-from d3data.images.tasks import Task
+from d3data.nets.checkpoint import Stateful
 from d3data.sources import residual
-from d3data.sources.decoders import Decoder, plan
-from d3data.sources.gaussian import GaussianSource
-from d3data.sources.pixels import PixelsSource
-from d3data.sources.specs import GaussianSpec
+from d3data.sources.base import Source
+from d3data.sources.decoders import Decoder, sizes
+from d3data.sources.gaussian import GaussianSource, GaussianSpec
 from d3data.utils import rng
-from d3data.utils.schema import Frozen
 
 SEEN = 4096  # images of a class at most that its mixture is fitted to
 SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to, or
@@ -35,19 +35,43 @@ CHUNK = 256  # images that are encoded or decoded at a time
 FLOOR = 1e-3  # variance of a prior at least
 
 
-class WarmStart(Frozen):
-    """How the autoencoder is fitted: error / C H W + `kl` x divergence / C H W, by Adam.
+@dataclass(frozen=True)
+class GaussianStart:
+    """An autoencoder's latents, or noise where the recipe's warm start has no steps."""
 
-    `steps=0` starts from noise, as published: means and log-variances from N(0, 1), and a
-    decoder as it was initialised.
-    """
+    def steps(self, recipe: Recipe) -> int:
+        """Those of the autoencoder's training."""
+        return recipe.warm_start.steps
 
-    steps: int = Field(default=2000, ge=0)
-    batch: int = Field(default=128, ge=2)
-    learning_rate: float = Field(default=2e-3, gt=0)
-    kl: float = Field(default=1.0, ge=0)
-    width: int = Field(default=32, ge=1, le=1024)
-    augment: str = "none"
+    def needs_images(self, recipe: Recipe) -> bool:
+        """Each prior stands for real images, unless all start from noise."""
+        return recipe.warm_start.steps > 0
+
+    def training(
+        self, source: Source, setting: Setting, context: ObjectiveContext
+    ) -> tuple["Autoencoder", Iterator[Tensor]]:
+        """The autoencoder, and its losses."""
+        assert isinstance(source, GaussianSource)
+        config = setting.recipe.warm_start
+        with rng.seeded(setting.seed, "autoencoder"):
+            autoencoder = Autoencoder(source.spec, source.image, width=config.width)
+        autoencoder.to(setting.device)
+        return autoencoder, losses(config, autoencoder, source, context)
+
+    def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
+        """Train the autoencoder, resumable at every step, and take its latents and decoder."""
+        assert isinstance(source, GaussianSource)
+        context = setting.context(stage)
+        if not stage.steps:
+            from_noise(source, context)
+            return
+        autoencoder, stream = self.training(source, setting, context)
+        rate = setting.recipe.warm_start.learning_rate
+        optimizer = torch.optim.Adam(autoencoder.parameters(), lr=rate)
+        objects: dict[str, Stateful] = {"autoencoder": autoencoder, "optimizer": optimizer}
+        stage.restore(objects)
+        stage.train(stream, [optimizer], [optimizer], lambda: objects)
+        fill(source, autoencoder, context)
 
 
 class Autoencoder(nn.Module):
@@ -55,7 +79,7 @@ class Autoencoder(nn.Module):
 
     def __init__(self, spec: GaussianSpec, image: Image, *, width: int) -> None:
         super().__init__()
-        self.decoder = Decoder(plan(spec.decoder, image), norm=True)
+        self.decoder = Decoder(sizes(spec.decoder, image), norm=True)
         layers: list[nn.Module] = []
         channels: int = image.channels
         size = image.size
@@ -77,17 +101,17 @@ class Autoencoder(nn.Module):
 
 
 def losses(
-    config: WarmStart, autoencoder: Autoencoder, source: GaussianSource, bench: Workbench
+    config: WarmStart, autoencoder: Autoencoder, source: GaussianSource, context: ObjectiveContext
 ) -> Iterator[Tensor]:
     """The autoencoder's stream: squared error plus weighted divergence, per value."""
     change = augment.augmentation(config.augment)
     size = source.image.values
-    for step in range(bench.start, bench.steps):
-        random = bench.rng("warm start", step)
-        images, _ = bench.task.train.batch(config.batch, rng=random)
-        images = change(images.to(bench.device), random)
-        noise = torch.randn(len(images), source.latent_values, generator=random).to(images)
-        decoded, mean, log_variance = bench.compute(_through, autoencoder, images, noise)
+    for step in range(context.start, context.steps):
+        random = context.rng("warm start", step)
+        images, _ = context.task.train.batch(config.batch, rng=random)
+        images = change(images.to(context.device), random)
+        noise = torch.randn(len(images), source.latent_noise, generator=random).to(images)
+        decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
         yield F.mse_loss(decoded, images) + config.kl * divergence / size
@@ -102,66 +126,51 @@ def _through(
 
 
 @torch.no_grad()
-def fill(source: GaussianSource, autoencoder: Autoencoder, bench: Workbench) -> None:
+def fill(source: GaussianSource, autoencoder: Autoencoder, context: ObjectiveContext) -> None:
     """Turn a fitted autoencoder into the source's priors, folded decoder and residual.
 
     Raises:
         DataError: a class has fewer images than priors.
     """
     autoencoder.eval()
-    random = bench.rng("fill", 0)
+    random = context.rng("fill", 0)
     variances = torch.ones_like(source.mean)
-    for label in range(len(bench.task.classes)):
+    for label in range(len(context.task.classes)):
         items = torch.nonzero(source.classes == label).flatten()
-        members = (bench.task.train.labels == label).nonzero().flatten()
-        _require_images(bench.task, label, len(items), of="priors")
+        members = (context.task.train.labels == label).nonzero().flatten()
+        require_images(context.task, label, len(items), of="priors")
         seen = members[torch.randperm(len(members), generator=random)[:SEEN]]
-        images = (bench.task.train.read(chunk).to(bench.device) for chunk in seen.split(CHUNK))
+        images = (context.task.train.read(chunk).to(context.device) for chunk in seen.split(CHUNK))
         points = torch.cat([autoencoder.posterior(chunk)[0] for chunk in images])
         seed = rng.derive(random.initial_seed(), label) % 2**31
         source.mean[items], variances[items] = mixture(points, len(items), seed)
     source.std.copy_(_shared(source, variances).sqrt())
-    settle(source, autoencoder.decoder, bench)
+    settle(source, autoencoder.decoder, context)
 
 
 @torch.no_grad()
-def from_noise(source: GaussianSource, bench: Workbench) -> None:
+def from_noise(source: GaussianSource, context: ObjectiveContext) -> None:
     """The published start: priors from N(0, 1) and an untrained decoder."""
-    random = bench.rng("from noise", 0)
+    random = context.rng("from noise", 0)
     source.mean.copy_(torch.randn(source.mean.shape, generator=random))
     source.std.copy_(torch.randn(source.std.shape, generator=random).mul(0.5).exp())
     with rng.seeded(random.initial_seed(), "decoder"):
-        decoder = Decoder(source.decoder.plan, norm=True)
-    settle(source, decoder.to(bench.device), bench)
+        decoder = Decoder(source.decoder.sizes, norm=True)
+    settle(source, decoder.to(context.device), context)
 
 
 @torch.no_grad()
-def from_images(source: PixelsSource, bench: Workbench) -> None:
-    """Real training images of each class, as many as it has items.
-
-    Raises:
-        DataError: a class has fewer images.
-    """
-    random = bench.rng("from images", 0)
-    for label in range(len(bench.task.classes)):
-        items = torch.nonzero(source.classes == label).flatten()
-        _require_images(bench.task, label, len(items), of="items")
-        images, _ = bench.task.train.batch(len(items), of=label, rng=random)
-        source.pixels[items] = images.to(source.pixels)
-
-
-@torch.no_grad()
-def settle(source: GaussianSource, decoder: Decoder, bench: Workbench) -> None:
+def settle(source: GaussianSource, decoder: Decoder, context: ObjectiveContext) -> None:
     """Freeze the decoder's norms on draws of the priors, fold them, and fit the residual."""
-    random = bench.rng("settle", 0)
+    random = context.rng("settle", 0)
     draws = max(1, min(SETTLE, SETTLE_VALUES // source.image.values))
-    items = draws_of_classes(source.classes, -(-draws // len(bench.task.classes)), random)
+    items = sample_items(source.classes, -(-draws // len(context.task.classes)), random)
     noise = torch.randn(items.numel(), source.mean.shape[1], generator=random).to(source.mean)
     latents = source.mean[items.flatten()] + source.spread(items.flatten()) * noise
     decoder.calibrate(latents)
     source.decoder.load_state_dict(decoder.folded().state_dict())
     if source.residual is not None:
-        real = real_of_classes(bench, items.shape[1], random).flatten(0, 1)
+        real = sample_real(context, items.shape[1], random).flatten(0, 1)
         drawn = torch.cat([source.decode(chunk) for chunk in latents.split(CHUNK)])
         residual.fit(source.residual, real.cpu(), drawn.cpu())
 
@@ -185,15 +194,6 @@ def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]
         model.fit(points.double().cpu().numpy())
     centers, variances = torch.tensor(model.means_), torch.tensor(model.covariances_)
     return centers.to(points), variances.to(points)
-
-
-def _require_images(task: Task, label: int, items: int, *, of: str) -> None:
-    there = task.train.counts()[label]
-    if there < items:
-        raise DataError(
-            f"class {task.classes[label]!r} has {there} training images for {items} {of}: "
-            "lower items_per_class, or add images"
-        )
 
 
 def _shared(source: GaussianSource, variances: Tensor) -> Tensor:
