@@ -11,7 +11,7 @@ from d3data.distill.context import Workbench
 from d3data.distill.engine import distill
 from d3data.distill.experts import ExpertPlan, Experts
 from d3data.distill.objectives import Objective
-from d3data.distill.progress import Journal, Progress
+from d3data.distill.progress import JobProgress, MetricsLog
 from d3data.distill.recipe import Recipe
 from d3data.distill.straight_through import StraightThrough
 from d3data.distill.warm_start import Autoencoder
@@ -58,7 +58,7 @@ class Stage:
     name: str
     steps: int
     checkpoint: Checkpoint
-    journal: Journal
+    journal: MetricsLog
     saved: Saved | None
 
     @property
@@ -80,7 +80,7 @@ class Stage:
         """Note every step down, and save the objects when that is due."""
 
         def watch(step: int, loss: Tensor) -> None:
-            self.journal.add(Progress(self.name, step + 1, self.steps, loss.item()))
+            self.journal.add(JobProgress(self.name, step + 1, self.steps, loss.item()))
             if self.checkpoint.due:
                 self.save(step + 1, objects())
 
