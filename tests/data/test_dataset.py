@@ -44,7 +44,7 @@ def naive(artifact: Artifact, seed: int, epoch: int, draw: int, per_class: int =
     noise = None
     if source.noise_values:
         noise = torch.from_numpy(sampling.noise(seed, epoch, [draw], values=source.noise_values))
-    return source.images(torch.tensor([sum(part.items_per_class[:place]) + item]), noise)[0]
+    return source(torch.tensor([sum(part.items_per_class[:place]) + item]), noise)[0]
 
 
 def near(one: Tensor, other: Tensor) -> bool:
