@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from d3data.distill.progress import Journal
+from d3data.distill.progress import MetricsLog
 from d3data.distill.recipe import load_recipe
 from d3data.distill.stages import Setting, Stage, optimize
 from d3data.distill.starts.gaussian import from_noise
@@ -39,7 +39,7 @@ def staged(setting: Setting, folder: Path, steps: int) -> float:
     """Seconds of `steps` steps as a job takes them."""
     source = start(setting)
     checkpoint = Checkpoint(folder / "checkpoint.safetensors", every_seconds=30)
-    with Journal(folder / "metrics.jsonl", lambda event: None) as journal:
+    with MetricsLog(folder / "metrics.jsonl", lambda event: None) as journal:
         stage = Stage("distill", steps, checkpoint, journal, None)
         from_noise(source, setting.bench(stage))
         begin = time.perf_counter()
@@ -50,7 +50,7 @@ def staged(setting: Setting, folder: Path, steps: int) -> float:
 def bare(setting: Setting, folder: Path, steps: int) -> float:
     """Seconds of the same steps in the shortest loop."""
     source = start(setting)
-    with Journal(folder / "unused.jsonl", lambda event: None) as journal:
+    with MetricsLog(folder / "unused.jsonl", lambda event: None) as journal:
         stage = Stage(
             "distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None
         )

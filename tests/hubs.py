@@ -28,7 +28,7 @@ from d3data.hub import index, names
 from d3data.hub.local import listed
 from d3data.publishing import publish
 from d3data.testing import LocalHub, client
-from d3data.utils import atomic_folder
+from d3data.utils.atomic import file_sizes
 
 CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
 
@@ -101,7 +101,7 @@ def report(place: Path) -> Report:
 
 def files_of(place: Path) -> dict[str, bytes]:
     """All files of an artifact, by path."""
-    return {path: (place / path).read_bytes() for path in atomic_folder.sizes(place)}
+    return {path: (place / path).read_bytes() for path in file_sizes(place)}
 
 
 def there(hub: LocalHub, place: Path, name: str = "me/toys", *, tagged: bool = True) -> str:

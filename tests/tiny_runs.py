@@ -4,7 +4,10 @@ import contextlib
 import json
 import multiprocessing
 import os
+import subprocess
+import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -99,13 +102,24 @@ def outcome(out: Path) -> dict[str, Any]:
     return found
 
 
-def until(happens: Any, *, seconds: float = 60) -> Any:
-    """Wait for something to be true."""
+@contextlib.contextmanager
+def command(*words: Any, **options: Any) -> Iterator[Any]:
+    """A process of the command line, which is gone at the end of the block."""
+    code = "from d3data.cli import main; main()"
+    with subprocess.Popen([sys.executable, "-c", code, *map(str, words)], **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def until(happens: Any, *, seconds: float = 300) -> Any:
+    """Wait for something to be true, but not for ever."""
     end = time.monotonic() + seconds
-    while not (found := happens()):
+    while not (value := happens()):
         assert time.monotonic() < end, "it did not happen"
         time.sleep(0.01)
-    return found
+    return value
 
 
 def children(pid: int) -> list[int]:

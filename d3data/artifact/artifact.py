@@ -33,8 +33,8 @@ from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
 from d3data.sources.base import Source, SourceSpec
-from d3data.utils import atomic_folder as folders
 from d3data.utils import safe_open
+from d3data.utils.atomic import file_sizes, replace_folder, require_replaceable
 from d3data.utils.canonical_json import MOST_BYTES
 from d3data.utils.safe_open import Verify
 
@@ -144,7 +144,7 @@ class Artifact:
     def _sizes(self) -> dict[str, int]:
         if self.links:
             return {path: file.stat().st_size for path, file in self.links.items()}
-        return folders.sizes(self.folder)
+        return file_sizes(self.folder)
 
 
 def read(
@@ -271,7 +271,7 @@ def write(
     page = Manifest.seal(content, about=about, files=entries).encode()
     manifest = parse(page, where=where)
     _require_ours(folder)
-    folders.replace(folder, {NAME: page, **encoded, **others})
+    replace_folder(folder, {NAME: page, **encoded, **others})
     return Artifact(folder, manifest)
 
 
@@ -285,7 +285,7 @@ def extend(folder: str | Path, files: Mapping[str, bytes]) -> Artifact:
     """
     old = read(folder)
     _require_ours(old.folder)
-    kept = {path: (old.folder / path).read_bytes() for path in folders.sizes(old.folder)}
+    kept = {path: (old.folder / path).read_bytes() for path in file_sizes(old.folder)}
     all_files = {**kept, **files}
     parts = {entry.path for entry in old.manifest.content.parts}
     entries = [
@@ -296,7 +296,7 @@ def extend(folder: str | Path, files: Mapping[str, bytes]) -> Artifact:
     content, about = old.manifest.content, old.manifest.about
     page = Manifest.seal(content, about=about, files=entries).encode()
     manifest = parse(page, where=str(folder))
-    folders.replace(old.folder, {**all_files, NAME: page})
+    replace_folder(old.folder, {**all_files, NAME: page})
     return Artifact(old.folder, manifest)
 
 
@@ -325,4 +325,4 @@ def _require_ours(folder: Path) -> None:
             ) from None
         known |= {entry.path for entry in manifest.content.parts}
         known |= {entry.path for entry in manifest.files}
-    folders.require_ours(folder, NAME, known)
+    require_replaceable(folder, NAME, known)

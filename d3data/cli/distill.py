@@ -10,6 +10,7 @@ import typer
 from d3data.cli.output import Json, give, say, spell, table
 from d3data.cli.progress import Display
 from d3data.distill.recipes import recipe_names, recipe_text
+from d3data.utils.text import duration
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
@@ -117,7 +118,7 @@ def distill(
     launcher: Annotated[
         str,
         typer.Option(
-            help="A command that begins each worker on a machine of its own, such as "
+            help="A command that starts each worker on a machine of its own, such as "
             "'srun -n1 --gpus=1' or 'ssh node{worker}'."
         ),
     ] = "",
@@ -125,28 +126,30 @@ def distill(
         Path | None, typer.Option(help="A folder of trajectories that several runs share.")
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, and what it takes.")
+        bool, typer.Option("--dry-run", help="Only print what would be done, and what it takes.")
     ] = False,
     gpu: Annotated[
         str | None,
-        typer.Option(help="With --dry-run: hours on another accelerator, such as A100."),
+        typer.Option(help="With --dry-run: also the time on a GPU such as A100, assumed."),
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make an artifact from a recipe; the same command goes on with what was stopped."""
+    """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
-    from d3data.distill.resources import machine
+    from d3data.distill.resources import find_resources
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.load_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
     begun = split(launcher)
-    place = machine(device, workers, inline=executor == "inline", elsewhere=bool(begun))
     if dry_run:
-        plan = distill.prepare(
-            chosen, out=folder, data=data, place=place, experts=experts, imagine=True
+        resources = find_resources(
+            device, workers, inline=executor == "inline", remote=bool(begun)
         )
-        _foretell(plan, device, gpu, as_json=json)
+        plan = distill.prepare(
+            chosen, out=folder, data=data, resources=resources, experts=experts, imagine=True
+        )
+        _forecast(plan, device, gpu, as_json=json)
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
@@ -164,18 +167,22 @@ def distill(
                 progress=display.happened,
             )
     except KeyboardInterrupt:
-        say(f"stopped; the same command goes on with {folder}")
+        say(f"stopped; the same command resumes {folder} from its last checkpoint")
         raise typer.Exit(130) from None
     give(str(made), {"artifact": str(made)}, as_json=json)
 
 
-def _foretell(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
-    from d3data.distill.forecast import forecast, rates
+def _forecast(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
+    from d3data.distill.forecast import forecast, gpu_speed
 
     if plan.imagined:
-        say(f"{plan.task.name} is not on this machine: planned with as many black images")
-    speeds = rates(plan, device, gpu)
-    numbers, stages = plan.numbers(), forecast(plan)
+        say(
+            f"the images of {plan.task.name} are not on this machine: planned with as many black "
+            "images, and nothing was timed"
+        )
+    speed = None if gpu is None else gpu_speed(gpu)
+    numbers, stages = plan.numbers(), forecast(plan, device)
+    columns = ["stage", "jobs", "steps", "TFLOP", "GB memory of a job", "GB disk", "GB read"]
     rows = [
         [
             stage.name,
@@ -185,18 +192,20 @@ def _foretell(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> N
             f"{stage.memory / 1e9:.2f}",
             f"{stage.disk / 1e9:.3f}",
             f"{stage.traffic / 1e9:.1f}",
-            *(f"{stage.hours(speed):.3g}" for speed in speeds.values()),
+            "not timed" if stage.seconds is None else duration(stage.seconds),
+            *([] if speed is None else [duration(stage.flops / speed)]),
         ]
         for stage in stages
     ]
-    units = ["TFLOP", "GB memory", "GB disk", "GB read", *(f"hours, {name}" for name in speeds)]
-    lines = [
-        table(["what", "number"], list(numbers.items())),
-        "",
-        table(["stage", "jobs", "steps", *units], rows),
-    ]
-    document = numbers | {"stages": [stage.dump() for stage in stages], "flop_per_s": speeds}
-    give("\n".join(lines), document, as_json=as_json)
+    columns += [f"time on {device}", *([] if gpu is None else [f"{gpu} at 30 % of its peak"])]
+    lines = [table(["what", "number"], list(numbers.items())), "", table(columns, rows)]
+    seconds = [stage.seconds for stage in stages if stage.seconds is not None]
+    if len(seconds) == len(stages):
+        lines += ["", f"all jobs, one after the other: {duration(sum(seconds))}"]
+    shown = [asdict(stage) for stage in stages]
+    if speed is not None:
+        shown = [stage | {"gpu_seconds": stage["flops"] / speed} for stage in shown]
+    give("\n".join(lines), numbers | {"stages": shown}, as_json=as_json)
 
 
 def status(
@@ -205,7 +214,7 @@ def status(
     """Show how far a run is."""
     from d3data.distill import status
 
-    found = status(folder)
+    run = status(folder)
     rows = [
         [
             f"{part.number:03d}",
@@ -216,14 +225,16 @@ def status(
             spell(part.seconds),
             "" if part.seconds_left is None else spell(part.seconds_left),
         ]
-        for part in found.subtasks
+        for part in run.subtasks
     ]
+    state = "finished" if run.artifact else "not running; repeat `d3data distill` to resume it"
+    if run.driver:
+        state = f"running, as {run.driver}"
     lines = [
-        f"{found.recipe} ({found.identity[:12]}): jobs done: {found.done} of {found.total}; "
-        + (f"driven by {found.driver}" if found.driver else "nobody drives it"),
+        f"{run.recipe} ({run.identity[:12]}): {run.done} of {run.total} jobs done; {state}",
         table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
-        *([f"last failure: {found.last_failure}"] if found.last_failure else []),
-        *([f"artifact: {found.artifact}"] if found.artifact else []),
+        *([f"last failure: {run.last_failure}"] if run.last_failure else []),
+        *([f"artifact: {run.artifact}"] if run.artifact else []),
     ]
-    document = asdict(found) | {"artifact": found.artifact and str(found.artifact)}
+    document = asdict(run) | {"artifact": run.artifact and str(run.artifact)}
     give("\n".join(lines), document, as_json=json)

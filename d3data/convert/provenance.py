@@ -14,10 +14,9 @@ from d3data.errors import ArtifactError, DataError
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.presets import IMAGENET_SOURCE, PRESETS
 from d3data.images.tasks import UNSEEN, Task, load_task
-from d3data.utils.atomic import sha256
 from d3data.utils.checks import whole
 from d3data.utils.device import versions
-from d3data.utils.hashing import digest
+from d3data.utils.hashing import digest, file_sha256
 
 NOTES = "conversion.json"
 
@@ -170,13 +169,13 @@ def wordnet_order() -> tuple[str, ...]:
 def _listed(path: Path) -> dict[str, str | int]:
     name = _name(path)
     if path.is_file():
-        return {"name": name, "size": path.stat().st_size, "sha256": sha256(path)}
+        return {"name": name, "size": path.stat().st_size, "sha256": file_sha256(path)}
     if not path.exists():
         return {"name": _public(path)}
     folders = os.walk(path, followlinks=True)
     below = (Path(folder, name) for folder, _, names in folders for name in names)
     files = {file.relative_to(path).as_posix(): file for file in below if file.is_file()}
-    pieces = (piece for key in sorted(files) for piece in (key, sha256(files[key])))
+    pieces = (piece for key in sorted(files) for piece in (key, file_sha256(files[key])))
     return {
         "name": name,
         "count": len(files),

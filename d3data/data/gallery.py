@@ -103,7 +103,7 @@ class Gallery:
 
         None if items have no latents, or if this class has the only prior of its part.
         """
-        if not self._drawer.sources[0].latent_values:
+        if not self._drawer.random:
             return None
         start, *others = self._items(label)
         others = others or self._neighbors(label)

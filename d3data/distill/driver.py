@@ -1,4 +1,4 @@
-"""What drives a run: has its jobs done, and tells and notes down what happens."""
+"""The driver of a run: has the jobs of a plan done, reports events, and logs them."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -12,9 +12,9 @@ from d3data import artifact
 from d3data.distill.executors import Executor, Failed
 from d3data.distill.jobs import Job
 from d3data.distill.plan import Plan
-from d3data.distill.progress import Progress
+from d3data.distill.progress import JobProgress, cannot_log
 from d3data.distill.write import write_artifact
-from d3data.errors import ArtifactError, JobError, RunError
+from d3data.errors import ArtifactError, JobError
 
 LOG = "progress.jsonl"
 
@@ -33,46 +33,54 @@ class Event:
     total: int
     job: str | None = None
     message: str = ""
-    progress: Progress | None = None
+    progress: JobProgress | None = None
 
 
-Tell = Callable[[Event], None]
+OnEvent = Callable[[Event], None]
 
 
 class Driver:
-    """Takes a plan to its artifact; `tell` is called with all that happens."""
+    """Takes a plan to its artifact; `on_event` is called with every event."""
 
-    def __init__(self, plan: Plan, folder: Path, tell: Tell | None) -> None:
-        self._plan, self._folder, self._tell = plan, folder, tell
+    def __init__(self, plan: Plan, folder: Path, on_event: OnEvent | None) -> None:
+        self._plan, self._folder, self._on_event = plan, folder, on_event
+        self._artifact = folder / "artifact"
         self._total = len(plan.jobs)
         self._done = sum(job.done for job in plan.jobs)
 
     def drive(self, executor: Executor) -> Path:
-        """Have done what is not, and return the folder of the artifact.
+        """Do the jobs that are not done, write the artifact, and return its folder.
 
         Raises:
             JobError: jobs failed in all their attempts; the others of their stage are done.
             D3DataError: what one of them raised, at once.
         """
-        self.tell("planned", message=f"jobs to do: {self._total - self._done}")
+        if (todo := self._total - self._done) or not self._is_written():
+            self.emit("planned", f"{todo} of {self._total} jobs to do")
+        else:
+            self.emit("planned", "already finished")
+            return self._artifact
         for jobs in self._plan.stages.values():
             self._complete([job for job in jobs if not job.done], executor)
-        return self._finish()
+        if not self._is_written():
+            write_artifact(self._plan, self._artifact)
+            self.emit("written", str(self._artifact))
+        return self._artifact
 
-    def tell(
+    def emit(
         self,
         what: What,
         message: str = "",
         *,
         job: str | None = None,
-        progress: Progress | None = None,
+        progress: JobProgress | None = None,
     ) -> None:
-        """Tell the caller, and note down all but progress."""
-        event = self._event(what, message, job, progress)
+        """Report an event to the caller, and log it unless it is progress."""
+        event = Event(what, self._done, self._total, job, message, progress)
         if what != "progress":
-            _note(self._folder / LOG, event)
-        if self._tell is not None:
-            self._tell(event)
+            self._log(event)
+        if self._on_event is not None:
+            self._on_event(event)
 
     def _complete(self, jobs: Sequence[Job], executor: Executor) -> None:
         failures: list[JobError] = []
@@ -82,61 +90,51 @@ class Driver:
                     failures += self._failed(outcome)
                 else:
                     self._done += 1
-                    self.tell("done", job=outcome.job.name)
+                    self.emit("done", job=outcome.job.name)
         if failures:
-            raise _together(failures)
+            raise _joined(failures)
 
     def _failed(self, outcome: Failed) -> list[JobError]:
-        """What is to be raised at the end of the stage; other errors are raised at once."""
+        """The error to raise at the end of the stage, if any; other errors are raised at once."""
         error, name = outcome.error, outcome.job.name
         if not isinstance(error, JobError):
-            _note(self._folder / LOG, self._event("failed", str(error), name))
+            self._log(Event("failed", self._done, self._total, name, str(error)))
             raise error
         again = "" if outcome.last else "; it will be tried again"
-        self.tell("failed", f"attempt {outcome.attempt}: {error}{again}", job=name)
+        self.emit("failed", f"attempt {outcome.attempt}: {error}{again}", job=name)
         return [error] if outcome.last else []
 
-    def _event(
-        self, what: What, message: str, job: str | None, progress: Progress | None = None
-    ) -> Event:
-        return Event(what, self._done, self._total, job, message, progress)
+    def _watch(self, job: Job, progress: JobProgress) -> None:
+        self.emit("progress", job=job.name, progress=progress)
 
-    def _watch(self, job: Job, progress: Progress) -> None:
-        self.tell("progress", job=job.name, progress=progress)
-
-    def _finish(self) -> Path:
-        """Write the artifact, unless it is there and whole."""
-        place = self._folder / "artifact"
+    def _is_written(self) -> bool:
+        """Whether the artifact is there and undamaged."""
         try:
-            artifact.read(place).check()
+            artifact.read(self._artifact).check()
         except ArtifactError:
-            write_artifact(self._plan, place)
-            self.tell("written", str(place))
-        return place
+            return False
+        return True
+
+    def _log(self, event: Event) -> None:
+        """Append a line to the log of the run, below one that a crash has cut off."""
+        values = {key: value for key, value in asdict(event).items() if value not in (None, "")}
+        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
+        path = self._folder / LOG
+        try:
+            with path.open("ab+") as file:
+                if size := file.tell():
+                    file.seek(size - 1)
+                cut_off = file.read(1) not in (b"", b"\n")
+                file.write(b"\n" * cut_off + json.dumps(line).encode() + b"\n")
+        except OSError as failure:
+            raise cannot_log(path, failure) from failure
 
 
-def _together(failures: Sequence[JobError]) -> JobError:
-    """One error that says what all do, with their traces."""
-    said = "; ".join(str(failure) for failure in failures)
-    error = JobError(f"{said}. The same command tries again, from the last checkpoints")
+def _joined(failures: Sequence[JobError]) -> JobError:
+    """One error with the messages and traces of all."""
+    messages = "; ".join(str(failure) for failure in failures)
+    error = JobError(f"{messages}. Repeat the command to try again, from the last checkpoints")
     for failure in failures:
         for note in getattr(failure, "__notes__", []):
             error.add_note(note)
     return error
-
-
-def _note(path: Path, event: Event) -> None:
-    """Append a line to the log of a run, below a line that a crash has torn."""
-    said = {key: value for key, value in asdict(event).items() if value not in (None, "")}
-    line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **said}
-    try:
-        with path.open("ab+") as file:
-            if size := file.tell():
-                file.seek(size - 1)
-            torn = file.read(1) not in (b"", b"\n")
-            file.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
-    except OSError as failure:
-        raise RunError(
-            f"cannot write {path}: {failure.strerror}; free some space and repeat: "
-            "the run goes on where it was"
-        ) from failure

@@ -1,8 +1,7 @@
-"""Who does the jobs of a run.
+"""Executors do the jobs of a run; this module has the one that works in this process.
 
-An executor is anything with `run`. Retries are ours, so that every executor behaves alike: an
-error of ours says that trying again would not help; whatever else ends an attempt, a worker that
-was killed included, costs that attempt and nothing else.
+An executor is anything with a method `run`. All share `Retries`: a `D3DataError` is final, since
+trying again would not help; any other failure, a killed worker included, costs one attempt.
 """
 
 import time
@@ -11,16 +10,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from d3data.distill.jobs import Job, loader, perform
-from d3data.distill.progress import Progress, seldom
+from d3data.distill.jobs import Job, Load, loader, perform
+from d3data.distill.progress import JobProgress, throttled
 from d3data.errors import D3DataError, JobError
-
-REPORT_EVERY = 0.5  # seconds
 
 
 @dataclass(frozen=True)
 class Done:
-    """A job's result is there."""
+    """A job is done."""
 
     job: Job
 
@@ -35,20 +32,20 @@ class Failed:
     last: bool
 
 
-Watch = Callable[[Job, Progress], None]
+Watch = Callable[[Job, JobProgress], None]
 Outcomes = Generator[Done | Failed, None, None]
 
 
 class Executor(Protocol):
-    """Does jobs, in any order, and tells of each how it went."""
+    """Does jobs in any order, and yields the outcome of each."""
 
     def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
-        """Do the jobs; `watch` is called, in the caller's thread, as they get on."""
+        """Do the jobs; `watch` is called in the caller's thread with their progress."""
         ...
 
 
 class CrashError(Exception):
-    """A worker died, or met a fault that is not an error of ours; `trace` is its traceback."""
+    """A worker died, or raised what is not a `D3DataError`; `trace` is its traceback."""
 
     def __init__(self, message: str, *, trace: str = "") -> None:
         super().__init__(message)
@@ -63,16 +60,16 @@ class Retries:
     pause: float = 2.0
 
     def outcomes(
-        self, job: Job, once: Callable[[], None], wait: Callable[[float], Any] = time.sleep
+        self, job: Job, attempt_once: Callable[[], None], wait: Callable[[float], Any] = time.sleep
     ) -> Iterator[Done | Failed]:
-        """Call `once` until it succeeds, fails with an error of ours, or has failed too often."""
+        """Call `attempt_once` until it succeeds, raises a `D3DataError`, or fails too often."""
         for attempt in range(1, self.attempts + 1):
             try:
-                once()
+                attempt_once()
             except Exception as failure:
-                ours = isinstance(failure, D3DataError)
-                last = ours or attempt == self.attempts
-                error = failure if isinstance(failure, D3DataError) else _crash(job, failure)
+                final = isinstance(failure, D3DataError)
+                last = final or attempt == self.attempts
+                error = failure if isinstance(failure, D3DataError) else _job_error(job, failure)
                 yield Failed(job, error, attempt, last)
                 if last:
                     return
@@ -82,42 +79,43 @@ class Retries:
                 return
 
 
-USUAL = Retries()
+DEFAULT = Retries()
 
 
 @dataclass(frozen=True)
 class Inline:
-    """Does one job after the other in this process."""
+    """Does one job after the other in this process; `load` loads their task."""
 
-    retries: Retries = USUAL
+    retries: Retries = DEFAULT
+    load: Load | None = None
 
     def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         """Do the jobs in their order."""
-        load = loader()
+        load = self.load or loader()
         try:
             for job in jobs:
-                report = seldom(partial(_show, watch, job), seconds=REPORT_EVERY)
+                report = throttled(partial(_report, watch, job))
                 yield from self.retries.outcomes(job, partial(perform, job, report, load))
-        except _WatchFailed as failure:
-            raise failure.why from None
+        except _WatchError as failure:
+            raise failure.cause from None
 
 
-class _WatchFailed(BaseException):
-    """The caller's own `watch` failed, which is no fault of the job that it was called in."""
+class _WatchError(BaseException):
+    """The caller's `watch` raised `cause`; not an `Exception`, as the job is not to be blamed."""
 
-    def __init__(self, why: Exception) -> None:
-        super().__init__(str(why))
-        self.why = why
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(str(cause))
+        self.cause = cause
 
 
-def _show(watch: Watch, job: Job, progress: Progress) -> None:
+def _report(watch: Watch, job: Job, progress: JobProgress) -> None:
     try:
         watch(job, progress)
     except Exception as failure:
-        raise _WatchFailed(failure) from failure
+        raise _WatchError(failure) from failure
 
 
-def _crash(job: Job, failure: Exception) -> JobError:
+def _job_error(job: Job, failure: Exception) -> JobError:
     error = JobError(f"{job.name} failed: {failure}")
     error.__cause__ = failure
     if isinstance(failure, CrashError) and failure.trace:

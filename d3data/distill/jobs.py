@@ -23,7 +23,7 @@ from d3data.artifact.part import Part
 from d3data.distill import experts
 from d3data.distill.engine import optimize
 from d3data.distill.experts import ExpertPlan, Experts
-from d3data.distill.progress import START, Journal, Report, watching
+from d3data.distill.progress import START, MetricsLog, Report, watching
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.stages import Setting, Stage
@@ -35,8 +35,9 @@ from d3data.nets.checkpoint import Checkpoint, Saved
 from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.utils import rng
-from d3data.utils.atomic import sha256, write_bytes, write_json
+from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import as_device, using_threads
+from d3data.utils.hashing import file_sha256
 from d3data.utils.schema import Frozen
 
 OWN = ("decoder", "pixels", "priors")  # what a subtask makes; labels come after all of them
@@ -109,7 +110,7 @@ class SubtaskJob(_Job):
     def done(self) -> bool:
         """Whether the result is there and is the one that was written."""
         result, state = self.place / "result.safetensors", read_state(self.place)
-        return result.exists() and state.get("sha256") == sha256(result)
+        return result.exists() and state.get("sha256") == file_sha256(result)
 
     def perform(self, report: Report, load: Load) -> None:
         """Write `result.safetensors`, then `state.json` with its hash."""
@@ -123,7 +124,7 @@ class SubtaskJob(_Job):
         seed = rng.derive(self.recipe.seed, "subtask", self.number)
         setting = Setting(self.recipe, task, seed, device, recorded)
         source = blank(self.recipe, task).to(device)
-        with Journal(self.place / "metrics.jsonl", report) as journal:
+        with MetricsLog(self.place / "metrics.jsonl", report) as journal:
             journal.load_state_dict(saved.states["journal"] if saved else START)
             _stages(source, setting, checkpoint, journal, saved)
             seconds = journal.seconds
@@ -176,7 +177,7 @@ class LabelsJob(_Job):
         result = read_state(self.subtask.place).get("sha256")
         return (
             self.path.exists()
-            and state.get("sha256") == sha256(self.path)
+            and state.get("sha256") == file_sha256(self.path)
             and state.get("result") == result
         )
 
@@ -265,7 +266,11 @@ def _read_json(path: Path) -> Mapping[str, Any]:
 
 
 def _stages(
-    source: Source, setting: Setting, checkpoint: Checkpoint, journal: Journal, saved: Saved | None
+    source: Source,
+    setting: Setting,
+    checkpoint: Checkpoint,
+    journal: MetricsLog,
+    saved: Saved | None,
 ) -> None:
     """Take the stages that the checkpoint has not left behind."""
 

@@ -10,7 +10,7 @@ from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
 from d3data.distill.recipe import Recipe
-from d3data.distill.resources import Machine
+from d3data.distill.resources import Resources
 from d3data.distill.starts import STARTS
 from d3data.distill.validate import check
 from d3data.images.tasks import UNSEEN, Task
@@ -73,7 +73,7 @@ def plan_run(
     *,
     data: str | None,
     folder: Path,
-    machine: Machine,
+    resources: Resources,
     threads: Mapping[str, int] | None = None,
     experts: Path | None = None,
     save_every: float = 30.0,
@@ -85,7 +85,7 @@ def plan_run(
         recipe: what to make.
         data: where the images are, unless the recipe or its task's name says it.
         folder: the run's.
-        machine: how many jobs at a time, on what.
+        resources: how many jobs run at a time, and on what.
         threads: the threads of each stage's jobs, if an earlier plan chose them.
         experts: the folder of recorded trajectories, the run's own unless given.
         save_every: seconds between checkpoints.
@@ -104,7 +104,7 @@ def plan_run(
     groups = [(plan, block) for plan, block in wanted if plan is not None]
     counts = {"subtasks": len(blocks), "labels": len(blocks)}
     counts["experts"] = sum(plan.count for plan, _ in groups) + (teacher.count if teacher else 0)
-    fresh = {stage: machine.threads(count, task.rule.size) for stage, count in counts.items()}
+    fresh = {stage: resources.threads(count, task.rule.size) for stage, count in counts.items()}
     chosen = fresh | dict(threads or {})
     planner = _Planner(
         recipe,
@@ -114,7 +114,7 @@ def plan_run(
         common={
             "data": _found_from_anywhere(data),
             "folder": folder.absolute(),
-            "device": machine.device,
+            "device": resources.device,
         },
     )
     recorded = [planner.trajectories(plan, block) for plan, block in groups]

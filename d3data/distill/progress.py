@@ -1,4 +1,4 @@
-"""How far a job is: to whoever watches, and into the subtask's `metrics.jsonl`."""
+"""The progress of a job: to whoever watches, and into the subtask's `metrics.jsonl`."""
 
 import errno
 import json
@@ -14,9 +14,11 @@ from torch import Tensor
 from d3data.errors import RunError
 from d3data.nets.training import Watch
 
+REPORT_EVERY = 0.5  # seconds
+
 
 @dataclass(frozen=True)
-class Progress:
+class JobProgress:
     """A job has taken `step` of the `steps` of a stage; the last one's loss was `loss`."""
 
     stage: str
@@ -25,16 +27,16 @@ class Progress:
     loss: float
 
 
-Report = Callable[[Progress], None]
+Report = Callable[[JobProgress], None]
 
-START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}
+START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}  # the state of an empty log
 
 
-def seldom(report: Report, *, seconds: float) -> Report:
-    """Pass on what comes `seconds` after the last report, and each stage's first and last step."""
+def throttled(report: Report, *, seconds: float = REPORT_EVERY) -> Report:
+    """Report at most every so many seconds, but always a stage's first and last step."""
     stage, last = "", 0.0
 
-    def limited(progress: Progress) -> None:
+    def limited(progress: JobProgress) -> None:
         nonlocal stage, last
         ends = progress.stage != stage or progress.step == progress.steps
         if ends or time.monotonic() - last >= seconds:
@@ -48,15 +50,15 @@ def watching(report: Report, stage: str, steps: int) -> Watch:
     """A watch over a stage that reports every step."""
 
     def watch(step: int, loss: Tensor) -> None:
-        report(Progress(stage, step + 1, steps, loss.item()))
+        report(JobProgress(stage, step + 1, steps, loss.item()))
 
     return watch
 
 
-class Journal:
-    """Appends one line a step to the file at `path`: stage, step, loss, seconds of work so far.
+class MetricsLog:
+    """Appends a line to the file at `path` for every step: stage, step, loss, seconds of work.
 
-    It has a state, and is part of the checkpoint: restoring it cuts off the lines of the steps
+    It has a state that is part of the checkpoint: restoring it cuts off the lines of the steps
     that will be taken again.
     """
 
@@ -77,26 +79,22 @@ class Journal:
         """The seconds of work so far, those before restarts included."""
         return time.monotonic() - self._began
 
-    def add(self, progress: Progress) -> None:
+    def add(self, progress: JobProgress) -> None:
         """Write a line and report it.
 
         Raises:
             RunError: the disk is full.
         """
-        entry = {**asdict(progress), "seconds": round(self.seconds, 3)}
-        line = f"{json.dumps(entry)}\n".encode()
+        line = json.dumps({**asdict(progress), "seconds": round(self.seconds, 3)}).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as failure:
-            raise RunError(
-                f"cannot write {self.path}: {failure.strerror}; free some space and repeat: "
-                "the run goes on from its last checkpoint"
-            ) from failure
+            raise cannot_log(self.path, failure) from failure
         self._report(progress)
 
     def state_dict(self) -> dict[str, float]:
-        """Bring all lines to the disk and tell how many bytes they are."""
+        """Bring all lines to the disk, and return their bytes and the seconds of work."""
         os.fsync(self._file.fileno())
         return {"bytes": self.path.stat().st_size, "seconds": self.seconds}
 
@@ -104,3 +102,11 @@ class Journal:
         """Cut off what came after `state`; `START` empties the file."""
         self._file.truncate(min(int(state["bytes"]), self.path.stat().st_size))
         self._began = time.monotonic() - state["seconds"]
+
+
+def cannot_log(path: Path, failure: OSError) -> RunError:
+    """The error for a log that cannot be written."""
+    return RunError(
+        f"cannot write {path}: {failure.strerror}; free some space and repeat: the run resumes "
+        "from its last checkpoint"
+    )

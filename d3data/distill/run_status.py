@@ -1,4 +1,4 @@
-"""How far a run is, read from its folder, whoever drives it and wherever."""
+"""The status of a run, read from its folder while any process on any machine works on it."""
 
 import json
 import os
@@ -11,16 +11,16 @@ from d3data.artifact.manifest import NAME as MANIFEST
 from d3data.distill.driver import LOG
 from d3data.distill.jobs import read_state, subtask_folder
 from d3data.distill.recipe import load_recipe
-from d3data.distill.runs import RECIPE, read_environment
+from d3data.distill.runs import LOCK, RECIPE, read_environment
 from d3data.errors import RunError
 from d3data.utils.lock import Holder, holder
 
-TAIL = 1 << 16  # bytes of a log that are looked at
+TAIL = 1 << 16  # bytes of a log that are read
 
 
 @dataclass(frozen=True)
 class SubtaskStatus:
-    """How far one subtask is; `stage` is waiting, warm start, distill or done.
+    """How far one subtask is; `stage` is waiting, warm start, distill, quantize or done.
 
     `seconds` is the work so far and `seconds_left` that of the rest of the stage, if it is known.
     """
@@ -28,16 +28,16 @@ class SubtaskStatus:
     number: int
     classes: tuple[int, ...]
     stage: str
-    step: int
-    steps: int
-    loss: float | None
-    seconds: float
-    seconds_left: float | None
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    seconds: float = 0.0
+    seconds_left: float | None = None
 
 
 @dataclass(frozen=True)
 class Status:
-    """How far a run is: so many of its `total` jobs are `done`; `driver` is who drives it now."""
+    """How far a run is: `done` of its `total` jobs; `driver` is the process that works on it."""
 
     recipe: str
     identity: str
@@ -66,7 +66,7 @@ def status(folder: str | Path) -> Status:
     return Status(
         recipe=recipe.name,
         identity=recipe.identity,
-        driver=holder(folder),
+        driver=holder(folder / LOCK),
         done=int(last.get("done", 0)),
         total=int(last.get("total", 0)),
         subtasks=tuple(
@@ -74,21 +74,20 @@ def status(folder: str | Path) -> Status:
             for number, block in enumerate(blocks)
         ),
         artifact=folder / "artifact" if (folder / "artifact" / MANIFEST).exists() else None,
-        last_failure=_spell(failures[-1]) if failures else None,
+        last_failure=": ".join(failures[-1].get(key, "") for key in ("job", "message"))
+        if failures
+        else None,
     )
 
 
-def _subtask(place: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatus:
-    state = read_state(place)
-    lines = _lines(place / "metrics.jsonl", {"stage", "step", "steps", "loss", "seconds"})
+def _subtask(folder: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatus:
+    state = read_state(folder)
+    lines = _lines(folder / "metrics.jsonl", {"stage", "step", "steps", "loss", "seconds"})
     if not lines:
-        return SubtaskStatus(
-            number, classes, "done" if state else "waiting", 0, 0, None, 0.0, None
-        )
+        return SubtaskStatus(number, classes, "done" if state else "waiting")
     last = lines[-1]
     first = next(line for line in lines if line["stage"] == last["stage"])
-    steps = last["step"] - first["step"]
-    left = None
+    steps, left = last["step"] - first["step"], None
     if steps and not state:
         left = (last["seconds"] - first["seconds"]) / steps * (last["steps"] - last["step"])
     return SubtaskStatus(
@@ -103,15 +102,8 @@ def _subtask(place: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatu
     )
 
 
-def _spell(failure: Mapping[str, Any]) -> str:
-    return f"{failure.get('job', '')}: {failure.get('message', '')}"
-
-
 def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
-    """The last whole lines of a log that have these keys, as much of it as `TAIL` holds.
-
-    A line that a crash has torn is left out.
-    """
+    """The last whole lines of a log that have these keys, from its last `TAIL` bytes."""
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
@@ -120,13 +112,13 @@ def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
     except OSError:
         return []
     whole = text[: text.rfind(b"\n") + 1].splitlines()
-    read = [_read(line) for line in (whole[1:] if size > TAIL else whole)]
-    return [line for line in read if line.keys() >= keys]
+    records = map(_record, whole[1:] if size > TAIL else whole)
+    return [record for record in records if record.keys() >= keys]
 
 
-def _read(line: bytes) -> Mapping[str, Any]:
+def _record(line: bytes) -> Mapping[str, Any]:
     try:
-        found = json.loads(line)
-    except ValueError:
+        record = json.loads(line)
+    except ValueError:  # a crash has cut it off
         return {}
-    return found if isinstance(found, dict) else {}
+    return record if isinstance(record, dict) else {}

@@ -1,28 +1,29 @@
-"""A run: a folder in which a recipe becomes an artifact, stopped and started at will."""
+"""A run: a folder in which a recipe becomes an artifact; it can be stopped and resumed."""
 
 import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from d3data.distill.driver import Driver, Tell
+from d3data.distill.driver import Driver, OnEvent
 from d3data.distill.executors import Executor, Inline, Retries
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.processes import Processes
 from d3data.distill.recipe import Recipe, load_recipe
-from d3data.distill.resources import Machine, environment, machine
+from d3data.distill.resources import Resources, environment, find_resources
 from d3data.distill.write import about
-from d3data.errors import ForeignRunError, RecipeError, RunError, nearest
+from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.lock import NAME as LOCK
-from d3data.utils.lock import driving
+from d3data.utils.lock import hold, lock_files
 from d3data.utils.text import some
 
-RECIPE, ENVIRONMENT = "recipe.toml", "env.json"
-BEGINNINGS = (".recipe.toml.*", ".env.json.*")
-LITTER = (*BEGINNINGS, ".artifact.*", "experts/.*", "subtasks/*/.*")  # of killed processes
+RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
+STARTED = (".recipe.toml.*", ".env.json.*")  # temporary files of processes that were killed
+LEFTOVERS = (*STARTED, ".artifact.*", "experts/.*", "subtasks/*/.*")
 
 ExecutorName = Literal["processes", "inline"]
 EXECUTORS = ("processes", "inline")
@@ -40,21 +41,21 @@ def run(
     experts: str | Path | None = None,
     attempts: int = 3,
     save_every: float = 30.0,
-    progress: Tell | None = None,
+    progress: OnEvent | None = None,
 ) -> Path:
-    """Make the artifact of a recipe in the run folder `out`, or go on with making it.
+    """Make the artifact of a recipe in the run folder `out`, or resume making it.
 
-    Killed at any moment and started again, it finishes; on the CPU with the same tensors, bit
-    for bit, as if it had never been killed.
+    It may be killed at any moment and started again; on the CPU the tensors are then the same,
+    bit for bit, as those of a run that was never killed.
 
     Args:
         recipe: a recipe, the name of one that comes with the package, or a path to one.
         out: the run folder; it belongs to this recipe and these images from then on.
         data: where the images are, unless the recipe or its task's name says it.
         executor: "processes", "inline", or any `Executor`, which then counts its own attempts.
-        workers: jobs at a time; one an accelerator, or one a core on the CPU, unless given.
-        launcher: a command that begins each worker, on another machine maybe; see `Processes`.
-        device: cpu, cuda, cuda:N or mps; of the workers, where a launcher begins them.
+        workers: jobs at a time; by default one an accelerator, or one a core on the CPU.
+        launcher: a command that starts each worker, on another machine maybe; see `Processes`.
+        device: cpu, cuda, cuda:N or mps; of the workers, where a launcher starts them.
         experts: a folder of recorded trajectories that several runs share.
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
@@ -64,69 +65,69 @@ def run(
         The folder of the artifact.
 
     Raises:
-        RunLockedError: another process is driving this run.
-        ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
+        RunLockedError: another process is working on this run.
+        ForeignRunError: the folder belongs to another recipe, to other images, or is not a run.
         JobError: jobs failed in all their attempts.
-        D3DataError: whatever is wrong with recipe, images, device or disk.
+        D3DataError: the recipe, the images, the device or the disk cannot be used.
     """
-    _require_options(workers=workers, attempts=attempts, save_every=save_every)
-    place = machine(device, workers, inline=executor == "inline", elsewhere=bool(launcher))
-    doing = _executor(executor, place, Retries(attempts), launcher)
-    with driving(Path(out)):
+    folder = Path(out)
+    _check_options(workers=workers, attempts=attempts, save_every=save_every)
+    resources = find_resources(device, workers, inline=executor == "inline", remote=bool(launcher))
+    chosen = _executor(executor, resources, Retries(attempts), launcher)
+    with _locked(folder):
         plan = prepare(
-            recipe, out=out, data=data, place=place, experts=experts, save_every=save_every
+            recipe,
+            out=out,
+            data=data,
+            resources=resources,
+            experts=experts,
+            save_every=save_every,
         )
-        driver = Driver(plan, Path(out), progress)
-        _claim(Path(out), plan, place, driver)
-        return driver.drive(doing)
+        if isinstance(chosen, Inline) and chosen.load is None:
+            chosen = replace(chosen, load=lambda *_: plan.task)  # which is loaded already
+        driver = Driver(plan, folder, progress)
+        _claim(folder, plan, resources, driver)
+        return driver.drive(chosen)
 
 
 def prepare(
     recipe: Recipe | str | Path,
     *,
     out: str | Path,
-    place: Machine,
+    resources: Resources,
     data: str | Path | None = None,
     experts: str | Path | None = None,
     save_every: float = 30.0,
     imagine: bool = False,
 ) -> Plan:
-    """What `run` with these arguments will do on the machine `place`; writes nothing.
+    """What `run` with these arguments will do with such resources; writes nothing.
 
-    With `imagine`, black images will do where those of a known data set are not here.
+    With `imagine`, black images stand for those of a known data set that is not on this machine.
 
     Raises:
-        ForeignRunError: the folder belongs to another recipe, to other images, or is no run.
-        D3DataError: whatever is wrong with recipe or images.
+        ForeignRunError: the folder belongs to another recipe, to other images, or is not a run.
+        D3DataError: the recipe or the images cannot be used.
     """
-    _require_options(save_every=save_every)
+    _check_options(save_every=save_every)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
-    begun = _begun(Path(out), recipe)
+    started = _started(Path(out), recipe)
     plan = plan_run(
         recipe,
         data=None if data is None else str(data),
         folder=Path(out),
-        machine=place,
-        threads=begun.get("threads"),
+        resources=resources,
+        threads=started.get("threads"),
         experts=None if experts is None else Path(experts),
         save_every=save_every,
         imagine=imagine,
     )
-    about(plan, seconds=0.0, device=place.device)  # may find fault with names in the recipe
-    if begun and begun["fingerprint"] != plan.task.fingerprint:
+    about(plan, seconds=0.0, device=resources.device)  # checks the names in the recipe
+    if started and started["fingerprint"] != plan.task.fingerprint:
         raise ForeignRunError(
-            f"{out} was begun with images of fingerprint {begun['fingerprint'][:12]}, and these "
-            f"have {plan.task.fingerprint[:12]}: give the same images, or another folder"
+            f"{out} was started with other images (fingerprint {started['fingerprint'][:12]}, "
+            f"not {plan.task.fingerprint[:12]}): give the same images, or choose another folder"
         )
     return plan
-
-
-def _require_options(*, save_every: float, workers: int | None = None, attempts: int = 1) -> None:
-    for name, number in (("workers", workers), ("attempts", attempts)):
-        if number is not None and number < 1:
-            raise RecipeError(f"{name} is {number}, and must be at least 1")
-    if not 0 <= save_every < math.inf:
-        raise RecipeError(f"save_every is {save_every}: give seconds, 0 to save at every step")
 
 
 def read_environment(folder: Path) -> Mapping[str, Any]:
@@ -136,39 +137,54 @@ def read_environment(folder: Path) -> Mapping[str, Any]:
         RunError: it is missing or broken.
     """
     try:
-        found: Mapping[str, Any] = json.loads((folder / ENVIRONMENT).read_bytes())
-        return {
-            key: found[key] for key in ("versions", "device", "fingerprint", "classes", "threads")
-        }
+        page = json.loads((folder / ENVIRONMENT).read_bytes())
+        keys = ("versions", "device", "fingerprint", "classes", "threads")
+        return {key: page[key] for key in keys}
     except (OSError, ValueError, TypeError, KeyError) as failure:
         raise RunError(
-            f"{folder / ENVIRONMENT} is missing or broken ({failure!r}), so the run cannot go "
-            "on: give another folder"
+            f"{folder / ENVIRONMENT} is missing or broken ({failure!r}), so the run cannot be "
+            "resumed: choose another folder"
         ) from None
 
 
-def _begun(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
-    """What a run that was begun in `folder` was begun with; empty where there is none.
+def _check_options(*, save_every: float, workers: int | None = None, attempts: int = 1) -> None:
+    for name, number in (("workers", workers), ("attempts", attempts)):
+        if number is not None and number < 1:
+            raise RecipeError(f"{name} must be an integer >= 1, got {number}")
+    if not 0 <= save_every < math.inf:
+        raise RecipeError(f"save_every must be seconds >= 0, got {save_every}")
+
+
+def _locked(folder: Path) -> AbstractContextManager[None]:
+    def taken(holder: str) -> RunLockedError:
+        return RunLockedError(
+            f"{folder} is in use by {holder}: wait for it, stop it, or choose another folder"
+        )
+
+    return hold(folder / LOCK, taken=taken)
+
+
+def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
+    """The environment in which a run in `folder` was started; empty where there is none.
 
     Raises:
-        ForeignRunError: it is another recipe's, or no run.
+        ForeignRunError: it is another recipe's, or not a run.
     """
     if not (folder / RECIPE).exists():
-        ours = {LOCK, ENVIRONMENT, *(p.name for name in BEGINNINGS for p in folder.glob(name))}
-        strange = [p.name for p in folder.glob("*") if p.name not in ours]
-        if strange:
+        ours = {ENVIRONMENT, *lock_files(Path(LOCK))}
+        ours |= {path.name for pattern in STARTED for path in folder.glob(pattern)}
+        if others := sorted({path.name for path in folder.glob("*")} - ours):
             raise ForeignRunError(
-                f"{folder} is not a run and not empty (it has {sorted(strange)[0]}): give another "
-                "folder"
+                f"{folder} is not a run and not empty (it has {others[0]}): choose another folder"
             )
         return {}
-    there = load_recipe(folder / RECIPE)
-    if there.identity != recipe.identity:
+    owner = load_recipe(folder / RECIPE)
+    if owner.identity != recipe.identity:
+        differing = some(sorted(_differing("", owner.dump(), recipe.dump())))
         raise ForeignRunError(
-            f"{folder} belongs to the recipe {there.name} with identity {there.identity[:12]}, "
-            f"not to {recipe.name} with identity {recipe.identity[:12]} (they differ in "
-            f"{some(sorted(_differing('', there.dump(), recipe.dump())))}): give another folder, "
-            f"or take the recipe as it is in {folder / RECIPE}"
+            f"{folder} was started with another recipe ({owner.name}, identity "
+            f"{owner.identity[:12]}, not {recipe.name}, identity {recipe.identity[:12]}); they "
+            f"differ in {differing}: choose another folder, or run {folder / RECIPE}"
         )
     return read_environment(folder)
 
@@ -182,35 +198,38 @@ def _differing(place: str, one: Any, other: Any) -> Iterator[str]:
         yield place
 
 
-def _claim(folder: Path, plan: Plan, place: Machine, driver: Driver) -> None:
-    """Make the folder that of this plan, or note how this machine differs from the first."""
-    for pattern in LITTER:
-        for left in folder.glob(pattern):
-            shutil.rmtree(left) if left.is_dir() else left.unlink()
-    now = environment(place.device)
+def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> None:
+    """Write what the folder belongs to, or note how this machine differs from the first."""
+    for pattern in LEFTOVERS:
+        for path in folder.glob(pattern):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    now = environment(resources.device)
     if not (folder / RECIPE).exists():
         threads = {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs}
         task = {"fingerprint": plan.task.fingerprint, "classes": len(plan.task.classes)}
         write_json(folder / ENVIRONMENT, {**now, **task, "threads": threads})
         write_bytes(folder / RECIPE, plan.recipe.to_toml().encode())
         return
-    begun = read_environment(folder)
+    started = read_environment(folder)
     for key in ("versions", "device"):
-        if begun[key] != now[key]:
-            driver.tell(
+        if started[key] != now[key]:
+            driver.emit(
                 "note",
-                f"begun with {key} {begun[key]}, goes on with {now[key]}: the tensors will "
-                "not be those of a run that was never stopped",
+                f"started with {key} {started[key]}, resumed with {now[key]}: the tensors will "
+                "not be exactly those of a run that was never stopped",
             )
 
 
 def _executor(
-    executor: ExecutorName | Executor, place: Machine, retries: Retries, launcher: Sequence[str]
+    executor: ExecutorName | Executor,
+    resources: Resources,
+    retries: Retries,
+    launcher: Sequence[str],
 ) -> Executor:
     if executor == "processes":
-        return Processes(place.workers, place.devices, retries, launcher)
+        return Processes(resources.workers, resources.devices, retries, launcher)
     if launcher:
-        raise RecipeError("a launcher begins processes: leave it out, or the executor")
+        raise RecipeError('a launcher needs executor="processes": leave out one of them')
     if executor == "inline":
         return Inline(retries)
     if isinstance(executor, str):

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Experts
-from d3data.distill.progress import Journal, Progress
+from d3data.distill.progress import JobProgress, MetricsLog
 from d3data.distill.recipe import Recipe
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
@@ -49,7 +49,7 @@ class Stage:
     name: str
     steps: int
     checkpoint: Checkpoint
-    journal: Journal
+    journal: MetricsLog
     saved: Saved | None
 
     @property
@@ -84,7 +84,7 @@ class Stage:
         """
 
         def watch(step: int, loss: Tensor) -> None:
-            self.journal.add(Progress(self.name, step + 1, self.steps, loss.item()))
+            self.journal.add(JobProgress(self.name, step + 1, self.steps, loss.item()))
             if self.checkpoint.due:
                 self.save(step + 1, objects())
 

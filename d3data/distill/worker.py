@@ -1,10 +1,10 @@
 """A worker process, `python -m d3data.distill.worker`: does the jobs that its driver sends.
 
-A job comes in as a line of JSON on stdin; lines of JSON on stdout tell how it goes:
+A job comes as a line of JSON on stdin; lines of JSON on stdout report on it:
 
     {"progress": {...}}   {"done": true}   {"failed": {"error": ..., "message": ..., "trace": ...}}
 
-The end of stdin means that the driver is gone, however it went, and the worker ends at once.
+The end of stdin means that the driver is gone, for whatever reason, and the worker ends at once.
 """
 
 import json
@@ -16,8 +16,6 @@ import traceback
 from dataclasses import asdict
 from typing import Any, TextIO
 
-REPORT_EVERY = 0.5  # seconds
-
 
 def main() -> None:
     """Do jobs until stdin ends."""
@@ -25,25 +23,27 @@ def main() -> None:
     lines: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
 
-    from d3data.distill.jobs import AnyJob, loader, perform  # seconds: the listener is up by now
-    from d3data.distill.progress import Progress, seldom
+    from d3data.distill.jobs import AnyJob, loader, perform  # takes seconds: after the listener
+    from d3data.distill.progress import JobProgress, throttled
 
-    def tell(message: dict[str, Any]) -> None:
+    def send(message: dict[str, Any]) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    def report(progress: Progress) -> None:
-        tell({"progress": asdict(progress)})
+    def report(progress: JobProgress) -> None:
+        send({"progress": asdict(progress)})
 
     load = loader()
     while True:
         job = AnyJob.validate_json(lines.get())
         try:
-            perform(job, seldom(report, seconds=REPORT_EVERY), load)
+            perform(job, throttled(report), load)
         except Exception as failure:
-            tell({"failed": _describe(failure)})
+            trace = "".join(traceback.format_exception(failure))
+            error = {"error": type(failure).__name__, "message": str(failure), "trace": trace}
+            send({"failed": error})
         else:
-            tell({"done": True})
+            send({"done": True})
 
 
 def _listen(lines: "queue.Queue[bytes]") -> None:
@@ -60,14 +60,6 @@ def _private_stdout() -> TextIO:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return out
-
-
-def _describe(failure: Exception) -> dict[str, str]:
-    return {
-        "error": type(failure).__name__,
-        "message": str(failure),
-        "trace": "".join(traceback.format_exception(failure)),
-    }
 
 
 if __name__ == "__main__":

@@ -73,4 +73,4 @@ def labels_of_items(data: DistilledDataset) -> Tensor:
 
 def has_priors(draws: Draws) -> bool:
     """Whether it is a set of Gaussian priors, whose means are images too."""
-    return isinstance(draws, DistilledDataset) and bool(draws.drawer.sources[0].latent_values)
+    return isinstance(draws, DistilledDataset) and draws.drawer.random

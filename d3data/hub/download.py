@@ -8,7 +8,7 @@ from d3data.errors import ArtifactError, IntegrityError, NewerFormatError, NotCa
 from d3data.hub.cache import Snapshot
 from d3data.hub.client import Client
 from d3data.hub.local import listed, page_of
-from d3data.utils import atomic
+from d3data.utils.hashing import file_sha256
 
 
 def needed(page: Manifest, *, extras: bool = False) -> list[str]:
@@ -106,6 +106,6 @@ def _unlike(snapshot: Snapshot, page: Manifest, paths: Sequence[str]) -> list[st
     return [
         path
         for path in paths
-        if (real[path].stat().st_size, atomic.sha256(real[path]))
+        if (real[path].stat().st_size, file_sha256(real[path]))
         != (entries[path].size, entries[path].sha256)
     ]

@@ -1,15 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files and folders that are replaced as a whole or not at all."""
 
 import contextlib
-import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from d3data.errors import RunError
+from d3data.errors import ArtifactError, D3DataError, RunError
 
 
 @contextlib.contextmanager
@@ -25,16 +25,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.touch(exist_ok=False)
         try:
             yield temporary
-            with temporary.open("rb+") as file:
-                os.fsync(file.fileno())
+            _sync(temporary)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as failure:
-        raise RunError(
-            f"cannot write {path}: {failure.strerror or failure}; "
-            "what was there is unchanged: free some space or choose another folder, then repeat"
-        ) from failure
+        raise _cannot_write(path, failure, RunError) from failure
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -48,7 +44,77 @@ def write_json(path: Path, value: Any) -> None:
     write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
 
 
-def sha256(path: Path) -> str:
-    """The hex digest of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make `folder` hold exactly `files`, by relative path: written beside it, then renamed.
+
+    Raises:
+        ArtifactError: the disk is full or the folder cannot be written; it is as it was.
+    """
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as name:
+            new, old = Path(name, "new"), Path(name, "old")
+            for path, content in files.items():
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                (new / path).write_bytes(content)
+                _sync(new / path)
+            for place, _, _ in os.walk(new):
+                _sync(Path(place))
+            if folder.exists():
+                folder.rename(old)
+            try:
+                new.rename(folder)
+            except OSError:
+                if old.exists():
+                    old.rename(folder)
+                raise
+        _sync(folder.parent)
+    except OSError as failure:
+        raise _cannot_write(folder, failure, ArtifactError) from failure
+
+
+def file_sizes(folder: Path) -> dict[str, int]:
+    """The size of every file below `folder`, by relative path; symbolic links are left out."""
+    return {
+        path.relative_to(folder).as_posix(): path.stat().st_size
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink()
+    }
+
+
+def require_replaceable(folder: Path, marker: str, known: Collection[str]) -> None:
+    """Raise ArtifactError if replacing `folder` would delete a file that d3data did not write.
+
+    It may be missing or empty, or hold `marker` and files of `known` relative paths only.
+    """
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ArtifactError(f"{folder} is not a folder; choose another place or move it away")
+    files = {
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()
+    }
+    if files and marker not in files:
+        raise ArtifactError(
+            f"{folder} is not empty and is not an artifact (it has no {marker}); nothing was "
+            "written: choose another folder or empty it"
+        )
+    if foreign := sorted(files - set(known)):
+        raise ArtifactError(
+            f"{folder} holds {foreign[0]}, which is not a file of the artifact; "
+            "move it away first, because the whole folder is replaced"
+        )
+
+
+def _sync(path: Path) -> None:
+    """Bring a file or a folder to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _cannot_write(path: Path, failure: OSError, error: type[D3DataError]) -> D3DataError:
+    return error(
+        f"cannot write {path}: {failure.strerror or failure}; what was there is unchanged: "
+        "free some space or choose another folder, then repeat"
+    )

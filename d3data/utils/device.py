@@ -1,4 +1,4 @@
-"""The machine: its devices, cores and threads, and the versions that decide its bits."""
+"""Devices, cores and threads of this machine, and the library versions."""
 
 import contextlib
 import os
@@ -14,10 +14,10 @@ SMALL = 16  # pixels
 
 
 def useful_threads(size: int, share: int) -> int:
-    """How many of its `share` of cores a training on images of `size` pixels puts to use.
+    """How many threads, of a `share` of cores, help to train on images of `size` pixels.
 
-    Threads that wait for each other cost small images more than they save: the digits' warm
-    start took 3 to 9 times as long on two threads of a busy machine as on one.
+    On small images threads wait for each other: the digits' warm start took 3 to 9 times as long
+    on two threads of a busy machine as on one.
     """
     return 1 if size <= SMALL else share
 
@@ -33,23 +33,32 @@ def using_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def as_device(name: str) -> torch.device:
-    """The device that `name` (`cpu`, `cuda`, `cuda:1`, `mps`) stands for.
+def as_device(device: str | torch.device) -> torch.device:
+    """A device of this machine: `cpu`, `cuda`, `cuda:1` or `mps`, by name or as torch's own.
 
     Raises:
         DeviceError: this machine does not have it.
     """
-    there = {
+    counts = {
         "cpu": 1,
         "cuda": torch.cuda.device_count(),
         "mps": int(torch.backends.mps.is_available()),
     }
-    kind, _, index = name.partition(":")
-    if kind not in there or (index and not index.isdecimal()):
-        raise DeviceError(f"unknown device {name!r}: use cpu, cuda, cuda:N or mps")
-    if int(index or 0) >= there[kind]:
-        raise DeviceError(f"device {name!r} is not here ({there[kind]} of kind {kind}): use cpu")
-    return torch.device(name)
+    kind, _, index = str(device).partition(":")
+    if kind not in counts or (index and not index.isdecimal()):
+        raise DeviceError(f"unknown device '{device}': use cpu, cuda, cuda:N or mps")
+    if int(index or 0) >= counts[kind]:
+        raise DeviceError(
+            f"this machine has no device '{device}' ({counts[kind]} of kind {kind}): use cpu"
+        )
+    return torch.device(device)
+
+
+def device_memory(device: torch.device) -> int:
+    """The bytes of memory that a device of this machine has, in use or not."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def cores() -> int:
@@ -60,8 +69,7 @@ def cores() -> int:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what decides the bits of a result."""
-
+    """The versions that decide the exact values of a result."""
     return {
         "d3data": __version__,
         "python": platform.python_version(),

@@ -1,37 +1,27 @@
-"""One driver a run: a lock that vanishes with its holder, however that ends."""
+"""File locks that tell who holds them.
+
+The lock itself is `filelock`'s: the system releases it when its process ends, however it ends.
+The holder's host and process id stand in a second file, which counts only while the lock is held.
+"""
 
 import contextlib
 import json
 import os
 import socket
-import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from d3data.errors import RunError, RunLockedError
+from filelock import FileLock, Timeout
 
-NAME = ".lock"
-TRIES = 5  # a tenth of a second apart, since `holder` takes the lock for a moment
+from d3data.errors import D3DataError, RunError
 
-if sys.platform == "win32":
-    import msvcrt
-
-    def _take(handle: int) -> None:
-        os.lseek(handle, 1 << 30, os.SEEK_SET)  # a byte beyond the text, which stays readable
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-
-else:
-    import fcntl
-
-    def _take(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+TIMEOUT = 0.5  # seconds; `holder` takes the lock for a moment
 
 
 @dataclass(frozen=True)
 class Holder:
-    """The process that drives a run."""
+    """The process that holds a lock."""
 
     host: str
     pid: int
@@ -41,58 +31,60 @@ class Holder:
 
 
 @contextlib.contextmanager
-def driving(folder: Path) -> Iterator[None]:
-    """Hold the lock of a run folder, which is made if it is not there.
+def hold(path: Path, *, taken: Callable[[str], D3DataError]) -> Iterator[None]:
+    """Hold the lock file `path` inside the block; its folder is made if it is missing.
+
+    Args:
+        path: of the lock file.
+        taken: makes the error to raise where another process holds it, whose name it is given.
 
     Raises:
-        RunLockedError: another process holds it.
-        RunError: the folder cannot be written.
+        RunError: the file cannot be written.
     """
+    lock = FileLock(path)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = os.open(folder / NAME, os.O_RDWR | os.O_CREAT, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire(timeout=TIMEOUT)
+    except Timeout:
+        raise taken(str(_read(path) or "another process")) from None
     except OSError as failure:
-        raise RunError(f"cannot write into {folder}: {failure.strerror}: choose another") from None
+        raise RunError(
+            f"cannot write into {path.parent}: {failure.strerror}; choose another folder"
+        ) from failure
     try:
-        if not any(_taken(handle, wait=attempt > 0) for attempt in range(TRIES)):
-            raise RunLockedError(
-                f"{folder} is being driven by {_read(folder) or 'another process'}: "
-                "wait for it or stop it, or give another folder"
-            )
-        page = json.dumps({"host": socket.gethostname(), "pid": os.getpid()})
-        os.lseek(handle, 0, os.SEEK_SET)
-        os.ftruncate(handle, os.write(handle, page.encode()))
+        with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
+            about = {"host": socket.gethostname(), "pid": os.getpid()}
+            _holder_file(path).write_text(json.dumps(about))
         yield
     finally:
-        os.close(handle)
+        lock.release()
 
 
-def holder(folder: Path) -> Holder | None:
-    """Who drives the run in `folder` now."""
-    try:
-        handle = os.open(folder / NAME, os.O_RDWR)
-    except OSError:
+def holder(path: Path) -> Holder | None:
+    """The process that holds the lock file `path` now."""
+    if not path.exists():
         return None
     try:
-        return None if _taken(handle) else _read(folder)
-    finally:
-        os.close(handle)
+        with FileLock(path).acquire(blocking=False):
+            return None
+    except Timeout:
+        return _read(path)
+    except OSError:
+        return None
 
 
-def _taken(handle: int, *, wait: bool = False) -> bool:
-    """Whether the lock could be had."""
-    if wait:
-        time.sleep(0.1)
+def lock_files(path: Path) -> set[str]:
+    """The names of the files that holding `path` leaves in its folder."""
+    return {path.name, _holder_file(path).name}
+
+
+def _holder_file(path: Path) -> Path:
+    return path.with_name(f"{path.name}-holder")
+
+
+def _read(path: Path) -> Holder | None:
     try:
-        _take(handle)
-    except (BlockingIOError, PermissionError):  # the latter from Windows
-        return False
-    return True
-
-
-def _read(folder: Path) -> Holder | None:
-    try:
-        page = json.loads((folder / NAME).read_text())
-        return Holder(str(page["host"]), int(page["pid"]))
+        about = json.loads(_holder_file(path).read_text())
+        return Holder(str(about["host"]), int(about["pid"]))
     except (OSError, ValueError, KeyError, TypeError):
         return None

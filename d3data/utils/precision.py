@@ -1,40 +1,65 @@
-"""Float32 that is float32, whatever the caller trains in."""
+"""Full float32 precision, whatever precision the caller trains in."""
 
 import contextlib
+import threading
 from collections.abc import Iterator
 from typing import Any
 
 import torch
 
+_lock = threading.Lock()
+_blocks = 0  # of all threads that are inside now
+_restore = contextlib.ExitStack()  # puts the caller's switches back
+
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
-    """No autocast, no TF32 and no bfloat16 inside the block; afterwards all is as it was.
+    """No autocast, no TF32 and no bfloat16 inside the block.
+
+    The switches belong to the process, so that blocks of several threads share them: the first
+    block sets them, the last one puts them back.
+    """
+    global _blocks
+    with _lock:
+        if not _blocks:
+            _set()
+        _blocks += 1
+    try:
+        with torch.autocast(device.type, enabled=False):
+            yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                _restore.close()
+
+
+def _set() -> None:
+    """Switch to full precision, unless all switches say so already.
 
     PyTorch has two generations of switches, refuses to read the older where a program used the
     newer, and may refuse to compute where they disagree: so both are set, the older where it can
     be read.
     """
-    backends: Any = torch.backends
-    newer = (
-        backends.cuda.matmul,
-        backends.cudnn.conv,
-        backends.cudnn.rnn,
-        backends.mkldnn.matmul,
-        backends.mkldnn.conv,
-    )
+    cudnn: Any = torch.backends.cudnn
+    mkldnn: Any = torch.backends.mkldnn
+    newer = torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
     with contextlib.ExitStack() as stack:
-        for switch in newer:  # put back last, as the older ones set them too
+        for switch in newer:  # put back last, because the older switches set these too
             stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+        differs = any(switch.fp32_precision != "ieee" for switch in newer)
         with contextlib.suppress(RuntimeError):
-            stack.callback(
-                torch.set_float32_matmul_precision, torch.get_float32_matmul_precision()
-            )
-            torch.set_float32_matmul_precision("highest")
+            if (before := torch.get_float32_matmul_precision()) != "highest":
+                stack.callback(torch.set_float32_matmul_precision, before)
+                torch.set_float32_matmul_precision("highest")
+                differs = True
         with contextlib.suppress(RuntimeError):
-            stack.callback(setattr, backends.cudnn, "allow_tf32", backends.cudnn.allow_tf32)
-            backends.cudnn.allow_tf32 = False
-        for switch in newer:
+            if cudnn.allow_tf32:
+                stack.callback(setattr, cudnn, "allow_tf32", True)
+                cudnn.allow_tf32 = False
+                differs = True
+        for switch in newer if differs else ():
             switch.fp32_precision = "ieee"
-        stack.enter_context(torch.autocast(device.type, enabled=False))
-        yield
+        changes = stack.pop_all()
+    if differs:
+        _restore.enter_context(changes)

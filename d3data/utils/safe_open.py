@@ -11,7 +11,7 @@ from io import BufferedReader
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from d3data.errors import IntegrityError
+from d3data.errors import D3DataError, IntegrityError
 
 Verify = Literal["always", "size", "never"]
 PIECE = 8 << 20  # bytes read at a time
@@ -37,6 +37,8 @@ def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
     Raises:
         IntegrityError: it is missing, outside, reached by a link, or not a regular file.
     """
+    if not hasattr(os, "O_NOFOLLOW"):
+        raise D3DataError("d3data needs a POSIX system, such as Linux or macOS")
     where = folder / path
     steps = PurePosixPath(path).parts
     if path.startswith("/") or ".." in steps:

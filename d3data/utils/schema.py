@@ -1,4 +1,4 @@
-"""The base of all validated, immutable objects that are configuration."""
+"""The base class of configuration: immutable records, validated with readable errors."""
 
 import json
 from collections.abc import Mapping
@@ -12,8 +12,8 @@ from pydantic_core import CoreSchema
 from d3data.errors import D3DataError, RecipeError, nearest
 
 MOST_KEYS = 10_000  # of one table
-MOST_FAULTS = 10  # told of one record
-MOST_SAID = 2_000  # letters
+MOST_FAULTS = 10  # in the message about one record
+MOST_CHARACTERS = 2_000  # of a message
 
 
 def _stop_early(schema: Any) -> None:
@@ -27,7 +27,7 @@ def _stop_early(schema: Any) -> None:
 
 
 def stored_as(key: str, **field: Any) -> Any:
-    """A field that files spell otherwise than the API: both are read, `key` is written."""
+    """A field that has another name in files, `key`: both are read, `key` is written."""
     return Field(validation_alias=key, serialization_alias=key, **field)
 
 
@@ -48,7 +48,7 @@ class Frozen(pydantic.BaseModel):
     def __get_pydantic_core_schema__(
         cls, source: type[Any], handler: pydantic.GetCoreSchemaHandler
     ) -> CoreSchema:
-        """Lists end with their first fault, so that a long one costs no more than a short one."""
+        """Stop at the first fault of a list, so that a long one costs no more than a short one."""
         schema = handler(source)
         _stop_early(schema)
         return schema
@@ -57,16 +57,16 @@ class Frozen(pydantic.BaseModel):
     def parse(
         cls, values: Mapping[str, Any], *, where: str, error: type[D3DataError] = RecipeError
     ) -> Self:
-        """Validate `values`, or raise `error` with its faults, their places and the nearest keys.
+        """Validate `values`, or raise `error` with the faults, their places and the nearest keys.
 
-        Of a list the first fault is told, and of all at most 10.
+        The message has the first fault of each list, and at most 10 in all.
         """
         if _wide(values):
-            raise error(f"{where}: a table with more than {MOST_KEYS} keys")
+            raise error(f"{where}: a table has more than {MOST_KEYS:,} keys")
         try:
             return cls.model_validate(values)
         except pydantic.ValidationError as failure:
-            raise error(f"{where}: {_told(cls, failure)}") from None
+            raise error(f"{where}: {_message(cls, failure)}") from None
 
     def dump(self) -> dict[str, Any]:
         """The record as JSON values."""
@@ -75,7 +75,7 @@ class Frozen(pydantic.BaseModel):
 
 
 def _wide(values: Any) -> bool:
-    """Whether there is a table of too many keys, wherever it is."""
+    """Whether a table has too many keys, at any depth."""
     level = [values] if isinstance(values, dict | list | tuple) else []
     while level:
         if any(isinstance(value, dict) and len(value) > MOST_KEYS for value in level):
@@ -85,16 +85,17 @@ def _wide(values: Any) -> bool:
     return False
 
 
-def _told(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) -> str:
-    found: list[Any] = failure.errors(include_url=False, include_context=False)
-    entries = [entry for before, entry in pairwise([None, *found]) if not _echo(before, entry)]
+def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) -> str:
+    entries: list[Any] = failure.errors(include_url=False, include_context=False)
+    pairs = pairwise([None, *entries])
+    entries = [entry for before, entry in pairs if not _follows_from(before, entry)]
     faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
     if more := len(entries) - len(faults):
         faults.append(f"and {more} more")
-    return _cut("; ".join(faults), MOST_SAID)
+    return _shown("; ".join(faults), MOST_CHARACTERS)
 
 
-def _echo(before: Any, entry: Any) -> bool:
+def _follows_from(before: Any, entry: Any) -> bool:
     """Whether a list is said to be too short only because it ended with its first fault."""
     if before is None or entry["type"] != "too_short":
         return False
@@ -102,15 +103,16 @@ def _echo(before: Any, entry: Any) -> bool:
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
-    place = _printable(".".join(_cut(str(step), 60) for step in entry["loc"]))
+    place = ".".join(_shown(str(step), 60) for step in entry["loc"])
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
         return f"unknown key {place!r}: {nearest(str(key)[:60], _keys(model, path))}"
-    said = _printable(_cut(entry["msg"].removeprefix("Value error, "), 500))
-    given = entry.get("input")
-    if not isinstance(given, Mapping | pydantic.BaseModel):  # else it is all of a record
-        said = f"{said} (got {_printable(_cut(repr(given), 60))})"
-    return f"{place}: {said}" if place else said
+    message = entry["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
+    message = _shown(message, 500)
+    value = entry.get("input")
+    if not isinstance(value, Mapping | pydantic.BaseModel):  # else it is the whole record
+        message = f"{message} (got {_shown(repr(value), 60)})"
+    return f"{place}: {message}" if place else message
 
 
 def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
@@ -133,9 +135,7 @@ def _kind(model: type[pydantic.BaseModel]) -> Any:
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
 
 
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
+def _shown(text: str, most: int) -> str:
+    """Text cut to `most` characters, and without control characters."""
+    cut = text if len(text) <= most else f"{text[: most - 3]}..."
+    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in cut)

@@ -17,7 +17,7 @@ from d3data import artifact
 from d3data.artifact.manifest import SoftLabels
 from d3data.artifact.part import Part
 from d3data.errors import ArtifactError, FormatError
-from d3data.utils import atomic_folder
+from d3data.utils import atomic
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SOFT = SoftLabels(teacher="convnet", temperature=1.0)
@@ -157,7 +157,7 @@ def test_what_is_not_ours_is_never_overwritten(tmp_path: Path) -> None:
     place = tmp_path / "photos"
     place.mkdir()
     (place / "cat.jpg").write_bytes(b"cat")
-    with pytest.raises(ArtifactError, match="something else than an artifact"):
+    with pytest.raises(ArtifactError, match="is not empty and is not an artifact"):
         made.write(place)
     (place / "d3data.json").write_bytes(b"{}")
     with pytest.raises(ArtifactError, match="manifest cannot be read"):
@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_nothing_behind(
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(atomic_folder.os, "fsync", full)
+    monkeypatch.setattr(atomic.os, "fsync", full)
     with pytest.raises(ArtifactError, match="No space left on device"):
         made.write(tmp_path / "toys")
     assert list(tmp_path.iterdir()) == []

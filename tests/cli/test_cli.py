@@ -327,21 +327,17 @@ def test_debug_shows_where_an_error_comes_from(tmp_path):
 
 
 def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
-    command = [sys.executable, "-c", "from d3data.cli import main; main()", "distill", str(toml)]
-    process = subprocess.Popen(
-        [*command, "--out", str(tmp_path), "--set", "steps=100000", "--workers", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    log = tmp_path / "subtasks" / "000" / "metrics.jsonl"
-    runs.until(lambda: log.exists() and log.stat().st_size > 1000)
-    [worker] = runs.children(process.pid)
-    process.send_signal(signal.SIGINT)
-    stdout, stderr = process.communicate(timeout=20)
+    options = ["--out", tmp_path, "--set", "steps=100000", "--workers", "1"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with runs.command("distill", toml, *options, **pipes) as process:
+        log = tmp_path / "subtasks" / "000" / "metrics.jsonl"
+        runs.until(lambda: log.exists() and log.stat().st_size > 1000)
+        [worker] = runs.children(process.pid)
+        process.send_signal(signal.SIGINT)
+        stdout, stderr = process.communicate()
     assert process.returncode == 130
     assert stdout == ""
-    assert f"stopped; the same command goes on with {tmp_path}" in stderr
+    assert f"stopped; the same command resumes {tmp_path} from its last checkpoint" in stderr
     assert "Traceback" not in stderr
     assert not runs.lives(worker)
 

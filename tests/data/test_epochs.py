@@ -74,9 +74,9 @@ def test_a_copy_counts_for_itself(duplicate: object) -> None:
 
 @pytest.mark.parametrize("epoch", [-1, 1 << 32])
 def test_epochs_have_bounds(epoch: int) -> None:
-    with pytest.raises(D3DataError, match="whole number from 0 to 4,294,967,295"):
+    with pytest.raises(D3DataError, match="epoch must be an integer from 0 to 4,294,967,295"):
         Requests(1).set_epoch(epoch)
-    with pytest.raises(D3DataError, match="whole number"):
+    with pytest.raises(D3DataError, match="must be an integer"):
         EpochSampler([0]).set_epoch(epoch)
 
 
@@ -164,7 +164,7 @@ def test_one_rank_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_rank_is_below_the_ranks() -> None:
-    with pytest.raises(D3DataError, match="rank=2: it is a whole number from 0 to 1"):
+    with pytest.raises(D3DataError, match="rank must be an integer from 0 to 1, got 2"):
         EpochSampler(range(4), rank=2, ranks=2)
 
 

@@ -293,7 +293,7 @@ def stopped(*arguments, **more):
 
 def test_two_processes_do_not_write_one_copy(data, tmp_path):
     def meanwhile(at):
-        with pytest.raises(ExportError, match=r"another process is writing .*out: wait"):
+        with pytest.raises(ExportError, match=r"out is being written by process .*: wait"):
             export(data, tmp_path / "out", format="npz", **FEW)
 
     export(data, tmp_path / "out", format="npz", progress=meanwhile, **FEW)
@@ -424,7 +424,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(data, tmp_path):
         ({"format": "npz", "draws_per_class": 0}, "draws_per_class=0"),
         ({"format": "npz", "draws_per_class": 2.5}, r"draws_per_class=2\.5"),
         ({"format": "npz", "shards": 0}, "shards=0"),
-        ({"format": "npz", "shards": 31}, "shards=31: it is a whole number from 1 to 30"),
+        ({"format": "npz", "shards": 31}, "shards must be an integer from 1 to 30, got 31"),
     ):
         with pytest.raises(ExportError, match=message):
             export(data, tmp_path / "out", **options)

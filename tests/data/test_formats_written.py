@@ -76,16 +76,15 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(toys, tmp_path):
     out = tmp_path / "out"
     options = [toys, "--format", "imagefolder", "--draws", "600", "--out", out]
     terminal, child = pty.openpty()
-    process = subprocess.Popen(
-        [*MAIN, "export", *map(str, options)], stdout=subprocess.PIPE, stderr=child, text=True
-    )
-    runs.os.close(child)
-    runs.until(lambda: [*tmp_path.glob(".out.partial/done/*")])
-    process.send_signal(signal.SIGINT)
-    said = b""
-    while not re.search(rb"stopped.*\n", said):
-        said += runs.os.read(terminal, 10_000)
-    stdout, _ = process.communicate(timeout=60)
+    pipes = {"stdout": subprocess.PIPE, "stderr": child, "text": True}
+    with runs.command("export", *options, **pipes) as process:
+        runs.os.close(child)
+        runs.until(lambda: [*tmp_path.glob(".out.partial/done/*")])
+        process.send_signal(signal.SIGINT)
+        said = b""
+        while not re.search(rb"stopped.*\n", said):
+            said += runs.os.read(terminal, 10_000)
+        stdout, _ = process.communicate()
     runs.os.close(terminal)
     assert (process.returncode, stdout) == (130, "")
     assert re.search(r"export.*\d+/3000", said.decode(errors="replace"))  # a bar

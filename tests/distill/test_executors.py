@@ -1,6 +1,5 @@
 import os
 import signal
-import time
 from contextlib import closing
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from d3data.distill.executors import Done, Failed, Inline, Retries
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.jobs import AnyJob, ExpertJob
 from d3data.distill.processes import Processes
-from d3data.distill.resources import Machine, machine
+from d3data.distill.resources import Resources, find_resources
 from d3data.errors import DataError, JobError, RecipeError, RunError
 
 FAST = Retries(attempts=3, pause=0.01)
@@ -86,7 +85,7 @@ def test_what_fails_for_no_fault_of_ours_is_tried_again_after_growing_pauses(job
 
 def test_a_job_that_always_fails_is_given_up(job):
     once = Calls(*[ValueError("no")] * 9)
-    outcomes = list(FAST.outcomes(job, once, time.sleep))
+    outcomes = list(FAST.outcomes(job, once))
     assert [outcome.last for outcome in outcomes] == [False, False, True]
     assert isinstance(outcomes[-1].error, JobError)
     assert "expert 0 failed: no" in str(outcomes[-1].error)
@@ -95,7 +94,7 @@ def test_a_job_that_always_fails_is_given_up(job):
 
 def test_an_error_of_ours_is_not_tried_again(job):
     once = Calls(DataError("no images"))
-    [outcome] = FAST.outcomes(job, once, time.sleep)
+    [outcome] = FAST.outcomes(job, once)
     assert outcome.last
     assert isinstance(outcome.error, DataError)
 
@@ -106,18 +105,6 @@ def test_inline_does_jobs_in_their_order_and_reports(place, tmp_path):
     assert outcomes == [Done(job) for job in wanted]
     assert all(job.done for job in wanted)
     assert [name for name, step in seen if step == 3] == ["expert 0", "expert 1", "expert 2"]
-
-
-def test_processes_give_the_same_bytes_and_report(place, tmp_path):
-    ours = jobs(place, tmp_path / "inline", count=3)
-    theirs = jobs(place, tmp_path / "processes", count=3)
-    list(Inline().run(ours, watch=nothing))
-    seen = []
-    outcomes = list(Processes(1).run(theirs, watch=lambda job, at: seen.append((job.name, at))))
-    assert {outcome.job.name for outcome in outcomes} == {job.name for job in theirs}
-    for one, other in zip(ours, theirs, strict=True):
-        assert one.path.read_bytes() == other.path.read_bytes()
-    assert {name for name, at in seen if at.step == at.steps} == {job.name for job in theirs}
 
 
 def test_a_killed_worker_costs_one_attempt(place, tmp_path):
@@ -133,7 +120,7 @@ def test_a_killed_worker_costs_one_attempt(place, tmp_path):
     first, *others = outcomes
     assert isinstance(first, Failed)
     assert not first.last
-    assert "it was killed by SIGKILL" in str(first.error)
+    assert "was killed by SIGKILL" in str(first.error)
     assert others == [Done(long), Done(short)]
     assert not runs.lives(killed[0])
 
@@ -152,9 +139,7 @@ def test_errors_of_a_worker_come_as_themselves_and_stopping_ends_the_workers(pla
         assert first.last
         assert second.last
         [worker] = runs.until(workers)
-        began = time.monotonic()
     assert not runs.lives(worker)
-    assert time.monotonic() - began < 9
 
 
 def test_workers_take_accelerators_in_turn():
@@ -172,33 +157,29 @@ def launcher(folder):
     return script
 
 
-def test_a_launcher_begins_every_worker(place, tmp_path):
+def test_worker_processes_that_a_launcher_starts_make_the_same_set(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    recipe, events = runs.recipe(subtasks={"count": 2}), []
+    distill.run(recipe, out=tmp_path / "here", executor="inline")
     begin = launcher(tmp_path)
-    executor = Processes(2, retries=FAST, launcher=[str(begin), "node{worker}"])
-    outcomes = [*executor.run(jobs(place, tmp_path, count=3), watch=nothing)]
-    assert [type(one) for one in outcomes] == [Done] * 3
+    options = {"launcher": [str(begin), "node{worker}"], "workers": 2, "progress": events.append}
+    distill.run(recipe, out=tmp_path / "there", executor="processes", **options)
+    assert runs.outcome(tmp_path / "here") == runs.outcome(tmp_path / "there")
+    last = {event.job for event in events if event.progress and event.progress.step == 6}
+    assert last == {"subtask 000", "subtask 001"}
     told = sorted(Path(f"{begin}.log").read_text().splitlines())
     assert [line.split()[0] for line in told] == ["node0", "node1"]
     assert all(line.endswith("-m d3data.distill.worker") for line in told)
-
-
-def test_a_run_through_a_launcher_makes_the_same_set(tmp_path):
-    recipe = runs.recipe(subtasks={"count": 2})
-    runs.finish(recipe, tmp_path / "here", executor="inline")
-    begin = launcher(tmp_path)
-    options = {"launcher": [str(begin), "there"], "workers": 2, "device": "cpu"}
-    runs.finish(recipe, tmp_path / "there", executor="processes", **options)
-    assert runs.outcome(tmp_path / "here") == runs.outcome(tmp_path / "there")
 
 
 def test_a_launcher_that_fails_costs_attempts_and_says_why(place, tmp_path):
     executor = Processes(1, retries=FAST, launcher=["sh", "-c", "echo no such host >&2; exit 255"])
     outcomes = [*executor.run(jobs(place, tmp_path, count=1), watch=nothing)]
     assert [one.last for one in outcomes] == [False, False, True]
-    assert "status 255; it last wrote: no such host" in str(outcomes[-1].error)
+    assert "status 255; its last output: no such host" in str(outcomes[-1].error)
 
 
 def test_devices_of_other_machines_are_not_looked_for_here():
-    assert machine("cuda", 8, elsewhere=True) == Machine("cuda", 8)
-    with pytest.raises(RecipeError, match="a launcher begins processes"):
+    assert find_resources("cuda", 8, remote=True) == Resources("cuda", 8)
+    with pytest.raises(RecipeError, match="a launcher needs executor"):
         distill.run(runs.recipe(), out="nowhere", executor="inline", launcher=["ssh", "node"])

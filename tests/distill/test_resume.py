@@ -11,7 +11,7 @@ import pytest
 
 import tiny_runs as runs
 from d3data import distill
-from d3data.distill.resources import machine
+from d3data.distill.resources import find_resources
 from d3data.errors import RunLockedError
 
 LONG = {"subtasks": {"count": 2}, "steps": 30, "items_per_class": 1}
@@ -65,14 +65,15 @@ def _finishes(recipe, out, *, within):
     return ended
 
 
-def test_killed_workers_and_drivers_lose_nothing_and_leave_nobody(tmp_path):
+def test_killed_workers_and_drivers_lose_nothing_and_leave_nobody(tmp_path, request):
     recipe = runs.recipe(**LONG)
     runs.finish(recipe, tmp_path / "whole")
     out = tmp_path / "run"
     driver = runs.start(recipe, out, executor="processes")
+    request.addfinalizer(driver.kill)
 
     first = runs.until(lambda: _at_work(driver, out, steps=2))
-    with pytest.raises(RunLockedError, match=f"driven by process {driver.pid} on"):
+    with pytest.raises(RunLockedError, match=f"in use by process {driver.pid} on"):
         distill.run(recipe, out=out)
     assert distill.status(out).driver.pid == driver.pid
     os.kill(first, signal.SIGKILL)
@@ -82,7 +83,7 @@ def test_killed_workers_and_drivers_lose_nothing_and_leave_nobody(tmp_path):
     assert "was killed by SIGKILL" in distill.status(out).last_failure
     driver.kill()
     driver.join()
-    runs.until(lambda: not runs.lives(second), seconds=20)
+    runs.until(lambda: not runs.lives(second))
     assert distill.status(out).driver is None
 
     runs.finish(recipe, out)
@@ -110,6 +111,6 @@ def test_the_threads_of_the_first_start_are_kept(tmp_path, monkeypatch):
     recipe = runs.recipe()
     distill.run(recipe, out=tmp_path, executor="inline")
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    place = machine("cpu", 1)
-    assert distill.prepare(recipe, out=tmp_path / "new", place=place).subtasks[0].threads == 2
-    assert distill.prepare(recipe, out=tmp_path, place=place).subtasks[0].threads == 1
+    two = find_resources("cpu", 1)
+    assert distill.prepare(recipe, out=tmp_path / "new", resources=two).subtasks[0].threads == 2
+    assert distill.prepare(recipe, out=tmp_path, resources=two).subtasks[0].threads == 1

@@ -1,5 +1,7 @@
 """Full precision inside, everything as it was outside, whichever switches a program uses."""
 
+import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -75,3 +77,36 @@ def test_autocast_ends_at_the_block() -> None:
         with full_precision(torch.device("cpu")):
             assert (one @ one).dtype == torch.float32
         assert (one @ one).dtype == torch.bfloat16
+
+
+def test_threads_that_draw_at_the_same_time_leave_the_switches_as_they_were() -> None:
+    torch.set_float32_matmul_precision("high")
+    before, wrong = (state(), older()), []
+
+    def draw(pauses: list[float]) -> None:
+        for pause in pauses:
+            with full_precision(torch.device("cpu")):
+                time.sleep(pause)  # lets the other thread in or out
+                if older() != ["highest", False]:
+                    wrong.append(older())
+
+    pauses = [[1e-5] * 299 + [0.05], [1e-4] * 299 + [0.1]]
+    threads = [threading.Thread(target=draw, args=(each,)) for each in pauses]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+    assert (state(), older()) == before
+
+
+def test_nothing_is_touched_where_nothing_differs(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_float32_matmul_precision("highest")
+    BACKENDS.cudnn.allow_tf32 = False
+    for switch in NEWER[1:]:
+        setattr(*switch, "ieee")
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: pytest.fail("touched"))
+    with full_precision(torch.device("cpu")):
+        BACKENDS.cuda.matmul.fp32_precision = "tf32"
+    assert BACKENDS.cuda.matmul.fp32_precision == "tf32"
+    monkeypatch.undo()

@@ -28,7 +28,7 @@ def fault(**values: Any) -> str:
 
 def test_a_list_ends_with_its_first_fault() -> None:
     assert fault(leaves=[{"size": 1}, {"size": -1}, {"size": -2}]) == (
-        "leaves.1.size: Input should be greater than or equal to 0 (got -1)"
+        "leaves.1.size: must be greater than or equal to 0 (got -1)"
     )
     assert fault(leaves=[{"size": -1}] * 1000).count(";") == 0
     assert fault(pairs=[[1], ["a", "b"], ["c"]]).startswith("pairs.1.0: ")
@@ -39,10 +39,10 @@ def test_an_empty_list_is_said_to_be_too_short() -> None:
 
 
 def test_all_faults_of_a_record_are_told_up_to_ten() -> None:
-    told = fault(leaves=[{"size": "x", "color": 1}], pairs=0)
+    told = fault(leaves=[{"size": "x", "colour": 1}], pairs=0)
     assert [place.split(":")[0] for place in told.split("; ")] == [
         "leaves.0.size",
-        "unknown key 'leaves.0.color'",
+        "unknown key 'leaves.0.colour'",
         "pairs",
     ]
     many = fault(**{f"key{number}": 0 for number in range(25)}).split("; ")
@@ -74,7 +74,7 @@ def test_even_ten_long_faults_make_a_short_message() -> None:
 
 def test_a_table_has_bounds() -> None:
     keys = {f"key{number}": number for number in range(10_001)}
-    assert fault(names=keys) == "a table with more than 10000 keys"
+    assert fault(names=keys) == "a table has more than 10,000 keys"
     del keys["key0"]
     found = Tree.parse({"leaves": [{"size": 1}], "names": keys}, where="here")
     assert len(found.names) == 10_000

@@ -104,9 +104,9 @@ def test_a_fault_of_a_record_is_told_in_its_own_words(kind, values, message):
     [
         ({"hieght": 2}, "unknown key 'hieght': did you mean height"),
         ({"top": {"kind": "branch", "lenght": 2}}, "did you mean length"),
-        ({"leaves": [{"color": "red"}]}, "unknown key 'leaves.0.color': did you mean colour"),
-        ({"top": {"kind": "branch", "leaves": [{"colr": 1}]}}, "did you mean colour"),
-        ({"height": -1}, r"height: Input should be greater than 0 \(got -1\)"),
+        ({"leaves": [{"colour": "red"}]}, "unknown key 'leaves.0.colour': did you mean color"),
+        ({"top": {"kind": "branch", "leaves": [{"colr": 1}]}}, "did you mean color"),
+        ({"height": -1}, r"height: must be greater than 0 \(got -1\)"),
         ({"height": float("nan")}, "height"),
     ],
 )
@@ -137,8 +137,8 @@ def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     atomic.write_bytes(path, b"old")
     code = f"""
         import os, signal, pathlib
-        from d3data import files
-        with files.replacing(pathlib.Path({str(path)!r})) as temporary:
+        from d3data.utils import atomic
+        with atomic.replacing(pathlib.Path({str(path)!r})) as temporary:
             temporary.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)
     """

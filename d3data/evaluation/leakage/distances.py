@@ -49,7 +49,7 @@ class Copies:
         self._data, self._device = data, device
         self.draws, self.items = 0, len(data)
         if isinstance(data, DistilledDataset):
-            self.draws = draws if data.drawer.sources[0].latent_values else 0
+            self.draws = draws if data.drawer.random else 0
             self.items = len(data.drawer.item_classes)
 
     def __len__(self) -> int:

@@ -10,10 +10,12 @@ from typing import Any
 
 from d3data.errors import ExportError, RunError
 from d3data.utils.atomic import write_bytes, write_json
+from d3data.utils.lock import hold, lock_files
 
 RECORD = "export.json"
 _LOCK = "lock"
-_OURS = {RECORD, _LOCK, "done", "pieces", "whole"}
+_LOCK_FILES = lock_files(Path(_LOCK))
+_OURS = {RECORD, *_LOCK_FILES, "done", "pieces", "whole"}
 
 
 def place(out: str | Path) -> Path:
@@ -107,24 +109,20 @@ class Partial:
         for path in self.folder.iterdir():
             if path.is_dir():
                 shutil.rmtree(path)
-            elif path.name != _LOCK:
+            elif path.name not in _LOCK_FILES:
                 path.unlink()
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
-        """Keep other processes out; a lock vanishes with its holder, however that ends."""
-        import fcntl
-
+        """Keep other processes out, until this one leaves or ends."""
         self._require_ours()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / _LOCK).open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ExportError(
-                    f"another process is writing {self.out}: wait for it, or choose another place"
-                ) from None
+        with hold(self.folder / _LOCK, taken=self._taken):
             yield
+
+    def _taken(self, holder: str) -> ExportError:
+        return ExportError(
+            f"{self.out} is being written by {holder}: wait for it, or choose another place"
+        )
 
     def _require_ours(self) -> None:
         """Raise ExportError where the hidden folder is not one of ours, lest it is emptied."""
