@@ -101,7 +101,7 @@ class DistilledDataset(Dataset[Any]):
 
     @property
     def image(self) -> Image:
-        """Channels and size of every image, and the mean and std of its normalisation."""
+        """Channels and size of every image, and the mean and std of its normalization."""
         return self.artifact.manifest.content.image
 
     def draw(self, epoch: int, index: int) -> Any:

@@ -84,9 +84,7 @@ class DrawStream:
 
     def samples(self, start: int, stop: int) -> Iterator[Sample]:
         """Draws `start` to `stop`, those of epoch 0 first, as `materialize` returns them."""
-        if self._drawer is None or self._drawer.device != self.device:
-            self._drawer = self._open()
-        drawer, block = self._drawer, block_size(self.image)
+        drawer, block = self._open(), block_size(self.image)
         soft_labels = drawer.soft_labels() if self.soft else None
         for first in range(start, stop, block):
             numbers = np.arange(first, min(stop, first + block))
@@ -118,14 +116,18 @@ class DrawStream:
         return whole(each, "draws_per_class", least=1, error=ExportError) * len(self.classes)
 
     def _open(self) -> Drawer:
+        """The drawer on the device, which is kept."""
         require_main_process(self.device)
-        drawer = self._drawer or Drawer(
-            self.artifact.manifest.content,
-            self.artifact.sources(),
-            seed=self.seed,
-            draws_per_class=self.draws_per_class,
-        )
-        return drawer if self.device.type == "cpu" else drawer.to(self.device)
+        if self._drawer is None:
+            self._drawer = Drawer(
+                self.artifact.manifest.content,
+                self.artifact.sources(),
+                seed=self.seed,
+                draws_per_class=self.draws_per_class,
+            )
+        if self._drawer.device != self.device:
+            self._drawer = self._drawer.to(self.device)
+        return self._drawer
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_drawer": None}

@@ -115,7 +115,7 @@ def check(
 ) -> None:
     """Raise what `build` with the same arguments would, without allocating a network."""
     options = {"channels": channels, "size": size, "classes": classes}
-    with torch.device("meta"):  # and a seed, for the few models that it cannot make
+    with torch.device("meta"):  # a seed keeps the global generator where meta cannot be used
         build(name, **options, width=width, depth=depth, norm=norm, seed=0)
 
 

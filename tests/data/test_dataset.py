@@ -24,7 +24,6 @@ from d3data.artifact.artifact import Artifact
 from d3data.artifact.drawing import CHUNK, Latent
 from d3data.data import dataset
 from d3data.data.dataset import DistilledDataset
-from d3data.data.epochs import EpochSampler
 from d3data.data.options import SampleOptions
 from d3data.errors import D3DataError, DeviceError, IntegrityError
 from d3data.sources import sampling
@@ -252,18 +251,6 @@ def test_workers_that_are_started_anew_go_on_counting(toys: Artifact) -> None:
         assert batches[0]["image"].dtype == torch.uint8
         assert batches[0]["image"].shape == (10, 3, 8, 8)
     assert {data[i]["epoch"] for i in range(LENGTH)} == {2}
-
-
-def test_an_epoch_sampler_tells_workers_the_epoch(toys: Artifact) -> None:
-    data = DistilledDataset(toys, as_dict=True)
-    loader: DataLoader[Any] = DataLoader(
-        data, sampler=EpochSampler(data), batch_size=8, num_workers=1
-    )
-    for epoch in range(2):
-        batches = list(loader)
-        assert {e for batch in batches for e in batch["epoch"].tolist()} == {epoch}
-        assert sorted(d for batch in batches for d in batch["draw"].tolist()) == [*range(LENGTH)]
-    assert data[0]["epoch"] == 0
 
 
 def test_a_subset_is_fresh_too(toys: Artifact) -> None:
