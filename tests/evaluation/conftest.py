@@ -8,6 +8,7 @@ from d3data import artifact
 from d3data.artifact.manifest import About, Method, Provenance
 from d3data.artifact.part import Part
 from d3data.data.dataset import DistilledDataset
+from d3data.evaluation import evaluate
 from d3data.evaluation.protocols import Protocol
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
@@ -39,6 +40,12 @@ def tiny():
         learning_rates=(0.05,),
         augment="siamese-noflip",
     )
+
+
+@pytest.fixture(scope="session")
+def report(pixels, tiny):
+    """Of the protocol `tiny` on three images of each digit."""
+    return evaluate(pixels, protocol=tiny, date="2026-01-02", resume=False)
 
 
 @pytest.fixture(scope="session")
@@ -84,7 +91,7 @@ def priors(digits, tmp_path_factory):
     counts = [((0, 2, 4, 6, 8), (2, 1, 3, 1, 2)), ((1, 3, 5, 7, 9), (1, 4, 1, 2, 1))]
 
     def random(seed, classes, items):
-        shapes = made.parts.layout(spec, image, items=sum(items), classes=5, labels=10)
+        shapes = made.registry.layout(spec, image, items=sum(items), classes=5, labels=10)
         values = {n: made.uniform(s, seed, k) for k, (n, s) in enumerate(shapes.items())}
         values["labels"] = values["labels"].softmax(1)
         return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in values.items()})
