@@ -82,11 +82,16 @@ class SampleData:
         return self._task.normalized(self._task.rule(image))
 
 
-class SplitData:
-    """Training data from a split of real images, the same in every epoch."""
+class Photographs:
+    """Training data of stored images, the same in every epoch.
 
-    def __init__(self, images: Split) -> None:
-        self.images = images
+    Args:
+        images: (N, C, H, W) normalized float32; or a split of real images, decoded when read.
+        labels: (N,) int64, or (N, K) probabilities.
+    """
+
+    def __init__(self, images: Tensor | Split, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -94,7 +99,9 @@ class SplitData:
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and their labels, whatever the epoch."""
-        return self.images.read(indices).to(device), self.images.labels[indices].to(device)
+        stored = self.images
+        images = stored.read(indices) if isinstance(stored, Split) else stored[indices]
+        return images.to(device), self.labels[indices].to(device)
 
 
 def is_place(data: object) -> bool:
@@ -147,7 +154,7 @@ def as_training_data(data: Any, task: Task | None) -> TrainingData:
     )
 
 
-def _from_place(place: str | Path, task: Task) -> SplitData:
+def _from_place(place: str | Path, task: Task) -> Photographs:
     """The train images of a place, whose class names are the task's."""
     index = formats.read(place)
     portion = index.portions.get("train") or next(iter(index.portions.values()))
@@ -163,7 +170,8 @@ def _from_place(place: str | Path, task: Task) -> SplitData:
     gallery = Gallery(portion.images, torch.arange(len(portion.labels)), task.rule)
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)
-    return SplitData(Split(gallery, labels, classes=classes, mean=task.mean, std=task.std))
+    split = Split(gallery, labels, classes=classes, mean=task.mean, std=task.std)
+    return Photographs(split, labels)
 
 
 def _has_batches(data: object) -> bool:

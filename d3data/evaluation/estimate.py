@@ -3,12 +3,11 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 import torch
 from torch import nn
 
-from d3data.evaluation.adapters import SplitData
+from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import NEED_TEACHER, BaselineContext, named
 from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, stored
 from d3data.evaluation.protocols import Protocol
@@ -31,10 +30,6 @@ class RowEstimate(Frozen):
     networks: int
     steps: int
     seconds: float
-
-    def unaugmented(self) -> Self:
-        """The same row once more, as scores need it."""
-        return self.model_copy(update={"name": f"{self.name} without augmentation"})
 
 
 class Estimate(Frozen):
@@ -70,7 +65,8 @@ def estimate_rows(
     """
     setup, protocol, task = runner.setup, runner.setup.protocol, runner.setup.task
     data, context = runner.row_data(sets[0]).data, runner.context(sets[0])
-    own, real = (_seconds_per_step(runner, one) for one in (data, SplitData(task.train)))
+    images = Photographs(task.train, task.train.labels)
+    own, real = (_seconds_per_step(runner, one) for one in (data, images))
     validated = POINTS * min(MOST_VALIDATED, len(task.validation))
     testing = _seconds_per_image(runner) * (len(setup.tests) + validated)
     rates = len(protocol.learning_rates)

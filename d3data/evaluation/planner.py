@@ -93,8 +93,8 @@ class EvaluationPlan:
             rows = [row for each in runners for row in each.rows(self.sets, self.baselines)]
             scores = None
             if self.scores:
-                plain = runners[0].unaugmented().rows(self.sets[:1], [rival(self.sets[0])])
-                scores = robust(rows, plain)
+                names = [scored_against(self.sets[0])]
+                scores = robust(rows, runners[0].unaugmented().rows(self.sets[:1], names))
         page = self.data.artifact.manifest if isinstance(self.data, DistilledDataset) else None
         place, task = self.setup.device, self.setup.task
         return Report(
@@ -128,8 +128,10 @@ class EvaluationPlan:
                 row for each in runners for row in estimate_rows(each, self.sets, self.baselines)
             ]
             if self.scores:
-                plain = runners[0].unaugmented(), self.sets[:1], [rival(self.sets[0])]
-                rows += [row.unaugmented() for row in estimate_rows(*plain)]
+                plain = runners[0].unaugmented(), self.sets[:1], [scored_against(self.sets[0])]
+                for row in estimate_rows(*plain):
+                    name = f"{row.name} without augmentation"
+                    rows.append(row.model_copy(update={"name": name}))
         return Estimate(protocol=self.setup.protocol.name, rows=tuple(rows))
 
     @property
@@ -215,10 +217,11 @@ def plan(
     specs = known_networks.wanted(how.nets, protocol.network)
     builds = known_networks.builders(specs, how.networks, task)
     features = known_networks.have_features(builds.values())
-    rivals = known_baselines.wanted(how.baselines, trained, features=features)
-    more = [name for name in (rival(sets[0]), "real") if how.scores and name not in rivals]
-    rivals += known_baselines.wanted(more, trained, features=features)
-    validate.require_choices(task, [] if how.train else protocol.learning_rates, rivals)
+    chosen = known_baselines.wanted(how.baselines, trained, features=features)
+    needed = (scored_against(sets[0]), "real") if how.scores else ()
+    more = [name for name in needed if name not in chosen]
+    chosen += known_baselines.wanted(more, trained, features=features)
+    validate.require_choices(task, [] if how.train else protocol.learning_rates, chosen)
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
     baseline_seeds = seeds
     if how.baseline_seeds is not None:
@@ -229,7 +232,7 @@ def plan(
         setup=EvalSetup(task, tests, protocol, place, how.train, Compute(compile=how.compile)),
         split=how.split,
         sets=tuple(sets),
-        baselines=tuple(rivals),
+        baselines=tuple(chosen),
         builds=builds,
         seeds=seeds,
         baseline_seeds=baseline_seeds,
@@ -238,8 +241,8 @@ def plan(
     )
 
 
-def rival(data: TrainingData) -> str:
-    """The random images that a set is scored against: with labels of its own kind."""
+def scored_against(data: TrainingData) -> str:
+    """The baseline that a set is scored against: random images with labels of its own kind."""
     return "soft" if validate.kind(data) == "soft" else "random"
 
 

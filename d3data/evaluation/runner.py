@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import baselines, validate
-from d3data.evaluation.adapters import SplitData
+from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import BaselineContext, RowData
 from d3data.evaluation.protocol_epochs import trained_on
 from d3data.evaluation.record import Build, EvalSetup, TrainingData, Trial
@@ -190,8 +190,9 @@ def train_teacher(
             "a teacher must be one of d3data's networks, whose features are used: leave out "
             f"{', '.join(baselines.NEED_TEACHER)}"
         )
-    images, rate, steps = SplitData(setup.task.train), setup.protocol.rate, teacher_steps(setup)
-    TrialTraining(network, images, setup, seed=0, rate=rate, steps=steps).run(entry, watch)
+    train, rate, steps = setup.task.train, setup.protocol.rate, teacher_steps(setup)
+    data = Photographs(train, train.labels)
+    TrialTraining(network, data, setup, seed=0, rate=rate, steps=steps).run(entry, watch)
     return network
 
 

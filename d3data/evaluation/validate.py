@@ -1,7 +1,10 @@
-"""Checks before any network is trained: the set, the real images, labels, seeds."""
+"""Checks before any network is trained: the set, the real images, labels, seeds.
+
+What does not hold is a DataError, unless a function says otherwise.
+"""
 
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import get_args
@@ -19,6 +22,7 @@ from d3data.images.tasks import PRESETS, Split, Task, TaskSpec
 from d3data.utils.checks import whole
 from d3data.utils.text import some
 
+CPU = torch.device("cpu")
 RECIPE = "recipe.toml"
 MOST_SEED = (1 << 64) - 1
 MOST_OFF = 0.02  # by which the sum of probabilities may miss 1
@@ -66,11 +70,7 @@ def _task_of(artifact: Artifact) -> TaskSpec:
 
 
 def labeled(data: TrainingData, labels: Iterable[Labels] | None) -> list[TrainingData]:
-    """The set with each kind of label that is asked for; as it is, where `labels` is None.
-
-    Raises:
-        DataError: the set does not have them.
-    """
+    """The set with each kind of label that is asked for; as it is, where `labels` is None."""
     if labels is None:
         return [data]
     if not isinstance(data, DistilledDataset):
@@ -92,11 +92,7 @@ def labeled(data: TrainingData, labels: Iterable[Labels] | None) -> list[Trainin
 
 
 def scored(sets: list[TrainingData]) -> list[TrainingData]:
-    """The set as scores need it: with soft labels first, if they are asked for, then hard ones.
-
-    Raises:
-        DataError: it has soft labels only.
-    """
+    """The set as scores need it: with soft labels first, if they are asked for, then hard ones."""
     first = max(sets, key=lambda one: kind(one) == "soft")
     if kind(first) == "hard":
         return [first]
@@ -109,23 +105,19 @@ def scored(sets: list[TrainingData]) -> list[TrainingData]:
 
 
 def require_choices(task: Task, rates: Sequence[float], baselines: Sequence[str]) -> None:
-    """There are validation images, if something is chosen on them.
-
-    Raises:
-        DataError: there are none.
-    """
+    """There are validation images, if something is chosen on them."""
     chosen = [name for name in baselines if name == "compressed"]
     chosen += ["a learning rate"] * (len(rates) > 1)
-    if chosen and not len(task.validation):
-        raise DataError(
-            f"{task.name} has no validation images, on which {' and '.join(chosen)} would be "
-            "chosen: add a validation split, or choose another protocol or other baselines"
-        )
+    _require(
+        not chosen or len(task.validation) > 0,
+        f"{task.name} has no validation images, on which {' and '.join(chosen)} would be chosen: "
+        "add a validation split, or choose another protocol or other baselines",
+    )
 
 
 def kind(data: TrainingData) -> Labels:
     """Whether its labels are classes or probabilities."""
-    labels = data.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))[1]
+    labels = data.batch(0, torch.zeros(1, dtype=torch.int64), device=CPU)[1]
     return "soft" if labels.is_floating_point() else "hard"
 
 
@@ -134,24 +126,14 @@ def identity(data: TrainingData) -> list[str | int | bool]:
     if isinstance(data, DistilledDataset):
         return [data.fingerprint, data.seed, data.draws_per_class, data.soft_labels]
     digest = sha256()
-    for batch in _batches(data, len(data)):
-        for tensor in batch:
+    for rows in torch.arange(len(data)).split(CHUNK):
+        for tensor in data.batch(0, rows, device=CPU):
             digest.update(tensor.detach().contiguous().numpy().data)
     return [type(data).__name__, len(data), digest.hexdigest()]
 
 
-def _batches(data: TrainingData, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The first `count` images of epoch 0, and their labels."""
-    for rows in torch.arange(count).split(CHUNK):
-        yield data.batch(0, rows, device=torch.device("cpu"))
-
-
 def tests(task: Task, name: SplitName) -> Split:
-    """The images that networks are tested on.
-
-    Raises:
-        DataError: the task has none, or `name` is no such split.
-    """
+    """The images that networks are tested on."""
     if name not in get_args(SplitName):
         raise DataError(f"split {name!r}: {nearest(str(name), get_args(SplitName))}")
     split = task.test if name == "test" else task.validation
@@ -165,16 +147,14 @@ def tests(task: Task, name: SplitName) -> Split:
 
 
 def distinct(seeds: Iterable[int], name: str = "seeds") -> tuple[int, ...]:
-    """The seeds, which must all differ.
-
-    Raises:
-        DataError: there are none, one comes twice, or is no integer >= 0.
-    """
-    if not isinstance(seeds, Iterable):
-        raise DataError(f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})")
+    """The seeds, which must all differ."""
+    _require(
+        isinstance(seeds, Iterable),
+        f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})",
+    )
     seeds = tuple(whole(one, "seed", most=MOST_SEED, error=DataError) for one in seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise DataError(f"{name} {list(seeds)}: give at least one, and none twice")
+    unique = len(set(seeds)) == len(seeds) > 0
+    _require(unique, f"{name} {list(seeds)}: give at least one, and none twice")
     return seeds
 
 
@@ -189,35 +169,28 @@ def require_fit(data: TrainingData, task: Task, data_path: str | Path | None = N
     """
     if isinstance(data, DistilledDataset):
         _require_same_content(data, task, f"{task.name} ({data_path})" if data_path else task.name)
-    if len(data) == 0:
-        raise DataError("the set has no images to train on")
+    _require(len(data) > 0, "the set has no images to train on")
     count = min(CHUNK, len(data)) if has_priors(data) else len(data)
-    for start, (images, labels) in zip(range(0, count, CHUNK), _batches(data, count), strict=True):
-        rows = min(CHUNK, count - start)
-        _require_images(images, rows, task)
-        _require_labels(labels, rows, task)
-        if not images.isfinite().all():
-            raise ArtifactError("the set has values that are not finite: it cannot be trained on")
+    for rows in torch.arange(count).split(CHUNK):
+        images, labels = data.batch(0, rows, device=CPU)
+        _require_images(images, len(rows), task)
+        _require_labels(labels, len(rows), task)
 
 
 def require_known_fit(data: TrainingData, name: str) -> None:
-    """The set has the classes and images of a preset, which is known before it is downloaded.
-
-    Raises:
-        DataError: it has not.
-    """
+    """The set has the classes and images of a preset, which is known before it is downloaded."""
     preset = PRESETS.get(name)
     if preset is None or not isinstance(data, DistilledDataset):
         return
     image = data.artifact.manifest.content.image
     own = len(data.classes), image.channels, image.size
     others = preset.classes, preset.channels, preset.native
-    if own != others:
-        spelled = ["{0} classes of {1}x{2}x{2} images".format(*one) for one in (own, others)]
-        raise DataError(
-            f"the set has {spelled[0]} and {name} has {spelled[1]}: evaluate it on the task that "
-            "it was made from"
-        )
+    mine, theirs = ("{0} classes of {1}x{2}x{2} images".format(*one) for one in (own, others))
+    _require(
+        own == others,
+        f"the set has {mine} and {name} has {theirs}: evaluate it on the task that it was made "
+        "from",
+    )
 
 
 def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None:
@@ -225,61 +198,72 @@ def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None
 
     `real` is what messages call the real images.
     """
-    if tuple(data.classes) != task.classes:
-        differ = sorted({*data.classes} ^ {*task.classes})
-        raise DataError(
-            f"the set has {len(data.classes)} classes and {real} has {len(task.classes)}; they "
-            f"differ in {some(differ) if differ else 'their order'}: evaluate the set on the "
-            "images that it was made from; if it was converted, convert it again with --data, so "
-            "that it has these names"
-        )
+    differ = sorted({*data.classes} ^ {*task.classes})
+    _require(
+        tuple(data.classes) == task.classes,
+        f"the set has {len(data.classes)} classes and {real} has {len(task.classes)}; they differ "
+        f"in {some(differ) if differ else 'their order'}: evaluate the set on the images that it "
+        "was made from; if it was converted, convert it again with --data, so that it has these "
+        "names",
+    )
     rule = data.artifact.manifest.content.preprocessing
-    if rule != task.rule:
-        raise DataError(
-            f"the set's preprocessing rule is {rule}, and that of {real} is {task.rule}: load the "
-            "task with the set's rule"
-        )
+    _require(
+        rule == task.rule,
+        f"the set's preprocessing rule is {rule}, and that of {real} is {task.rule}: load the "
+        "task with the set's rule",
+    )
     moments = torch.tensor([data.normalization, (task.mean, task.std)], dtype=torch.float64)
-    if not torch.allclose(moments[0], moments[1], rtol=0, atol=1e-4):
-        raise DataError(
-            f"the set is normalized with mean {data.normalization.mean} and std "
-            f"{data.normalization.std}, and {real} with mean {task.mean} and std {task.std}: it "
-            "was made from other images"
-        )
+    _require(
+        torch.allclose(moments[0], moments[1], rtol=0, atol=1e-4),
+        f"the set is normalized with mean {data.normalization.mean} and std "
+        f"{data.normalization.std}, and {real} with mean {task.mean} and std {task.std}: it was "
+        "made from other images",
+    )
 
 
 def _require_images(images: Tensor, count: int, task: Task) -> None:
-    shape = (task.channels, task.size, task.size)
-    if images.shape != (count, *shape):
-        own, expected = ("x".join(map(str, one)) for one in (images.shape[1:], shape))
-        raise DataError(
-            f"the set's images are {own} and those of {task.name} are {expected}: load the task "
-            "with the set's channels and size"
-        )
-    if images.dtype != torch.float32:
-        raise DataError(f"the set's images are {images.dtype}: make them torch.float32")
+    shape = (count, task.channels, task.size, task.size)
+    own, expected = ("x".join(map(str, one[1:])) for one in (images.shape, shape))
+    _require(
+        images.shape == shape,
+        f"the set's images are {own} and those of {task.name} are {expected}: load the task with "
+        "the set's channels and size",
+    )
+    _require(
+        images.dtype == torch.float32,
+        f"the set's images are {images.dtype}: make them torch.float32",
+    )
+    if not images.isfinite().all():
+        raise ArtifactError("the set has values that are not finite: it cannot be trained on")
 
 
 def _require_labels(labels: Tensor, count: int, task: Task) -> None:
-    classes = len(task.classes)
-    soft = labels.is_floating_point()
-    if labels.shape != ((count, classes) if soft else (count,)):
-        raise DataError(
-            f"the set's labels have shape {tuple(labels.shape)} for {count} images of {classes} "
-            f"classes: class numbers (B,) or probabilities (B, {classes}) are needed"
-        )
-    if labels.dtype != (torch.float32 if soft else torch.int64):
-        raise DataError(
-            f"the set's labels are {labels.dtype}: make class numbers torch.int64, probabilities "
-            "torch.float32"
-        )
-    if soft and not bool(((labels >= 0).all(1) & ((labels.sum(1) - 1).abs() <= MOST_OFF)).all()):
-        raise DataError(
+    classes, soft = len(task.classes), labels.is_floating_point()
+    _require(
+        labels.shape == ((count, classes) if soft else (count,)),
+        f"the set's labels have shape {tuple(labels.shape)} for {count} images of {classes} "
+        f"classes: class numbers (B,) or probabilities (B, {classes}) are needed",
+    )
+    _require(
+        labels.dtype == (torch.float32 if soft else torch.int64),
+        f"the set's labels are {labels.dtype}: make class numbers torch.int64, probabilities "
+        "torch.float32",
+    )
+    low, high = float(labels.min()), float(labels.max())
+    if soft:
+        _require(
+            low >= 0 and bool(((labels.sum(1) - 1).abs() <= MOST_OFF).all()),
             "the set has soft labels that are not probabilities: none may be negative, and those "
-            "of an image must add up to 1"
+            "of an image must add up to 1",
         )
-    if not soft and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise DataError(
-            f"the set has labels from {int(labels.min())} to {int(labels.max())}, "
-            f"and {task.name} has the classes 0 to {classes - 1}"
+    else:
+        _require(
+            0 <= low <= high < classes,
+            f"the set has labels from {low:.0f} to {high:.0f}, and {task.name} has the classes 0 "
+            f"to {classes - 1}",
         )
+
+
+def _require(fine: bool, message: str) -> None:
+    if not fine:
+        raise DataError(message)

@@ -5,7 +5,6 @@ import torch
 
 import made
 from d3data import artifact
-from d3data.artifact.manifest import About, Method, Provenance
 from d3data.artifact.part import Part
 from d3data.data.dataset import DistilledDataset
 from d3data.evaluation import evaluate
@@ -53,19 +52,9 @@ def pixels(digits, tmp_path_factory):
     """Three real images of each digit, as a distilled set of the kind `pixels`."""
     rng = generator(0, "pixels")
     images = torch.cat([digits.train.batch(3, of=label, rng=rng)[0] for label in range(10)])
-    provenance = Provenance(
-        task="digits",
-        license=digits.license,
-        source=digits.source,
-        fingerprint=digits.fingerprint,
-        images=len(digits.train),
-        recipe_sha256=None,
-        seeds=("0",),
-        versions={},
-        device="cpu",
-        seconds=0.0,
-        date="2026-01-01",
-    )
+    whose = {"task": "digits", "fingerprint": digits.fingerprint}
+    provenance = made.ABOUT.provenance.model_copy(update=whose)
+    about = {"name": "three-digits", "version": "1.0.0", "provenance": provenance}
     written = artifact.write(
         tmp_path_factory.mktemp("artifacts") / "pixels",
         spec=PixelsSpec(),
@@ -73,12 +62,7 @@ def pixels(digits, tmp_path_factory):
         preprocessing=digits.rule,
         classes=digits.classes,
         parts=[Part(tuple(range(10)), (3,) * 10, {"pixels": images, "step_size": torch.ones(1)})],
-        about=About(
-            name="three-digits",
-            version="1.0.0",
-            method=Method(name="real images", reference="none"),
-            provenance=provenance,
-        ),
+        about=made.ABOUT.model_copy(update=about),
     )
     return DistilledDataset(written)
 

@@ -4,55 +4,19 @@ import json
 import math
 
 import pytest
-import torch
+import reports
 from scipy.stats import t, ttest_rel
 from typer.testing import CliRunner
 
 from d3data.cli.app import app
 from d3data.errors import DataError
-from d3data.evaluation import EvaluationPlan, Report, Row, compare
-from d3data.evaluation.baselines import Photographs, RowData
+from d3data.evaluation import EvaluationPlan, compare
 from d3data.evaluation.protocols import named
-from d3data.evaluation.record import Trial
 
 
 def report(name, *accuracies, network="mlp", steps=1, labels="hard", **changes):
-    trials = [
-        Trial(
-            seed=seed,
-            learning_rate=0.03,
-            accuracy=accuracy,
-            per_class=(accuracy,),
-            confusion=None,
-            loss=0.1,
-            steps=steps,
-            images=1,
-            flops=1,
-            memory=None,
-            seconds=1.0,
-            curve=(),
-        )
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    still = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
-    of = RowData(still, None, 1, 1)
-    row = Row.of("distilled", trials, network=network, labels=labels, of=of)
-    usual = {
-        "data": name,
-        "content_sha256": None,
-        "task": "digits",
-        "fingerprint": "1" * 64,
-        "split": "test",
-        "tests": 10_000,
-        "classes": ("0",),
-        "protocol": named("quick"),
-        "rows": (row,),
-        "device": "cpu",
-        "threads": 1,
-        "versions": {},
-        "date": "2026-01-01",
-    }
-    return Report(**usual | changes)
+    own = reports.row("distilled", *accuracies, network=network, labels=labels, steps=steps)
+    return reports.report(name, own, **changes)
 
 
 A, B = (0.80, 0.82, 0.84, 0.86), (0.70, 0.73, 0.73, 0.76)

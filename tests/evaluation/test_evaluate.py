@@ -7,12 +7,13 @@ from importlib import import_module
 import pytest
 import torch
 from PIL import Image as PIL
+from reports import row
 
 import d3data
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, TrainingError
-from d3data.evaluation import Row, Runner, Trial, baselines, evaluate, plan, planner
-from d3data.evaluation.baselines import Photographs, RowData
+from d3data.evaluation import Runner, baselines, evaluate, plan, planner
+from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.baselines.base import random_rows
 from d3data.evaluation.comparison import Comparability
 from d3data.evaluation.report import measured
@@ -128,12 +129,12 @@ def test_ones_own_networks_and_loop(pixels, tiny, cache):
 def test_of_several_rates_the_best_on_validation_is_taken(pixels, tiny):
     """Not one that diverges, nor one that does not learn."""
     several = tiny.model_copy(update={"learning_rates": (1e30, 1e-6, 0.05)})
-    for row in evaluate(pixels, protocol=several, seeds=[0]).rows:
-        rates = dict(row.rates)
+    for one in evaluate(pixels, protocol=several, seeds=[0]).rows:
+        rates = dict(one.rates)
         assert set(rates) == {1e30, 1e-6, 0.05}
         assert rates[1e30] == 0
         assert rates[0.05] == max(rates.values())
-        assert {trial.learning_rate for trial in row.trials} == {0.05}
+        assert {trial.learning_rate for trial in one.trials} == {0.05}
 
 
 def test_scores_are_those_of_the_rows(pixels, tiny):
@@ -170,25 +171,13 @@ def test_scores_are_of_the_labels_that_are_asked_for(priors, digits, tiny, label
 
 
 def test_recovery_is_that_of_hard_labels():
-    def row(name, labels, accuracy):
-        data = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
-        of = RowData(data, None, None, None)
-        made = Row.of(name, [TRIAL], network="a", labels=labels, of=of)
-        return made.model_copy(update={"mean": accuracy})
-
-    plain = [row("distilled", "soft", 0.7), row("soft", "soft", 0.6)]
-    rows = [row("distilled", "soft", 0.9), row("distilled", "hard", 0.5), plain[1]]
-    scores = robust([*rows, row("real", "hard", 0.8)], plain)
+    plain = [row("distilled", 0.7, labels="soft"), row("soft", 0.6, labels="soft")]
+    own = row("distilled", 0.9, labels="soft"), row("distilled", 0.5)
+    scores = robust([*own, plain[1], row("real", 0.8)], plain)
     assert (scores.recovery, scores.improvement) == pytest.approx((0.8 - 0.5, 0.9 - 0.6))
-    hard = [row("distilled", "hard", 0.9), row("random", "hard", 0.5), row("real", "hard", 0.8)]
+    hard = [row("distilled", 0.9), row("random", 0.5), row("real", 0.8)]
     scores = robust(hard, hard)
     assert (scores.recovery, scores.improvement) == pytest.approx((0.8 - 0.9, 0.9 - 0.5))
-
-
-TRIAL = Trial(
-    seed=0, learning_rate=0.1, accuracy=0.5, per_class=(), confusion=None, loss=0.1, steps=1,
-    images=1, flops=1, memory=None, seconds=1.0, curve=(),
-)  # fmt: skip
 
 
 def test_scores_by_hand():
@@ -393,10 +382,10 @@ def test_a_data_set_of_anybodys_is_evaluated(digits, tiny, kind):
 
 def test_a_folder_of_images_is_evaluated(digits, tiny, tmp_path):
     rows = random_rows(digits.train, 3, generator(0))
-    for number, row in enumerate(rows.tolist()):
-        place = tmp_path / "own" / str(int(digits.train.labels[row])) / f"{number:03}.png"
+    for number, index in enumerate(rows.tolist()):
+        place = tmp_path / "own" / str(int(digits.train.labels[index])) / f"{number:03}.png"
         place.parent.mkdir(parents=True, exist_ok=True)
-        PIL.fromarray(digits.train.pixels([row])[0, 0].numpy()).save(place)
+        PIL.fromarray(digits.train.pixels([index])[0, 0].numpy()).save(place)
     short = tiny.model_copy(update={"steps": 4, "networks": 1})
     report = evaluate(tmp_path / "own", "digits", protocol=short, baselines=["random"])
     still = Photographs(digits.train.read(rows), digits.train.labels[rows])

@@ -3,18 +3,21 @@
 A baseline is one function of a `BaselineContext`, what it may use, and a generator.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
-from d3data.evaluation.baselines.base import Baseline, BaselineContext, Photographs, RowData
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines.base import BaselineContext, RowData
 from d3data.evaluation.baselines.compressed import compressed
 from d3data.evaluation.baselines.coresets import herding, k_center, k_means
 from d3data.evaluation.baselines.plain import means, random, random_bytes, real, soft
 from d3data.evaluation.protocol_epochs import has_priors
 from d3data.evaluation.record import TrainingData
 
-__all__ = ["Baseline", "BaselineContext", "Photographs", "RowData", "baselines", "named", "wanted"]
+__all__ = ["BaselineContext", "Photographs", "RowData", "baselines", "named", "wanted"]
+
+Baseline = Callable[..., RowData]  # (context, rng=) -> what the networks of one seed train on
 
 baselines: dict[str, Baseline] = {
     "random": random,

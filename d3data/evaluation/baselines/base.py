@@ -4,35 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
-from typing import Protocol as Interface
 
 import torch
 from torch import Tensor
 
-from d3data.errors import DataError
+from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.record import CHUNK, TrainingData
 from d3data.images.tasks import Split, Task
 from d3data.nets import Network
-
-
-class Photographs:
-    """Training data of images that are the same in every epoch.
-
-    Args:
-        images: (N, C, H, W) normalized float32.
-        labels: (N,) int64, or (N, K) probabilities.
-    """
-
-    def __init__(self, images: Tensor, labels: Tensor) -> None:
-        self.images, self.labels = images, labels
-
-    def __len__(self) -> int:
-        """How many images there are."""
-        return len(self.images)
-
-    def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) and their labels, whatever the epoch."""
-        return self.images[indices].to(device), self.labels[indices].to(device)
 
 
 class RowData(NamedTuple):
@@ -121,26 +100,6 @@ class BaselineContext:
         with torch.no_grad():
             pieces = (piece.to(self.device) for piece in images.split(CHUNK))
             return torch.cat([teacher(piece).softmax(1).cpu() for piece in pieces])
-
-    def bytes_of_set(self) -> int:
-        """The stored bytes of the set.
-
-        Raises:
-            DataError: they are unknown.
-        """
-        if self.bytes is None:
-            raise DataError(
-                "a baseline of equal bytes needs a distilled set, whose bytes are known: leave it "
-                "out, or make an artifact of the set with `d3data convert`"
-            )
-        return self.bytes
-
-
-class Baseline(Interface):
-    """Makes what networks are trained on, for one seed."""
-
-    def __call__(self, context: BaselineContext, *, rng: torch.Generator) -> RowData:
-        """The data of one row, from train images alone."""
 
 
 def of_rows(context: BaselineContext, rows: Tensor) -> RowData:

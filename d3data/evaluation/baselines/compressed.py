@@ -15,12 +15,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from d3data.evaluation.baselines.base import (
-    BaselineContext,
-    Photographs,
-    RowData,
-    rows_of_classes,
-)
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines.base import BaselineContext, RowData, rows_of_classes
 from d3data.utils.rng import generator
 
 Format = Literal["jpeg", "webp"]
@@ -109,7 +105,8 @@ def codecs(size: int) -> list[Codec]:
 
 def stored(context: BaselineContext, codec: Codec, rng: torch.Generator) -> RowData:
     """As many random images of each class as its share of the set's bytes holds, at least 1."""
-    room = context.bytes_of_set() / context.classes
+    assert context.bytes is not None, "baselines of equal bytes need bytes"
+    room = context.bytes / context.classes
     files, labels = list[bytes](), list[int]()
     for label, rows in enumerate(rows_of_classes(context.task.train)):
         kept, size = list[bytes](), 0
