@@ -1,5 +1,7 @@
 """What tests of evaluations watch: splits that are read, networks that are trained."""
 
+from torch import nn
+
 
 class Spy:
     """A split that remembers what was read of it."""
@@ -30,3 +32,8 @@ def outcomes(report):
         for row in report.rows
         for trial in row.trials
     ]
+
+
+def linear(*, channels, size, classes):
+    """A network that is not one of d3data's."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))

@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-NUMERIC = re.compile(r"[-\d][\d.,]*( ± [\d.]+)?")
+NUMERIC = re.compile(r"([-\d][\d.,]*( ± [\d.]+)?)?")  # or nothing
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

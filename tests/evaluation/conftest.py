@@ -48,23 +48,29 @@ def report(pixels, tiny):
 
 
 @pytest.fixture(scope="session")
-def pixels(digits, tmp_path_factory):
-    """Three real images of each digit, as a distilled set of the kind `pixels`."""
+def written(digits):
+    """Writes three real images of each digit, as a distilled set of the kind `pixels`."""
     rng = generator(0, "pixels")
     images = torch.cat([digits.train.batch(3, of=label, rng=rng)[0] for label in range(10)])
     whose = {"task": "digits", "fingerprint": digits.fingerprint}
     provenance = made.ABOUT.provenance.model_copy(update=whose)
     about = {"name": "three-digits", "version": "1.0.0", "provenance": provenance}
-    written = artifact.write(
-        tmp_path_factory.mktemp("artifacts") / "pixels",
-        spec=PixelsSpec(),
-        image=Image(channels=1, size=8, mean=digits.mean, std=digits.std),
-        preprocessing=digits.rule,
-        classes=digits.classes,
-        parts=[Part(tuple(range(10)), (3,) * 10, {"pixels": images, "step_size": torch.ones(1)})],
-        about=made.ABOUT.model_copy(update=about),
-    )
-    return DistilledDataset(written)
+    usual = {
+        "spec": PixelsSpec(),
+        "image": Image(channels=1, size=8, mean=digits.mean, std=digits.std),
+        "preprocessing": digits.rule,
+        "classes": digits.classes,
+        "parts": [
+            Part(tuple(range(10)), (3,) * 10, {"pixels": images, "step_size": torch.ones(1)})
+        ],
+        "about": made.ABOUT.model_copy(update=about),
+    }
+    return lambda folder, **changes: DistilledDataset(artifact.write(folder, **usual | changes))
+
+
+@pytest.fixture(scope="session")
+def pixels(written, tmp_path_factory):
+    return written(tmp_path_factory.mktemp("artifacts") / "pixels")
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from d3data.evaluation.scores import augmentation_robust, label_robust, robust
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.nets.compute import Compute
 from d3data.utils.rng import generator
-from spies import Spy, outcomes
+from spies import Spy, linear, outcomes
 
 compressed = import_module("d3data.evaluation.baselines.compressed")
 
@@ -68,10 +68,6 @@ def test_validation_is_tested_on_validation(pixels, digits, tiny):
     hidden, options = replace(digits, test=None), {"seeds": [0], "baselines": ()}
     report = evaluate(pixels, hidden, protocol=tiny, split="validation", **options)
     assert (report.split, report.tests) == ("validation", len(digits.validation))
-
-
-def linear(*, channels, size, classes):
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes))
 
 
 def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):

@@ -8,8 +8,6 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from d3data import artifact
-from d3data.data.dataset import DistilledDataset
 from d3data.errors import (
     ArtifactError,
     D3DataError,
@@ -24,7 +22,7 @@ from d3data.evaluation import evaluate, plan, planner, validate
 from d3data.evaluation.baselines import Photographs
 from d3data.images.tasks import load_task
 from pictures import encoded, picture
-from spies import untouched
+from spies import linear, untouched
 
 
 def refused(error, message, data, task=None, **options):
@@ -82,10 +80,6 @@ def test_a_task_that_does_not_fit(pixels, digits, tiny, changes, message):
     refused(DataError, message, pixels, replace(digits, **changes), protocol=tiny)
     rule = digits.rule.model_copy(update={"fit": "squash"})
     refused(DataError, "rule", pixels, replace(digits, rule=rule), protocol=tiny)
-
-
-def linear(*, channels, size, classes):
-    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(channels * size**2, classes))
 
 
 class Pair(torch.nn.Module):
@@ -202,48 +196,35 @@ def test_real_images_of_other_classes_are_called_by_their_place(pixels, digits):
         validate.require_fit(pixels, cats, "./cats")
 
 
-def _written(pixels, folder, **changes):
-    page = pixels.artifact.manifest
-    usual = {
-        "spec": page.content.source,
-        "image": page.content.image,
-        "preprocessing": page.content.preprocessing,
-        "classes": page.content.classes,
-        "parts": [pixels.artifact.part(0)],
-        "about": page.about,
-    }
-    return DistilledDataset(artifact.write(folder, **usual | changes))
+def origin(written, folder, text, data_path=None):
+    """The task of a set with a recipe."""
+    return validate.origin(written(folder, extras={"recipe.toml": text.encode()}), data_path)
 
 
-def _with_recipe(pixels, folder, text):
-    return _written(pixels, folder, extras={"recipe.toml": text.encode()})
-
-
-def test_the_task_is_that_of_the_recipe_in_the_set_without_its_place(pixels, tmp_path):
+def test_the_task_is_that_of_the_recipe_without_its_place(written, pixels, tmp_path):
     table = "name = 'digits'\nvalidation = 0.3\ndata = '/nowhere'\n"
-    task = validate.origin(_with_recipe(pixels, tmp_path / "a", f"[task]\n{table}"), None)
+    task = origin(written, tmp_path / "a", f"[task]\n{table}")
     expected = load_task("digits", validation=0.3)
     assert (task.fingerprint, task.source) == (expected.fingerprint, expected.source)
     assert len(task.validation) > 2 * len(validate.origin(pixels, None).validation)
 
 
-def test_without_a_recipe_the_task_is_normalized_as_the_set_is(pixels, tmp_path):
+def test_without_a_recipe_the_task_is_normalized_as_the_set_is(written, pixels, tmp_path):
     image = pixels.image.model_copy(update={"mean": (0.5,), "std": (0.25,)})
-    task = validate.origin(_written(pixels, tmp_path / "a", image=image), None)
+    task = validate.origin(written(tmp_path / "a", image=image), None)
     assert (task.mean, task.std) == ((0.5,), (0.25,))
     shades = task.train.pixels([0]) / 255
     torch.testing.assert_close(task.train.read([0]), (shades - 0.5) / 0.25)
 
 
-def test_the_columns_of_a_recipe_are_read(pixels, tmp_path):
-    table = "name = 'digits'\ncolumns = ['left', 'right']\n"
-    made, path = _with_recipe(pixels, tmp_path / "a", f"[task]\n{table}"), tmp_path / "own.parquet"
+def test_the_columns_of_a_recipe_are_read(written, tmp_path):
     columns = {"left": [encoded(picture(i)) for i in range(40)], "right": ["a", "b"] * 20}
-    pyarrow.parquet.write_table(pyarrow.table(columns), path)
-    assert validate.origin(made, path).classes == ("a", "b")
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "own.parquet")
+    text = "[task]\nname = 'digits'\ncolumns = ['left', 'right']\n"
+    assert origin(written, tmp_path / "a", text, tmp_path / "own.parquet").classes == ("a", "b")
 
 
 @pytest.mark.parametrize("text", ["[task", "steps = 1", "task = 3", "[task]\nnam = 'digits'\n"])
-def test_a_broken_recipe_in_the_set_is_named(pixels, tmp_path, text):
+def test_a_broken_recipe_in_the_set_is_named(written, tmp_path, text):
     with pytest.raises(FormatError, match=r"recipe\.toml of the set"):
-        validate.origin(_with_recipe(pixels, tmp_path / "a", text), None)
+        origin(written, tmp_path / "a", text)
