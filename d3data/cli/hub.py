@@ -37,8 +37,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read the files of a data set that are here, and say whether they are what was published."""
-    from d3data.hub.download import some
     from d3data.hub.resolve import resolve
+    from d3data.utils.text import some
 
     place = resolve(name)
     page = place.check(golden=golden).manifest

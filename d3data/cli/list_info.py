@@ -72,9 +72,8 @@ def list_sets(
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
     from d3data.artifact import summary
-    from d3data.hub.download import some
     from d3data.hub.resolve import resolve
-    from d3data.utils.text import upright
+    from d3data.utils.text import some, upright
 
     place = resolve(name)
     found = place.read()

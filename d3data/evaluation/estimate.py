@@ -17,6 +17,7 @@ from d3data.evaluation.setup import Build, Draws, Ground, answered
 from d3data.evaluation.trial_training import POINTS, SEEN, Course
 from d3data.utils.rng import generator, seeded
 from d3data.utils.schema import Frozen
+from d3data.utils.text import duration
 
 STEPS = 5  # that are timed, after one that is not
 TESTS = 256  # images that are classified
@@ -51,10 +52,10 @@ class Estimate(Frozen):
         """For people."""
         lines = [
             f"{row.name}, {row.network}: {row.networks} network{'s' * (row.networks > 1)} of "
-            f"{row.steps:,} steps, {_spell(row.seconds)} each"
+            f"{row.steps:,} steps, {duration(row.seconds)} each"
             for row in self.rows
         ]
-        return "\n".join([f"protocol {self.protocol}", *lines, f"all: {_spell(self.seconds)}"])
+        return "\n".join([f"protocol {self.protocol}", *lines, f"all: {duration(self.seconds)}"])
 
 
 def guesses(
@@ -134,14 +135,3 @@ def _seconds_of_an_image(build: Build, ground: Ground) -> float:
     began = time.perf_counter()
     answered(network, ground.tests, ground.device, some)
     return (time.perf_counter() - began) / len(some)
-
-
-def _spell(seconds: float) -> str:
-    """A duration for people.
-
-    >>> _spell(4.2), _spell(200), _spell(9000)
-    ('4 s', '3 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

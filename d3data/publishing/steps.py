@@ -12,9 +12,9 @@ from d3data.evaluation.report import REPORT, read_report
 from d3data.hub import blobs, remote
 from d3data.hub.blobs import Blob
 from d3data.hub.client import Client, Made
-from d3data.hub.download import some
 from d3data.hub.remote import Change, State
 from d3data.publishing.release import Release
+from d3data.utils.text import some
 
 PULLS = 20  # the open pull requests of which one may propose the same already
 
