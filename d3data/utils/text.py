@@ -2,7 +2,8 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 MOST = 80  # characters of a value from somebody else's file
 ITEMS = 4  # of a list from there
@@ -125,6 +126,45 @@ def some(names: Iterable[str], *, at_most: int = 8) -> str:
     listed = list(names)
     rest = len(listed) - at_most
     return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int | None = None
+) -> str:
+    """Rows as aligned lines for a terminal; numbers go to the right.
+
+    Args:
+        headings: of the columns; none for a table without.
+        rows: words and numbers.
+        words: how many columns go to the left, where numbers are written out already.
+
+    >>> print(table(["name", "bytes"], [["parts", 1200]]))
+    name   bytes
+    parts  1,200
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(headings))
+    columns = [*zip(*rows, strict=True)] or [()] * len(headings)
+    for number, column in enumerate(columns):
+        numeric = bool(column) and all(isinstance(value, int | float) for value in column)
+        right = numeric if words is None else number >= words
+        heading = headings[number] if headings else ""
+        grid.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(_cell, row))
+    console = Console(width=10_000, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def cut(text: str, most: int) -> str:

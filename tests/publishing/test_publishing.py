@@ -210,8 +210,8 @@ def test_a_report_of_an_older_version_than_the_branch_s_is_said_to_stay_here(
         report = hubs.report(toys)
         publish(toys, "me/toys", report=report, dry_run=dry_run, tell=told.append)
         assert told[1] == (
-            "me/toys@1.2.3 was there already; main has 2.0.0, which is newer and stays: no other "
-            "card or report of the older version is sent"
+            "me/toys@1.2.3 is published already; main has 2.0.0, which is newer and stays: no "
+            "other card or report of the older version is sent"
         )
     assert hub.repo("me/toys").head == head
 
@@ -313,7 +313,7 @@ def test_a_pull_request_is_proposed_once_and_tagged_after_the_merge(
     for dry_run in (True, False):
         with pytest.raises(
             NotPublishedError,
-            match=r"no such data set.*nothing can be proposed.*without --create-pr",
+            match=r"no such data set.*a pull request needs.*without --create-pr",
         ):
             publish(toys, "me/nothing", create_pr=True, dry_run=dry_run)
 
@@ -414,7 +414,7 @@ def test_somebody_else_s_edit_in_between_is_kept(hub: LocalHub, toys: Path) -> N
     hub.create("me/toys", {"x": b"x"})
 
     def meddle(line: str) -> None:
-        if "is whole: " in line:
+        if " verified: " in line:
             hub.faults.add(Answer(412), path="*/commit/*", times=2)
 
     done = publish(toys, "me/toys", tell=meddle)
@@ -439,7 +439,7 @@ def test_a_branch_that_moves_on_is_looked_at_again_a_few_times(
 
     monkeypatch.setattr(remote, "look", look)
     if times >= 5:
-        with pytest.raises(ConflictError, match="publish it again when it is quiet"):
+        with pytest.raises(ConflictError, match="publish it again once nobody"):
             publish(toys, "me/toys")
         assert hub.repo("me/toys").tags == {}
         monkeypatch.undo()
@@ -459,7 +459,7 @@ def test_a_commit_that_does_not_hold_the_set_is_not_tagged(
         publish(toys, "me/toys")
     old = hub.repo("me/toys").resolve("main").parents[0]
     monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(old, None))
-    with pytest.raises(ConflictError, match="publish it again when it is quiet"):
+    with pytest.raises(ConflictError, match="publish it again once nobody"):
         publish(toys, "me/toys")
     assert hub.repo("me/toys").tags == {}
 
