@@ -320,14 +320,6 @@ def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeyp
     wrong(2, "Invalid value", "distill", toml, "--workers", "0")
 
 
-def test_a_spoilt_artifact_is_a_failed_verification(tmp_path):
-    folder = made.write(tmp_path / "toys").folder
-    part = folder / "parts" / "000.safetensors"
-    part.write_bytes(part.read_bytes()[:-1] + b"\x00")
-    wrong(3, "000.safetensors", "preview", folder, "--out", tmp_path / "x.png")
-    assert not (tmp_path / "x.png").exists()
-
-
 def test_debug_shows_where_an_error_comes_from(tmp_path):
     result = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
     assert isinstance(result.exception, d3data.errors.RunError)
