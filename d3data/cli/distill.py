@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.output import Json, give, say, spell, table
+from d3data.cli.options import Data, Device, Json
+from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
-from d3data.distill.recipes import recipe_names, recipe_text
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
@@ -17,16 +17,12 @@ if TYPE_CHECKING:
 
 recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
 
-Data = Annotated[
-    str | None,
-    typer.Option(help="Where the real images are, unless a preset or the recipe knows."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
-
 
 @recipes.callback()
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
+    from d3data.distill.recipes import recipe_names
+
     if context.invoked_subcommand is None:
         names = recipe_names()
         give("\n".join(names), names, as_json=json)
@@ -35,6 +31,8 @@ def list_recipes(context: typer.Context, json: Json = False) -> None:
 @recipes.command()
 def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
+    from d3data.distill.recipes import recipe_text
+
     typer.echo(recipe_text(name), nl=False)
 
 
@@ -57,15 +55,15 @@ def init(
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
-    size, found = parse_size(budget), inspect(place)
-    for line in describe(found):
+    size, images = parse_size(budget), inspect(place)
+    for line in describe(images):
         say(line)
-    recipe = suggest(found, size=size)
+    recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
     made = f"d3data init {quote(place)} --budget {quote(budget)}"
     header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
     write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
-    if "test" not in found.counts:
+    if "test" not in images.counts:
         say("no test split was found: evaluate with --split validation")
     say(
         f"images of {recipe.task.size} px, {recipe.items_per_class} priors a class and one "
@@ -74,23 +72,24 @@ def init(
     typer.echo(str(out))
 
 
-def describe(found: "Inspection") -> list[str]:
-    """What a look at images found, a line each."""
-    sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in found.sizes[:4])
-    modes = ", ".join(f"{mode} ({count})" for mode, count in found.modes[:4])
+def describe(images: "Inspection") -> list[str]:
+    """What a place with images holds, a line each."""
+    sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
+    modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])
     counts = [
         f"{split}: {sum(each)} images, {min(each)} to {max(each)} a class"
-        for split, each in found.counts.items()
+        for split, each in images.counts.items()
         if each
     ]
+    rule = images.spec
     return [
-        f"{found.place}: {found.total} images of {len(found.classes)} classes, "
-        f"{found.checked} looked at",
+        f"{images.place}: {images.total} images of {len(images.classes)} classes, "
+        f"{images.checked} looked at",
         *counts,
-        f"sizes: {sizes}{' ...' if len(found.sizes) > 4 else ''}",
+        f"sizes: {sizes}{' ...' if len(images.sizes) > 4 else ''}",
         f"modes: {modes}",
-        f"rule: {found.spec.channels} x {found.spec.size} x {found.spec.size}, {found.spec.fit}",
-        *(f"problem: {problem}" for problem in found.problems),
+        f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}",
+        *(f"problem: {problem}" for problem in images.problems),
     ]
 
 
@@ -99,9 +98,7 @@ def distill(
         str, typer.Argument(help="A name of `d3data recipes`, or a path to a .toml.")
     ],
     data: Data = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder; runs/NAME unless given.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as steps=2000."),
@@ -109,10 +106,10 @@ def distill(
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     device: Device = "cpu",
     executor: Annotated[
-        Literal["processes", "inline"], typer.Option(help="Who does the jobs.")
+        Literal["processes", "inline"], typer.Option(help="Where the jobs run.")
     ] = "processes",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at a time; one a core or accelerator.")
+        int | None, typer.Option(min=1, help="Jobs at a time; default: one a core or accelerator.")
     ] = None,
     launcher: Annotated[
         str,
@@ -133,7 +130,7 @@ def distill(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Make an artifact from a recipe; the same command goes on with what was stopped."""
+    """Make an artifact from a recipe; run it again to continue what was stopped."""
     from d3data import distill
     from d3data.distill.resources import machine
 
@@ -150,27 +147,27 @@ def distill(
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
-    try:
-        with Display() as display:
-            made = distill.run(
-                chosen,
-                out=folder,
-                data=data,
-                executor=executor,
-                workers=workers,
-                launcher=begun,
-                device=device,
-                experts=experts,
-                progress=display.happened,
-            )
-    except KeyboardInterrupt:
-        say(f"stopped; the same command goes on with {folder}")
-        raise typer.Exit(130) from None
-    give(str(made), {"artifact": str(made)}, as_json=json)
+    stopped = f"run the same command again to continue {folder} from its last checkpoint"
+    with Display(stopped) as display:
+        made = distill.run(
+            chosen,
+            out=folder,
+            data=data,
+            executor=executor,
+            workers=workers,
+            launcher=begun,
+            device=device,
+            experts=experts,
+            progress=display.happened,
+        )
+    where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
+    say(f"next: d3data preview {where}; d3data evaluate {where}{more} --dry-run")
+    give(as_name(made), {"artifact": str(made)}, as_json=json)
 
 
 def _foretell(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
     from d3data.distill.forecast import forecast, rates
+    from d3data.utils.text import table
 
     if plan.imagined:
         say(f"{plan.task.name} is not on this machine: planned with as many black images")
@@ -204,8 +201,9 @@ def status(
 ) -> None:
     """Show how far a run is."""
     from d3data.distill import status
+    from d3data.utils.text import duration, table
 
-    found = status(folder)
+    run = status(folder)
     rows = [
         [
             f"{part.number:03d}",
@@ -213,17 +211,17 @@ def status(
             part.stage,
             f"{part.step}/{part.steps}" if part.steps else "",
             "" if part.loss is None else f"{part.loss:.4g}",
-            spell(part.seconds),
-            "" if part.seconds_left is None else spell(part.seconds_left),
+            duration(part.seconds),
+            "" if part.seconds_left is None else duration(part.seconds_left),
         ]
-        for part in found.subtasks
+        for part in run.subtasks
     ]
     lines = [
-        f"{found.recipe} ({found.identity[:12]}): jobs done: {found.done} of {found.total}; "
-        + (f"driven by {found.driver}" if found.driver else "nobody drives it"),
+        f"{run.recipe} ({run.identity[:12]}): jobs done: {run.done} of {run.total}; "
+        + (f"worked on by {run.driver}" if run.driver else "no process works on it"),
         table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
-        *([f"last failure: {found.last_failure}"] if found.last_failure else []),
-        *([f"artifact: {found.artifact}"] if found.artifact else []),
+        *([f"last failure: {run.last_failure}"] if run.last_failure else []),
+        *([f"artifact: {as_name(run.artifact)}"] if run.artifact else []),
     ]
-    document = asdict(found) | {"artifact": found.artifact and str(found.artifact)}
+    document = asdict(run) | {"artifact": run.artifact and str(run.artifact)}
     give("\n".join(lines), document, as_json=json)

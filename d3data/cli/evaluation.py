@@ -1,7 +1,6 @@
 """Commands that say what data sets are worth: evaluate, report, compare, protocols."""
 
 import contextlib
-import json as jsonlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,10 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.cards import require
-from d3data.cli.distill import Data, Device
-from d3data.cli.list_info import Name
-from d3data.cli.output import Json, give, say, table
+from d3data.cli.options import Data, Device, Json, Name, Task
+from d3data.cli.output import give, read_file, require_suffix, say
 from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -23,7 +20,7 @@ if TYPE_CHECKING:
 
 Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
 Seeds = Annotated[
-    int | None, typer.Option(min=1, help="How many networks; the protocol's unless given.")
+    int | None, typer.Option(min=1, help="How many networks; default: the protocol's.")
 ]
 Compile = Annotated[
     bool,
@@ -40,12 +37,7 @@ Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the char
 def evaluate(
     name: Name,
     data: Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="The real images, where the set does not say: NAME is a folder or hf:..."
-        ),
-    ] = None,
+    task: Task = None,
     protocol: Protocol = "standard",
     nets: Annotated[
         str | None,
@@ -57,10 +49,10 @@ def evaluate(
     ] = "random",
     baseline_seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Networks on each baseline; as many as on the set unless given."),
+        typer.Option(min=1, help="Networks on each baseline; default: as many as on the set."),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="hard, soft, or both: hard,soft; the set's own else.")
+        str | None, typer.Option(help="hard, soft, or both: hard,soft; default: the set's own.")
     ] = None,
     scores: Annotated[
         bool, typer.Option("--scores", help="Also DD-Ranking's robust scores.")
@@ -80,7 +72,7 @@ def evaluate(
 ) -> None:
     """Train networks on a data set, and test them on real images.
 
-    What is stopped goes on when the same command is typed again.
+    If interrupted, run it again to continue.
     """
     from d3data.data.dataset import DistilledDataset
     from d3data.evaluation import EvaluationOptions, plan
@@ -147,6 +139,7 @@ def compare(
     from d3data.evaluation import EvaluationOptions, Report, plan
     from d3data.evaluation.comparison import Comparability, require_comparable
     from d3data.evaluation.comparison import compare as compared
+    from d3data.utils.text import table
 
     options = EvaluationOptions(
         data_path=data,
@@ -180,6 +173,7 @@ def protocols(json: Json = False) -> None:
     """List the protocols that `evaluate` knows."""
     from d3data.evaluation.networks import label
     from d3data.evaluation.protocols import protocols as known
+    from d3data.utils.text import table
 
     headings = ["name", "network", "networks", "length", "batch", "rates", "augmentation"]
     rows = [
@@ -198,13 +192,10 @@ def protocols(json: Json = False) -> None:
 
 
 def _run(planned: "EvaluationPlan") -> "Report":
-    """The report of an evaluation, which goes on where it was stopped."""
-    try:
-        with Display() as display, _stoppable(display.step) as step:
-            return planned.run(progress=step)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
+    """The report of an evaluation, which continues where it was stopped."""
+    stopped = "run the same command again to continue from here"
+    with Display(stopped) as display, _stoppable(display.step) as step:
+        return planned.run(progress=step)
 
 
 @contextlib.contextmanager
@@ -232,7 +223,7 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
     """Refuse what cannot be written, before anything is trained."""
     for path in (html, png, out):
         _require_writable(path)
-    require(html, ".html")
+    require_suffix(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
@@ -275,13 +266,6 @@ def _kind(text: str) -> "Labels":
 
 
 def _report(path: Path) -> "Report":
-    from d3data.errors import FormatError
-    from d3data.evaluation import Report
+    from d3data.evaluation.report import read_report
 
-    if not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}")
-    try:
-        page = jsonlib.loads(path.read_text("utf-8"))
-    except ValueError as fault:
-        raise FormatError(f"{path} is no report: {fault}") from None
-    return Report.parse(page, where=str(path), error=FormatError)
+    return read_report(read_file(path), where=str(path))

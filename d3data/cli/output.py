@@ -1,13 +1,10 @@
 """What commands write: results to stdout, everything else to stderr."""
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
 import typer
-
-from d3data.utils.table import table as table
-
-Json = Annotated[bool, typer.Option("--json", help="Give one JSON document and nothing else.")]
 
 
 def say(text: str) -> None:
@@ -20,13 +17,33 @@ def give(text: str, document: Any, *, as_json: bool) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
 
 
-def spell(seconds: float) -> str:
-    """A duration for people.
+def as_name(folder: Path) -> str:
+    """A folder as other commands take it: a relative one begins with a dot.
 
-    >>> spell(42), spell(150), spell(5000)
-    ('42 s', '2 min', '1 h 23 min')
+    >>> as_name(Path("runs/mine")), as_name(Path("../mine")), as_name(Path("/x"))
+    ('./runs/mine', '../mine', '/x')
     """
-    minutes = int(seconds // 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    return str(folder) if folder.is_absolute() or str(folder)[0] == "." else f"./{folder}"
+
+
+def require_suffix(path: Path | None, suffix: str) -> None:
+    """Refuse another suffix, and to write over a page that is not ours."""
+    if path is None:
+        return
+    if path.suffix.lower() != suffix:
+        raise typer.BadParameter(f"{path} must end in {suffix}, as that is what is written")
+    if suffix != ".html" or not path.is_file():
+        return
+    from d3data.cards import is_page
+
+    if not is_page(path.read_bytes()):
+        raise typer.BadParameter(
+            f"{path} exists, and d3data did not make it: choose another name, or delete it first"
+        )
+
+
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that an option names."""
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is no file")
+    return path.read_bytes()

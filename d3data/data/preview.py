@@ -13,7 +13,7 @@ from torch import Tensor
 
 from d3data.data.gallery import Draws
 from d3data.images.png import png
-from d3data.utils.text import plain
+from d3data.utils.text import cut, plain
 
 PICTURE = "preview.png"
 TABLE = "preview/train-00000.parquet"
@@ -113,8 +113,7 @@ def _label(number: int, name: str) -> str:
     >>> _label(3, "café"), _label(4, "猫"), _label(5, "5")
     ('3  cafe', '4  ?', '5')
     """
-    shown = plain(name)
-    shown = shown if len(shown) <= LONGEST else f"{shown[: LONGEST - 3].rstrip()}..."
+    shown = cut(plain(name), LONGEST)
     return shown if shown == str(number) else f"{number}  {shown}"
 
 

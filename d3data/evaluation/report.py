@@ -10,10 +10,10 @@ from d3data.evaluation.rows import HEADINGS, Row
 from d3data.evaluation.scores import Scores
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
-from d3data.utils.table import table
-from d3data.utils.text import counted, spans
+from d3data.utils.text import counted, spans, table
 
 SplitName = Literal["test", "validation"]
+WORDS = 3  # columns of words, before those of numbers
 COSTS = (
     "each network on",
     "network",
@@ -88,7 +88,7 @@ class Report(Frozen):
             f"{self.protocol.name} v{self.protocol.version}, {self.networks}, "
             f"guessing reaches {100 / len(self.classes):.1f} %"
         )
-        rows = table(HEADINGS, [row.cells() for row in self.rows])
+        rows = table(HEADINGS, [row.cells() for row in self.rows], words=WORDS)
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
         return "\n".join([title, rows, *notes, *(self.scores.lines() if self.scores else [])])
 
@@ -97,7 +97,7 @@ class Report(Frozen):
 
         The last column is `seconds_on_real`.
         """
-        return table(COSTS, [*map(self.cost, self.rows)])
+        return table(COSTS, map(self.cost, self.rows), words=WORDS)
 
     def seconds_on_real(self, row: Row) -> float | None:
         """Training time on all real images until they are as good on validation as `row`.

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_core import CoreSchema
 
 from d3data.errors import D3DataError, RecipeError, nearest
+from d3data.utils.text import cut, printable
 
 MOST_KEYS = 10_000  # of one table
 MOST_FAULTS = 10  # told of one record
@@ -91,7 +92,7 @@ def _told(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) ->
     faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
     if more := len(entries) - len(faults):
         faults.append(f"and {more} more")
-    return _cut("; ".join(faults), MOST_SAID)
+    return cut("; ".join(faults), MOST_SAID)
 
 
 def _echo(before: Any, entry: Any) -> bool:
@@ -102,14 +103,14 @@ def _echo(before: Any, entry: Any) -> bool:
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
-    place = _printable(".".join(_cut(str(step), 60) for step in entry["loc"]))
+    place = ".".join(printable(str(step), most=60) for step in entry["loc"])
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
         return f"unknown key {place!r}: {nearest(str(key)[:60], _keys(model, path))}"
-    said = _printable(_cut(entry["msg"].removeprefix("Value error, "), 500))
+    said = printable(entry["msg"].removeprefix("Value error, "), most=500)
     given = entry.get("input")
     if not isinstance(given, Mapping | pydantic.BaseModel):  # else it is all of a record
-        said = f"{said} (got {_printable(_cut(repr(given), 60))})"
+        said = f"{said} (got {printable(repr(given), most=60)})"
     return f"{place}: {said}" if place else said
 
 
@@ -131,11 +132,3 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
 
 def _kind(model: type[pydantic.BaseModel]) -> Any:
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
-
-
-def _printable(text: str) -> str:
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 3]}..."
