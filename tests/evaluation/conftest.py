@@ -4,17 +4,30 @@ import pytest
 import torch
 
 import made
-from d3data import artifact
+from d3data import artifact, nets
 from d3data.artifact.part import Part
 from d3data.data.dataset import DistilledDataset
 from d3data.evaluation import evaluate
 from d3data.evaluation.protocols import Protocol
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
-from d3data.nets import NetworkSpec
+from d3data.nets import NetworkSpec, count_flops
 from d3data.sources.specs import DecoderSpec, GaussianSpec, PixelsSpec
 from d3data.utils.rng import generator
 from toys import image_of
+
+COUNTED = {}
+
+
+@pytest.fixture(autouse=True)
+def _counted_once(monkeypatch):
+    """Counts the operations of like networks once: it takes as long as their training."""
+
+    def count(network, shape):
+        key = str(network), shape
+        return COUNTED.get(key) or COUNTED.setdefault(key, count_flops(network, shape))
+
+    monkeypatch.setattr(nets, "count_flops", count)
 
 
 @pytest.fixture(scope="session")
