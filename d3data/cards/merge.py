@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from d3data.cards import front_matter, splicing
+from d3data.cards import front_matter
 from d3data.errors import FormatError
 
 BEGIN = "<!-- d3data:begin -->"
@@ -23,7 +23,7 @@ _REPOSITORY = re.compile(r'^data = d3data\.load\("([^"/@]+/[^"/@]+)@', re.MULTIL
 
 def joined(keys: Mapping[str, Any], text: str) -> str:
     """A card of these keys and this text."""
-    return f"---\n{splicing.dump(keys)}---\n\n{text.strip()}\n"
+    return f"---\n{front_matter.dump(keys)}---\n\n{text.strip()}\n"
 
 
 def parted(card: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
-from d3data.data.gallery import Gallery, spread
+from d3data.data.gallery import Gallery, describe_source, spread
 from d3data.data.preview import EXACT, address
 from d3data.evaluation.pages import charts
 from d3data.utils import templates
@@ -43,6 +43,7 @@ def page(facts: Facts, gallery: Gallery) -> str:
     Classes are evenly spread over the list where not all fit: the first one tells how many do.
     """
     classes = list(_affordable(gallery))
+    rows = [row for row in facts.rows if row.network == facts.rows[0].network]
     css, script = (templates.read(name) for name in ("evaluation/pages/page.css", "cards/page.js"))
     return templates.html(
         "cards/page.html.jinja",
@@ -63,7 +64,7 @@ def page(facts: Facts, gallery: Gallery) -> str:
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
         spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
-        plots=[charts.plot(facts.shown, width=w, height=h) for w, h in (WIDE, NARROW)],
+        plots=[charts.plot(rows, width=w, height=h) for w, h in (WIDE, NARROW)],
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,
@@ -85,7 +86,8 @@ def _affordable(gallery: Gallery) -> Iterator[Shown]:
 
 def _shown(gallery: Gallery, label: int) -> Shown:
     draws, walk = gallery.draws([label], DRAWS), gallery.walk(label, FRAMES)
-    fresh = gallery.content.source.kind == "gaussian"
+    latents = describe_source(gallery.content).latents
+    means = gallery.means(label, MEANS) if latents else ()
     items = (gallery.place(item)[1] for item in draws.items[0].tolist())
     return Shown(
         label=label,
@@ -95,7 +97,7 @@ def _shown(gallery: Gallery, label: int) -> Shown:
             f"draw {index}, of item {item + 1}"
             for index, item in zip(draws.indices[0], items, strict=True)
         ],
-        means=[address(image) for image in gallery.means(label, MEANS)] if fresh else [],
+        means=[address(image) for image in means],
         items=gallery.content.items_per_class[label],
         walk=[] if walk is None else [address(image) for image in walk.images],
         ends=[] if walk is None else [_end(gallery, *end) for end in walk.ends],
@@ -109,7 +111,7 @@ def _end(gallery: Gallery, label: int, number: int) -> str:
 def _figures(facts: Facts) -> list[tuple[str, str]]:
     """The numbers at the head of the page, and what they are."""
     ledger = facts.ledger
-    found = [
+    figures = [
         (weight(ledger.content_bytes), "to train on, decoder and all"),
         (percent(ledger.share_of_source), "of the real images\u2019 bytes"),
     ]
@@ -117,5 +119,5 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     if facts.report is not None and best:
         rule = facts.report.protocol
         reached = f"accuracy on {facts.report.split} images, {rule.name}\u00a0v{rule.version}"
-        found.append((f"{100 * best[0].mean:.1f} %", reached))
-    return found
+        figures.append((f"{100 * best[0].mean:.1f} %", reached))
+    return figures

@@ -5,7 +5,6 @@ neither formats, nor links, nor ends the block that it stands in.
 """
 
 import re
-from collections.abc import Iterable, Sequence
 
 from d3data.utils.text import upright
 
@@ -45,19 +44,6 @@ def fenced(value: str, language: str = "") -> Markdown:
     longest = max(map(len, re.findall("`+", value)), default=0)
     fence = "`" * max(3, longest + 1)
     return Markdown(f"{fence}{language}\n{value.rstrip()}\n{fence}")
-
-
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table; its first column goes to the left, the others to the right.
-
-    >>> print(table(["", "bytes"], [["priors", "5,328"]]))
-    |  | bytes |
-    |:--|--:|
-    | priors | 5,328 |
-    """
-    rule = "".join(("|:--", *("|--:" for _ in headings[1:]), "|"))
-    lines = ["| " + " | ".join(map(text, cells)) + " |" for cells in (headings, *rows)]
-    return Markdown("\n".join([lines[0], rule, *lines[1:]]))
 
 
 def linked(value: str) -> Markdown:
