@@ -9,7 +9,7 @@ from d3data.data.gallery import Gallery, spread
 from d3data.data.preview import EXACT, address
 from d3data.evaluation.pages import charts
 from d3data.utils import templates
-from d3data.utils.templates import GENERATOR, NARROW, WIDE
+from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
 
 DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
@@ -62,8 +62,10 @@ def page(facts: Facts, gallery: Gallery) -> str:
         exact=gallery.image.size <= EXACT,
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
-        spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
-        plots=[charts.plot(facts.shown, width=w, height=h) for w, h in (WIDE, NARROW)],
+        spent=list(
+            zip(facts.spent, charts.stacked_bar([s for *_, s in facts.spent]), strict=True)
+        ),
+        chart=charts.bytes_chart(facts.shown),
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,

@@ -84,7 +84,7 @@ def priors(digits, tmp_path_factory):
     counts = [((0, 2, 4, 6, 8), (2, 1, 3, 1, 2)), ((1, 3, 5, 7, 9), (1, 4, 1, 2, 1))]
 
     def random(seed, classes, items):
-        shapes = made.parts.layout(spec, image, items=sum(items), classes=5, labels=10)
+        shapes = made.registry.layout(spec, image, items=sum(items), classes=5, labels=10)
         values = {n: made.uniform(s, seed, k) for k, (n, s) in enumerate(shapes.items())}
         values["labels"] = values["labels"].softmax(1)
         return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in values.items()})

@@ -75,7 +75,8 @@ class Copies:
         still, drawn = (torch.from_numpy(some) for some in (turns == 0, turns > 0))
         out = torch.empty(len(which), *drawer.image.shape, device=self._device)
         out[still] = drawer.decode(drawer.mean_latents(items[still]), residual=False)
-        out[drawn] = drawer.images(*_places(drawer, items[drawn], turns[drawn] - 1))
+        if drawn.any():
+            out[drawn] = drawer.images(*_places(drawer, items[drawn], turns[drawn] - 1))
         return out
 
 
