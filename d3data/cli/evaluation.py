@@ -18,7 +18,7 @@ from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
-    from d3data.evaluation import Plan, Progress, Report
+    from d3data.evaluation import EvaluationPlan, Progress, Report
     from d3data.evaluation.record import Labels
 
 Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
@@ -83,13 +83,11 @@ def evaluate(
     What is stopped goes on when the same command is typed again.
     """
     from d3data.data.dataset import DistilledDataset
-    from d3data.evaluation import plan
+    from d3data.evaluation import EvaluationOptions, plan
     from d3data.utils.atomic import write_json
 
     _require_places(html, png, out)
-    planned = plan(
-        name,
-        task,
+    options = EvaluationOptions(
         data_path=data,
         protocol=protocol,
         nets=nets if nets in (None, "all") else nets.split(","),
@@ -102,6 +100,7 @@ def evaluate(
         device=device,
         compile=compile,
     )
+    planned = plan(name, task, options)
     if dry_run:
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
@@ -109,7 +108,7 @@ def evaluate(
     report = _run(planned)
     if out is not None:
         write_json(out, report.dump())
-    of = planned.draws.artifact if isinstance(planned.draws, DistilledDataset) else None
+    of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
     _draw([report], of, html=html, png=png)
     planned.clear()
     give(f"{report.table()}\n\n{report.costs()}", report.dump(), as_json=json)
@@ -145,27 +144,28 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
-    from d3data.evaluation import Report, plan
+    from d3data.evaluation import EvaluationOptions, Report, plan
+    from d3data.evaluation.comparison import Comparability, require_comparable
     from d3data.evaluation.comparison import compare as compared
-    from d3data.evaluation.terms import Terms, require_alike
 
-    def planned(name: str) -> "Plan":
-        wanted = None if seeds is None else range(seeds)
-        return plan(
-            name,
-            data_path=data,
-            protocol=protocol,
-            seeds=wanted,
-            baselines=(),
-            device=device,
-            compile=compile,
-        )
-
+    options = EvaluationOptions(
+        data_path=data,
+        protocol=protocol,
+        seeds=None if seeds is None else range(seeds),
+        baselines=(),
+        device=device,
+        compile=compile,
+    )
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
-    known = [_report(Path(n)) if n.endswith(".json") else planned(n) for n in names]
-    terms = [Terms.of(one) if isinstance(one, Report) else one.terms for one in known]
-    require_alike([*zip(names, terms, strict=True)])
+    known = [
+        _report(Path(name)) if name.endswith(".json") else plan(name, options=options)
+        for name in names
+    ]
+    shared = [
+        Comparability.of(one) if isinstance(one, Report) else one.comparability for one in known
+    ]
+    require_comparable([*zip(names, shared, strict=True)])
     plans = [one for one in known if not isinstance(one, Report)]
     found = compared([one if isinstance(one, Report) else _run(one) for one in known])
     for one in plans:
@@ -197,7 +197,7 @@ def protocols(json: Json = False) -> None:
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
 
 
-def _run(planned: "Plan") -> "Report":
+def _run(planned: "EvaluationPlan") -> "Report":
     """The report of an evaluation, which goes on where it was stopped."""
     try:
         with Display() as display, _stoppable(display.step) as step:

@@ -8,6 +8,7 @@ from d3data import artifact
 from d3data.artifact.manifest import About, Method, Provenance
 from d3data.artifact.part import Part
 from d3data.data.dataset import DistilledDataset
+from d3data.evaluation import evaluate
 from d3data.evaluation.protocols import Protocol
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
@@ -39,6 +40,12 @@ def tiny():
         learning_rates=(0.05,),
         augment="siamese-noflip",
     )
+
+
+@pytest.fixture(scope="session")
+def report(pixels, tiny):
+    """Of the protocol `tiny` on three images of each digit."""
+    return evaluate(pixels, protocol=tiny, date="2026-01-02", resume=False)
 
 
 @pytest.fixture(scope="session")

@@ -5,12 +5,10 @@ as many of the others.
 """
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from d3data.artifact.artifact import Artifact
@@ -23,28 +21,29 @@ from d3data.evaluation.leakage.record import Audit
 from d3data.evaluation.leakage.search import HONEST, RATE, crowds, search
 from d3data.evaluation.planner import VERSIONS
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.runner import Progress, ignore, taught
-from d3data.evaluation.setup import Draws, Ground
+from d3data.evaluation.record import EvalSetup, TrainingData
+from d3data.evaluation.runner import train_teacher
 from d3data.images.tasks import Task, load_task
 from d3data.nets import Network
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, useful_threads, using_threads
 from d3data.utils.precision import full_precision
+from d3data.utils.progress import ReportProgress, after_each_step, ignore
 
 PATH = "audit.json"  # in an artifact
 MOST_DRAWS = 4096
 
 
 def audit(
-    data: Draws | Dataset[Any] | str | Path,
+    data: TrainingData | Dataset[Any] | str | Path,
     task: Task | str | None = None,
     *,
     data_path: str | Path | None = None,
     draws: int = 64,
     protocol: str | Protocol = "quick",
     device: str = "cpu",
-    progress: Callable[[Progress], None] = ignore,
+    progress: ReportProgress = ignore,
     date: str | None = None,
 ) -> Audit:
     """Compare every item of a set with the train and the test images: is it nearer to train?
@@ -76,7 +75,7 @@ def audit(
     data, task = opened(data, task, data_path)
     tests = validate.tests(task, "test")
     copies, real = Copies(data, draws, device=place), crowds(task.train, tests)
-    ground = Ground(task, tests, settings, place)
+    ground = EvalSetup(task, tests, settings, place)
     with using_threads(useful_threads(task.size, torch.get_num_threads())):
         network = _taught(ground, progress)
         with torch.no_grad(), full_precision(place):
@@ -104,16 +103,16 @@ def audit(
 
 
 def opened(
-    data: Draws | Dataset[Any] | str | Path,
+    data: TrainingData | Dataset[Any] | str | Path,
     task: Task | str | None = None,
     data_path: str | Path | None = None,
-) -> tuple[Draws, Task]:
+) -> tuple[TrainingData, Task]:
     """The set and the real images of an audit, which belong together; errors are `audit`'s."""
     if isinstance(task, str):
         task = load_task(task, data=data_path)
     if isinstance(data, str | Path) and not adapters.is_place(data):
         data = load(data, output="normalised")
-    draws = adapters.opened(data, task)
+    draws = adapters.as_training_data(data, task)
     if isinstance(draws, DistilledDataset) and draws.image.whitening is not None:
         raise DataError(
             f"the values of {draws.artifact.manifest.about.name} are whitened, and the matrix "
@@ -143,12 +142,9 @@ def stored_audit(artifact: Artifact) -> Audit | None:
     return Audit.parse(page, where=where, error=FormatError)
 
 
-def _taught(ground: Ground, progress: Callable[[Progress], None]) -> Network:
+def _taught(ground: EvalSetup, progress: ReportProgress) -> Network:
     task, stage = ground.task, "training the network whose features are compared"
     steps = ground.protocol.length(len(task.train))
     (build,) = networks.builders([ground.protocol.network], None, task).values()
 
-    def watch(step: int, loss: Tensor) -> None:
-        progress(Progress(stage, step + 1, steps, loss.item()))
-
-    return taught(build, ground, watch=watch)
+    return train_teacher(build, ground, watch=after_each_step(progress, stage, steps))

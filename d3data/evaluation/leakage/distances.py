@@ -17,7 +17,7 @@ from torch import Tensor
 from d3data.artifact.drawing import Drawer
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError
-from d3data.evaluation.setup import CHUNK, Draws
+from d3data.evaluation.record import CHUNK, TrainingData
 from d3data.images.spec import Image, to_unit
 from d3data.images.tasks import Split, Task
 from d3data.nets import Network
@@ -45,7 +45,7 @@ class Copies:
     `draw` of the set gives. An item that stores an image is that image, and n is nought.
     """
 
-    def __init__(self, data: Draws, draws: int, *, device: torch.device) -> None:
+    def __init__(self, data: TrainingData, draws: int, *, device: torch.device) -> None:
         self._data, self._device = data, device
         self.draws, self.items = 0, len(data)
         if isinstance(data, DistilledDataset):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from d3data.evaluation.leakage.distances import Copies, image_of
 from d3data.evaluation.leakage.record import Audit, Pair
-from d3data.evaluation.setup import Draws
+from d3data.evaluation.record import TrainingData
 from d3data.images.spec import to_uint8
 from d3data.images.tasks import Task
 
@@ -28,7 +28,7 @@ TITLE = "The set's image, the nearest train image, the nearest test image"
 WARNING = "These are REAL images: their terms hold for this picture, and it may be private."
 
 
-def pairs(audit: Audit, data: Draws, task: Task) -> bytes:
+def pairs(audit: Audit, data: TrainingData, task: Task) -> bytes:
     """A PNG with a row for each of the closest pairs of each space.
 
     A row has the image of the set, the nearest train image and the nearest test image, and below

@@ -12,8 +12,8 @@ from torch import Tensor
 from d3data.evaluation.leakage.distances import Copies, Found, Space, nearest
 from d3data.evaluation.leakage.record import Leakage, Pair, ratio
 from d3data.evaluation.leakage.statistics import attack, merged, p_values
-from d3data.evaluation.runner import Progress
 from d3data.images.tasks import Split
+from d3data.utils.progress import Progress
 from d3data.utils.rng import generator
 
 RATE = 0.01  # of honest items that are suspected for their mean, and again for their draws
