@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.data.gallery import Gallery, spread
 from d3data.data.preview import EXACT, address
-from d3data.evaluation.pages import charts
+from d3data.evaluation.pages.chart_data import ChartData
+from d3data.evaluation.pages.charts import stacked_bar
 from d3data.utils import templates
 from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
@@ -62,10 +63,8 @@ def page(facts: Facts, gallery: Gallery) -> str:
         exact=gallery.image.size <= EXACT,
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
-        spent=list(
-            zip(facts.spent, charts.stacked_bar([s for *_, s in facts.spent]), strict=True)
-        ),
-        chart=charts.bytes_chart(facts.shown),
+        spent=list(zip(facts.spent, stacked_bar([s for *_, s in facts.spent]), strict=True)),
+        chart=ChartData([facts.report]).charts.get("accuracy-bytes") if facts.report else None,
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from d3data.evaluation.pages import charts, figures
+from d3data.evaluation.pages.chart_data import ChartData
 from d3data.evaluation.pages.charts import Axis, Chart, Series
 from showing import report
 
@@ -82,10 +83,10 @@ def test_series_differ_without_color():
 
 
 def test_rows_that_state_no_bytes_are_left_out(toys):
-    rows = report(toys, [("distilled", None, None, None, (0.5,))]).rows
-    assert charts.bytes_chart(rows) is None
-    sized = charts.bytes_chart(report(toys).rows)
-    assert sized.series[0].key == "this set, 91.0 %"
+    rows = [("distilled", None, None, None, (0.5,))]
+    assert "accuracy-bytes" not in ChartData([report(toys, rows)]).charts
+    first = ChartData([report(toys)]).charts["accuracy-bytes"].series[0]
+    assert first.key == "this set, 91.0 %"
 
 
 def test_names_are_shown_as_text_and_nothing_of_matplotlib_is_changed():

@@ -227,6 +227,13 @@ def test_its_tables_are_the_reports(name):
     assert one.data in said
 
 
+def test_a_column_without_numbers_is_left_out():
+    costs = Reader(page_of("no curves")).words.partition("What training one network costs")[2]
+    assert "Seconds on real" not in costs
+    assert "12,8000.31.25 random" in costs
+    assert "Seconds on real" in words("usual")
+
+
 def test_notes_scores_and_the_lead_over_random_are_said():
     said = words("usual")
     assert "compressed: webp of 8 px at quality 30" in said

@@ -3,29 +3,26 @@
 Legend: K classes. Accuracies are shares in [0, 1], in charts per cent.
 """
 
-import base64
 import math
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
 
-import torch
+import numpy as np
+from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.evaluation.pages.charts import BYTES, Axis, Chart, Series, point
+from d3data.evaluation.pages.tables import DARKEST, Cell, Grid, Rate
 from d3data.evaluation.report import Report, called
 from d3data.evaluation.rows import Row
-from d3data.images.png import png
 from d3data.utils.text import short
 
 NORMS = ("none", "instance", "batch", "group", "layer")
 RANDOM = ("random", "random-bytes", "real")  # the same baseline in several sizes
 DEFAULT_NORM = "its own"  # of a network that was named without one
-DARKEST = 10  # the number of the darkest shade
-NAMED = 20  # rows up to which a shaded table has names and numbers
 CONFUSED = 8  # of the largest confusions, in words
 BARS, ENDS = 30, 10  # classes up to which each has a bar; the worst and the best, where more
 
@@ -59,43 +56,6 @@ class Result:
         return Series(self.name, tuple(points), self.style, self.ours, marked)
 
 
-class Rate(NamedTuple):
-    """The accuracy on one class, of networks trained on the set and on its rival."""
-
-    name: str
-    own: float
-    rival: float | None
-
-
-class Cell(NamedTuple):
-    """The text of a table's cell, and its shade: 0 to `DARKEST`."""
-
-    text: str
-    shade: int
-    note: str = ""
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A shaded table."""
-
-    rows: tuple[str, ...]
-    columns: tuple[str, ...]
-    cells: tuple[tuple[Cell, ...], ...]
-
-    @property
-    def named(self) -> bool:
-        """Whether it is small enough for names and numbers."""
-        return len(self.rows) <= NAMED
-
-    @property
-    def image(self) -> str:
-        """A grey image as a data address, one pixel a cell; 255 is shade 0."""
-        shades = torch.tensor([[cell.shade for cell in row] for row in self.cells])
-        pixels = (255 - 12 * shades).to(torch.uint8)[None]
-        return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
-
-
 class ChartData:
     """Reports of one task; the first is the one that is shown in full.
 
@@ -116,14 +76,17 @@ class ChartData:
     @cached_property
     def charts(self) -> dict[str, Chart]:
         """Those that have something to show, by their names."""
+        draws = self.longer(lambda row: row.draws)
+        images = self.longer(lambda row: row.trials[0].images)
+        seconds = self.longer(lambda row: row.seconds / len(row.trials))
         charts = (
             Chart("accuracy-bytes", "Accuracy against bytes", self.sizes(), BYTES),
             Chart("classes", "Accuracy of all classes", self.ranks(), RANKS),
             Chart("learning-steps", "Accuracy against steps", self.learning("step"), STEPS),
             Chart("learning-seconds", "Accuracy against time", self.learning("seconds"), TIME),
-            Chart("longer-draws", "Accuracy against draws per epoch", self.longer(_draws), DRAWS),
-            Chart("longer-images", "Accuracy against draws", self.longer(_images), IMAGES),
-            Chart("longer-seconds", "Accuracy against seconds", self.longer(_seconds), SECONDS),
+            Chart("longer-draws", "Accuracy against draws per epoch", draws, DRAWS),
+            Chart("longer-images", "Accuracy against draws", images, IMAGES),
+            Chart("longer-seconds", "Accuracy against seconds", seconds, SECONDS),
         )
         return {chart.name: chart for chart in charts if chart.series}
 
@@ -224,11 +187,13 @@ class ChartData:
     @cached_property
     def confusion(self) -> Grid | None:
         """Which class is taken for which, by the set's networks; None where not recorded."""
-        cells = tuple(
-            tuple(Cell(f"{100 * s:.0f}" if s else "", _root_shade(s)) for s in row)
-            for row in self._shares
-        )
-        return Grid(self.report.classes, self.report.classes, cells) if cells else None
+        if not self._shares.ndim:
+            return None
+        rows = self._shares.tolist()
+        cells = [
+            [Cell(f"{100 * s:.0f}" if s else "", _root_shade(s)) for s in row] for row in rows
+        ]
+        return Grid(self.report.classes, self.report.classes, cells)
 
     def confusions(self) -> list[tuple[float, str, str]]:
         """The largest: the share of a class's images, the class, and what they are taken for."""
@@ -261,17 +226,16 @@ class ChartData:
             lead = 100 * (row.mean - random.get(row.network, math.nan))
             return Cell(f"{100 * row.mean:.1f}", shade, "" if math.isnan(lead) else f"{lead:+.1f}")
 
-        cells = tuple(tuple(cell(by_kind.get((f, norm))) for norm in norms) for f in families)
+        cells = [[cell(by_kind.get((family, norm))) for norm in norms] for family in families]
         return Grid(families, norms, cells)
 
     @cached_property
-    def _shares(self) -> list[list[float]]:
+    def _shares(self) -> NDArray[np.float64]:
         """(K, K) shares of the images of each class, of all networks of the first row."""
         counts = [trial.confusion for trial in self.first[0].row.trials if trial.confusion]
-        sums = [
-            [sum(cells) for cells in zip(*rows, strict=True)] for rows in zip(*counts, strict=True)
-        ]
-        return [[count / (sum(row) or 1) for count in row] for row in sums]
+        total = np.array(counts).sum(0)
+        shares: NDArray[np.float64] = total / np.maximum(total.sum(-1, keepdims=True), 1)
+        return shares
 
     def _name(self, report: Report, row: Row, own: str | None = None) -> str:
         """What the row of a report is called; sets by their names where there are several."""
@@ -301,12 +265,9 @@ def _content(report: Report) -> str:
 
 def _same_set(one: Report, other: Report) -> bool:
     """Whether they are of the same set, under protocols that differ in length alone."""
-    return (_content(one), _training(one)) == (_content(other), _training(other))
-
-
-def _training(report: Report) -> dict[str, Any]:
-    """How networks were trained, but for how long."""
-    return report.protocol.model_dump(exclude={"name", "version", "steps", "epochs", "draws"})
+    length = {"name", "version", "steps", "epochs", "draws"}
+    protocols = [report.protocol.model_dump(exclude=length) for report in (one, other)]
+    return _content(one) == _content(other) and protocols[0] == protocols[1]
 
 
 def _rates(row: Row) -> list[float | None]:
@@ -327,15 +288,3 @@ def _root_shade(share: float) -> int:
 def _family_and_norm(network: str) -> tuple[str, str]:
     family, slash, norm = network.rpartition("/")
     return (family, norm) if slash and norm in NORMS else (network, DEFAULT_NORM)
-
-
-def _draws(row: Row) -> float:
-    return row.draws
-
-
-def _images(row: Row) -> float:
-    return row.trials[0].images
-
-
-def _seconds(row: Row) -> float:
-    return row.seconds / len(row.trials)

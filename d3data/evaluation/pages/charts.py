@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from d3data.evaluation.pages import figures
 from d3data.evaluation.pages.figures import INK, LINE, OWN, PAPER, SOFT
-from d3data.evaluation.report import called
 from d3data.evaluation.rows import Row
 from d3data.utils.templates import NARROW, WIDE
 from d3data.utils.text import weight
@@ -128,16 +129,6 @@ class Chart:
 BYTES = Axis("bytes, on a logarithmic axis", lambda size: weight(round(size)), logarithmic=True)
 
 
-def bytes_chart(rows: Sequence[Row]) -> Chart | None:
-    """Accuracy against bytes of the rows that state theirs; None where there is none."""
-    sized = [(row.bytes, row) for row in rows if row.bytes]
-    series = [
-        Series(called(row), (point(size, row),), number, number == 0)
-        for number, (size, row) in enumerate(sized)
-    ]
-    return Chart("accuracy-bytes", "Accuracy against bytes", series, BYTES) if series else None
-
-
 def point(x: float, row: Row) -> tuple[float, float, float]:
     """The point of a row at `x`."""
     return x, 100 * row.mean, 100 * (row.std or 0.0)
@@ -158,25 +149,24 @@ def stacked_bar(shares: Sequence[float]) -> list[tuple[float, float, float]]:
 
 def _draw(plot: "Axes", series: Series, order: int) -> "Line2D":
     """Its line, its points and their standard deviations; higher orders lie on top."""
-    x, y = ([point[k] for point in series.points] for k in (0, 1))
-    color = OWN if series.ours else INK
-    for place, point in zip(x, series.points, strict=True):
-        if point[2]:
-            plot.vlines(
-                place, *_edges(point), color, linewidth=1.75, zorder=2 + order, clip_on=False
-            )
-    (line,) = plot.plot(
+    color, size = (OWN, 11) if series.ours else (INK, 9)
+    x, y, _ = zip(*series.points, strict=True)
+    edges = zip(*map(_edges, series.points), strict=True)
+    spread = [np.abs(np.subtract(y, edge)) for edge in edges]
+    line: Line2D = plot.errorbar(
         x,
         y,
+        yerr=spread if np.any(spread) else None,
         color=color,
         linewidth=2.5 if series.ours else 1.5,
+        elinewidth=1.75,
         linestyle=(0, DASHES[series.style % len(DASHES)]) if len(x) > 1 else "none",
         marker=MARKERS[series.style % len(MARKERS)] if series.marked else "",
-        markersize=11 if series.ours else 9,
+        markersize=size,
         markerfacecolor=color if series.ours else PAPER,
         zorder=2 + order,
         clip_on=False,
-    )
+    )[0]
     return line
 
 

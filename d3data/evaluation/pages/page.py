@@ -37,7 +37,8 @@ def report_page(report: Report | Sequence[Report], artifact: Artifact | None = N
     css += templates.read("evaluation/pages/report.css")
     first, image = data.report, gallery.image if gallery else None
     own_rows = zip(data.results, first.rows, strict=False)
-    costs = [(result.name, first.cost(row)[1:]) for result, row in own_rows]
+    costs = [(result.name, first.cost(row)) for result, row in own_rows]
+    shown = len(COSTS) if any(cells[-1] != "-" for _, cells in costs) else len(COSTS) - 1
     return templates.html(
         "evaluation/pages/report.html.jinja",
         data=data,
@@ -50,8 +51,8 @@ def report_page(report: Report | Sequence[Report], artifact: Artifact | None = N
         results=[(result.name, result.row.cells()[1:]) for result in data.results],
         notes=dict.fromkeys((row.name, row.note) for row in first.rows if row.note),
         scores=[line.rsplit("  ", 1) for line in first.scores.lines()] if first.scores else [],
-        cost_headings=COSTS if any(cells[-1] != "-" for _, cells in costs) else COSTS[:-1],
-        costs=costs,
+        cost_headings=COSTS[:shown],
+        costs=[(name, cells[1:shown]) for name, cells in costs],
         measured=measured(first),
         strips=[(one, [*map(address, one.draws)]) for one in diversity(gallery)],
         pixelated=image is not None and image.size < EXACT,

@@ -1,13 +1,57 @@
-"""Tables as PNG: bars, and shaded cells."""
+"""Tables of bars and of shaded cells: what they hold, and as PNG."""
 
+import base64
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
 
 from d3data.evaluation.pages import figures
-from d3data.evaluation.pages.chart_data import DARKEST, Grid, Rate
 from d3data.evaluation.pages.figures import INK, LINE, PAPER, SOFT
+from d3data.images.png import png
 
 ROW = 20  # pixels
+DARKEST = 10  # the number of the darkest shade
+NAMED = 20  # rows up to which a shaded table has names and numbers
 DEEP = "#969696"
+
+
+class Rate(NamedTuple):
+    """The accuracy on one class, of networks trained on the set and on its rival."""
+
+    name: str
+    own: float
+    rival: float | None
+
+
+class Cell(NamedTuple):
+    """The text of a table's cell, and its shade: 0 to `DARKEST`."""
+
+    text: str
+    shade: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A shaded table."""
+
+    rows: Sequence[str]
+    columns: Sequence[str]
+    cells: Sequence[Sequence[Cell]]
+
+    @property
+    def named(self) -> bool:
+        """Whether it is small enough for names and numbers."""
+        return len(self.rows) <= NAMED
+
+    @property
+    def image(self) -> str:
+        """A grey image as a data address, one pixel a cell; 255 is shade 0."""
+        shades = torch.tensor([[cell.shade for cell in row] for row in self.cells])
+        pixels = (255 - 12 * shades).to(torch.uint8)[None]
+        return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
 
 
 def bars_png(bars: Sequence[Rate], heading: str, own: str, rival: str | None) -> bytes:
