@@ -317,8 +317,8 @@ def test_longer_training_is_shown_where_reports_differ_in_it():
     with pytest.raises(DataError, match="differs in length alone"):
         ChartData([report(), report((row("distilled", 0.7, 9000, draws=40),), protocol=other)])
     assert "longer-draws" in ChartData([report(), fewer]).charts
-    assert "What longer training buys" in words("longer")
-    assert "What longer training buys" not in words("usual")
+    assert "What longer training gains" in words("longer")
+    assert "What longer training gains" not in words("usual")
 
 
 def test_kinds_of_labels_are_no_longer_training():

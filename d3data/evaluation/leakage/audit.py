@@ -81,10 +81,10 @@ def audit(
             spaces = (pixels(task, place), features(network, place))
             leakage = tuple(search(space, images, real, progress) for space in spaces)
     manifest = data.artifact.manifest if isinstance(data, DistilledDataset) else None
+    about = manifest.about if manifest else None
+    name = f"{about.name} {about.version}" if about else type(data).__name__
     return Audit(
-        data=f"{manifest.about.name} {manifest.about.version}"
-        if manifest
-        else type(data).__name__,
+        data=name,
         content_sha256=manifest.content_sha256 if manifest else None,
         task=task.name,
         fingerprint=task.fingerprint,
@@ -147,5 +147,4 @@ def _train(setup: EvalSetup, progress: ReportProgress) -> Network:
     task, stage = setup.task, "training the network whose features are compared"
     steps = setup.protocol.length(len(task.train))
     (build,) = networks.builders([setup.protocol.network], None, task).values()
-
     return train_teacher(build, setup, watch=after_each_step(progress, stage, steps))

@@ -10,6 +10,7 @@ from torch import Tensor
 from d3data.evaluation.leakage.statistics import Attack
 from d3data.evaluation.protocols import Protocol
 from d3data.utils.schema import Frozen
+from d3data.utils.text import some
 
 ROUNDING = 1e-6  # a distance below which images are the same, but for rounding
 NAMED = 10  # suspects that a sentence names
@@ -138,27 +139,25 @@ class Audit(Frozen):
             "mirror images or what only a stronger attack would, and is no proof of privacy.",
         ]
 
-    def _sentence(self, found: Leakage) -> str:
-        guess = found.attack
+    def _sentence(self, space: Leakage) -> str:
+        auc = space.attack
         return (
-            f"By {found.space}, {100 * found.share_nearer:.0f} % of its images are nearer to one "
+            f"By {space.space}, {100 * space.share_nearer:.0f} % of its images are nearer to one "
             f"of {self.equal:,} train images than to one of as many test images (50 % is "
             "expected if nothing leaks, but images that are alike go together; median ratio of "
-            f"the distances {found.median_ratio:.3f}). To take the real images nearest to it for "
+            f"the distances {space.median_ratio:.3f}). To take the real images nearest to it for "
             "those that it was made from has an AUC of "
-            f"{guess.auc:.3f} (95 %: {guess.low:.3f} to {guess.high:.3f}; 0.5 is guessing). "
-            f"{self._suspects(found.suspects)}"
+            f"{auc.auc:.3f} (95 %: {auc.low:.3f} to {auc.high:.3f}; 0.5 is guessing). "
+            f"{self._suspects(space.suspects)}"
         )
 
     def _suspects(self, items: tuple[int, ...]) -> str:
-        by_chance = f"by chance at most {self.rate * self.items:.2g} would be expected"
         if (1 + self.honest) * self.rate < 1:
             return "There are too few test images to say which items are copies."
         if not items:
             return f"None of {self.items:,} items is suspiciously near to a train image."
-        more = len(items) - NAMED
-        names = ", ".join(map(str, items[:NAMED])) + f" and {more:,} more" * (more > 0)
         return (
             f"{len(items):,} of {self.items:,} items are suspiciously near to a train image, and "
-            f"{by_chance}: {names}."
+            f"by chance at most {self.rate * self.items:.2g} would be expected: "
+            f"{some(map(str, items), at_most=NAMED)}."
         )
