@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.data.gallery import Gallery, describe_source, spread
 from d3data.data.preview import EXACT, address
-from d3data.evaluation.pages import charts
+from d3data.evaluation.pages.chart_data import ChartData
+from d3data.evaluation.pages.charts import stacked_bar
 from d3data.utils import templates
-from d3data.utils.templates import GENERATOR, NARROW, WIDE
+from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
 
 DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
@@ -63,8 +64,8 @@ def page(facts: Facts, gallery: Gallery) -> str:
         exact=gallery.image.size <= EXACT,
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
-        spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
-        plots=[charts.plot(rows, width=w, height=h) for w, h in (WIDE, NARROW)],
+        spent=list(zip(facts.spent, stacked_bar([s for *_, s in facts.spent]), strict=True)),
+        chart=ChartData([facts.report]).charts.get("accuracy-bytes") if facts.report else None,
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,
