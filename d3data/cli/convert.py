@@ -33,7 +33,11 @@ def _lines(text: str) -> list[str]:
 
 Draws = Annotated[
     int | None,
-    typer.Option(min=1, help="Draws of each class in an epoch; 128, or all its items."),
+    typer.Option(
+        min=1,
+        help="Draws of each class in an epoch; default: as the largest class has items, for "
+        "d3-official at least 128.",
+    ),
 ]
 RealData = Annotated[
     str | None,

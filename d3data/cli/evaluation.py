@@ -200,7 +200,7 @@ def _run(planned: "Plan") -> "Report":
 
 @contextlib.contextmanager
 def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progress"], None]]:
-    """Yield `step`, after which a Ctrl-C stops, when all is as it can be kept; the second, now."""
+    """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once."""
     asked = list[int]()
 
     def ask(number: int, frame: object) -> None:
@@ -240,7 +240,7 @@ def _require_writable(path: Path | None) -> None:
         raise typer.BadParameter(f"{path}: {failure.strerror}") from None
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise typer.BadParameter(f"{path} cannot be written: {above} is no folder of yours")
+        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
 
 
 def _draw(
