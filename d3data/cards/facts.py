@@ -152,7 +152,7 @@ class Facts:
     def summary(self) -> str:
         """One sentence that says what it is."""
         content, made = self.manifest.content, self.manifest.about.provenance
-        fresh = ", drawn fresh for ever" if self.fresh else ""
+        fresh = ", sampled anew at every draw" if self.fresh else ""
         return (
             f"{self.stored}, {weight(self.ledger.content_bytes)} in all, distilled from "
             f"{made.images:,} images of {made.task}: {self.shape} images of "

@@ -14,7 +14,7 @@ from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
 
 DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
-BUDGET = 3 << 20  # letters that all images together should take
+BUDGET = 3 << 20  # characters that all images together should take
 CLASSES = 100  # at most, so that people can choose among them
 HEAD = 4096  # bytes at the start of a page in which its generator stands
 
@@ -23,7 +23,6 @@ HEAD = 4096  # bytes at the start of a page in which its generator stands
 class Shown:
     """The images of one class, as addresses that hold them."""
 
-    label: int
     name: str
     draws: list[str]
     hints: list[str]
@@ -34,7 +33,7 @@ class Shown:
 
     @property
     def size(self) -> int:
-        """How many letters they take."""
+        """How many characters they take."""
         return sum(map(len, (*self.draws, *self.means, *self.walk)))
 
 
@@ -91,7 +90,6 @@ def _shown(gallery: Gallery, label: int) -> Shown:
     means = gallery.means(label, MEANS) if latents else ()
     items = (gallery.place(item)[1] for item in draws.items[0].tolist())
     return Shown(
-        label=label,
         name=upright(gallery.names[label]),
         draws=[address(image) for image in draws.images[0]],
         hints=[

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from d3data.cli.options import Json, OutFolder
-from d3data.cli.output import give
+from d3data.cli.output import as_name, give
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
@@ -33,7 +33,11 @@ def _lines(text: str) -> list[str]:
 
 Draws = Annotated[
     int | None,
-    typer.Option(min=1, help="Draws of each class in an epoch; 128, or all its items."),
+    typer.Option(
+        min=1,
+        help="Draws of each class in an epoch; default: as the largest class has items, for "
+        "d3-official at least 128.",
+    ),
 ]
 RealData = Annotated[
     str | None,
@@ -124,7 +128,7 @@ def d3_official(
         name=name,
         license=license,
     )
-    _tell(made, as_json=json)
+    _give(made, as_json=json)
 
 
 @convert.command()
@@ -184,13 +188,13 @@ def images(
         name=name,
         license=license,
     )
-    _tell(made, as_json=json)
+    _give(made, as_json=json)
 
 
-def _tell(made: "Artifact", *, as_json: bool) -> None:
+def _give(made: "Artifact", *, as_json: bool) -> None:
     items = sum(part.items for part in made.manifest.content.parts)
     size = made.ledger.content_bytes
-    text = f"{made.folder}: {items:,} items, {size:,} bytes of manifest and parts"
+    text = f"{as_name(made.folder)}: {items:,} items, {size:,} bytes of manifest and parts"
     document = {"folder": str(made.folder), "items": items, "content_bytes": size}
     give(text, document, as_json=as_json)
 

@@ -160,13 +160,13 @@ def compare(
     ]
     require_comparable([*zip(names, shared, strict=True)])
     plans = [one for one in known if not isinstance(one, Report)]
-    found = compared([one if isinstance(one, Report) else _run(one) for one in known])
+    comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
     for one in plans:
         one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
-    rows = [[name, *row.cells()[4:7]] for name, row in found.rows]
-    lines = [table(headings, rows), "", *(one.line() for one in found.differences)]
-    give("\n".join(lines), found.dump(), as_json=json)
+    rows = [[name, *row.cells()[4:7]] for name, row in comparison.rows]
+    lines = [table(headings, rows), "", *(one.line() for one in comparison.differences)]
+    give("\n".join(lines), comparison.dump(), as_json=json)
 
 
 def protocols(json: Json = False) -> None:
@@ -200,7 +200,7 @@ def _run(planned: "EvaluationPlan") -> "Report":
 
 @contextlib.contextmanager
 def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progress"], None]]:
-    """Yield `step`, after which a Ctrl-C stops, when all is as it can be kept; the second, now."""
+    """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once."""
     asked = list[int]()
 
     def ask(number: int, frame: object) -> None:
@@ -227,7 +227,7 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
-        raise typer.BadParameter(f"{png} is there and is no folder: choose another one for --png")
+        raise typer.BadParameter(f"{png} exists and is no folder: choose another one for --png")
 
 
 def _require_writable(path: Path | None) -> None:
@@ -240,7 +240,7 @@ def _require_writable(path: Path | None) -> None:
         raise typer.BadParameter(f"{path}: {failure.strerror}") from None
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise typer.BadParameter(f"{path} cannot be written: {above} is no folder of yours")
+        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
 
 
 def _draw(

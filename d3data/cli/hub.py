@@ -69,7 +69,7 @@ def publish(
     ] = False,
     create_pr: Annotated[
         bool,
-        typer.Option("--create-pr", help="Propose it; publish again after the merge."),
+        typer.Option("--create-pr", help="Open a pull request; publish again after the merge."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Json = False,

@@ -77,13 +77,12 @@ def info(name: Name, json: Json = False) -> None:
     give(upright("\n".join(lines)), document, as_json=json)
 
 
-def _budget(found: "Found") -> str:
+def _budget(one: "Found") -> str:
     """What a set was to fit into."""
-    if (budget := found.entry.budget) is None:
+    if (budget := one.entry.budget) is None:
         return ""
     return f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
 
 
-def _document(found: "Found") -> dict[str, object]:
-    folder = found.shipped
-    return {**found.entry.dump(), "folder": None if folder is None else str(folder)}
+def _document(one: "Found") -> dict[str, object]:
+    return {**one.entry.dump(), "folder": one.shipped and str(one.shipped)}

@@ -23,7 +23,7 @@ def as_name(folder: Path) -> str:
     >>> as_name(Path("runs/mine")), as_name(Path("../mine")), as_name(Path("/x"))
     ('./runs/mine', '../mine', '/x')
     """
-    return str(folder) if folder.is_absolute() or str(folder)[0] == "." else f"./{folder}"
+    return str(folder) if folder.parts[:1] in ((folder.anchor,), ("..",), ()) else f"./{folder}"
 
 
 def require_suffix(path: Path | None, suffix: str) -> None:

@@ -54,11 +54,11 @@ def linked(value: str) -> Markdown:
     >>> linked("*Xiao* arXiv:1708.07747")
     '\\\\*Xiao\\\\* [arXiv:1708.07747](https://arxiv.org/abs/1708.07747)'
     """
-    found, end = [], 0
+    parts, end = [], 0
     for match in re.finditer(f"{_ADDRESS.pattern}|{_ARXIV.pattern}", value, re.I | re.A):
-        found += [_between(value[end : match.start()]), _link(match[0])]
+        parts += [_between(value[end : match.start()]), _link(match[0])]
         end = match.end()
-    return Markdown("".join([*found, _between(value[end:])]).strip())
+    return Markdown("".join([*parts, _between(value[end:])]).strip())
 
 
 def address(value: str) -> str | None:
@@ -83,7 +83,7 @@ def _between(value: str) -> str:
     return f"{before}{text(value)}{after}"
 
 
-def _link(found: str) -> str:
-    if number := _ARXIV.fullmatch(found):
-        return f"[{found}](https://arxiv.org/abs/{number[1]})"
-    return f"<{found}>"
+def _link(address: str) -> str:
+    if number := _ARXIV.fullmatch(address):
+        return f"[{address}](https://arxiv.org/abs/{number[1]})"
+    return f"<{address}>"

@@ -94,12 +94,9 @@ After, by people.
     )
 
 
-def test_lines_within_our_keys_go_with_them():
+def test_merging_again_changes_nothing_and_lines_within_our_keys_go_with_them():
     old = "---\npretty_name: |\n  old\n\n  # a line of it\nlanguage: en\n---\n"
     assert merge(old, NEW).startswith('---\npretty_name: "toys: the second"\nlanguage: en\n')
-
-
-def test_merging_again_changes_nothing():
     once = merge(OLD, NEW)
     assert merge(once, NEW) == once
     assert merge(NEW, NEW) == NEW
@@ -158,6 +155,10 @@ def test_however_it_is_written_the_keys_are_theirs_and_ours(front):
     assert merge(merged, NEW) == merged
 
 
+WRONG = ("!!bool x", "!!int ''", "!!float ''", "!!timestamp x", "2024-99-99", "!!binary x",
+         "!!set [a]")  # fmt: skip  # values that are not of their type
+
+
 @pytest.mark.parametrize(
     ("front", "said"),
     [
@@ -171,28 +172,12 @@ def test_however_it_is_written_the_keys_are_theirs_and_ours(front):
         ("a: " + "[" * 5000, "broken"),
         ("{a: 1", "broken"),
         ("a: \x07", "broken"),
+        *((f"a: 1\nb: {value}", r"broken \(line 3: ") for value in WRONG),
     ],
 )
 def test_broken_yaml_is_a_clear_error(front, said):
     with pytest.raises(FormatError, match=said):
         merge(f"---\n{front}\n---\n", NEW)
-
-
-@pytest.mark.parametrize(
-    "value",
-    [
-        "!!bool x",
-        "!!int ''",
-        "!!float ''",
-        "!!timestamp x",
-        "2024-99-99",
-        "!!binary x",
-        "!!set [a]",
-    ],
-)
-def test_a_value_that_is_not_of_its_type_is_a_clear_error(value):
-    with pytest.raises(FormatError, match=r"broken \(line 3: "):
-        merge(f"---\na: 1\nb: {value}\n---\ntext\n", NEW)
 
 
 def test_a_long_line_takes_no_longer_than_its_length():
@@ -281,6 +266,7 @@ def test_marks_that_are_shown_as_code_are_none(fence):
     )
     assert merge(f"{shown}Mine.\n", NEW).count(BEGIN) == 2
     assert merge(f"---\na: 1\n---\n    {BEGIN}\n", NEW).count(BEGIN) == 2
+    assert "ends it" in merge(f"---\na: 1\n---\n`{BEGIN}` starts it and {END} ends it.\n", NEW)
 
 
 def test_a_fence_that_is_not_closed_is_an_error():
@@ -343,11 +329,6 @@ def test_the_card_says_where_it_is_published():
     assert repository(joined({}, f"{BEGIN}\n{load.format('me/x')}\n{END}")) == "me/x"
     for text in ("", load.format("me/x"), f"{BEGIN}\n{load.format('x')}\n{END}"):
         assert repository(joined({}, text)) is None
-
-
-def test_a_mark_within_a_line_is_no_mark():
-    old = f"---\na: 1\n---\nThe line `{BEGIN}` starts it and {END} ends it.\n"
-    assert "The line" in merge(old, NEW)
 
 
 TEXTS = st.text(st.characters(blacklist_categories=["Cc", "Cs"]), min_size=1, max_size=30)

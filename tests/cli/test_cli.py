@@ -20,6 +20,7 @@ from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 from d3data.utils import atomic
+from d3data.utils.text import table
 
 COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
 COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
@@ -80,6 +81,15 @@ def test_every_command_explains_itself():
         assert command in stdout
         assert "Usage" in call(command, "--help")[0]
     assert call("--version")[0].strip() == d3data.__version__
+    spelled = call("convert", "images", "--help")[0]
+    assert all(old in spelled for old in ("--licence", "--regularisation"))
+
+
+def test_tables_show_any_words_as_they_are():
+    lines = table(["what", "n"], [["[bold]x :smile:", 1], ["猫", 20]]).splitlines()
+    assert lines == ["what              n", "[bold]x :smile:   1", "猫               20"]
+    assert table([], [["a", 0.5]]) == "a  0.500"
+    assert table(["a"], []) == "a"
 
 
 def test_distill_tells_what_it_does_on_stderr_only(run):

@@ -68,7 +68,7 @@ def test_errors_are_a_line_and_a_code(toys, tmp_path):
 def test_progress_is_a_line_now_and_then(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     _, stderr = call(toys, "--format", "npz", "--draws", "100", "--out", tmp_path / "out")
-    assert re.search(r"^export 500/500, 0 s left$", stderr, re.MULTILINE)
+    assert re.search(r"^export 500/500, 0 seconds left$", stderr, re.MULTILINE)
     assert "loss" not in stderr
 
 
