@@ -12,7 +12,6 @@ from d3data.artifact.ledger import Ledger
 from d3data.artifact.manifest import Manifest
 from d3data.cards.front_matter import TAGS
 from d3data.cards.licenses import License, license
-from d3data.data.gallery import describe_source
 from d3data.errors import ArtifactError
 from d3data.evaluation.leakage.audit import stored_audit
 from d3data.evaluation.leakage.record import Audit
@@ -130,12 +129,13 @@ class Facts:
     @property
     def fresh(self) -> bool:
         """Whether an item is drawn anew each time."""
-        return describe_source(self.manifest.content).fresh
+        return self.manifest.content.source.random
 
     @property
     def stored(self) -> str:
         """What it consists of, such as `110 Gaussian priors and a decoder`."""
-        return describe_source(self.manifest.content).stored
+        content = self.manifest.content
+        return content.source.describe(sum(content.items_per_class), len(content.parts))
 
     @property
     def precision(self) -> str:

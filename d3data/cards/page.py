@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
-from d3data.data.gallery import Gallery, describe_source, spread
+from d3data.data.gallery import Gallery, spread
 from d3data.data.preview import EXACT, address
 from d3data.evaluation.pages.chart_data import ChartData
 from d3data.evaluation.pages.charts import stacked_bar
@@ -43,7 +43,6 @@ def page(facts: Facts, gallery: Gallery) -> str:
     Classes are evenly spread over the list where not all fit: the first one tells how many do.
     """
     classes = list(_affordable(gallery))
-    rows = [row for row in facts.rows if row.network == facts.rows[0].network]
     css, script = (templates.read(name) for name in ("evaluation/pages/page.css", "cards/page.js"))
     return templates.html(
         "cards/page.html.jinja",
@@ -86,7 +85,7 @@ def _affordable(gallery: Gallery) -> Iterator[Shown]:
 
 def _shown(gallery: Gallery, label: int) -> Shown:
     draws, walk = gallery.draws([label], DRAWS), gallery.walk(label, FRAMES)
-    latents = describe_source(gallery.content).latents
+    latents = gallery.content.source.random
     means = gallery.means(label, MEANS) if latents else ()
     items = (gallery.place(item)[1] for item in draws.items[0].tolist())
     return Shown(

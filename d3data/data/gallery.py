@@ -7,7 +7,6 @@ import functools
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,7 @@ from torch import Tensor
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.drawing import Drawer
-from d3data.artifact.manifest import Content
 from d3data.images.spec import to_uint8
-from d3data.utils.text import counted
 
 SEED = 0
 
@@ -50,31 +47,6 @@ class Walk:
 
     images: Tensor
     ends: tuple[tuple[int, int], tuple[int, int]]
-
-
-class Described(NamedTuple):
-    """What people are told of a source.
-
-    Attributes:
-        fresh: whether an item is drawn anew each time.
-        latents: whether its items are latents, between which one can walk.
-        stored: what it consists of, such as `110 Gaussian priors and a decoder`.
-    """
-
-    fresh: bool
-    latents: bool
-    stored: str
-
-
-def describe_source(content: Content) -> Described:
-    """What people are told of the source of a set."""
-    items, parts = sum(part.items for part in content.parts), len(content.parts)
-    if content.source.kind != "gaussian":
-        images = f"{counted(items, 'image')}, learned pixel by pixel"
-        return Described(fresh=False, latents=False, stored=images)
-    decoders = "a decoder" if parts == 1 else f"{parts:,} decoders"
-    priors = f"{counted(items, 'Gaussian prior')} and {decoders}"
-    return Described(fresh=True, latents=True, stored=priors)
 
 
 class Gallery:

@@ -31,7 +31,7 @@ class Diversity:
 
 def diversity(gallery: Gallery | None) -> list[Diversity]:
     """Of some classes, evenly spread; none where images are stored, or there is no gallery."""
-    if gallery is None or gallery.content.source.kind != "gaussian":
+    if gallery is None or not gallery.content.source.random:
         return []
     strips = []
     for label in spread(len(gallery.names), CLASSES):
