@@ -351,7 +351,7 @@ def test_bars_appear_on_a_terminal_only(toml, tmp_path):
 
     parent, child = pty.openpty()
     code = (
-        "import types; from d3data.cli.display import Display\n"
+        "import types; from d3data.cli.progress import Display\n"
         "with Display() as display:\n"
         "    for step in (1, 2):\n"
         "        at = types.SimpleNamespace(stage='distill', step=step, steps=2, loss=0.5)\n"
