@@ -22,9 +22,10 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
 ) -> None:
     """Fetch a data set of the Hub, check it, and print the folder where it is."""
+    from d3data.hub.client import HubOptions
     from d3data.hub.resolve import resolve
 
-    place = resolve(name, extras=extras, force_download=force)
+    place = resolve(name, HubOptions(force_download=force), extras=extras)
     place.check()
     typer.echo(str(place.folder))
 
@@ -37,8 +38,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read the files of a data set that are here, and say whether they are what was published."""
-    from d3data.hub.download import some
     from d3data.hub.resolve import resolve
+    from d3data.utils.text import some
 
     place = resolve(name)
     page = place.check(golden=golden).manifest
@@ -49,7 +50,7 @@ def verify(
         "version": page.about.version,
         "content_sha256": page.content_sha256,
         "golden": golden,
-        "left_out": (left_out := place.left_out(page)),
+        "left_out": (left_out := place.not_downloaded(page)),
     }
     drawn = ", and its golden images come out the same here" if golden else ""
     line = f"{page.about.name} {page.about.version} is whole{drawn}: {page.content_sha256}"

@@ -72,9 +72,8 @@ def list_sets(
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
     from d3data.artifact import summary
-    from d3data.hub.download import some
     from d3data.hub.resolve import resolve
-    from d3data.utils.text import upright
+    from d3data.utils.text import some, upright
 
     place = resolve(name)
     found = place.read()
@@ -92,7 +91,7 @@ def info(name: Name, json: Json = False) -> None:
         f"content     {page.content_sha256}",
         *([f"commit      {place.revision}"] if place.revision else []),
         f"folder      {place.folder}",
-        *([f"not fetched {some(left_out)}"] if (left_out := place.left_out(page)) else []),
+        *([f"not fetched {some(left_out)}"] if (left_out := place.not_downloaded(page)) else []),
         "",
         str(ledger),
     ]

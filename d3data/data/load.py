@@ -9,6 +9,7 @@ import torch
 from d3data.data.dataset import DistilledDataset
 from d3data.data.outputs import Output
 from d3data.hub import resolve
+from d3data.hub.client import HubOptions
 from d3data.utils.safe_open import Verify
 
 
@@ -60,16 +61,16 @@ def load(
         ArtifactError: the set is not whole, or not what was published under the name.
         DeviceError: this machine does not have the device.
     """
-    place = resolve.resolve(
-        name,
+    options = HubOptions(
         revision=revision,
         cache_dir=cache_dir,
         token=token,
         local_files_only=local_files_only,
         force_download=force_download,
     )
+    place = resolve.resolve(name, options)
     found = place.read(verify=verify)
-    with place.remedied():
+    with place.suggest_download():
         return DistilledDataset(
             found,
             seed=seed,

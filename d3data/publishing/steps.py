@@ -9,12 +9,11 @@ from d3data.artifact.manifest import DERIVED
 from d3data.cards.files import CROISSANT
 from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenError
 from d3data.evaluation.report import REPORT, read_report
-from d3data.hub import blobs, remote
-from d3data.hub.blobs import Blob
-from d3data.hub.client import Client, Made
-from d3data.hub.download import some
+from d3data.hub import remote
+from d3data.hub.client import Blob, Client, NewCommit
 from d3data.hub.remote import Change, State
 from d3data.publishing.release import Release
+from d3data.utils.text import some
 
 PULLS = 20  # the open pull requests of which one may propose the same already
 
@@ -48,7 +47,7 @@ def with_report(client: Client, release: Release, state: State) -> Release:
     """The release; where it has no report, with the one of its content that the branch has."""
     if REPORT in release.files or REPORT not in state.tree:
         return release
-    stored = blobs.read(client, release.repository, state.head, REPORT, state.tree[REPORT])
+    stored = client.read(release.repository, state.head, REPORT, state.tree[REPORT])
     try:
         report = read_report(stored, where=REPORT)
     except ArtifactError:  # it is somebody's own
@@ -78,9 +77,9 @@ def commit(client: Client, plan: Plan, tell: Tell) -> str | None:
     return made.commit
 
 
-def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> Made:
+def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> NewCommit:
     put = {c.path: plan.files[c.path] for c in plan.changes if c.what != "delete"}
-    return client.change(
+    return client.create_commit(
         plan.release.repository,
         parent=plan.state.head,
         put=put,
@@ -90,7 +89,7 @@ def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> Made:
     )
 
 
-def _lost(client: Client, plan: Plan, made: Made) -> HubError | None:
+def _lost(client: Client, plan: Plan, made: NewCommit) -> HubError | None:
     """What to say where a commit does not hold all files of a plan; None where it does."""
     repository = plan.release.repository
     if not (missing := remote.missing(client.tree(repository, made.commit), plan.files)):
@@ -105,7 +104,7 @@ def propose(client: Client, plan: Plan, tell: Tell) -> str:
     """The page of a pull request of these changes, which may be open already."""
     repository = plan.release.repository
     pages = f"{client.endpoint}/datasets/{repository}/discussions"
-    for number, commit in client.proposals(repository, most=PULLS).items():
+    for number, commit in client.open_pull_requests(repository, most=PULLS).items():
         if not remote.missing(client.tree(repository, commit), plan.files):
             tell(f"pull request {number} proposes this already")
             return f"{pages}/{number}"
@@ -128,7 +127,7 @@ def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | N
     """
     if (commit := tags.get(release.tag)) is None:
         return None
-    if fault := remote.fault_of(client, release.repository, commit, release.manifest):
+    if fault := remote.mismatch(client, release.repository, commit, release.manifest):
         raise VersionTakenError(
             f"{release} is published with {fault}, and this has content "
             f"{release.manifest.content_sha256}: versions never change; publish this as another, "
@@ -140,7 +139,7 @@ def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | N
 def tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
     """Set the tag, unless somebody else just did; the commit that it names."""
     try:
-        client.tag(release.repository, release.tag, commit)
+        client.create_tag(release.repository, release.tag, commit)
     except ConflictError:
         there = tagged(client, release, client.refs(release.repository).tags)
         if there is None:

@@ -117,9 +117,9 @@ def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit
         (("pull", "imagenet-ipc99"), 1, "did you mean imagenet-ipc"),
         (("verify", "./nowhere"), 1, "is not a folder"),
         (("publish", "nowhere", "me/toys"), 1, "is not a folder"),
-        (("pull", "Bad Name"), 2, "no name of a data set"),
+        (("pull", "Bad Name"), 2, "not a valid data set name"),
         (("list", "digts*"), 1, "did you mean digits-ipc"),
-        (("publish", ".", "toys"), 2, "no repository of the Hub"),
+        (("publish", ".", "toys"), 2, "not a valid repository name"),
         (("publish", ".", "me/toys"), 1, "is not an artifact"),
         (("publish", ".", "me/toys", "--report", "nowhere.json"), 2, "is no file"),
         (("pull", "https://huggingface.co/datasets/me/toys"), 2, "write me/toys"),
@@ -168,17 +168,13 @@ def test_looking_names_up_needs_nothing_heavy() -> None:
     assert run.stdout.splitlines()[-1] == "[]"
 
 
-def test_no_bars_where_there_is_no_terminal(
-    hub: LocalHub, commit: str, toys: Path, tmp_path: Path
-) -> None:
+def test_no_bars_where_there_is_no_terminal(hub: LocalHub, commit: str, tmp_path: Path) -> None:
     environment = {**os.environ, **hub.environment(tmp_path / "other")}
     environment.pop("HF_HUB_DISABLE_PROGRESS_BARS")
-    code = "import d3data.cli; d3data.cli.main()"
-    for arguments in (("pull", "me/toys"), ("publish", str(toys), "me/other")):
-        command = [sys.executable, "-c", code, *arguments]
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert len(run.stdout.splitlines()) == 1
-        assert "%" not in run.stderr
+    command = [sys.executable, "-c", "import d3data.cli; d3data.cli.main()", "pull", "me/toys"]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert len(run.stdout.splitlines()) == 1
+    assert "%" not in run.stderr
 
 
 def texts(folder: Path) -> list[Path]:
@@ -211,7 +207,7 @@ def test_no_token_is_told_or_kept(
                 told += call("pull", "--force", "me/toys", code=1)
                 hub.faults.clear()
             for token in (f"{TOKEN}\n", f"{TOKEN} x", f"{TOKEN}ü", ""):
-                with pytest.raises(HubError, match="copy it anew") as failure:
+                with pytest.raises(HubError, match="copy it again") as failure:
                     d3data.load("me/toys", token=token)
                 told.append("".join(traceback.format_exception(failure.value)))
         stored = hub.repo("me/toys").files()
@@ -293,9 +289,9 @@ def test_what_the_hub_will_not_take_is_told_with_its_reason(
     hub: LocalHub, toys: Path, path: str
 ) -> None:
     hub.faults.add(Answer(400, message="THE REASON"), path=path, times=None)
-    with pytest.raises(HubError, match=r"does not take this \(.*THE REASON.*\)") as failure:
+    with pytest.raises(HubError, match=r"rejected the request \(.*THE REASON.*\)") as failure:
         publish(toys, "me/toys")
-    assert "try again" not in str(failure.value)
+    assert "retrying unchanged will fail again" in str(failure.value)
 
 
 def test_the_card_of_a_name_of_the_hub_is_of_its_repository(

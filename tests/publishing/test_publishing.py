@@ -30,9 +30,9 @@ from d3data.errors import (
     VersionTakenError,
 )
 from d3data.hub import remote, resolve
-from d3data.hub.client import Client, Made
+from d3data.hub.client import Client, HubOptions, NewCommit
 from d3data.hub.names import Repository
-from d3data.hub.revisions import Settled
+from d3data.hub.revisions import ResolvedRevision
 from d3data.publishing import publish
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
 from d3data.testing.commits import Delete, Put
@@ -332,7 +332,7 @@ def test_a_proposal_whose_page_the_hub_does_not_name(
     hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(head, None))
     with pytest.raises(HubError, match=f"see {hub.endpoint}/datasets/me/toys/discussions$"):
         publish(toys, "me/toys", create_pr=True)
 
@@ -429,7 +429,7 @@ def test_a_branch_that_moves_on_is_looked_at_again_a_few_times(
     hub: LocalHub, toys: Path, times: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.create("me/toys", {"x": b"x"})
-    change, moved = remote.look, []
+    change, moved = remote.fetch_state, []
 
     def look(*arguments: object) -> object:
         found = change(*arguments)
@@ -437,7 +437,7 @@ def test_a_branch_that_moves_on_is_looked_at_again_a_few_times(
             moved.append(edit(hub, f"theirs/{len(moved)}", b"y"))
         return found
 
-    monkeypatch.setattr(remote, "look", look)
+    monkeypatch.setattr(remote, "fetch_state", look)
     if times >= 5:
         with pytest.raises(ConflictError, match="publish it again when it is quiet"):
             publish(toys, "me/toys")
@@ -454,11 +454,11 @@ def test_a_commit_that_does_not_hold_the_set_is_not_tagged(
     hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(head, None))
     with pytest.raises(HubError, match=f"commit {head} was accepted without parts/000"):
         publish(toys, "me/toys")
     old = hub.repo("me/toys").resolve("main").parents[0]
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(old, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(old, None))
     with pytest.raises(ConflictError, match="publish it again when it is quiet"):
         publish(toys, "me/toys")
     assert hub.repo("me/toys").tags == {}
@@ -642,7 +642,7 @@ def test_cut_at_any_request_it_is_finished_by_doing_it_again(
         repository = hub.repo(name)
         assert repository.tags == {"v1.2.3": done.commit}, (place, fault)
         assert len(list(repository.history())) == 2, (place, fault)
-        place_ = resolve.resolve(name, cache_dir=tmp_path / name)
+        place_ = resolve.resolve(name, HubOptions(cache_dir=tmp_path / name))
         assert hubs.images(d3data.load(place_.folder)) == truth
 
 
@@ -675,11 +675,11 @@ def test_the_verification_takes_nothing_from_what_was_fetched_before(
 def test_the_verification_reads_what_came(
     hub: LocalHub, toys: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoil(settled: Settled, wanted: Repository, client: Client) -> None:
+    def spoil(found: ResolvedRevision, wanted: Repository, client: Client) -> None:
         (file,) = client.root.rglob("002.safetensors")
         file.resolve().write_bytes(bytes(file.stat().st_size))
 
-    monkeypatch.setattr(resolve, "note", spoil)
+    monkeypatch.setattr(resolve, "remember", spoil)
     with pytest.raises(IntegrityError, match="has sha256"):
         publish(toys, "me/toys")
 
