@@ -83,11 +83,8 @@ _OTHERWISE: Row = (HubError, "huggingface_hub failed at {hub} ({said}): try agai
 def convert(failure: Exception, *, what: str, endpoint: str, secrets: Collection[str]) -> HubError:
     """The error of d3data for an exception of huggingface_hub.
 
-    Args:
-        failure: what it raised.
-        what: what was requested, such as `org/name at v1.0.0`.
-        endpoint: the URL of the Hub.
-        secrets: texts that must not be quoted.
+    `what` was requested, such as `org/name at v1.0.0`, of the Hub at the URL `endpoint`;
+    `secrets` are texts that must not be quoted.
     """
     cause = _cause(failure)
     status = getattr(getattr(cause, "response", None), "status_code", None)

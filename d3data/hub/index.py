@@ -139,11 +139,7 @@ class Found:
 
 
 def find(name: str, options: HubOptions = DEFAULTS) -> Found:
-    """The entry of a short name.
-
-    Args:
-        name: the short name.
-        options: how an index in a repository is looked up.
+    """The entry of a short name; `options` are for an index in a repository.
 
     Raises:
         UnknownNameError: no index has it.

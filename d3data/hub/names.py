@@ -72,25 +72,20 @@ class Folder:
 
 
 @dataclass(frozen=True)
-class Short:
+class _Revised:
+    name: str
+    revision: Revision = NEWEST
+
+    def __str__(self) -> str:
+        return f"{self.name}@{self.revision.text}" if self.revision.text else self.name
+
+
+class Short(_Revised):
     """A short name."""
 
-    name: str
-    revision: Revision = NEWEST
 
-    def __str__(self) -> str:
-        return _joined(self.name, self.revision)
-
-
-@dataclass(frozen=True)
-class Repository:
+class Repository(_Revised):
     """A data set repository of the Hub, at a revision."""
-
-    name: str
-    revision: Revision = NEWEST
-
-    def __str__(self) -> str:
-        return _joined(self.name, self.revision)
 
 
 def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | Repository:
@@ -185,7 +180,3 @@ def version(tag: str) -> str | None:
 def order(version: str) -> Version:
     """The sort key of versions."""
     return Version(version)
-
-
-def _joined(name: str, revision: Revision) -> str:
-    return f"{name}@{revision.text}" if revision.text else name

@@ -1,5 +1,6 @@
 """From a name to a folder on this machine that holds the whole data set."""
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -8,10 +9,9 @@ from pathlib import Path
 from d3data.artifact import reference_draws
 from d3data.artifact.manifest import DERIVED, NAME, Manifest
 from d3data.errors import (
-    ArtifactError,
+    FormatError,
     HubError,
     IntegrityError,
-    NewerFormatError,
     NotCachedError,
     UnknownNameError,
 )
@@ -48,9 +48,10 @@ def resolve(
     pins, typed = {}, str(wanted)
     if isinstance(wanted, Short):
         found = index.find(wanted.name, options)
-        if (copy := _shipped(found, wanted.revision)) is not None:
-            return copy
-        pins, wanted = found.pins, _published(found, wanted)
+        published = _published(found, wanted)
+        if isinstance(published, LocalCopy):
+            return published
+        pins, wanted = found.pins, published
     try:
         return pull(wanted, Client(options), name=typed, pins=pins, extras=extras)
     except HubError as failure:
@@ -70,14 +71,8 @@ def pull(
     """A set of the Hub, all of which is in the cache afterwards.
 
     A version that is in the cache costs no request. Files that are downloaded have the size and
-    sha256 that the manifest lists, or are downloaded once more.
-
-    Args:
-        wanted: the repository and its revision.
-        client: the Hub and the cache.
-        name: the name it was resolved from; default: the repository's.
-        pins: `content_sha256` by version, where it is known.
-        extras: download also what training does not need.
+    sha256 that the manifest lists, or are downloaded once more. `name` is the name it was resolved
+    from, `pins` the known `content_sha256` by version; `extras` are not needed to train.
 
     Raises:
         HubError: the Hub or its cache cannot give it.
@@ -119,12 +114,8 @@ def _manifest(snapshot: Snapshot, client: Client, *, name: str) -> Manifest:
     downloads = [force, True] if force or snapshot.missing([NAME]) else []
     for again in downloads:
         client.download(snapshot.repository, snapshot.commit, NAME, force=again)
-        try:
+        with contextlib.suppress(FormatError, IntegrityError):
             return manifest_of(snapshot, name=name)
-        except NewerFormatError:
-            raise
-        except ArtifactError:
-            continue
     return manifest_of(snapshot, name=name)
 
 
@@ -197,25 +188,18 @@ def _typed(folder: Path) -> str:
     return str(folder) if folder.is_absolute() or folder.parts[:1] == ("..",) else f"./{folder}"
 
 
-def _shipped(found: index.Found, revision: Revision) -> LocalCopy | None:
-    """The set in the package, if it is one and its version satisfies `revision`."""
-    version = found.entry.version
-    if found.shipped is None or version is None:
-        return None
-    if revision.kind not in ("branch", "commit") and revision.pick([version]):
-        return LocalCopy(found.shipped, found.name, content_sha256=found.entry.content_sha256)
-    return None
-
-
-def _published(found: index.Found, wanted: Short) -> Repository:
-    """The repository of a short name, by default at the version of the index."""
+def _published(found: index.Found, wanted: Short) -> Repository | LocalCopy:
+    """The set of a short name: in the package, or a repository at the version of the index."""
+    entry, revision = found.entry, wanted.revision
     if not found.published:
         raise found.not_published()
-    version, revision = found.entry.version, wanted.revision
-    if found.entry.repository is None:
+    shipped = [entry.version] if found.shipped and entry.version else []
+    if found.shipped and revision.kind not in ("branch", "commit") and revision.pick(shipped):
+        return LocalCopy(found.shipped, found.name, content_sha256=entry.content_sha256)
+    if entry.repository is None:
         raise UnknownNameError(
-            f"{found.name} has no {revision.text}: this d3data has {found.name}@{version}"
+            f"{found.name} has no {revision.text}: this d3data has {found.name}@{entry.version}"
         )
-    if revision.kind == "newest" and version is not None:
-        revision = Revision("version", version)
-    return Repository(found.entry.repository, revision)
+    if revision.kind == "newest" and entry.version is not None:
+        revision = Revision("version", entry.version)
+    return Repository(entry.repository, revision)

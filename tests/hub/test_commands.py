@@ -282,9 +282,7 @@ def test_bars_are_drawn_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -
     assert (inside, are_progress_bars_disabled()) == (True, False)
 
 
-@pytest.mark.parametrize(
-    "path", ["*/commit/*", "/api/validate-yaml", "*/preupload/*", "*/tag/*", "/api/repos/create"]
-)
+@pytest.mark.parametrize("path", ["*/commit/*", "/api/validate-yaml", "*/tag/*"])
 def test_what_the_hub_will_not_take_is_told_with_its_reason(
     hub: LocalHub, toys: Path, path: str
 ) -> None:

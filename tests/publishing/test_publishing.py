@@ -35,7 +35,7 @@ from d3data.hub.names import Repository
 from d3data.hub.revisions import ResolvedRevision
 from d3data.publishing import publish
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
-from d3data.testing.commits import Delete, Put
+from d3data.testing.git import Delete, Put
 
 hub, no_index, pixels, toys = hubs.hub, hubs.no_index, hubs.pixels, hubs.toys
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
@@ -248,7 +248,7 @@ def test_a_card_that_cannot_be_merged_is_told_before_anything_is_sent(
     repository = hub.repo("me/toys")
     edit(hub, "other", b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("d3data.testing.frontmatter.metadata", lambda text: {})
+        patch.setattr("d3data.testing.rules.metadata", lambda text: {})
         head = edit(hub, "README.md", card)
     hub.requests.clear()
     with pytest.raises(FormatError, match=fault):
