@@ -25,6 +25,7 @@ from d3data.errors import HubError
 from d3data.hub import client, errors, index
 from d3data.publishing import publish
 from d3data.testing import Answer, LocalHub, User
+from d3data.testing.client import using
 
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 
@@ -168,13 +169,17 @@ def test_looking_names_up_needs_nothing_heavy() -> None:
     assert run.stdout.splitlines()[-1] == "[]"
 
 
-def test_no_bars_where_there_is_no_terminal(hub: LocalHub, commit: str, tmp_path: Path) -> None:
-    environment = {**os.environ, **hub.environment(tmp_path / "other")}
-    environment.pop("HF_HUB_DISABLE_PROGRESS_BARS")
-    command = [sys.executable, "-c", "import d3data.cli; d3data.cli.main()", "pull", "me/toys"]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert len(run.stdout.splitlines()) == 1
-    assert "%" not in run.stderr
+def test_no_bars_where_there_is_no_terminal(
+    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variables = hub.environment(tmp_path / "other")
+    del variables["HF_HUB_DISABLE_PROGRESS_BARS"]
+    monkeypatch.delenv("HF_HUB_DISABLE_PROGRESS_BARS")
+    with using(variables):
+        assert constants.HF_HUB_DISABLE_PROGRESS_BARS is None
+        out, told = call("pull", "me/toys")
+    assert len(out.splitlines()) == 1
+    assert "%" not in told
 
 
 def texts(folder: Path) -> list[Path]:
