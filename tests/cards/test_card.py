@@ -133,7 +133,7 @@ def test_a_report_of_other_content_is_refused(toys):
 
 @pytest.mark.parametrize("repo", ['me/x")', "me", "me/x/y", "a b/c", "me/x\n", ""])
 def test_a_repository_is_written_as_owner_and_name(toys, repo):
-    with pytest.raises(UnknownNameError, match="is no repository of the Hub"):
+    with pytest.raises(UnknownNameError, match="is not a valid repository name"):
         Facts(toys.manifest, toys.ledger, None, repo)
 
 

@@ -342,11 +342,11 @@ def test_a_stranger_may_only_propose(tmp_path: Path, toys: Path) -> None:
     with LocalHub(users=users) as hub:
         repository = hub.create("me/toys", {"x": b"x"})
         with hub.using(tmp_path / "home", user=users[1]):
-            with pytest.raises(AccessError, match="may not do this"):
+            with pytest.raises(AccessError, match="does not have permission"):
                 publish(toys, "me/toys")
             assert publish(toys, "me/toys", create_pr=True).pull_request
             assert publish(toys, "me/toys", token="hf_test").commit == repository.head
-        for user, text in (("nobody", "hf auth login"), (users[2], "may not do this")):
+        for user, text in (("nobody", "hf auth login"), (users[2], "does not have permission")):
             with (
                 hub.using(tmp_path / "home", user=user),
                 pytest.raises(AccessError, match=text),
@@ -372,7 +372,7 @@ def test_a_broken_artifact_is_not_published(hub: LocalHub, tmp_path: Path) -> No
         publish(tmp_path / "toys", "me/toys")
     with pytest.raises(UnknownNameError, match="is not a folder"):
         publish(tmp_path / "nothing", "me/toys")
-    with pytest.raises(UnknownNameError, match="no repository of the Hub"):
+    with pytest.raises(UnknownNameError, match="not a valid repository name"):
         publish(tmp_path / "toys", "toys")
     assert len(hub.requests) == 0
 
@@ -488,7 +488,7 @@ def test_what_comes_broken_of_the_branch_is_not_merged(
     assert publish(toys, "me/toys").changes == ()
     assert rule.hits == 1
     hub.faults.add(Flip(9), path=f"*/{path}", times=None)
-    with pytest.raises(IntegrityError, match="came twice with other bytes"):
+    with pytest.raises(IntegrityError, match="two downloads differ"):
         publish(toys, "me/toys", version="2.0.0")
 
 
@@ -531,12 +531,12 @@ def test_a_foreign_file_of_our_name_does_not_hinder(hub: LocalHub, toys: Path) -
     [
         (NAME, lambda content: None, "nothing that d3data reads"),
         (NAME, lambda content: b"{}", "nothing that d3data reads"),
-        ("parts/001.safetensors", lambda content: None, "half a set, without its own parts/001"),
-        ("recipe.toml", lambda content: content[1:], r"half a set, without its own recipe\.toml"),
+        ("parts/001.safetensors", lambda content: None, "an incomplete set, without parts/001"),
+        ("recipe.toml", lambda content: content[1:], r"an incomplete set, without recipe\.toml"),
         (
             reference_draws.PATH,
             lambda content: content[::-1],
-            "half a set, without its own golden",
+            "an incomplete set, without golden",
         ),
     ],
 )
@@ -656,7 +656,7 @@ def tags_of(hub: LocalHub, name: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", ["parts/002.safetensors", "preview.png", "recipe.toml"])
 def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path, path: str) -> None:
     rule = hub.faults.add(Flip(10, bits=1), method="GET", path=f"*/{Path(path).name}", times=None)
-    with pytest.raises(IntegrityError, match=f"{path} of commit .* came twice"):
+    with pytest.raises(IntegrityError, match=f"two downloads of {path} of commit"):
         publish(toys, "me/toys")
     assert rule.hits == 2
     hub.faults.clear()
