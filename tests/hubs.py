@@ -25,7 +25,9 @@ from d3data.evaluation.record import Trial
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
 from d3data.hub import index, names
-from d3data.hub.local import listed
+from d3data.hub.client import HubOptions
+from d3data.hub.local import LocalCopy, listed
+from d3data.hub.resolve import resolve as resolved
 from d3data.publishing import publish
 from d3data.testing import LocalHub, client
 from d3data.utils.atomic import file_sizes
@@ -97,6 +99,11 @@ def report(place: Path) -> Report:
         },
         where="a report",
     )
+
+
+def resolve(name: str | Path, *, extras: bool = False, **options: Any) -> LocalCopy:
+    """A data set on this machine, by a name."""
+    return resolved(name, HubOptions(**options), extras=extras)
 
 
 def files_of(place: Path) -> dict[str, bytes]:

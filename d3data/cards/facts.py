@@ -113,7 +113,7 @@ class Facts:
     @property
     def hub(self) -> str:
         """The address of its Hub, without a password that may be in it."""
-        return errors.address(self.endpoint)
+        return errors.without_password(self.endpoint)
 
     @property
     def address(self) -> str | None:

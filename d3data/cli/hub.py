@@ -21,9 +21,10 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
 ) -> None:
     """Fetch a data set of the Hub, check it, and print the folder where it is."""
+    from d3data.hub.client import HubOptions
     from d3data.hub.resolve import resolve
 
-    place = resolve(name, extras=extras, force_download=force)
+    place = resolve(name, HubOptions(force_download=force), extras=extras)
     place.check()
     typer.echo(as_name(place.folder))
 
@@ -48,7 +49,7 @@ def verify(
         "version": page.about.version,
         "content_sha256": page.content_sha256,
         "golden": golden,
-        "left_out": (left_out := place.left_out(page)),
+        "left_out": (left_out := place.not_downloaded(page)),
     }
     drawn = ", and its golden images are the same on this machine" if golden else ""
     line = f"{page.about.name} {page.about.version} verified{drawn}: {page.content_sha256}"

@@ -57,7 +57,7 @@ def info(name: Name, json: Json = False) -> None:
         f"content     {page.content_sha256}",
         *([f"commit      {place.revision}"] if place.revision else []),
         f"folder      {as_name(place.folder)}",
-        *([f"not fetched {some(left_out)}"] if (left_out := place.left_out(page)) else []),
+        *([f"not fetched {some(left_out)}"] if (left_out := place.not_downloaded(page)) else []),
         "",
         str(ledger),
     ]

@@ -10,6 +10,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.options import SampleOptions
 from d3data.data.outputs import Output
 from d3data.hub import resolve
+from d3data.hub.client import HubOptions
 from d3data.utils.safe_open import Verify
 
 
@@ -61,7 +62,7 @@ def load(
         ArtifactError: files are missing or broken, or are not what was published under the name.
         DeviceError: this machine does not have the device.
     """
-    options = SampleOptions(
+    samples = SampleOptions(
         seed=seed,
         draws_per_class=draws_per_class,
         transform=transform,
@@ -71,14 +72,14 @@ def load(
         as_dict=as_dict,
         device=device,
     )
-    place = resolve.resolve(
-        name,
+    hub = HubOptions(
         revision=revision,
         cache_dir=cache_dir,
         token=token,
         local_files_only=local_files_only,
         force_download=force_download,
     )
+    place = resolve.resolve(name, hub)
     artifact = place.read(verify=verify)
-    with place.remedied():
-        return DistilledDataset(artifact, options, revision=place.revision)
+    with place.suggest_download():
+        return DistilledDataset(artifact, samples, revision=place.revision)

@@ -1,4 +1,4 @@
-"""Looking into the Hub's cache on this machine; nothing is written there but by its client.
+"""Reading the Hub's cache on this machine; only huggingface_hub writes to it.
 
     <root>/datasets--org--name/refs/v1.2.0              holds the commit of a tag or a branch
     <root>/datasets--org--name/snapshots/<commit>/...   links to, or is, the files of a commit
@@ -21,84 +21,76 @@ _COMMIT = re.compile("[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Snapshot:
-    """The folder of one commit; `root` is the cache that its links may lead to."""
+    """The folder of one commit, whether anything is in it or not."""
 
-    root: Path
     folder: Path
+
+    @classmethod
+    def of(cls, root: Path, repository: str, commit: str) -> "Snapshot":
+        """The snapshot of a commit in the cache `root`."""
+        return cls(_repository(root, repository) / "snapshots" / commit)
+
+    @classmethod
+    def at(cls, folder: Path) -> "Snapshot | None":
+        """The snapshot that a folder is, by its path; None for any other folder."""
+        folder = Path(os.path.realpath(folder))
+        parent = folder.parent
+        in_cache = parent.name == "snapshots" and parent.parent.name.startswith("datasets--")
+        return cls(folder) if in_cache and _COMMIT.fullmatch(folder.name) else None
 
     @property
     def commit(self) -> str:
-        """Whose files are there: 40 hexadecimal digits."""
+        """40 hexadecimal digits."""
         return self.folder.name
 
     @property
     def repository(self) -> str:
-        """Whose commit it is."""
-        return self.folder.parent.parent.name.removeprefix("datasets--").replace("--", "/")
+        """The repository of the commit, `org/name`."""
+        return self.folder.parents[1].name.removeprefix("datasets--").replace("--", "/")
 
     def links(self, paths: Iterable[str]) -> dict[str, Path]:
-        """The real file of each path that is there.
+        """The real file of each path that exists.
 
         Raises:
-            IntegrityError: one leads out of the cache.
+            IntegrityError: a link leads out of the cache.
         """
-        root = Path(os.path.realpath(self.root))
+        root = Path(os.path.realpath(self.folder.parents[2]))
         real = {path: Path(os.path.realpath(self.folder / path)) for path in paths}
         for path, file in real.items():
             if not file.is_relative_to(root):
                 raise IntegrityError(
-                    f"{self.folder / path} leads to {file}, out of the cache {self.root}: "
-                    "somebody put it there; remove it, and fetch the set again"
+                    f"{self.folder / path} is a link to {file}, outside of the cache {root}: "
+                    "delete it, and download the set again"
                 )
         return {path: file for path, file in real.items() if file.is_file()}
 
     def missing(self, paths: Iterable[str]) -> list[str]:
-        """Those of some paths that are not there."""
+        """The paths that do not exist."""
         paths = list(paths)
-        there = self.links(paths)
-        return [path for path in paths if path not in there]
+        links = self.links(paths)
+        return [path for path in paths if path not in links]
 
 
-@dataclass(frozen=True)
-class Cached:
-    """What a cache knows of one repository."""
-
-    root: Path
-    repository: str
-
-    @property
-    def folder(self) -> Path:
-        """Where all of it is."""
-        return self.root / f"datasets--{self.repository.replace('/', '--')}"
-
-    def commit(self, ref: str) -> str | None:
-        """The commit of a tag or branch when it was last asked for; of a commit, itself."""
-        if _COMMIT.fullmatch(ref):
-            return ref
-        try:
-            commit = (self.folder / "refs" / ref).read_text(encoding="ascii").strip()
-        except (OSError, ValueError):
-            return None
-        return commit if _COMMIT.fullmatch(commit) else None
-
-    def versions(self) -> list[str]:
-        """The versions whose tags have been asked for."""
-        try:
-            tags = [ref.name for ref in (self.folder / "refs").iterdir()]
-        except OSError:
-            return []
-        return [found for tag in tags if (found := names.version(tag)) and self.commit(tag)]
-
-    def snapshot(self, commit: str) -> Snapshot:
-        """The folder of a commit, whether there is anything in it or not."""
-        return Snapshot(self.root, self.folder / "snapshots" / commit)
-
-
-def snapshot(folder: Path) -> Snapshot | None:
-    """The snapshot that a folder is, by its place; None where it is just a folder."""
-    folder = Path(os.path.realpath(folder))
-    above = folder.parent
-    if not (_COMMIT.fullmatch(folder.name) and above.name == "snapshots"):
+def cached_commit(root: Path, repository: str, ref: str) -> str | None:
+    """The commit of a tag or branch when it was last requested; of a commit, itself."""
+    if _COMMIT.fullmatch(ref):
+        return ref
+    try:
+        commit = (_repository(root, repository) / "refs" / ref).read_text("ascii").strip()
+    except (OSError, ValueError):
         return None
-    ours = above.parent.name.startswith("datasets--")
-    return Snapshot(above.parent.parent, folder) if ours else None
+    return commit if _COMMIT.fullmatch(commit) else None
+
+
+def cached_versions(root: Path, repository: str) -> list[str]:
+    """The versions whose tags have been requested, in ascending order."""
+    try:
+        tags = [ref.name for ref in (_repository(root, repository) / "refs").iterdir()]
+    except OSError:
+        return []
+    known = [tag for tag in tags if cached_commit(root, repository, tag)]
+    return sorted(filter(None, map(names.version, known)), key=names.order)
+
+
+def _repository(root: Path, repository: str) -> Path:
+    return root / f"datasets--{repository.replace('/', '--')}"

@@ -1,28 +1,60 @@
-"""The one place that speaks to the Hugging Face Hub, through its own client and never besides.
+"""The only module that calls the Hugging Face Hub, through `huggingface_hub`.
 
-What the client raises becomes an error of ours that says what to do; no message holds a token.
+What huggingface_hub raises becomes an error of d3data (see `errors.py`); no message has a token.
 """
 
 import contextlib
+import hashlib
 import itertools
 import logging
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from d3data.errors import AccessError, HubError, NotCachedError
+from d3data.errors import AccessError, FormatError, HubError, IntegrityError, NotCachedError
 from d3data.hub import errors
-from d3data.hub.blobs import Blob
+from d3data.utils.canonical_json import MOST_BYTES
 from d3data.utils.version import __version__
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 log = logging.getLogger(__name__)
-SORT: Any = {"repo_type": "dataset"}
+DATASET: Any = {"repo_type": "dataset"}
+
+
+@dataclass(frozen=True)
+class HubOptions:
+    """How a data set is looked up on the Hub.
+
+    Attributes:
+        revision: a version, range, branch or commit, where the name has none.
+        cache_dir: the folder of the cache; default: that of HF_HUB_CACHE or HF_HOME.
+        token: as huggingface_hub takes it; default: the one the user is logged in with.
+        local_files_only: send no request, as with HF_HUB_OFFLINE=1.
+        force_download: download again what is in the cache.
+    """
+
+    revision: str | None = None
+    cache_dir: str | Path | None = None
+    token: str | bool | None = field(default=None, repr=False)
+    local_files_only: bool = False
+    force_download: bool = False
+
+
+DEFAULTS = HubOptions()
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file in a repository: its size in bytes, and git's name or, if large, its sha256."""
+
+    size: int
+    oid: str
+    sha256: str | None
 
 
 @dataclass(frozen=True)
@@ -35,54 +67,49 @@ class Refs:
 
 
 @dataclass(frozen=True)
-class Made:
-    """A commit that was made, and the page of the pull request that it is in, if any."""
+class NewCommit:
+    """A commit that was made, and the URL of its pull request, if it is in one."""
 
     commit: str
     pull_request: str | None
 
 
 class Client:
-    """The Hub as seen with one token, and the cache that it fills.
+    """The Hub as seen with one token, and the cache that it fills."""
 
-    Args:
-        token: as huggingface_hub takes it; None is what the user is logged in with.
-        cache_dir: the folder of the cache; the one of HF_HUB_CACHE or HF_HOME unless given.
-        local_files_only: ask nothing of the Hub, as with HF_HUB_OFFLINE=1.
-    """
-
-    def __init__(
-        self,
-        *,
-        token: str | bool | None = None,
-        cache_dir: str | Path | None = None,
-        local_files_only: bool = False,
-    ) -> None:
+    def __init__(self, options: HubOptions = DEFAULTS) -> None:
         from huggingface_hub import constants
 
+        token, folder = options.token, options.cache_dir
         if isinstance(token, str) and not re.fullmatch("[!-~]+", token):
-            raise AccessError("the token is empty or has letters that no token has: copy it anew")
-        self._token = token
-        self.root = Path(constants.HF_HUB_CACHE if cache_dir is None else cache_dir).expanduser()
-        self.endpoint = errors.address(constants.ENDPOINT)
-        self.offline: bool = local_files_only or constants.HF_HUB_OFFLINE
+            raise AccessError("the token is empty or has invalid characters: copy it again")
+        self.options = options
+        self.root = Path(constants.HF_HUB_CACHE if folder is None else folder).expanduser()
+        self.endpoint = errors.without_password(constants.ENDPOINT)
+        self.offline: bool = options.local_files_only or constants.HF_HUB_OFFLINE
+
+    @property
+    def has_token(self) -> bool:
+        """Whether requests carry a token."""
+        token = self.options.token
+        return bool(_login() if token in (None, True) else token)
 
     def refs(self, repository: str, *, pulls: bool = False) -> Refs:
         """All names of commits; one request."""
-        with self._asking(repository) as api:
-            found = api.list_repo_refs(repository, include_pull_requests=pulls, **SORT)
-        branches, tags, asked = (
+        with self._api(repository) as api:
+            found = api.list_repo_refs(repository, include_pull_requests=pulls, **DATASET)
+        branches, tags, requests = (
             {ref.name: _commit(ref.target_commit) for ref in refs}
             for refs in (found.branches, found.tags, found.pull_requests or ())
         )
-        numbered = {f"refs/{name.removeprefix('refs/')}": asked[name] for name in asked}
+        numbered = {f"refs/{name.removeprefix('refs/')}": at for name, at in requests.items()}
         return Refs(branches, tags, numbered)
 
-    def proposals(self, repository: str, *, most: int) -> dict[int, str]:
-        """The commits of pull requests that are open, the newest first; two requests."""
-        with self._asking(repository) as api:
+    def open_pull_requests(self, repository: str, *, most: int) -> dict[int, str]:
+        """The commits of open pull requests by number, the newest first; two requests."""
+        with self._api(repository) as api:
             found = api.get_repo_discussions(
-                repository, discussion_type="pull_request", discussion_status="open", **SORT
+                repository, discussion_type="pull_request", discussion_status="open", **DATASET
             )
             numbers = [pull.num for pull in itertools.islice(found, most)]
         pulls = {number: f"refs/pr/{number}" for number in sorted(numbers, reverse=True)}
@@ -91,71 +118,80 @@ class Client:
 
     def commit(self, repository: str, ref: str) -> str:
         """The commit of a branch or tag; one request."""
-        with self._asking(f"{repository} at {ref}") as api:
+        with self._api(f"{repository} at {ref}") as api:
             return _commit(api.dataset_info(repository, revision=ref).sha)
 
-    def remember(self, repository: str, ref: str) -> None:
-        """Note the commit of a branch or tag in the cache, if that can be done; one request."""
+    def cache_ref(self, repository: str, ref: str) -> None:
+        """Store the commit of a branch or tag in the cache, if it is writable; one request."""
         try:
-            with self._asking(f"{repository} at {ref}") as api:
-                api.resolve_revision(repository, revision=ref, cache_dir=self.root, **SORT)
+            with self._api(f"{repository} at {ref}") as api:
+                api.resolve_revision(repository, revision=ref, cache_dir=self.root, **DATASET)
         except HubError as failure:
-            log.info("%s of %s is not noted in the cache: %s", ref, repository, failure)
+            log.info("%s of %s is not stored in the cache: %s", ref, repository, failure)
 
     def is_private(self, repository: str) -> bool:
-        """Whether strangers cannot see it; one request."""
-        with self._asking(repository) as api:
+        """Whether only users with access can see it; one request."""
+        with self._api(repository) as api:
             return bool(api.dataset_info(repository).private)
 
     def tree(self, repository: str, commit: str) -> dict[str, Blob]:
         """All files of a commit by path; one request for each thousand."""
         from huggingface_hub.hf_api import RepoFile
 
-        with self._asking(f"{repository} at {commit}") as api:
-            listed = list(api.list_repo_tree(repository, revision=commit, recursive=True, **SORT))
+        with self._api(f"{repository} at {commit}") as api:
+            listed = list(
+                api.list_repo_tree(repository, revision=commit, recursive=True, **DATASET)
+            )
         return {
             file.path: Blob(file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
             for file in listed
             if isinstance(file, RepoFile)
         }
 
-    def fetch(self, repository: str, commit: str, path: str, *, force: bool = False) -> Path:
-        """Where a file is in the cache, fetched if it is not, or by `force`; two requests."""
-        with self._asking(f"{path} of {repository} at {commit}") as api:
-            return Path(
-                api.hf_hub_download(
-                    repository,
-                    path,
-                    revision=commit,
-                    cache_dir=self.root,
-                    force_download=force,
-                    **SORT,
-                )
-            )
+    def download(self, repository: str, commit: str, path: str, *, force: bool = False) -> Path:
+        """The path of a file in the cache, downloaded if missing or by `force`; two requests."""
+        with self._api(f"{path} of {repository} at {commit}") as api:
+            return Path(api.hf_hub_download(repository, path, **self._at(commit, force)))
 
-    def fetch_all(
+    def download_all(
         self, repository: str, commit: str, paths: Iterable[str], *, force: bool = False
     ) -> None:
-        """Bring files into the cache, several at a time; two requests each, and one.
+        """Download files into the cache in parallel; two requests each, and one.
 
-        The client leaves out what it cannot find, and may keep silent about what it cannot get.
+        huggingface_hub skips paths that do not exist, and may skip files that it cannot get.
         """
-        with self._asking(f"{repository} at {commit}") as api:
-            api.snapshot_download(
-                repository,
-                revision=commit,
-                cache_dir=self.root,
-                allow_patterns=list(paths),
-                force_download=force,
-                **SORT,
+        with self._api(f"{repository} at {commit}") as api:
+            files = list(paths)
+            api.snapshot_download(repository, allow_patterns=files, **self._at(commit, force))
+
+    def read(self, repository: str, commit: str, path: str, blob: Blob) -> bytes:
+        """The content of a small file, downloaded again if it differs from what the Hub lists.
+
+        Raises:
+            HubError: it cannot be downloaded.
+            FormatError: it has more than 4 MiB.
+            IntegrityError: two downloads differ from what the Hub lists.
+        """
+        if blob.size > MOST_BYTES:
+            raise FormatError(
+                f"{path} of {repository} has {blob.size} bytes, more than the limit of "
+                f"{MOST_BYTES}: d3data did not write it; replace it with a shorter file"
             )
+        for force in (False, True):
+            content = read_limited(self.download(repository, commit, path, force=force))
+            if is_same(blob, content):
+                return content
+        raise IntegrityError(
+            f"{path} of {repository}: two downloads differ from the checksum that the Hub lists: "
+            "a proxy may change files; try again"
+        )
 
-    def create(self, repository: str, *, private: bool) -> None:
-        """Make a repository, unless there is one."""
-        with self._asking(repository) as api:
-            api.create_repo(repository, private=private or None, exist_ok=True, **SORT)
+    def create_repo(self, repository: str, *, private: bool) -> None:
+        """Create a repository, unless it exists."""
+        with self._api(repository) as api:
+            api.create_repo(repository, private=private or None, exist_ok=True, **DATASET)
 
-    def change(
+    def create_commit(
         self,
         repository: str,
         *,
@@ -164,8 +200,8 @@ class Client:
         delete: Iterable[str],
         message: str,
         create_pr: bool = False,
-    ) -> Made:
-        """Make exactly one commit on the branch main, or propose it.
+    ) -> NewCommit:
+        """Make exactly one commit on the branch main, or a pull request of it.
 
         Raises:
             ConflictError: main is no longer at `parent`.
@@ -176,54 +212,68 @@ class Client:
             *(CommitOperationAdd(path, content) for path, content in put.items()),
             *(CommitOperationDelete(path, is_folder=False) for path in delete),
         ]
-        with self._asking(repository) as api:
-            made = api.create_commit(
-                repository,
-                operations,
-                commit_message=message,
-                parent_commit=parent,
-                create_pr=create_pr,
-                **SORT,
-            )
-        page = None if made.pr_url is None else errors.address(made.pr_url)
-        return Made(_commit(made.oid), page)
+        options: Any = {"commit_message": message, "parent_commit": parent, "create_pr": create_pr}
+        with self._api(repository) as api:
+            made = api.create_commit(repository, operations, **options, **DATASET)
+        page = None if made.pr_url is None else errors.without_password(made.pr_url)
+        return NewCommit(_commit(made.oid), page)
 
-    def tag(self, repository: str, tag: str, commit: str) -> None:
-        """Name a commit for good; ConflictError if the tag is there, wherever it points."""
-        with self._asking(f"{tag} of {repository}") as api:
-            api.create_tag(repository, tag=tag, revision=commit, **SORT)
+    def create_tag(self, repository: str, tag: str, commit: str) -> None:
+        """Tag a commit; ConflictError if the tag exists, wherever it points."""
+        with self._api(f"{tag} of {repository}") as api:
+            api.create_tag(repository, tag=tag, revision=commit, **DATASET)
+
+    def _at(self, commit: str, force: bool) -> Any:
+        """What both ways of downloading take."""
+        return {"revision": commit, "cache_dir": self.root, "force_download": force, **DATASET}
 
     @contextlib.contextmanager
-    def _asking(self, what: str) -> "Iterator[HfApi]":
-        """The client; whatever it raises inside the block becomes an error of ours."""
+    def _api(self, what: str) -> "Iterator[HfApi]":
+        """huggingface_hub; what it raises inside the block becomes an error about `what`."""
         if self.offline:
-            raise NotCachedError(
-                f"{what}: nothing may be asked of the Hub, by HF_HUB_OFFLINE=1 or "
-                "local_files_only=True: unset it"
-            )
+            raise NotCachedError(f"{what}: {OFFLINE}")
         from huggingface_hub import HfApi
 
+        token = self.options.token
         try:
-            api = HfApi(token=self._token, library_name="d3data", library_version=__version__)
             with _bars_on_terminals():
-                yield api
-        except Exception as failure:  # of every kind: HTTP, disk, Xet, the client's own checks
-            secrets = [str(self._token or ""), _login()]
-            raise errors.error_of(
+                yield HfApi(token=token, library_name="d3data", library_version=__version__)
+        except Exception as failure:  # HTTP, disk, Xet, huggingface_hub's own checks
+            secrets = [str(token or ""), _login()]
+            raise errors.convert(
                 failure, what=what, endpoint=self.endpoint, secrets=secrets
             ) from None
+
+
+OFFLINE = "HF_HUB_OFFLINE=1 or local_files_only=True forbids requests to the Hub: unset it"
+
+
+def is_same(blob: Blob | None, content: bytes) -> bool:
+    """Whether a file of a repository has this content."""
+    if blob is None or blob.size != len(content):
+        return False
+    if blob.sha256 is not None:
+        return blob.sha256 == hashlib.sha256(content).hexdigest()
+    header = b"blob %d\0" % len(content)  # git hashes it with the content
+    return blob.oid == hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+def read_limited(path: Path) -> bytes:
+    """The content of a file, of one that is too large only one byte more than the limit."""
+    with path.open("rb") as file:
+        return file.read(MOST_BYTES + 1)
 
 
 def _commit(text: str | None) -> str:
     if text is None:
         raise ValueError("the Hub names no commit")
     if not re.fullmatch("[0-9a-f]{40}", text):
-        raise ValueError(f"{text!r} is no commit")
+        raise ValueError(f"{text!r} is not a commit")
     return text
 
 
 def _login() -> str:
-    """What the user is logged in with: HF_TOKEN, or what `hf auth login` keeps; "" if nothing."""
+    """What the user is logged in with: HF_TOKEN, or what `hf auth login` stored; "" if nothing."""
     from huggingface_hub import get_token
 
     with contextlib.suppress(Exception):  # it may ask a server to renew it
@@ -233,7 +283,7 @@ def _login() -> str:
 
 @contextlib.contextmanager
 def _bars_on_terminals() -> Iterator[None]:
-    """Keep the client from drawing bars into files, unless its user or variable says so."""
+    """Draw no progress bars into files, unless HF_HUB_DISABLE_PROGRESS_BARS is set."""
     import huggingface_hub
 
     bars: Any = huggingface_hub.utils

@@ -1,10 +1,11 @@
-"""Short names: what each stands for, by the list that comes with d3data and by one that you add.
+"""Short names: the index that comes with d3data, and one that you add.
 
-`D3DATA_INDEX` adds a list of your own or your company's: the path of a file, or a repository of
-the Hub with a file index.json (its branch main unless you write another revision). Its names come
-before those of d3data.
+`D3DATA_INDEX` adds an index of your own or your company's: the path of a file, or a repository of
+the Hub with a file index.json (its branch main unless you write another revision). Its names take
+precedence over those of d3data.
 """
 
+import contextlib
 import functools
 import json
 import logging
@@ -16,23 +17,22 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
-from d3data.distill.recipes import recipe_names
 from d3data.errors import D3DataError, HubError, NotPublishedError, UnknownNameError, nearest
-from d3data.hub import blobs, errors, names
-from d3data.hub.cache import Cached, Snapshot
-from d3data.hub.client import Client
-from d3data.hub.revisions import note, settle
+from d3data.hub import errors, names
+from d3data.hub.cache import Snapshot
+from d3data.hub.client import DEFAULTS, Client, HubOptions, read_limited
+from d3data.hub.revisions import find_commit, remember
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
 
 ZOO = Path(__file__).parent.parent / "zoo"
 SHIPPED = Path(__file__).with_name("index.json")
 VARIABLE = "D3DATA_INDEX"
-PAGE = "index.json"
+FILE = "index.json"
 log = logging.getLogger(__name__)
 
 ShortName = Annotated[str, StringConstraints(pattern=names.SHORT, max_length=96)]
-_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # ends or turns lines
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line ends and turns
 Line = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=f"^[^{_UNSEEN}]+$")]
 Version = Annotated[str, StringConstraints(pattern=rf"^{names.NUMBERS}$")]
 Digest = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -40,15 +40,15 @@ Repository = Annotated[str, AfterValidator(names.repository)]
 Amount = Annotated[int, Field(ge=1, le=1 << 50, strict=True)]
 
 
-def _whole(value: object) -> object:
-    """The value, if it is no other that equals a whole number, such as true or 1.0."""
+def _integer(value: object) -> object:
+    """The value, unless it only equals an integer, such as true or 1.0."""
     if type(value) is not int:
-        raise ValueError("it is a whole number")
+        raise ValueError("must be an integer")
     return value
 
 
 class Budget(Frozen):
-    """What a set was to fit into: values as papers count them, or bytes of manifest and parts."""
+    """The limit a set was made for: values as in papers, or bytes of manifest and parts."""
 
     values: Amount | None = None
     bytes: Amount | None = None
@@ -56,7 +56,7 @@ class Budget(Frozen):
     @model_validator(mode="after")
     def _one(self) -> Self:
         if (self.values is None) == (self.bytes is None):
-            raise ValueError("a budget is in values or in bytes: give one of them")
+            raise ValueError("a budget is in values or in bytes: give exactly one of them")
         return self
 
 
@@ -65,12 +65,12 @@ class Entry(Frozen):
 
     Attributes:
         about: one line for people.
-        repository: where it is published; None where it is not, or comes with d3data itself.
-        version: the one that is meant by the bare name; None is the newest of the repository.
-        content_sha256: what that version must hold.
-        budget: what it was to fit into.
+        repository: where it is published; None if it is not, or comes with d3data.
+        version: the version of the bare name; None for the newest of the repository.
+        content_sha256: the content of that version.
+        budget: the limit it was made for.
         accuracy: of networks of the protocol `standard` on test images, in [0, 1]; None until
-            it is measured.
+            measured.
     """
 
     about: Line
@@ -88,9 +88,9 @@ class Entry(Frozen):
 
 
 class Index(Frozen):
-    """Short names, and the names that some of them had before."""
+    """Short names, and former names."""
 
-    format: Annotated[Literal[1], BeforeValidator(_whole)]
+    format: Annotated[Literal[1], BeforeValidator(_integer)]
     sets: dict[ShortName, Entry]
     renamed: dict[ShortName, ShortName] = {}
 
@@ -98,20 +98,22 @@ class Index(Frozen):
     def _resolvable(self) -> Self:
         for old, new in self.renamed.items():
             if old in self.sets or new not in self.sets:
-                raise ValueError(f"renamed: {old} -> {new} must lead from no set to one of sets")
+                raise ValueError(
+                    f"renamed: {old} -> {new} must map a former name to one of `sets`"
+                )
         return self
 
 
 @dataclass(frozen=True)
 class Found:
-    """An entry, under its name of today."""
+    """An entry, under its current name."""
 
     name: str
     entry: Entry
 
     @property
     def shipped(self) -> Path | None:
-        """The folder that comes with d3data, if it does."""
+        """The folder in the package, if it comes with d3data."""
         ours = shipped().sets.get(self.name) == self.entry
         return ZOO / self.name if ours and (ZOO / self.name).is_dir() else None
 
@@ -122,115 +124,96 @@ class Found:
 
     @property
     def pins(self) -> dict[str, str]:
-        """The content that its version must hold, where that is known."""
+        """The content of its version, where it is known."""
         version, digest = self.entry.version, self.entry.content_sha256
-        return {} if version is None or digest is None else {version: digest}
+        return {version: digest} if version and digest else {}
 
-    def unpublished(self) -> NotPublishedError:
-        """What whoever asks for it before it is published may do."""
-        if self.name not in recipe_names():
-            return NotPublishedError(
-                f"{self.name} is not published yet, and there is no recipe of this name: "
-                "`d3data init IMAGES` writes one for images of yours, `d3data convert --help` "
-                "says how images or distributions that somebody distilled become a set, and a "
-                "set that somebody has published is loaded as org/name"
-            )
+    def not_published(self) -> NotPublishedError:
+        """The error of loading it before it is published."""
         return NotPublishedError(
-            f"{self.name} is not published yet: `d3data distill {self.name} --out runs/{self.name}"
-            f"` makes it (`d3data recipes show {self.name}` says from what), then load "
-            f"./runs/{self.name}/artifact"
+            f"{self.name} is not published yet. If `d3data recipes` lists it, make it with "
+            f"`d3data distill {self.name} --out runs/{self.name}` and load "
+            f"./runs/{self.name}/artifact; for your own images start with `d3data init IMAGES`, "
+            "for a set that others distilled with `d3data convert`"
         )
 
 
-def find(name: str, client: Client | None = None) -> Found:
-    """What a short name stands for.
-
-    Args:
-        name: the short name.
-        client: whom to ask for a list that is in a repository; the user's own unless given.
+def find(name: str, options: HubOptions = DEFAULTS) -> Found:
+    """The entry of a short name; `options` are for an index in a repository.
 
     Raises:
         UnknownNameError: no index has it.
         HubError: the index of `D3DATA_INDEX` cannot be read.
     """
-    lists = indices(client)
+    lists = indices(options)
     for index in lists:
         if (new := index.renamed.get(name)) is not None:
-            log.warning("%s is called %s now", name, new)
+            log.warning("%s is now called %s", name, new)
             return Found(new, index.sets[new])
         if name in index.sets:
             return Found(name, index.sets[name])
     known = {name for index in lists for name in index.sets}
     raise UnknownNameError(
         f"no data set is called {name!r} ({nearest(name, known)}): a folder is written ./{name}, "
-        f"one of the Hub org/{name}"
+        f"a data set of the Hub org/{name}"
     )
 
 
 def search(pattern: str = "*") -> dict[str, Found]:
-    """The short names that a glob fits, such as `digits*`, in order.
+    """The short names that match a glob such as `digits*`, in order.
 
     Raises:
-        UnknownNameError: it fits none.
+        UnknownNameError: none matches.
         HubError: the index of `D3DATA_INDEX` cannot be read.
     """
     known = {name: entry for index in reversed(indices()) for name, entry in index.sets.items()}
-    if not (fitting := sorted(name for name in known if fnmatchcase(name, pattern))):
+    if not (matching := sorted(name for name in known if fnmatchcase(name, pattern))):
         near = nearest(pattern.strip("*"), known)
-        raise UnknownNameError(f"no data set is called like {pattern[:100]!r}: {near}")
-    return {name: Found(name, known[name]) for name in fitting}
+        raise UnknownNameError(f"no data set matches {pattern[:100]!r}: {near}")
+    return {name: Found(name, known[name]) for name in matching}
 
 
-def indices(client: Client | None = None) -> list[Index]:
-    """The list that a user adds, if any, then ours."""
+def indices(options: HubOptions = DEFAULTS) -> list[Index]:
+    """The index that a user adds, if any, then ours."""
     place = os.environ.get(VARIABLE, "")
-    return [_added(place, client), shipped()] if place else [shipped()]
+    return [_added(place, options), shipped()] if place else [shipped()]
 
 
 @functools.cache
 def shipped() -> Index:
-    """The list that comes with d3data."""
+    """The index that comes with d3data."""
     return Index.parse(json.loads(SHIPPED.read_text(encoding="utf-8")), where=str(SHIPPED))
 
 
-def _added(place: str, client: Client | None) -> Index:
-    where = f"{VARIABLE}={errors.clean(place, ())}"
+def _added(place: str, options: HubOptions) -> Index:
     try:
         wanted = names.parse(place)
         if isinstance(wanted, names.Short):
-            raise UnknownNameError("it is a path with a slash, such as ./index.json, or org/name")
+            raise UnknownNameError("write a path with a slash, such as ./index.json, or org/name")
         if isinstance(wanted, names.Folder):
-            return _parsed(blobs.bounded(wanted.path))
-        return _fetched(wanted, client or Client())
+            return _parsed(read_limited(wanted.path))
+        return _downloaded(wanted, Client(options))
     except (D3DataError, OSError) as fault:
         kind = type(fault) if isinstance(fault, HubError) else HubError
+        where = f"{VARIABLE}={errors.clean(place)}"
         raise kind(f"{where} cannot be used: {fault}; correct it or unset {VARIABLE}") from None
 
 
-def _fetched(place: names.Repository, client: Client) -> Index:
-    """The list of a repository; from the cache, unless it is not there or cannot be read."""
-    wanted = names.Repository(place.name, place.revision.or_branch("main"))
-    settled = settle(wanted, client)
-    snapshot = Cached(client.root, wanted.name).snapshot(settled.commit)
-    if (found := _cached(snapshot, client)) is None:
-        if (blob := client.tree(wanted.name, settled.commit).get(PAGE)) is None:
-            raise NotPublishedError(f"{wanted} has no file {PAGE}")
-        found = _parsed(blobs.read(client, wanted.name, settled.commit, PAGE, blob))
-    note(settled, wanted, client)
-    return found
+def _downloaded(wanted: names.Repository, client: Client) -> Index:
+    """The index of a repository; from the cache, unless it is missing or broken there."""
+    wanted = names.Repository(wanted.name, wanted.revision.or_branch("main"))
+    found = find_commit(wanted, client)
+    file = Snapshot.of(client.root, wanted.name, found.commit).links([FILE]).get(FILE)
+    index = None
+    with contextlib.suppress(*(() if client.offline else (D3DataError,))):
+        index = _parsed(read_limited(file)) if file else None
+    if index is None:
+        if (blob := client.tree(wanted.name, found.commit).get(FILE)) is None:
+            raise NotPublishedError(f"{wanted} has no file {FILE}")
+        index = _parsed(client.read(wanted.name, found.commit, FILE, blob))
+    remember(found, wanted, client)
+    return index
 
 
-def _cached(snapshot: Snapshot, client: Client) -> Index | None:
-    """The list in the cache; None where there is none, or a broken one that can be fetched."""
-    if (file := snapshot.links([PAGE]).get(PAGE)) is None:
-        return None
-    try:
-        return _parsed(blobs.bounded(file))
-    except D3DataError:
-        if client.offline:
-            raise
-        return None
-
-
-def _parsed(page: bytes) -> Index:
-    return Index.parse(canonical_json.decode(page, where=PAGE), where=PAGE, error=HubError)
+def _parsed(content: bytes) -> Index:
+    return Index.parse(canonical_json.decode(content, where=FILE), where=FILE, error=HubError)

@@ -1,4 +1,4 @@
-"""A set on this machine: its folder, and what is known of what must be in it."""
+"""A data set on this machine: its folder, and what is known of what must be in it."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -9,21 +9,20 @@ from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import DERIVED, NAME, FileEntry, Manifest, PartEntry
 from d3data.errors import ArtifactError, IntegrityError, NewerFormatError
-from d3data.hub import cache
 from d3data.hub.cache import Snapshot
 from d3data.utils.safe_open import Verify
 
 
 @dataclass(frozen=True)
-class Place:
+class LocalCopy:
     """A folder, and what is known of what must be in it.
 
     Attributes:
         folder: where it is.
-        name: what it is asked for by.
-        links: the real file of every path, where the folder is one of the Hub's cache.
-        revision: the commit that it is of, there.
-        content_sha256: the content that the name was published with, where that is pinned.
+        name: the name it was resolved from.
+        links: the real file of every path, where the folder is in the Hub's cache.
+        revision: its commit, where it is in the Hub's cache.
+        content_sha256: the content that the name is pinned to, if it is.
     """
 
     folder: Path
@@ -32,46 +31,52 @@ class Place:
     revision: str | None = None
     content_sha256: str | None = None
 
+    @classmethod
+    def of(cls, snapshot: Snapshot, manifest: Manifest, *, name: str) -> "LocalCopy":
+        """A commit in the Hub's cache, with those of its files that are there."""
+        paths = [NAME, *(entry.path for entry in listed(manifest)), *DERIVED]
+        return cls(snapshot.folder, name, snapshot.links(paths), snapshot.commit)
+
     @property
     def repository(self) -> str | None:
-        """The repository that the folder is of, where it is one of the Hub's cache."""
-        found = cache.snapshot(self.folder)
-        return None if found is None else found.repository
+        """The repository, where the folder is in the Hub's cache."""
+        snapshot = Snapshot.at(self.folder)
+        return None if snapshot is None else snapshot.repository
 
     def read(self, *, verify: Verify = "always") -> Artifact:
-        """The artifact; its parts are read, and checked, when they are asked for.
+        """The artifact; its parts are read and verified when they are used.
 
         Raises:
-            ArtifactError: its manifest has a fault, or is not what was published under the name.
+            ArtifactError: its manifest is broken, or not the one that the name is pinned to.
         """
-        with self.remedied():
-            found = artifact.read(self.folder, verify=verify, links=self.links)
-        require_pin(found.manifest, self.content_sha256, name=self.name)
-        return found
+        with self.suggest_download():
+            read = artifact.read(self.folder, verify=verify, links=self.links)
+        require_pin(read.manifest, self.content_sha256, name=self.name)
+        return read
 
     def check(self, *, golden: bool = False) -> Artifact:
-        """Read every file, parts as tensors, and if asked for draw the `golden` images again.
+        """Read and verify every file, and with `golden` draw the reference images again.
 
-        In the Hub's cache, what was not fetched and is not needed is not missed.
+        In the Hub's cache, optional files that were not downloaded may be missing.
 
         Raises:
             ArtifactError: the first fault.
         """
-        found = self.read()
-        with self.remedied():
-            found.check(without=self.left_out(found.manifest))
+        read = self.read()
+        with self.suggest_download():
+            read.check(without=self.not_downloaded(read.manifest))
             if golden:
-                found.check_golden()
-        return found
+                read.check_golden()
+        return read
 
-    def left_out(self, page: Manifest) -> list[str]:
-        """The files of a set in the Hub's cache that were not fetched, as nothing needs them."""
-        paths = [entry.path for entry in page.files] if self.links else []
+    def not_downloaded(self, manifest: Manifest) -> list[str]:
+        """The optional files of a set in the Hub's cache that were not downloaded."""
+        paths = [entry.path for entry in manifest.files] if self.links else []
         return [path for path in paths if path not in self.links]
 
     @contextlib.contextmanager
-    def remedied(self) -> Iterator[None]:
-        """Let faults that are found inside the block say how to fetch the set again."""
+    def suggest_download(self) -> Iterator[None]:
+        """Let errors inside the block say how to download the set again."""
         try:
             yield
         except NewerFormatError:
@@ -84,32 +89,27 @@ class Place:
             ) from None
 
 
-def page_of(found: Snapshot, *, name: str) -> Manifest:
+def manifest_of(snapshot: Snapshot, *, name: str) -> Manifest:
     """The manifest of a commit in the Hub's cache.
 
     Raises:
-        ArtifactError: it has none, or one with a fault.
+        ArtifactError: it is missing or broken.
     """
-    return Place(found.folder, name, found.links([NAME]), found.commit).read().manifest
+    links = snapshot.links([NAME])
+    return LocalCopy(snapshot.folder, name, links, snapshot.commit).read().manifest
 
 
 def require_pin(manifest: Manifest, pin: str | None, *, name: str) -> None:
-    """IntegrityError where a set is not the content that its short name was published with."""
+    """IntegrityError if the content of a set is not the one that its short name is pinned to."""
     digest = manifest.content_sha256
     if pin not in (None, digest):
         raise IntegrityError(
-            f"{name} has content {digest}, but was published with {pin}: its owner has replaced "
-            "it, or the index is out of date; once that is mended, `d3data pull --force "
-            f"{name}`, or force_download=True, fetches it anew"
+            f"{name} has content {digest}, but the index pins {pin}: its owner has replaced it, "
+            f"or the index is out of date; once that is fixed, `d3data pull --force {name}`, or "
+            "force_download=True, downloads it again"
         )
 
 
-def of_snapshot(found: Snapshot, manifest: Manifest, *, name: str) -> Place:
-    """The place of a commit in the Hub's cache, with those of its files that are there."""
-    paths = [NAME, *(entry.path for entry in listed(manifest)), *DERIVED]
-    return Place(found.folder, name, found.links(paths), found.commit)
-
-
 def listed(manifest: Manifest) -> list[PartEntry | FileEntry]:
-    """The files that a manifest tells size and sha256 of."""
+    """The files whose size and sha256 a manifest lists."""
     return [*manifest.content.parts, *manifest.files]

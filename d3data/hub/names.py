@@ -1,6 +1,6 @@
-"""What a name stands for follows from how it is written, never from what exists.
+"""Names of data sets: resolved by their spelling alone, never by which files exist.
 
-digits-ipc4, digits-ipc4@1.0.0    a short name, which an index knows
+digits-ipc4, digits-ipc4@1.0.0    a short name of an index
 org/name, org/name@1.0.0          a repository of the Hugging Face Hub
 ./x, ../x, /x, ~/x, x/, or a Path  a folder
 
@@ -9,6 +9,7 @@ After the @ comes a version `X.Y.Z` or its tag `vX.Y.Z`, a range of versions as 
 newest version, which is never a branch.
 """
 
+import contextlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
 from d3data.errors import UnknownNameError
-from d3data.hub import errors
+from d3data.hub.errors import clean, without_password
 
 Kind = Literal["newest", "version", "range", "commit", "branch"]
 
@@ -29,33 +30,33 @@ NUMBERS = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
 _VERSION = re.compile(f"v?({NUMBERS})")
 _SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
 _REPOSITORY = re.compile(f"{_SEGMENT}/{_SEGMENT}")
-_ADDRESS = re.compile(
+_URL = re.compile(
     "(?:[a-z]+://)?(?:[^/]+/)?datasets/([^/]+/[^/?#]+)(?:/(?:tree|blob|resolve)/([^/?#]+))?"
 )
-_PAGE = "/d3data.json"
+_MANIFEST = "/d3data.json"
 _BRANCH = re.compile(r"(?!.*(?:\.\.|//|/\.|\.lock$|/$|@\{))[A-Za-z0-9_][A-Za-z0-9_./+-]{0,249}")
 
 
 @dataclass(frozen=True)
 class Revision:
-    """Which state of a repository: `text` is X.Y.Z, a range, 40 digits or a branch by `kind`."""
+    """A revision: `text` is X.Y.Z, a range, 40 hexadecimal digits or a branch, by `kind`."""
 
     kind: Kind
     text: str = ""
 
     @property
     def ref(self) -> str | None:
-        """What the Hub calls it; None where versions have to be looked at first."""
+        """Its name on the Hub; None where the versions have to be listed first."""
         if self.kind in ("newest", "range"):
             return None
         return tag(self.text) if self.kind == "version" else self.text
 
     def or_branch(self, name: str) -> "Revision":
-        """The same, but a branch where none was written."""
+        """The same, but this branch where no revision was written."""
         return Revision("branch", name) if self.kind == "newest" else self
 
     def pick(self, versions: Iterable[str]) -> str | None:
-        """The newest of some versions that it permits, if any."""
+        """The newest of the versions that match, if any."""
         allowed = SpecifierSet(f"=={self.text}" if self.kind == "version" else self.text)
         return max((v for v in versions if v in allowed), key=order, default=None)
 
@@ -65,118 +66,96 @@ NEWEST = Revision("newest")
 
 @dataclass(frozen=True)
 class Folder:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     path: Path
 
 
 @dataclass(frozen=True)
-class Short:
-    """A name of an index."""
-
+class _Revised:
     name: str
     revision: Revision = NEWEST
 
     def __str__(self) -> str:
-        return _joined(self.name, self.revision)
+        return f"{self.name}@{self.revision.text}" if self.revision.text else self.name
 
 
-@dataclass(frozen=True)
-class Repository:
-    """A data set repository of the Hub, in some state."""
+class Short(_Revised):
+    """A short name."""
 
-    name: str
-    revision: Revision = NEWEST
 
-    def __str__(self) -> str:
-        return _joined(self.name, self.revision)
+class Repository(_Revised):
+    """A data set repository of the Hub, at a revision."""
 
 
 def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | Repository:
-    """What a name is.
-
-    Args:
-        name: as a user writes it.
-        revision: what comes after the @, where it is not in the name.
+    """The meaning of a name as a user writes it; `revision` is what may come after the @.
 
     Raises:
-        UnknownNameError: it is no name.
+        UnknownNameError: it is not a valid name.
 
     >>> parse("me/x@1.2.0").revision
     Revision(kind='version', text='1.2.0')
     """
     if not isinstance(name, str | Path):
         raise UnknownNameError(
-            f"{name!r} is no name of a data set: a name is text, or the Path of a folder"
+            f"{name!r} is not a valid data set name: it must be a str, or the Path of a folder"
         )
     if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$|[^@:]*/$", name):
         if revision is not None:
-            raise UnknownNameError(
-                f"{name} is a folder, which has no revisions such as {revision}"
-            )
+            raise UnknownNameError(f"{name} is a folder, which has no revision {revision}")
         return Folder(Path(name).expanduser())
-    name = errors.address(name)
+    name = without_password(name)
     base, at, after = name.partition("@")
     if at and revision is not None:
-        raise UnknownNameError(f"{name!r} and revision={revision!r}: say it once, in one of them")
+        raise UnknownNameError(f"{name!r} and revision={revision!r}: give the revision once")
     wanted = parse_revision(after if revision is None else revision, given=bool(at), of=base)
     if "/" in base:
         return Repository(repository(base), wanted)
     if not re.fullmatch(SHORT, base):
-        shown = errors.clean(base[:100], ())
+        shown = clean(base[:100])
         raise UnknownNameError(
-            f"{shown!r} is no name of a data set: short names are of a-z, 0-9, - . and _, "
-            f"a folder is written with a slash (./{shown}), one of the Hub as org/name"
+            f"{shown!r} is not a valid data set name: short names consist of a-z, 0-9, -, . and "
+            f"_; write a folder with a slash (./{shown}), a data set of the Hub as org/name"
         )
     return Short(base, wanted)
 
 
 def repository(name: str) -> str:
-    """The name, if it is written as one of a repository; else UnknownNameError."""
-    name = errors.address(name)
-    if not _REPOSITORY.fullmatch(name) or name.endswith(_PAGE):
-        shown = errors.clean(name[:200], ())
-        raise UnknownNameError(f"{shown!r} is no repository of the Hub: {_meant(name, shown)}")
+    """The name, if it is a valid name of a repository; else UnknownNameError."""
+    name = without_password(name)
+    if not _REPOSITORY.fullmatch(name) or name.endswith(_MANIFEST):
+        raise UnknownNameError(_not_a_repository(name, clean(name[:200])))
     return name
 
 
-def _meant(name: str, shown: str) -> str:
-    """What to write instead of what is no name of a repository, and is shown so."""
-    found = _ADDRESS.match(name)
-    if found and _REPOSITORY.fullmatch(found[1]):
-        return f"write {found[1]}" + (f"@{found[2]}" if found[2] else "")
-    if name.endswith(_PAGE):
-        return f"write the folder that the file is in, ./{shown.removesuffix(_PAGE)}"
-    return f"write org/name, each of letters, digits, - . and _; for a folder write ./{shown}"
+def _not_a_repository(name: str, shown: str) -> str:
+    meant = f"write org/name, each of letters, digits, -, . and _; for a folder write ./{shown}"
+    url = _URL.match(name)
+    if url and _REPOSITORY.fullmatch(url[1]):
+        meant = f"write {url[1]}" + (f"@{url[2]}" if url[2] else "")
+    elif name.endswith(_MANIFEST):
+        meant = f"write the folder of the file, ./{shown.removesuffix(_MANIFEST)}"
+    return f"{shown!r} is not a valid repository name: {meant}"
 
 
 def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Revision:
-    """What comes after the @; nothing is the newest version, unless an @ was `given`."""
+    """The revision written after an @; nothing is the newest version, unless an @ was `given`."""
     if not text and not given:
         return NEWEST
-    if found := _VERSION.fullmatch(text):
-        return Revision("version", found[1])
+    if version := _VERSION.fullmatch(text):
+        return Revision("version", version[1])
     if re.fullmatch("[0-9a-f]{40}", text):
         return Revision("commit", text)
+    if _BRANCH.fullmatch(text) and not re.fullmatch(r"v?[0-9]+(\.[0-9]+)*", text):
+        return Revision("branch", text)
     if re.match("[~=<>!]", text):
-        try:
+        with contextlib.suppress(InvalidSpecifier):
             return Revision("range", str(SpecifierSet(text)))
-        except InvalidSpecifier:
-            raise UnknownNameError(
-                f"{text[:100]!r} is no range of versions: write such as {of}@~=1.2 (1.2 or newer, "
-                f"below 2) or '{of}@>=1.1,<1.4'"
-            ) from None
-    if re.fullmatch(r"v?[0-9]+(\.[0-9]+)*", text):
-        raise UnknownNameError(
-            f"{text[:100]!r} is no version, which has three numbers: write such as {of}@1.2.0, or "
-            f"{of}@==1.2.* for the newest of them"
-        )
-    if not _BRANCH.fullmatch(text):
-        raise UnknownNameError(
-            f"{text[:100]!r} is neither a version, a range, a branch nor a commit: write such as "
-            f"{of}@1.2.0 or {of}@main"
-        )
-    return Revision("branch", text)
+    raise UnknownNameError(
+        f"{text[:100]!r} is not a valid revision: write a version of three numbers ({of}@1.2.0), "
+        f"a range ({of}@~=1.2, {of}@==1.2.*), a branch ({of}@main) or a commit of 40 digits"
+    )
 
 
 def tag(version: str) -> str:
@@ -189,19 +168,15 @@ def tag(version: str) -> str:
 
 
 def version(tag: str) -> str | None:
-    """The version that a tag is of, if it is of any.
+    """The version of a tag, if it is one.
 
     >>> version("v1.2.0"), version("1.2.0"), version("v1.2.0-rc1")
     ('1.2.0', None, None)
     """
-    found = _VERSION.fullmatch(tag)
-    return found[1] if found and tag.startswith("v") else None
+    match = _VERSION.fullmatch(tag)
+    return match[1] if match and tag.startswith("v") else None
 
 
 def order(version: str) -> Version:
-    """What versions are sorted by."""
+    """The sort key of versions."""
     return Version(version)
-
-
-def _joined(name: str, revision: Revision) -> str:
-    return f"{name}@{revision.text}" if revision.text else name

@@ -1,65 +1,63 @@
-"""From a name to a place on this machine where all of the set is."""
+"""From a name to a folder on this machine that holds the whole data set."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from d3data.artifact.manifest import DERIVED, NAME
-from d3data.errors import HubError, IntegrityError, UnknownNameError
-from d3data.hub import cache, download, index, names
-from d3data.hub.cache import Cached
-from d3data.hub.client import Client
-from d3data.hub.local import Place, of_snapshot, page_of, require_pin
-from d3data.hub.names import Repository, Revision
-from d3data.hub.revisions import note, settle
+from d3data.artifact import reference_draws
+from d3data.artifact.manifest import DERIVED, NAME, Manifest
+from d3data.errors import (
+    FormatError,
+    HubError,
+    IntegrityError,
+    NotCachedError,
+    UnknownNameError,
+)
+from d3data.hub import index, names
+from d3data.hub.cache import Snapshot
+from d3data.hub.client import DEFAULTS, OFFLINE, Client, HubOptions
+from d3data.hub.local import LocalCopy, listed, manifest_of, require_pin
+from d3data.hub.names import Folder, Repository, Revision, Short
+from d3data.hub.revisions import find_commit, remember
+from d3data.utils.hashing import file_sha256
 from d3data.utils.text import some
 
 RUN_S = "artifact"  # the folder of a run that holds what it made
 
 
 def resolve(
-    name: str | Path,
-    *,
-    revision: str | None = None,
-    extras: bool = False,
-    cache_dir: str | Path | None = None,
-    token: str | bool | None = None,
-    local_files_only: bool = False,
-    force_download: bool = False,
-) -> Place:
-    """The folder that a name stands for; what is not on this machine is fetched, and checked.
+    name: str | Path, options: HubOptions = DEFAULTS, *, extras: bool = False
+) -> LocalCopy:
+    """The folder of a data set, downloaded and verified where it is not on this machine.
 
     Args:
         name: as `d3data.hub.names` explains.
-        revision: a version, range, branch or commit, where the name has none.
-        extras: fetch also what is not needed to train: recipe, report, preview, card.
-        cache_dir: the Hub's cache; that of HF_HUB_CACHE or HF_HOME unless given.
-        token: what to show the Hub; what one is logged in with unless given.
-        local_files_only: ask nothing of the Hub, as with HF_HUB_OFFLINE=1.
-        force_download: fetch again what is there.
+        options: how it is looked up on the Hub.
+        extras: download also what training does not need: recipe, report, preview, card.
 
     Raises:
-        UnknownNameError: it is no name, no short name that is known, or no such folder.
+        UnknownNameError: it is not a name, not a known short name, or there is no such folder.
         HubError: the Hub or its cache cannot give it.
-        ArtifactError: what was fetched has a fault.
+        ArtifactError: what was downloaded is broken.
     """
-    wanted = names.parse(name, revision=revision)
-    if isinstance(wanted, names.Folder):
+    wanted = names.parse(name, revision=options.revision)
+    if isinstance(wanted, Folder):
         return _folder(wanted.path)
-    client = Client(token=token, cache_dir=cache_dir, local_files_only=local_files_only)
-    pins, asked = {}, str(wanted)
-    if isinstance(wanted, names.Short):
-        found = index.find(wanted.name, client)
-        if (place := _shipped(found, wanted.revision)) is not None:
-            return place
-        pins, wanted = found.pins, _published(found, wanted)
+    pins, typed = {}, str(wanted)
+    if isinstance(wanted, Short):
+        found = index.find(wanted.name, options)
+        published = _published(found, wanted)
+        if isinstance(published, LocalCopy):
+            return published
+        pins, wanted = found.pins, published
     try:
-        return pull(wanted, client, name=asked, pins=pins, extras=extras, force=force_download)
+        return pull(wanted, Client(options), name=typed, pins=pins, extras=extras)
     except HubError as failure:
-        if asked != wanted.name or not Path(asked).is_dir():
+        if typed != wanted.name or not Path(typed).is_dir():
             raise
-        raise type(failure)(f"{failure}; for the folder of that name write ./{asked}") from None
+        raise type(failure)(f"{failure}; for the folder of that name write ./{typed}") from None
 
 
 def pull(
@@ -69,71 +67,120 @@ def pull(
     name: str | None = None,
     pins: Mapping[str, str] | None = None,
     extras: bool = False,
-    force: bool = False,
-) -> Place:
-    """The place of a set of the Hub, all of which is in the cache afterwards.
+) -> LocalCopy:
+    """A set of the Hub, all of which is in the cache afterwards.
 
-    A version that is there already costs no request. Files that come have the size and sha256
-    that the manifest says, or are fetched once more.
-
-    Args:
-        wanted: the repository and what of it.
-        client: the Hub and the cache.
-        name: what the set is asked for by; the repository's unless given.
-        pins: what some versions must hold (`content_sha256`).
-        extras: whether to fetch what is not needed to train.
-        force: whether to fetch again what is there.
+    A version that is in the cache costs no request. Files that are downloaded have the size and
+    sha256 that the manifest lists, or are downloaded once more. `name` is the name it was resolved
+    from, `pins` the known `content_sha256` by version; `extras` are not needed to train.
 
     Raises:
         HubError: the Hub or its cache cannot give it.
-        ArtifactError: it has a fault, also when it is fetched again.
+        ArtifactError: it is broken, also when it is downloaded again.
     """
-    settled = settle(wanted, client, afresh=force)
-    snapshot = Cached(client.root, wanted.name).snapshot(settled.commit)
-    manifest = download.manifest(snapshot, client, name=str(wanted), force=force)
+    force = client.options.force_download
+    found = find_commit(wanted, client)
+    snapshot = Snapshot.of(client.root, wanted.name, found.commit)
+    manifest = _manifest(snapshot, client, name=str(wanted))
     version = manifest.about.version
-    if names.version(settled.ref) not in (None, version):
+    if names.version(found.ref) not in (None, version):
         raise IntegrityError(
-            f"{wanted.name} has version {version} under the tag {settled.ref}, which d3data never "
-            f"does: tell its owner, or load {wanted.name}@{settled.commit}"
+            f"{wanted.name} has version {version} under the tag {found.ref}, which d3data never "
+            f"does: tell its owner, or load {wanted.name}@{found.commit}"
         )
     pinned = wanted.revision.kind not in ("branch", "commit")
     pin = (pins or {}).get(version) if pinned else None
     require_pin(manifest, pin, name=name or str(wanted))
-    paths = download.needed(manifest, extras=extras)
-    if missing := paths[1:] if force else snapshot.missing(paths):
-        others = DERIVED if extras else ()
-        download.fetch(snapshot, manifest, missing, client, others=others, force=force)
-    note(settled, wanted, client)
-    return replace(of_snapshot(snapshot, manifest, name=str(wanted)), content_sha256=pin)
+    paths = _needed(manifest, extras=extras)
+    if missing := paths if force else snapshot.missing(paths):
+        _download(snapshot, manifest, missing, client, extras=extras)
+    remember(found, wanted, client)
+    copy = LocalCopy.of(snapshot, manifest, name=str(wanted))
+    return replace(copy, content_sha256=pin)
 
 
-def _folder(path: Path) -> Place:
+def _needed(manifest: Manifest, *, extras: bool = False) -> list[str]:
+    """The files that a manifest lists: parts and reference draws, or with `extras` all."""
+    others = [entry.path for entry in manifest.files]
+    return [
+        *(entry.path for entry in manifest.content.parts),
+        *(path for path in others if extras or path == reference_draws.PATH),
+    ]
+
+
+def _manifest(snapshot: Snapshot, client: Client, *, name: str) -> Manifest:
+    """The manifest of a commit, downloaded if it is missing; once more if it comes broken."""
+    force = client.options.force_download
+    downloads = [force, True] if force or snapshot.missing([NAME]) else []
+    for again in downloads:
+        client.download(snapshot.repository, snapshot.commit, NAME, force=again)
+        with contextlib.suppress(FormatError, IntegrityError):
+            return manifest_of(snapshot, name=name)
+    return manifest_of(snapshot, name=name)
+
+
+def _download(
+    snapshot: Snapshot, manifest: Manifest, paths: list[str], client: Client, *, extras: bool
+) -> None:
+    """Download files, and those once more that differ from the manifest."""
+    repository, commit = snapshot.repository, snapshot.commit
+    if client.offline:
+        raise NotCachedError(
+            f"{repository}: commit {commit} is incomplete in the cache {client.root}, which lacks "
+            f"{some(paths)}; {OFFLINE} and load the set once"
+        )
+    unlisted = DERIVED if extras else ()
+    force = client.options.force_download
+    client.download_all(repository, commit, [*paths, *unlisted], force=force)
+    for path in snapshot.missing(paths):
+        client.download(repository, commit, path)
+    for path in _corrupt(snapshot, manifest, paths):
+        client.download(repository, commit, path, force=True)
+    if corrupt := _corrupt(snapshot, manifest, paths):
+        raise IntegrityError(
+            f"{repository}: two downloads of {corrupt[0]} of commit {commit} differ from its "
+            "manifest: a proxy may change files, or the commit is broken; try again, and tell "
+            "its owner if it happens again"
+        )
+
+
+def _corrupt(snapshot: Snapshot, manifest: Manifest, paths: Iterable[str]) -> list[str]:
+    """The files that differ from what the manifest lists."""
+    entries = {entry.path: (entry.size, entry.sha256) for entry in listed(manifest)}
+    real = snapshot.links(paths)
+    return [
+        path
+        for path, file in real.items()
+        if (file.stat().st_size, file_sha256(file)) != entries[path]
+    ]
+
+
+def _folder(path: Path) -> LocalCopy:
     if path.name == NAME and path.is_file():
         raise UnknownNameError(
-            f"{path} is a file of a set: name its folder, {_typed(path.parent)}"
+            f"{path} is a file of a set: write its folder, {_typed(path.parent)}"
         )
     if not path.is_dir():
         raise UnknownNameError(
-            f"{_typed(path)} is not a folder: a short name is written without a slash, one of the "
-            "Hub as org/name"
+            f"{_typed(path)} is not a folder: a short name is written without a slash, a data set "
+            "of the Hub as org/name"
         )
     if not os.access(path, os.X_OK):
-        raise IntegrityError(f"{_typed(path)} cannot be looked into: permission denied")
+        raise IntegrityError(f"{_typed(path)} cannot be opened: permission denied")
     if not (path / NAME).exists() and (path / RUN_S / NAME).is_file():
         raise UnknownNameError(
-            f"{path} is a run, and the set that it made is {_typed(path / RUN_S)}: name that"
+            f"{path} is the folder of a run; write that of the set it made, {_typed(path / RUN_S)}"
         )
-    if (found := cache.snapshot(path)) is None:
-        return Place(path, str(path))
-    name = f"{found.repository}@{found.commit}"
-    manifest = page_of(found, name=name)
-    if missing := found.missing(download.needed(manifest)):
+    if (snapshot := Snapshot.at(path)) is None:
+        return LocalCopy(path, str(path))
+    name = f"{snapshot.repository}@{snapshot.commit}"
+    manifest = manifest_of(snapshot, name=name)
+    if missing := snapshot.missing(_needed(manifest)):
         raise IntegrityError(
-            f"{path} of the Hub's cache lacks {some(missing)}: `d3data pull {name}` "
-            "fetches the rest"
+            f"{path} in the Hub's cache lacks {some(missing)}: `d3data pull {name}` "
+            "downloads the rest"
         )
-    return of_snapshot(found, manifest, name=name)
+    return LocalCopy.of(snapshot, manifest, name=name)
 
 
 def _typed(folder: Path) -> str:
@@ -141,25 +188,18 @@ def _typed(folder: Path) -> str:
     return str(folder) if folder.is_absolute() or folder.parts[:1] == ("..",) else f"./{folder}"
 
 
-def _shipped(found: index.Found, revision: Revision) -> Place | None:
-    """Where a set is that comes with d3data, in the version that is asked for."""
-    version = found.entry.version
-    if found.shipped is None or version is None:
-        return None
-    if revision.kind not in ("branch", "commit") and revision.pick([version]):
-        return Place(found.shipped, found.name, content_sha256=found.entry.content_sha256)
-    return None
-
-
-def _published(found: index.Found, wanted: names.Short) -> Repository:
-    """The repository of a short name, at the version of the index where it asks for none."""
+def _published(found: index.Found, wanted: Short) -> Repository | LocalCopy:
+    """The set of a short name: in the package, or a repository at the version of the index."""
+    entry, revision = found.entry, wanted.revision
     if not found.published:
-        raise found.unpublished()
-    version, revision = found.entry.version, wanted.revision
-    if found.entry.repository is None:
+        raise found.not_published()
+    shipped = [entry.version] if found.shipped and entry.version else []
+    if found.shipped and revision.kind not in ("branch", "commit") and revision.pick(shipped):
+        return LocalCopy(found.shipped, found.name, content_sha256=entry.content_sha256)
+    if entry.repository is None:
         raise UnknownNameError(
-            f"{found.name} has no {revision.text}: this d3data has {found.name}@{version}"
+            f"{found.name} has no {revision.text}: this d3data has {found.name}@{entry.version}"
         )
-    if revision.kind == "newest" and version is not None:
-        revision = Revision("version", version)
-    return Repository(found.entry.repository, revision)
+    if revision.kind == "newest" and entry.version is not None:
+        revision = Revision("version", entry.version)
+    return Repository(entry.repository, revision)

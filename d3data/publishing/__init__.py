@@ -15,7 +15,8 @@ from pathlib import Path
 from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
 from d3data.evaluation.report import Report
 from d3data.hub import names, remote, resolve
-from d3data.hub.client import Client
+from d3data.hub.client import Client, HubOptions
+from d3data.hub.errors import LOG_IN
 from d3data.hub.names import Repository, Revision
 from d3data.hub.remote import Change, State
 from d3data.publishing import steps
@@ -84,15 +85,17 @@ def publish(
         HubError: the Hub did not do what it was asked; try again.
     """
     with tempfile.TemporaryDirectory(prefix="d3data-") as cache:
-        client = Client(token=token, cache_dir=Path(cache, "seen"))
+        client = Client(HubOptions(token=token, cache_dir=Path(cache, "seen")))
         release = prepare(folder, repository, client.endpoint, version=version, report=report)
+        if dry_run and not client.has_token:
+            tell(f"publishing needs a token, and none is set: {LOG_IN}")
         tell(f"{folder} verified: {release.manifest.about.name} {release.version}")
         created = _open(client, release, private, create=not dry_run, propose=create_pr)
         if created and dry_run:
             return replace(_publication(Update.of(release, State())), created=True, dry_run=True)
         done = replace(_advance(client, release, create_pr, dry_run, tell), created=created)
         if done.commit is not None and not dry_run:
-            _verify(release, Client(token=token, cache_dir=Path(cache, "fetched")))
+            _verify(release, Client(HubOptions(token=token, cache_dir=Path(cache, "fetched"))))
             tell(f"{release} was downloaded again and verified")
     return done
 
@@ -116,7 +119,7 @@ def _open(client: Client, release: Release, private: bool, *, create: bool, prop
             ) from None
         if not create:
             return True
-        client.create(release.repository, private=private)
+        client.create_repo(release.repository, private=private)
     if private and not client.is_private(release.repository):
         raise AccessError(
             f"{release.repository} is public, but --private was given: nothing was sent; make it "
@@ -135,7 +138,7 @@ def _advance(
 ) -> Publication:
     """Bring the repository to hold the release under its tag; or propose it, or say what to do."""
     for _ in range(TRIES):
-        state = remote.look(client, release.repository)
+        state = remote.fetch_state(client, release.repository)
         tagged = steps.tagged(client, release, state.tags)
         files = client.tree(release.repository, tagged) if tagged is not None else None
         update = Update.of(steps.with_report(client, release, state), state, files)

@@ -9,9 +9,8 @@ from d3data.artifact.manifest import DERIVED
 from d3data.cards.files import CROISSANT
 from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenError
 from d3data.evaluation.report import REPORT, read_report
-from d3data.hub import blobs, remote
-from d3data.hub.blobs import Blob
-from d3data.hub.client import Client, Made
+from d3data.hub import remote
+from d3data.hub.client import Blob, Client, NewCommit
 from d3data.hub.remote import Change, State
 from d3data.publishing.release import Release
 from d3data.utils.text import some
@@ -48,7 +47,7 @@ def with_report(client: Client, release: Release, state: State) -> Release:
     """The release; where it has no report, with the one of its content that the branch has."""
     if REPORT in release.files or REPORT not in state.tree:
         return release
-    stored = blobs.read(client, release.repository, state.head, REPORT, state.tree[REPORT])
+    stored = client.read(release.repository, state.head, REPORT, state.tree[REPORT])
     try:
         report = read_report(stored, where=REPORT)
     except ArtifactError:  # a file of somebody's own
@@ -78,9 +77,9 @@ def commit(client: Client, update: Update, tell: Tell) -> str | None:
     return made.commit
 
 
-def _change(client: Client, update: Update, *, create_pr: bool = False) -> Made:
+def _change(client: Client, update: Update, *, create_pr: bool = False) -> NewCommit:
     put = {c.path: update.files[c.path] for c in update.changes if c.what != "delete"}
-    return client.change(
+    return client.create_commit(
         update.release.repository,
         parent=update.state.head,
         put=put,
@@ -90,7 +89,7 @@ def _change(client: Client, update: Update, *, create_pr: bool = False) -> Made:
     )
 
 
-def _lost(client: Client, update: Update, made: Made) -> HubError | None:
+def _lost(client: Client, update: Update, made: NewCommit) -> HubError | None:
     """The error where a commit lacks files of an update; None where it has all."""
     repository = update.release.repository
     if not (missing := remote.missing(client.tree(repository, made.commit), update.files)):
@@ -105,7 +104,7 @@ def propose(client: Client, update: Update, tell: Tell) -> str:
     """The address of a pull request with these changes, which may be open already."""
     repository = update.release.repository
     pages = f"{client.endpoint}/datasets/{repository}/discussions"
-    for number, commit in client.proposals(repository, most=PULLS).items():
+    for number, commit in client.open_pull_requests(repository, most=PULLS).items():
         if not remote.missing(client.tree(repository, commit), update.files):
             tell(f"pull request {number} has these changes already")
             return f"{pages}/{number}"
@@ -129,7 +128,7 @@ def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | N
     """
     if (commit := tags.get(release.tag)) is None:
         return None
-    if fault := remote.fault_of(client, release.repository, commit, release.manifest):
+    if fault := remote.mismatch(client, release.repository, commit, release.manifest):
         raise VersionTakenError(
             f"{release} is published with {fault}, and this has content "
             f"{release.manifest.content_sha256}: versions never change; publish this as another, "
@@ -141,7 +140,7 @@ def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | N
 def tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
     """Set the tag, unless somebody else just did; the commit that it names."""
     try:
-        client.tag(release.repository, release.tag, commit)
+        client.create_tag(release.repository, release.tag, commit)
     except ConflictError:
         other = tagged(client, release, client.refs(release.repository).tags)
         if other is None:

@@ -8,12 +8,11 @@
 `huggingface_hub` and `datasets` talk to it as they are; nothing of them is replaced.
 """
 
-from d3data.testing.accounts import User
-from d3data.testing.faults import Answer, Cut, Delay, Drop, Fault, Flip, Rule
+from d3data.testing.faults import Answer, Cut, Delay, Drop, Fault, Flip, Request, Rule
 from d3data.testing.hub import LocalHub
-from d3data.testing.journal import Request
 from d3data.testing.refusals import Refusal
 from d3data.testing.repository import Repository
+from d3data.testing.site import User
 
 __all__ = [
     "Answer",

@@ -1,4 +1,4 @@
-"""What a client has to be told, so that it talks to a local Hub and to nothing else."""
+"""The settings with which a client uses a local Hub and nothing else."""
 
 import contextlib
 import importlib.util
@@ -7,7 +7,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import NamedTuple
 
 SETTINGS = ("huggingface_hub.constants", "datasets.config")  # modules that read the environment
 _PLAIN = (str, bool, int, Path, frozenset, type(None))
@@ -42,7 +41,7 @@ def environment(endpoint: str, home: Path, token: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def using(variables: Mapping[str, str]) -> Iterator[None]:
-    """Let the clients in this process live in another environment, and put all back.
+    """Give the clients in this process another environment, and restore everything.
 
     They read their environment once, when they are imported. So their settings are read again
     and what differs is changed, also in the modules that have copied it.
@@ -62,26 +61,14 @@ def using(variables: Mapping[str, str]) -> Iterator[None]:
         hf_api.api.endpoint = endpoint
         os.environ.clear()
         os.environ.update(before)
-        for change in changes:
-            _carry(change.back())
+        for package, name, old, new in changes:
+            _apply(package, name, new, old)
         for name in SETTINGS:
             if name in sys.modules and sys.modules[name] not in known:
                 _read_again(sys.modules[name])
 
 
-class _Change(NamedTuple):
-    """A setting of a package that was one thing and is to be another."""
-
-    package: str
-    name: str
-    old: object
-    new: object
-
-    def back(self) -> "_Change":
-        return self._replace(old=self.new, new=self.old)
-
-
-def _read_again(module: ModuleType) -> list[_Change]:
+def _read_again(module: ModuleType) -> list[tuple[str, str, object, object]]:
     """Bring the settings of a package up to date with the environment."""
     if module.__spec__ is None or module.__spec__.origin is None:
         return []
@@ -91,24 +78,22 @@ def _read_again(module: ModuleType) -> list[_Change]:
     fresh = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(fresh)
     package = module.__name__.partition(".")[0]
-    changes = [
-        _Change(package, name, old, vars(fresh).get(name, old))
+    changes: list[tuple[str, str, object, object]] = [
+        (package, name, old, vars(fresh)[name])
         for name, old in vars(module).items()
         if isinstance(old, _PLAIN) and not name.startswith("__")
+        if vars(fresh).get(name, old) != old
     ]
-    changes = [change for change in changes if change.old != change.new]
     for change in changes:
-        _carry(change)
+        _apply(*change)
     return changes
 
 
-def _carry(change: _Change) -> None:
-    """Make a change in all modules of the package that hold the setting under its name."""
-    for name, module in sys.modules.copy().items():  # imports of other threads change it
-        if name.partition(".")[0] != change.package or change.name not in vars(module):
-            continue
-        if vars(module)[change.name] == change.old:
-            setattr(module, change.name, change.new)
+def _apply(package: str, name: str, old: object, new: object) -> None:
+    """Change a setting in all modules of a package that hold it under its name."""
+    for path, module in sys.modules.copy().items():  # imports of other threads change it
+        if path.partition(".")[0] == package and vars(module).get(name, new) == old:
+            setattr(module, name, new)
 
 
 def _forget() -> None:

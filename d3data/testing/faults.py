@@ -1,19 +1,20 @@
-"""What can go wrong between a client and the Hub, on demand.
+"""Faults between a client and the Hub, on demand, and the log of all requests.
 
 >>> faults = Faults()
 >>> rule = faults.add(Answer(503, headers={"Retry-After": "0"}), path="*/commit/*", skip=1)
 
-answers the second commit with 503, and the third as always. `rule.hits` counts.
+answers the second commit with 503, and the third as usual. `rule.hits` counts.
 """
 
 import fnmatch
 import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from d3data.errors import D3DataError
-from d3data.testing.wire import Call, Reply, as_json
+from d3data.testing.server import Call, Reply, as_json
 from d3data.utils.checks import whole
 
 
@@ -25,7 +26,7 @@ class Answer:
         headers: such as Retry-After, in seconds.
         message: the reason, in the body and in X-Error-Message.
         code: X-Error-Code, which decides what error the client raises.
-        acted: whether the Hub did what it was asked first.
+        acted: whether the Hub executes the request first.
 
     Raises:
         D3DataError: `status` is not from 200 to 599.
@@ -50,7 +51,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Drop:
-    """Close the connection without a word, before or after the Hub `acted`."""
+    """Close the connection without a reply, before or after the Hub `acted`."""
 
     acted: bool = False
 
@@ -67,7 +68,7 @@ class Delay:
 
     def __post_init__(self) -> None:
         if not isinstance(self.seconds, int | float) or not 0 <= self.seconds < math.inf:
-            raise D3DataError(f"seconds={self.seconds!r}: it is a number from 0 on")
+            raise D3DataError(f"seconds must be a number >= 0, got {self.seconds!r}")
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Flip:
-    """Send the body with `bits` of the byte `at` this place turned over: all, or 1 for the last.
+    """Send the body with `bits` of its byte `at` flipped: by default all, with 1 the last.
 
     Raises:
         D3DataError: `at` is below 0, or `bits` is not from 1 to 255.
@@ -109,7 +110,7 @@ Fault = Answer | Drop | Delay | Cut | Flip
 
 @dataclass
 class Rule:
-    """A fault, and the requests that it is for: how many were `seen`, and how many it `hits`."""
+    """A fault, and its requests: how many were `seen`, and how many it `hits`."""
 
     fault: Fault
     method: str
@@ -120,8 +121,8 @@ class Rule:
     seen: int = 0
 
     def strikes(self, call: Call) -> bool:
-        """Whether this request is to suffer; counts it."""
-        if self.method not in ("*", call.method) or not fnmatch.fnmatchcase(call.path, self.path):
+        """Whether it applies to this request; counts it."""
+        if not _matches(call, self.method, self.path):
             return False
         self.seen += 1
         if self.seen <= self.skip or (self.times is not None and self.hits >= self.times):
@@ -131,7 +132,7 @@ class Rule:
 
 
 class Faults:
-    """The rules of a Hub; of several that are for one request, the first is followed."""
+    """The rules of a Hub; of several for one request, the first applies."""
 
     def __init__(self) -> None:
         self._rules: list[Rule] = []
@@ -152,16 +153,16 @@ class Faults:
             fault: what goes wrong with them.
             method: GET, HEAD, POST, ...; * is any.
             path: a glob over the path without its query, as in `Request.path`.
-            skip: how many matching requests pass unharmed first.
-            times: how many then suffer; None is all.
+            skip: how many matching requests succeed first.
+            times: how many then fail; None is all.
 
         Raises:
-            D3DataError: one of these is nonsense.
+            D3DataError: one of these is invalid.
         """
         if not isinstance(fault, Fault):
-            raise D3DataError(f"fault={fault!r}: it is an Answer, Drop, Delay, Cut or Flip")
+            raise D3DataError(f"fault must be an Answer, Drop, Delay, Cut or Flip, got {fault!r}")
         if not (isinstance(method, str) and isinstance(path, str)):
-            raise D3DataError(f"method={method!r}, path={path!r}: both are text")
+            raise D3DataError(f"method and path must be str, got {method!r} and {path!r}")
         whole(skip, "skip")
         if times is not None:
             whole(times, "times", least=1)
@@ -171,7 +172,7 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Forget all rules."""
+        """Delete all rules."""
         with self._lock:
             self._rules.clear()
 
@@ -189,6 +190,68 @@ class Faults:
                 if fits(rule.fault) and rule.strikes(call):
                     return rule.fault
         return None
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request and its outcome.
+
+    `path` is decoded and has no query; `headers` are in lower case; `size` is that of its body in
+    bytes; `user` is the owner of its token; `status` is None where the connection was dropped.
+    """
+
+    method: str
+    path: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    size: int
+    user: str | None
+    where: Literal["hub", "storage"]
+    status: int | None
+    fault: Fault | None
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path} -> {self.status or 'dropped'}"
+
+
+class Requests:
+    """The requests since the start, or since `clear`, in the order of their answers."""
+
+    def __init__(self) -> None:
+        self._requests: list[Request] = []
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._requests)
+
+    def __iter__(self) -> Iterator[Request]:
+        with self._lock:
+            return iter(tuple(self._requests))
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+    def matching(self, method: str = "*", path: str = "*") -> list[Request]:
+        """Those with this method, and a path that matches the glob `path`."""
+        return [request for request in self if _matches(request, method, path)]
+
+    def count(self, method: str = "*", path: str = "*") -> int:
+        """How many `matching` returns."""
+        return len(self.matching(method, path))
+
+    def clear(self) -> None:
+        """Delete them all."""
+        with self._lock:
+            self._requests.clear()
+
+    def add(self, request: Request) -> None:
+        """Add one."""
+        with self._lock:
+            self._requests.append(request)
+
+
+def _matches(call: "Call | Request", method: str, path: str) -> bool:
+    return method in ("*", call.method) and fnmatch.fnmatchcase(call.path, path)
 
 
 def _is_early(fault: Fault) -> bool:

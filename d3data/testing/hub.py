@@ -10,15 +10,12 @@ from typing import Literal, Self
 
 from d3data.errors import D3DataError
 from d3data.testing import client, routes
-from d3data.testing.accounts import Accounts, Anonymous, User
-from d3data.testing.attributes import ATTRIBUTES, is_large
-from d3data.testing.commits import Change, Delete, Put
-from d3data.testing.faults import Answer, Cut, Delay, Drop, Fault, Faults, Flip
-from d3data.testing.journal import Request, Requests
+from d3data.testing.faults import Answer, Cut, Delay, Fault, Faults, Flip, Request, Requests
+from d3data.testing.git import Change, Delete, Put
 from d3data.testing.repository import Kind, Repository
-from d3data.testing.server import HOST, Sending, Server
-from d3data.testing.site import Settings, Site
-from d3data.testing.wire import Call, Reply
+from d3data.testing.rules import ATTRIBUTES, is_large
+from d3data.testing.server import HOST, Call, Reply, Server
+from d3data.testing.site import Accounts, Anonymous, Site, User
 from d3data.utils.checks import whole
 
 ME = User("me", "hf_test")
@@ -38,11 +35,11 @@ class LocalHub:
     ...         (reply.read(), hub.requests.count("GET"))
     (b'# Flowers', 1)
 
-    Everything that is asked is in `requests`; what is to go wrong is said with `faults`.
+    All requests are in `requests`; `faults` makes them fail.
 
     Args:
-        users: who has tokens; the first is the one that clients here are signed in as.
-        anonymous: what may be done without a token: "read" what is public, as on the real Hub,
+        users: who has tokens; clients here are logged in as the first.
+        anonymous: what is permitted without a token: "read" what is public, as on the real Hub,
             "nothing", or "write" too, as the first user.
         redirect: send downloads of large files to a storage server of another origin, as the real
             Hub does; else answer with the file.
@@ -52,7 +49,7 @@ class LocalHub:
         page: entries of a page of a listing.
 
     Raises:
-        D3DataError: one of these is nonsense.
+        D3DataError: one of these is invalid.
     """
 
     def __init__(
@@ -66,14 +63,14 @@ class LocalHub:
         page: int = 1000,
     ) -> None:
         self.requests, self.faults = Requests(), Faults()
-        settings = Settings(
-            redirect,
-            whole(large_above, "large_above"),
-            None if part_bytes is None else whole(part_bytes, "part_bytes", least=1),
-            whole(page, "page", least=1),
+        self._site = Site(
+            Accounts(users, anonymous),
+            redirect=redirect,
+            large_above=whole(large_above, "large_above"),
+            part_bytes=None if part_bytes is None else whole(part_bytes, "part_bytes", least=1),
+            page=whole(page, "page", least=1),
         )
-        self._site = Site(Accounts(users, anonymous), settings)
-        self._ports = {"hub": 0, "storage": 0}
+        self._ports: dict[Where, int] = {"hub": 0, "storage": 0}
         self._servers: list[Server] = []
         self._stopping = threading.Event()
 
@@ -88,7 +85,7 @@ class LocalHub:
     def endpoint(self) -> str:
         """Its address, http://127.0.0.1:PORT; it has one once it was started."""
         if not self._site.endpoint:
-            raise D3DataError("this Hub has no address yet: `with LocalHub() as hub:` starts it")
+            raise D3DataError("this Hub has no address yet: start it, as `with LocalHub()` does")
         return self._site.endpoint
 
     def start(self) -> None:
@@ -98,15 +95,13 @@ class LocalHub:
             D3DataError: they are open.
         """
         if self._servers:
-            raise D3DataError("this Hub is running: `with LocalHub()` starts it, `stop()` ends it")
+            raise D3DataError("this Hub is running already: `stop()` ends it")
         self._stopping.clear()
-        hub = Server(self._ports["hub"], partial(self._answer, "hub"))
-        self._servers.append(hub)
-        storage = Server(self._ports["storage"], partial(self._answer, "storage"))
-        self._servers.append(storage)
-        self._ports = {"hub": hub.server_port, "storage": storage.server_port}
-        self._site.endpoint = f"http://{HOST}:{hub.server_port}"
-        self._site.storage = f"http://{OTHER_HOST}:{storage.server_port}"
+        for where in self._ports:
+            self._servers.append(Server(self._ports[where], partial(self._answer, where)))
+            self._ports[where] = self._servers[-1].server_port
+        self._site.endpoint = f"http://{HOST}:{self._ports['hub']}"
+        self._site.storage = f"http://{OTHER_HOST}:{self._ports['storage']}"
 
     def stop(self) -> None:
         """Close the ports, as when the Hub is down; what it holds stays for `start`."""
@@ -150,7 +145,7 @@ class LocalHub:
         Suffix, content and size decide which files are large, as they do for uploads.
         """
         _require_bytes(files)
-        repository, limit = self.repo(name, kind), self._site.settings.large_above
+        repository, limit = self.repo(name, kind), self._site.large_above
         changes: list[Change] = []
         for path, content in files.items():
             if content is None:
@@ -171,7 +166,7 @@ class LocalHub:
 
         Args:
             home: the folder for its caches; made by whoever writes to it first.
-            user: who to be signed in as.
+            user: who to be logged in as: one of the users, "first" or "nobody".
         """
         who = self._site.accounts.users[0] if user == "first" else user
         token = who.token if isinstance(who, User) else ""
@@ -181,10 +176,10 @@ class LocalHub:
         """Make `huggingface_hub` and `datasets` of this process talk to this Hub for a while."""
         return client.using(self.environment(home, user=user))
 
-    def _answer(self, where: Where, call: Call) -> Sending:
+    def _answer(self, where: Where, call: Call) -> Reply | None:
         serve = partial(routes.serve, self._site, routes.ROUTES[where])
-        reply, struck = self._exchange(serve, call)
-        user = self._site.accounts.named(call.headers)
+        reply, fault = self._exchange(serve, call)
+        user = self._site.accounts.token_owner(call.headers)
         self.requests.add(
             Request(
                 method=call.method,
@@ -195,15 +190,15 @@ class LocalHub:
                 user=user.name if user else None,
                 where=where,
                 status=reply.status if reply else None,
-                fault=struck,
+                fault=fault,
             )
         )
-        return Sending(reply, struck.after if isinstance(struck, Cut) else None)
+        return reply
 
     def _exchange(
         self, serve: Callable[[Call], Reply], call: Call
     ) -> tuple[Reply | None, Fault | None]:
-        """The reply to a request, None for a dropped connection; and what went wrong with it."""
+        """The reply to a request, None for a dropped connection; and the fault it had."""
         early = self.faults.before(call)
         if isinstance(early, Delay):
             self._stopping.wait(early.seconds)
@@ -213,15 +208,15 @@ class LocalHub:
         late = self.faults.after(call, reply)
         if isinstance(late, Flip):
             return replace(reply, body=late.flipped(reply.body)), late
-        if isinstance(late, Answer | Drop):
-            return _instead(late), late
-        return reply, late or early
+        if isinstance(late, Cut):
+            return replace(reply, cut=late.after), late
+        return (reply, early) if late is None else (_instead(late), late)
 
 
 def _require_bytes(files: Mapping[str, object]) -> None:
     for path, content in files.items():
         if not isinstance(content, bytes | None):
-            raise D3DataError(f"{path}: the content of a file is bytes, not {content!r:.40}")
+            raise D3DataError(f"{path}: the content of a file must be bytes, got {content!r:.40}")
 
 
 def _instead(fault: Fault) -> Reply | None:

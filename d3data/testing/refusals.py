@@ -1,34 +1,23 @@
-"""How the Hub says no: a status, an `X-Error-Code` that its client tells errors by, a message.
-
-Refusal
-├── NotSignedIn        401  no token, or one that nobody has
-├── Forbidden          403  a token that may not do this
-├── NoRepository       404  RepoNotFound: missing, or private and not yours
-├── NoRevision         404  RevisionNotFound
-├── NoEntry            404  EntryNotFound
-├── Exists             409  the name is taken
-├── Stale              412  somebody committed in the meantime
-└── Invalid            400  the request makes no sense
-"""
+"""How the Hub refuses: a status, an `X-Error-Code` that its client tells errors by, a message."""
 
 from d3data.errors import D3DataError
 
 
 class Refusal(D3DataError):
-    """The Hub says no."""
+    """The Hub refuses a request."""
 
     status = 400
     code: str | None = None
 
 
 class NotSignedIn(Refusal):
-    """No token, or one that nobody has."""
+    """No token, or an unknown one."""
 
     status = 401
 
 
 class Forbidden(Refusal):
-    """The user of this token may not do this."""
+    """The token does not permit this."""
 
     status = 403
 
@@ -36,11 +25,10 @@ class Forbidden(Refusal):
 class NoRepository(Refusal):
     """The repository is missing, or private and not the user's; the Hub does not tell which.
 
-    It answers 401 to whoever has no token, who might see more with one, and 404 to users.
+    It answers 401 without a token, with which one might see more, and 404 with one.
     """
 
-    status = 404
-    code = "RepoNotFound"
+    status, code = 404, "RepoNotFound"
 
     def __init__(self, *, signed_in: bool = True) -> None:
         super().__init__("Repository not found")
@@ -48,10 +36,9 @@ class NoRepository(Refusal):
 
 
 class NoRevision(Refusal):
-    """No branch, tag or commit is called so."""
+    """There is no such branch, tag or commit."""
 
-    status = 404
-    code = "RevisionNotFound"
+    status, code = 404, "RevisionNotFound"
 
     def __init__(self, revision: str) -> None:
         super().__init__(f"Invalid rev id: {revision}")
@@ -60,15 +47,14 @@ class NoRevision(Refusal):
 class NoEntry(Refusal):
     """The revision has no such file or folder."""
 
-    status = 404
-    code = "EntryNotFound"
+    status, code = 404, "EntryNotFound"
 
     def __init__(self, message: str = "Entry not found") -> None:
         super().__init__(message)
 
 
-class NotSpoken(Refusal):
-    """The address means nothing here."""
+class NotSupported(Refusal):
+    """The URL is unknown here."""
 
     status = 404
 
@@ -80,7 +66,7 @@ class Exists(Refusal):
 
 
 class Stale(Refusal):
-    """The branch is no longer at the parent that the commit names."""
+    """The branch is no longer at the parent of the commit."""
 
     status = 412
 
@@ -89,4 +75,4 @@ class Stale(Refusal):
 
 
 class Invalid(Refusal):
-    """The request makes no sense."""
+    """The request is malformed."""

@@ -1,21 +1,44 @@
-"""One repository: commits that never change, branches that move on, tags that stay."""
+"""Repositories: commits that never change, branches that move on, tags that stay. No HTTP."""
 
+import hashlib
+import itertools
 import re
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-from d3data.testing.attributes import ATTRIBUTES
-from d3data.testing.commits import Change, Commit, Delete, Put, changed, seal
-from d3data.testing.objects import Blobs, Entry
-from d3data.testing.refusals import Exists, Forbidden, Invalid, NoRevision, Stale
+from d3data.testing.git import Change, Commit, Delete, Entry, Put, changed
+from d3data.testing.refusals import Exists, Forbidden, Invalid, NoRepository, NoRevision, Stale
+from d3data.testing.rules import ATTRIBUTES
 
 Kind = Literal["model", "dataset", "space"]
 Status = Literal["open", "closed", "merged"]
 MAIN = "main"
-SHORTEST = 7  # characters of a commit's name that may stand for it
-_NAME = re.compile(r"(?!.*(\.\.|//|/\.|\.lock$|/$))[A-Za-z0-9_][A-Za-z0-9_.+/-]*")
+SHORTEST = 7  # characters of a commit's id that may stand for it
+BEGINNING = datetime(2026, 1, 1, tzinfo=UTC)
+_REF = re.compile(r"(?!.*(\.\.|//|/\.|\.lock$|/$))[A-Za-z0-9_][A-Za-z0-9_.+/-]*")
+_SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
+_NAME = re.compile(f"{_SEGMENT}/{_SEGMENT}")
+
+
+class Blobs:
+    """Contents by their sha256; what is put twice is kept once."""
+
+    def __init__(self) -> None:
+        self._contents: dict[str, bytes] = {}
+
+    def __getitem__(self, sha256: str) -> bytes:
+        return self._contents[sha256]
+
+    def __len__(self) -> int:
+        return len(self._contents)
+
+    def put(self, content: bytes) -> str:
+        """Keep `content`; its sha256."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        self._contents.setdefault(sha256, bytes(content))
+        return sha256
 
 
 class Repository:
@@ -43,7 +66,7 @@ class Repository:
         self._blobs, self._clock, self._commits = blobs, clock, dict[str, Commit]()
         self._lock = threading.RLock()
         attributes = Put(".gitattributes", self.keep(ATTRIBUTES.encode()))
-        self._branches[MAIN] = self._add({}, [attributes], (), "initial commit", "", author).id
+        self._branches[MAIN] = self._add(None, [attributes], "initial commit").id
         self.created = self.resolve(MAIN).date
 
     @property
@@ -58,7 +81,7 @@ class Repository:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The commits that tags stay at, by the tags' names."""
+        """The commits of tags, by the tags' names."""
         return dict(self._tags)
 
     @property
@@ -67,7 +90,7 @@ class Repository:
         return dict(self._pulls)
 
     def keep(self, content: bytes, *, large: bool = False) -> Entry:
-        """Take in a content, so that commits may name it."""
+        """Store a content, so that commits may use it."""
         sha256 = self._blobs.put(content)
         if not large:
             return Entry.of(content)
@@ -75,11 +98,7 @@ class Repository:
         return Entry.in_lfs(sha256, len(content))
 
     def kept(self, sha256: str) -> Entry:
-        """The large file that was uploaded under `sha256`.
-
-        Raises:
-            Invalid: none was.
-        """
+        """The large file that was uploaded under `sha256`; Invalid if none was."""
         if sha256 not in self.large:
             raise Invalid(f"LFS object {sha256} was not uploaded to {self.name}")
         return Entry.in_lfs(sha256, len(self._blobs[sha256]))
@@ -93,20 +112,15 @@ class Repository:
         return {path: self.read(entry) for path, entry in self.resolve(revision).files.items()}
 
     def resolve(self, revision: str) -> Commit:
-        """The commit that a branch, tag, `refs/...` or (the beginning of) an id stands for.
-
-        Raises:
-            NoRevision: it stands for none.
-        """
+        """The commit of a branch, tag, `refs/...` or (the beginning of) an id; else NoRevision."""
         short = revision.removeprefix("refs/heads/").removeprefix("refs/tags/")
-        for names, name in ((self._pulls, revision), (self._branches, short), (self._tags, short)):
-            if name in names:
-                return self._commits[names[name]]
-        if len(revision) >= SHORTEST:
-            found = [name for name in tuple(self._commits) if name.startswith(revision)]
-            if len(found) == 1:
-                return self._commits[found[0]]
-        raise NoRevision(revision)
+        for refs, name in ((self._pulls, revision), (self._branches, short), (self._tags, short)):
+            if name in refs:
+                return self._commits[refs[name]]
+        matching = [commit for commit in tuple(self._commits.values()) if _is(commit, revision)]
+        if len(matching) != 1:
+            raise NoRevision(revision)
+        return matching[0]
 
     def history(self, revision: str = MAIN) -> Iterator[Commit]:
         """The commits of a revision, the newest first."""
@@ -126,7 +140,7 @@ class Repository:
         branch: str = MAIN,
         parent: str | None = None,
     ) -> Commit:
-        """Put a commit on a branch, in one step or not at all.
+        """Put a commit on a branch or pull request, in one step or not at all.
 
         `parent` is the commit that the branch must be at, or the beginning of its id.
 
@@ -136,16 +150,15 @@ class Repository:
             Invalid, NoEntry: the changes cannot be made.
         """
         with self._lock:
-            names = self._pulls if branch in self._pulls else self._branches
+            refs = self._pulls if branch in self._pulls else self._branches
             branch = branch.removeprefix("refs/heads/")
-            if branch not in names:
+            if branch not in refs:
                 raise NoRevision(branch)
-            head = self._commits[names[branch]]
+            head = self._commits[refs[branch]]
             if parent is not None and not _is(head, parent):
                 raise Stale
-            by = author or self.author
-            made = self._add(head.files, changes, (head.id,), title, description, by)
-            names[branch] = made.id
+            made = self._add(head, changes, title, description, author)
+            refs[branch] = made.id
             return made
 
     def propose(
@@ -159,9 +172,7 @@ class Repository:
     ) -> tuple[int, Commit]:
         """Open a pull request of one commit on `onto`; its number, and its commit."""
         with self._lock:
-            head = self.resolve(onto)
-            by = author or self.author
-            made = self._add(head.files, changes, (head.id,), title, description, by)
+            made = self._add(self.resolve(onto), changes, title, description, author)
             number = len(self._pulls) + 1
             self._pulls[f"refs/pr/{number}"] = made.id
             return number, made
@@ -173,16 +184,16 @@ class Repository:
             self._ended[pull] = "closed"
 
     def merge(self, pull: str) -> Commit:
-        """Take what a pull request, refs/pr/1, changes into main, by one commit; it stays.
+        """Apply the changes of a pull request, refs/pr/1, to main, by one commit.
 
         Raises:
-            Stale: main has changed a file of those in the meantime.
+            Stale: main has changed a file of those since.
             Invalid: it is not open.
         """
         with self._lock:
             self._require_open(pull)
-            before = {commit.id: commit for commit in self.history(MAIN)}
-            (base, *_) = (before[made.id] for made in self.history(pull) if made.id in before)
+            ours = {commit.id for commit in self.history(MAIN)}
+            base = next(commit for commit in self.history(pull) if commit.id in ours)
             theirs, now = self.resolve(pull), self.resolve(MAIN)
             touched = {path for path, _ in base.files.items() ^ theirs.files.items()}
             if any(base.files.get(path) != now.files.get(path) for path in touched):
@@ -195,11 +206,11 @@ class Repository:
             return self.commit(changes, theirs.title, author=theirs.author)
 
     def status(self, pull: str) -> Status:
-        """What has become of a pull request."""
+        """Whether a pull request is open, closed or merged."""
         return self._ended.get(pull, "open")
 
     def tag(self, name: str, revision: str = MAIN) -> None:
-        """Give a commit a name that stays with it; Exists, if it is another's or its own."""
+        """Tag a commit; Exists, if there is a tag of that name, wherever it points."""
         self._name(self._tags, name, revision, "Tag")
 
     def branch(self, name: str, revision: str = MAIN) -> None:
@@ -207,13 +218,13 @@ class Repository:
         self._name(self._branches, name, revision, "Branch")
 
     def delete_tag(self, name: str) -> None:
-        """Forget a tag; its commit stays."""
+        """Delete a tag; its commit stays."""
         with self._lock:
             if self._tags.pop(name, None) is None:
                 raise NoRevision(name)
 
     def delete_branch(self, name: str) -> None:
-        """Forget a branch, which cannot be main; its commits stay."""
+        """Delete a branch, which cannot be main; its commits stay."""
         if name == MAIN:
             raise Forbidden(f"The branch {MAIN} cannot be deleted")
         with self._lock:
@@ -226,35 +237,107 @@ class Repository:
         if pull in self._ended:
             raise Invalid(f"{pull} is {self._ended[pull]} already")
 
-    def _name(self, names: dict[str, str], name: str, revision: str, what: str) -> None:
-        if not _NAME.fullmatch(name):
+    def _name(self, refs: dict[str, str], name: str, revision: str, what: str) -> None:
+        if not _REF.fullmatch(name):
             raise Invalid(f"{name!r} cannot be the name of a {what.lower()}")
         with self._lock:
             target = self.resolve(revision).id
-            if name in names:
+            if name in refs:
                 raise Exists(f"{what} reference exists already")
-            names[name] = target
+            refs[name] = target
 
     def _add(
         self,
-        files: Mapping[str, Entry],
+        parent: Commit | None,
         changes: Iterable[Change],
-        parents: tuple[str, ...],
         title: str,
-        description: str,
-        author: str,
+        description: str = "",
+        author: str | None = None,
     ) -> Commit:
-        made = seal(
-            changed(files, changes),
-            parents=parents,
+        made = Commit.of(
+            changed(parent.files if parent else {}, changes),
+            parents=(parent.id,) if parent else (),
             title=title,
             description=description,
-            author=author,
+            author=author or self.author,
             date=self._clock(),
         )
         self._commits[made.id] = made
         return made
 
 
+class Store:
+    """Repositories by kind and name; may be used by several threads at once."""
+
+    def __init__(self) -> None:
+        self.blobs = Blobs()
+        self._seconds = itertools.count()
+        self._repositories: dict[tuple[Kind, str], Repository] = {}
+        self._moved: dict[tuple[Kind, str], str] = {}
+        self._lock = threading.RLock()
+
+    def create(self, kind: Kind, name: str, *, author: str, private: bool = False) -> Repository:
+        """A new repository with one commit, the one of `.gitattributes`.
+
+        Raises:
+            Exists: there is one of that kind and name.
+            Invalid: the name is not of the form owner/name.
+        """
+        _require_name(name)
+        with self._lock:
+            if (kind, name) in self._repositories:
+                raise Exists(f"You already created this {kind} repo: {name}")
+            made = Repository(
+                kind, name, blobs=self.blobs, clock=self._clock, author=author, private=private
+            )
+            self._repositories[kind, name] = made
+            self._moved.pop((kind, name), None)
+            return made
+
+    def find(self, kind: Kind, name: str) -> Repository:
+        """The repository of that kind and present or former name; else NoRepository."""
+        with self._lock:
+            while (kind, name) in self._moved:
+                name = self._moved[kind, name]
+            if (kind, name) not in self._repositories:
+                raise NoRepository
+            return self._repositories[kind, name]
+
+    def delete(self, repository: Repository) -> None:
+        """Delete a repository; contents that it shares with others stay."""
+        with self._lock:
+            self._repositories.pop((repository.kind, repository.name), None)
+
+    def move(self, repository: Repository, name: str) -> None:
+        """Rename a repository; the old name still finds it until it is used again.
+
+        Raises:
+            Exists, Invalid: as in `create`.
+        """
+        _require_name(name)
+        with self._lock:
+            if (repository.kind, name) in self._repositories:
+                raise Exists(f"There is a {repository.kind} repo {name} already")
+            del self._repositories[repository.kind, repository.name]
+            self._moved.pop((repository.kind, name), None)
+            self._moved[repository.kind, repository.name] = name
+            repository.name = name
+            self._repositories[repository.kind, name] = repository
+
+    def all(self, kind: Kind) -> list[Repository]:
+        """The repositories of a kind, the oldest first."""
+        with self._lock:
+            return [made for (its, _), made in self._repositories.items() if its == kind]
+
+    def _clock(self) -> datetime:
+        """A second later at each call, so that the same requests make the same commits."""
+        return BEGINNING + timedelta(seconds=next(self._seconds))
+
+
 def _is(commit: Commit, name: str) -> bool:
     return len(name) >= SHORTEST and commit.id.startswith(name)
+
+
+def _require_name(name: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise Invalid(f"{name!r} is not a name of a repository: owner/name is")

@@ -1,37 +1,120 @@
-"""HTTP/1.1 with kept connections, on a free port of this machine, that ends when it is told to."""
+"""HTTP/1.1 with persistent connections, on a free port of this machine; requests and replies."""
 
 import contextlib
+import json
 import logging
 import socket
 import threading
 import urllib.parse
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from d3data.testing.wire import Call, Reply, as_json
+from d3data.testing.refusals import Invalid, Refusal
 
 HOST = "127.0.0.1"
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Sending:
-    """What goes back: nothing, a reply, or a reply whose body is cut off after `cut` bytes."""
+class Call:
+    """A request: header names are in lower case, `quoted` is the path as it was sent."""
 
-    reply: Reply | None
+    method: str
+    quoted: str
+    query: Mapping[str, list[str]]
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def path(self) -> str:
+        """The path with %2F and the like resolved."""
+        return urllib.parse.unquote(self.quoted)
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object."""
+        try:
+            value = json.loads(self.body or b"{}")
+        except ValueError:
+            raise Invalid("the body is not JSON") from None
+        if not isinstance(value, dict):
+            raise Invalid("the body is not a JSON object")
+        return value
+
+    def one(self, name: str, default: str = "") -> str:
+        """The last value of a query parameter."""
+        return self.query.get(name, [default])[-1]
+
+    def flag(self, name: str) -> bool:
+        """Whether a query parameter is on."""
+        return self.one(name).lower() in ("1", "true")
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A response; Content-Length is that of `body`, of which at most `cut` bytes are sent."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
+
+
+def as_json(value: Any, headers: Mapping[str, str] | None = None, *, status: int = 200) -> Reply:
+    """A reply that is a JSON document."""
+    body = json.dumps(value).encode()
+    return Reply(status, body, {"Content-Type": "application/json", **(headers or {})})
+
+
+def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Reply:
+    """A refusal, in the body and in headers."""
+    message = str(refusal)
+    fields = {"X-Error-Message": " ".join(message.encode("ascii", "replace").decode().split())}
+    if refusal.code:
+        fields["X-Error-Code"] = refusal.code
+    return as_json({"error": message}, {**fields, **(headers or {})}, status=refusal.status)
+
+
+def page(call: Call, items: Sequence[Any], size: int, *, endpoint: str) -> Reply:
+    """The page of a listing at `cursor`, linked to the next."""
+    start = int(call.one("cursor", "0"))
+    headers = {}
+    if start + size < len(items):
+        query = {**call.query, "cursor": [str(start + size)]}
+        url = f"{endpoint}{call.quoted}?{urllib.parse.urlencode(query, doseq=True)}"
+        headers["Link"] = f'<{url}>; rel="next"'
+    return as_json(items[start : start + size], headers)
+
+
+def ranged(call: Call, content: bytes, headers: Mapping[str, str]) -> Reply:
+    """A content, or the part of it in the request's Range.
+
+    Source: RFC 9110, section 14; several ranges at once are answered with the whole.
+    """
+    headers = {"Content-Type": "application/octet-stream", "Accept-Ranges": "bytes", **headers}
+    unit, _, span = call.headers.get("range", "").partition("=")
+    first, dash, last = span.partition("-")
+    if unit != "bytes" or not dash or "," in span or not (first + last).isdigit():
+        return Reply(200, content, headers)
+    size = len(content)
+    start = int(first) if first else max(0, size - int(last))
+    stop = min(size, int(last) + 1) if first and last else size
+    if start >= size or stop <= start:
+        return Reply(416, b"", {**headers, "Content-Range": f"bytes */{size}"})
+    where = {"Content-Range": f"bytes {start}-{stop - 1}/{size}"}
+    return Reply(206, content[start:stop], {**headers, **where})
 
 
 class Server(ThreadingHTTPServer):
     """Answers each request with `answer`, each connection in a thread of its own."""
 
     request_queue_size = 128
+    daemon_threads = False  # so that `server_close` waits for them
 
-    def __init__(self, port: int, answer: Callable[[Call], Sending]) -> None:
+    def __init__(self, port: int, answer: Callable[[Call], Reply | None]) -> None:
         self.answer = answer
-        self._open: dict[socket.socket, threading.Thread] = {}
+        self._open: set[socket.socket] = set()
         self._lock = threading.Lock()
         super().__init__((HOST, port), Handler)
         self._loop = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -42,27 +125,21 @@ class Server(ThreadingHTTPServer):
         self.shutdown()
         self._loop.join()
         with self._lock:
-            connections = dict(self._open)
-        for connection in connections:
-            with contextlib.suppress(OSError):  # it may have ended by itself
-                connection.shutdown(socket.SHUT_RDWR)
-        for thread in connections.values():
-            thread.join()
+            for connection in self._open:
+                with contextlib.suppress(OSError):  # it may have ended by itself
+                    connection.shutdown(socket.SHUT_RDWR)
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Give a connection its thread, which `stop` waits for."""
-        thread = threading.Thread(
-            target=self.process_request_thread, args=(request, client_address), daemon=True
-        )
+        """Start the thread of a connection."""
         with self._lock:
-            self._open[request] = thread
-        thread.start()
+            self._open.add(request)
+        super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
         """Close a connection that has ended."""
         with self._lock:
-            self._open.pop(request, None)
+            self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -79,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are noted elsewhere."""
+        """Requests are logged elsewhere."""
 
     def answer(self) -> None:
         """Answer the request that was just read."""
@@ -96,27 +173,26 @@ class Handler(BaseHTTPRequestHandler):
             body=body,
         )
         try:
-            sending = self.server.answer(call)
+            reply = self.server.answer(call)
         except Exception as failure:
             log.exception("%s %s failed", call.method, call.path)
-            sending = Sending(as_json({"error": f"LocalHub failed: {failure!r}"}, status=500))
-        self._send(sending)
+            reply = as_json({"error": f"LocalHub failed: {failure!r}"}, status=500)
+        self._send(reply)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
-    def _send(self, sending: Sending) -> None:
-        if sending.reply is None:
+    def _send(self, reply: Reply | None) -> None:
+        if reply is None:
             self.close_connection = True
             return
-        reply = sending.reply
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(reply.body)))
         self.end_headers()
         if self.command != "HEAD":
-            self.wfile.write(reply.body[: sending.cut])
-        if sending.cut is not None:
+            self.wfile.write(reply.body[: reply.cut])
+        if reply.cut is not None:
             self.close_connection = True
 
     def _body(self) -> bytes | None:

@@ -1,17 +1,104 @@
-"""What every answer may look at: the store, the users, the settings, and who asks for what."""
+"""What every handler may use: repositories, users and their rights, settings, the request."""
 
-import urllib.parse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal, get_args
 
-from d3data.testing.accounts import Accounts, User, require_owner, require_sight, require_writer
-from d3data.testing.commits import Commit
-from d3data.testing.objects import Entry
-from d3data.testing.refusals import Invalid, NoRepository
-from d3data.testing.repository import Kind, Repository
-from d3data.testing.store import Store
-from d3data.testing.wire import Call
+from d3data.errors import D3DataError
+from d3data.testing.git import Commit, Entry
+from d3data.testing.refusals import Forbidden, Invalid, NoRepository, NotSignedIn
+from d3data.testing.repository import Kind, Repository, Store
+from d3data.testing.server import Call
+
+Anonymous = Literal["nothing", "read", "write"]
+
+
+@dataclass(frozen=True)
+class User:
+    """Somebody with a token, who owns the repositories of their name and of organizations.
+
+    A token of role "read" can_see their private repositories, and changes nothing.
+    """
+
+    name: str
+    token: str
+    role: Literal["read", "write"] = "write"
+    organizations: tuple[str, ...] = ()
+
+    @property
+    def owners(self) -> tuple[str, ...]:
+        """The names before the slash under which this user's repositories are."""
+        return (self.name, *self.organizations)
+
+
+class Accounts:
+    """The users of a Hub, of whom the first stands for anybody where `anonymous` may write.
+
+    Raises:
+        D3DataError: there are no users, or `anonymous` is not one of its values.
+    """
+
+    def __init__(self, users: Sequence[User], anonymous: Anonymous) -> None:
+        if not users or not all(isinstance(user, User) for user in users):
+            raise D3DataError(f"users must be at least one User(name, token), got {users!r}")
+        if anonymous not in get_args(Anonymous):
+            known = ", ".join(get_args(Anonymous))
+            raise D3DataError(f"anonymous must be one of {known}, got {anonymous!r}")
+        self.users, self.anonymous = tuple(users), anonymous
+        self._by_token = {user.token: user for user in users}
+
+    def token_owner(self, headers: Mapping[str, str]) -> User | None:
+        """The owner of a request's token; None without a token or with an unknown one."""
+        return self._by_token.get(_token(headers))
+
+    def identify(self, headers: Mapping[str, str]) -> User | None:
+        """The user of a request, None without a token; NotSignedIn if the token is unknown,
+        or missing and needed.
+        """
+        if not _token(headers):
+            if self.anonymous == "nothing":
+                raise NotSignedIn("Invalid username or password.")
+            return self.users[0] if self.anonymous == "write" else None
+        if (user := self.token_owner(headers)) is None:
+            raise NotSignedIn("Invalid credentials in Authorization header")
+        return user
+
+
+def can_see(user: User | None, repository: Repository) -> bool:
+    """Whether a repository is visible to this user."""
+    return not repository.private or (
+        user is not None and repository.name.partition("/")[0] in user.owners
+    )
+
+
+def require_visible(user: User | None, repository: Repository) -> None:
+    """Raise NoRepository where the user may not know that it exists."""
+    if not can_see(user, repository):
+        raise NoRepository(signed_in=user is not None)
+
+
+def require_writer(user: User | None) -> User:
+    """The user, whose token may write somewhere; else NotSignedIn or Forbidden."""
+    if user is None:
+        raise NotSignedIn("Invalid username or password.")
+    if user.role != "write":
+        raise Forbidden(f"The token of {user.name} may read only: it has role {user.role!r}")
+    return user
+
+
+def require_owner(user: User | None, owner: str) -> User:
+    """The user, who may write under that owner's name; else NotSignedIn or Forbidden."""
+    user = require_writer(user)
+    if owner not in user.owners:
+        raise Forbidden(f"{user.name} does not have the rights to write under {owner}/")
+    return user
+
+
+def _token(headers: Mapping[str, str]) -> str:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
+
 
 KINDS: Mapping[str, Kind] = {
     "models": "model",
@@ -28,39 +115,33 @@ def kind_of(name: object) -> Kind:
     return KINDS[plural]
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How this Hub behaves; what each is for says `LocalHub`."""
+@dataclass
+class Site:
+    """A Hub without its servers, whose URLs are `endpoint` and `storage`; see `LocalHub`."""
 
+    accounts: Accounts
     redirect: bool
     large_above: int
     part_bytes: int | None
     page: int
-
-
-@dataclass
-class Site:
-    """A Hub without its servers; `endpoint` and `storage` are their addresses."""
-
-    accounts: Accounts
-    settings: Settings
     store: Store = field(default_factory=Store)
     endpoint: str = ""
     storage: str = ""
     parts: dict[tuple[str, str], dict[int, bytes]] = field(default_factory=dict)
 
     def url(self, repository: Repository) -> str:
-        """The page of a repository."""
-        return f"{self.endpoint}/{prefix(repository)}{repository.name}"
+        """The web page of a repository."""
+        prefix = "" if repository.kind == "model" else f"{repository.kind}s/"
+        return f"{self.endpoint}/{prefix}{repository.name}"
 
     def stored(self, repository: Repository, entry: Entry) -> str:
-        """Where a large file is uploaded to, and below which it is downloaded from."""
+        """The URL that a large file is uploaded to, and below which it is downloaded from."""
         return f"{self.storage}/{repository.kind}s/{repository.name}/{entry.sha256}"
 
 
 @dataclass(frozen=True)
-class Visit:
-    """One request, who makes it, and what its address names."""
+class Context:
+    """One request, its user, and the parts of its URL."""
 
     site: Site
     call: Call
@@ -69,26 +150,26 @@ class Visit:
 
     @cached_property
     def repository(self) -> Repository:
-        """The repository of the address, which the user may see; else NoRepository."""
+        """The repository of the URL, which the user may see; else NoRepository."""
         try:
-            found = self.place
+            found = self.stored_repository
         except NoRepository:
             raise NoRepository(signed_in=self.user is not None) from None
-        require_sight(self.user, found)
+        require_visible(self.user, found)
         return found
 
     @property
-    def place(self) -> Repository:
-        """The repository of the address, whoever asks; NoRepository where there is none."""
+    def stored_repository(self) -> Repository:
+        """The repository of the URL, for any user; NoRepository if there is none."""
         return self.site.store.find(KINDS[self.names.get("kind", "models")], self.names["name"])
 
     @cached_property
     def commit(self) -> Commit:
-        """The commit of the address, of main where it names none."""
+        """The commit of the URL, by default of main."""
         return self.repository.resolve(self.names.get("revision") or "main")
 
     def writer(self) -> User:
-        """The user, who may write to the repository or propose changes to it.
+        """The user, who may write to the repository or open pull requests.
 
         Raises:
             NotSignedIn, Forbidden, NoRepository: they may not.
@@ -97,13 +178,3 @@ class Visit:
         if self.call.flag("create_pr"):
             return require_writer(self.user)
         return require_owner(self.user, repository.name.partition("/")[0])
-
-
-def prefix(repository: Repository) -> str:
-    """What comes before the name in addresses of pages and files; nothing for models."""
-    return "" if repository.kind == "model" else f"{repository.kind}s/"
-
-
-def quoted(text: str) -> str:
-    """A text as one segment of an address."""
-    return urllib.parse.quote(text, safe="")

@@ -120,7 +120,7 @@ def test_without_a_report_it_says_so(toys):
 
 @pytest.mark.parametrize("repo", ['me/x")', "me", "me/x/y", "a b/c", "me/x\n", ""])
 def test_a_repository_is_written_as_owner_and_name(toys, repo):
-    with pytest.raises(UnknownNameError, match="is no repository of the Hub"):
+    with pytest.raises(UnknownNameError, match="is not a valid repository name"):
         Facts(toys.manifest, toys.ledger, None, repo)
 
 

@@ -141,7 +141,7 @@ def test_wrong_use_is_told(folder, tmp_path, monkeypatch):
     assert "give one of them" in call("card", folder, "--out", "x", "--check", "x", code=2)[1]
     assert "x is no file" in call("card", folder, "--check", "x", code=2)[1]
     assert "x is no file" in call("card", folder, "--report", "x", code=2)[1]
-    assert "no repository of the Hub" in call("card", folder, "--repo", "toys", code=2)[1]
+    assert "not a valid repository name" in call("card", folder, "--repo", "toys", code=2)[1]
     assert "no data set is called" in call("card", "nothing", code=1)[1]
 
 

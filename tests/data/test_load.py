@@ -51,7 +51,7 @@ def test_a_name_is_pinned_to_its_content(tmp_path: Path, monkeypatch: pytest.Mon
     digest = found.manifest.content_sha256
     entry = {"about": "toys", "version": "1.2.3"}
     monkeypatch.setattr(index, "ZOO", tmp_path)
-    for pinned, fault in ((digest, None), ("0" * 64, "was published with")):
+    for pinned, fault in ((digest, None), ("0" * 64, "pins")):
         sets = {"toys-ipc2": index.Entry(**entry, content_sha256=pinned)}
         known = index.Index(format=1, sets=sets)
         monkeypatch.setattr(index, "shipped", lambda known=known: known)

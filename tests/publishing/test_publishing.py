@@ -31,12 +31,12 @@ from d3data.errors import (
     VersionTakenError,
 )
 from d3data.hub import remote, resolve
-from d3data.hub.client import Client, Made
+from d3data.hub.client import Client, HubOptions, NewCommit
 from d3data.hub.names import Repository
-from d3data.hub.revisions import Settled
+from d3data.hub.revisions import ResolvedRevision
 from d3data.publishing import publish
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
-from d3data.testing.commits import Delete, Put
+from d3data.testing.git import Delete, Put
 
 hub, no_index, pixels, toys = hubs.hub, hubs.no_index, hubs.pixels, hubs.toys
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
@@ -242,7 +242,7 @@ def test_a_broken_card_stops_before_sending(
     repository = hub.repo("me/toys")
     edit(hub, "other", b"")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("d3data.testing.frontmatter.metadata", lambda text: {})
+        patch.setattr("d3data.testing.rules.metadata", lambda text: {})
         head = edit(hub, "README.md", card)
     hub.requests.clear()
     with pytest.raises(FormatError, match=fault):
@@ -322,7 +322,7 @@ def test_a_pull_request_that_was_turned_down_is_no_hindrance(hub: LocalHub, toys
 
 def test_a_pull_request_without_an_address(hub: LocalHub, toys: Path, monkeypatch: Patch) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(head, None))
     with pytest.raises(HubError, match=f"see {hub.endpoint}/datasets/me/toys/discussions$"):
         publish(toys, "me/toys", create_pr=True)
 
@@ -332,11 +332,11 @@ def test_a_stranger_may_only_propose(tmp_path: Path, toys: Path) -> None:
     with LocalHub(users=users) as hub:
         repository = hub.create("me/toys", {"x": b"x"})
         with hub.using(tmp_path / "home", user=users[1]):
-            with pytest.raises(AccessError, match="may not do this"):
+            with pytest.raises(AccessError, match="does not have permission"):
                 publish(toys, "me/toys")
             assert publish(toys, "me/toys", create_pr=True).pull_request
             assert publish(toys, "me/toys", token="hf_test").commit == repository.head
-        for user, text in (("nobody", "hf auth login"), (users[2], "may not do this")):
+        for user, text in (("nobody", "hf auth login"), (users[2], "does not have permission")):
             with (
                 hub.using(tmp_path / "home", user=user),
                 pytest.raises(AccessError, match=text),
@@ -360,7 +360,7 @@ def test_a_broken_artifact_is_not_published(hub: LocalHub, tmp_path: Path) -> No
         publish(tmp_path / "toys", "me/toys")
     with pytest.raises(UnknownNameError, match="is not a folder"):
         publish(tmp_path / "nothing", "me/toys")
-    with pytest.raises(UnknownNameError, match="no repository of the Hub"):
+    with pytest.raises(UnknownNameError, match="not a valid repository name"):
         publish(tmp_path / "toys", "toys")
     assert len(hub.requests) == 0
 
@@ -411,7 +411,7 @@ def test_somebody_else_s_edit_in_between_is_kept(hub: LocalHub, toys: Path) -> N
 @pytest.mark.parametrize("times", [4, 5])
 def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch: Patch) -> None:
     hub.create("me/toys", {"x": b"x"})
-    change, moved = remote.look, []
+    change, moved = remote.fetch_state, []
 
     def look(*arguments: object) -> object:
         found = change(*arguments)
@@ -419,7 +419,7 @@ def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch:
             moved.append(edit(hub, f"theirs/{len(moved)}", b"y"))
         return found
 
-    monkeypatch.setattr(remote, "look", look)
+    monkeypatch.setattr(remote, "fetch_state", look)
     if times >= 5:
         with pytest.raises(ConflictError, match="publish it again once nobody"):
             publish(toys, "me/toys")
@@ -434,11 +434,11 @@ def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch:
 
 def test_an_incomplete_commit_is_not_tagged(hub: LocalHub, toys: Path, monkeypatch: Patch) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(head, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(head, None))
     with pytest.raises(HubError, match=f"commit {head} was accepted without parts/000"):
         publish(toys, "me/toys")
     old = hub.repo("me/toys").resolve("main").parents[0]
-    monkeypatch.setattr(Client, "change", lambda *arguments, **more: Made(old, None))
+    monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(old, None))
     with pytest.raises(ConflictError, match="publish it again once nobody"):
         publish(toys, "me/toys")
     assert hub.repo("me/toys").tags == {}
@@ -464,7 +464,7 @@ def test_a_broken_download_is_not_merged(hub: LocalHub, toys: Path, path: str) -
     assert publish(toys, "me/toys").changes == ()
     assert rule.hits == 1
     hub.faults.add(Flip(9), path=f"*/{path}", times=None)
-    with pytest.raises(IntegrityError, match="came twice with other bytes"):
+    with pytest.raises(IntegrityError, match="two downloads differ"):
         publish(toys, "me/toys", version="2.0.0")
 
 
@@ -505,12 +505,12 @@ def test_a_foreign_file_of_our_name_does_not_hinder(hub: LocalHub, toys: Path) -
     [
         (NAME, lambda content: None, "nothing that d3data reads"),
         (NAME, lambda content: b"{}", "nothing that d3data reads"),
-        ("parts/001.safetensors", lambda content: None, "half a set, without its own parts/001"),
-        ("recipe.toml", lambda content: content[1:], r"half a set, without its own recipe\.toml"),
+        ("parts/001.safetensors", lambda content: None, "an incomplete set, without parts/001"),
+        ("recipe.toml", lambda content: content[1:], r"an incomplete set, without recipe\.toml"),
         (
             reference_draws.PATH,
             lambda content: content[::-1],
-            "half a set, without its own golden",
+            "an incomplete set, without golden",
         ),
     ],
 )
@@ -610,7 +610,7 @@ def test_interrupted_anywhere_it_can_be_repeated(
         repository = hub.repo(name)
         assert repository.tags == {"v1.2.3": done.commit}, (place, fault)
         assert len(list(repository.history())) == 2, (place, fault)
-        place_ = resolve.resolve(name, cache_dir=tmp_path / name)
+        place_ = resolve.resolve(name, HubOptions(cache_dir=tmp_path / name))
         assert hubs.images(d3data.load(place_.folder)) == truth
 
 
@@ -624,7 +624,7 @@ def tags_of(hub: LocalHub, name: str) -> dict[str, str]:
 @pytest.mark.parametrize("path", ["parts/002.safetensors", "preview.png"])
 def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path, path: str) -> None:
     rule = hub.faults.add(Flip(10, bits=1), method="GET", path=f"*/{Path(path).name}", times=None)
-    with pytest.raises(IntegrityError, match=f"{path} of commit .* came twice"):
+    with pytest.raises(IntegrityError, match=f"two downloads of {path} of commit"):
         publish(toys, "me/toys")
     assert rule.hits == 2
     hub.faults.clear()
@@ -632,11 +632,11 @@ def test_the_verification_looks_at_what_comes_back(hub: LocalHub, toys: Path, pa
 
 
 def test_the_verification_reads_files(hub: LocalHub, toys: Path, monkeypatch: Patch) -> None:
-    def spoil(settled: Settled, wanted: Repository, client: Client) -> None:
+    def spoil(found: ResolvedRevision, wanted: Repository, client: Client) -> None:
         (file,) = client.root.rglob("002.safetensors")
         file.resolve().write_bytes(bytes(file.stat().st_size))
 
-    monkeypatch.setattr(resolve, "note", spoil)
+    monkeypatch.setattr(resolve, "remember", spoil)
     with pytest.raises(IntegrityError, match="has sha256"):
         publish(toys, "me/toys")
 

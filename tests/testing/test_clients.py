@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Repo
 
 import tiny_runs
 from d3data.testing import Answer, Cut, Drop, Flip, LocalHub, User
-from d3data.testing.commits import Delete, Put
+from d3data.testing.git import Delete, Put
 from d3data.testing.refusals import Invalid, NoRevision, Stale
 
 HERE = Path(__file__).parent
@@ -66,7 +66,11 @@ def session(hub: LocalHub, client: str, script: str, folder: Path) -> dict[str, 
     """What a script printed last, run by a process with that client that talks to the Hub."""
     run = subprocess.run(
         [sys.executable, str(HERE / script), str(folder / "work")],
-        env={**os.environ, **hub.environment(folder / "home"), "PYTHONPATH": client},
+        env={
+            **os.environ,
+            **hub.environment(folder / "home"),
+            "PYTHONPATH": os.pathsep.join(filter(None, (client, str(HERE.parents[1])))),
+        },
         capture_output=True,
         text=True,
     )
@@ -74,9 +78,8 @@ def session(hub: LocalHub, client: str, script: str, folder: Path) -> dict[str, 
     return json.loads(run.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("redirect", [True, False], ids=["redirect", "direct"])
-def test_a_whole_session(client: str, redirect: bool, tmp_path: Path) -> None:
-    with LocalHub(page=3, part_bytes=4_000_000, redirect=redirect) as hub:
+def test_a_whole_session(client: str, tmp_path: Path) -> None:
+    with LocalHub(page=3, part_bytes=4_000_000) as hub:
         cut = hub.faults.add(Cut(10_500_000), method="GET", path="*/cut.bin")
         found = session(hub, client, "client_session.py", tmp_path)
         resumed = hub.requests.matching("GET", "*/cut.bin")[-1]
@@ -86,22 +89,31 @@ def test_a_whole_session(client: str, redirect: bool, tmp_path: Path) -> None:
     assert found["client"].startswith(OLD if client else "")
     assert (cut.hits, parts, strangers) == (1, 1, [])
     assert (resumed.headers.get("range"), resumed.status) == ("bytes=10485760-", 206)
-    assert resumed.where == ("storage" if redirect else "hub")
+    assert resumed.where == "storage"
     tokens = [r for r in hub.requests if r.where == "storage" and "authorization" in r.headers]
     assert not tokens
 
 
 @pytest.mark.filterwarnings(CLIENT_S_OWN)
 def test_a_whole_session_in_this_process(tmp_path: Path) -> None:
-    with LocalHub(part_bytes=4_000_000) as hub, hub.using(tmp_path / "home"):
+    with LocalHub(redirect=False) as hub, hub.using(tmp_path / "home"):
+        hub.faults.add(Cut(10_500_000), method="GET", path="*/cut.bin")
         assert client_session.run(tmp_path) == client_session.STEPS
+        assert {request.where for request in hub.requests.matching("GET")} == {"hub"}
 
 
 def test_a_session_of_d3data(client: str, tmp_path: Path) -> None:
     with LocalHub() as hub:
         found = session(hub, client, "d3data_session.py", tmp_path)
     assert found["client"].startswith(OLD if client else "")
-    assert found["passed"] == ["publish", "load_cold", "load_warm", "load_preview", "load_nothing"]
+    assert found["passed"] == [
+        "publish",
+        "load_elsewhere",
+        "load_again",
+        "evaluate",
+        "load_preview",
+        "load_nothing",
+    ]
 
 
 def test_a_session_of_datasets(client: str, tmp_path: Path) -> None:
@@ -249,27 +261,25 @@ def test_this_process_is_as_before_afterwards(tmp_path: Path) -> None:
     assert settings() == before
 
 
-@pytest.mark.parametrize("when", ["before", "inside"])
-def test_datasets_in_this_process_is_told_too(when: str, tmp_path: Path) -> None:
+def test_datasets_in_this_process_is_told_too(tmp_path: Path) -> None:
     code = f"""
-        from pathlib import Path
-        from d3data.testing import LocalHub
-        if {when == "before"}:
-            import datasets
-        with LocalHub() as hub:
-            with hub.using(Path({str(tmp_path)!r})):
-                import datasets
-                assert datasets.config.HF_ENDPOINT == hub.endpoint
-                assert datasets.config.HF_DATASETS_CACHE == Path({str(tmp_path)!r}) / "datasets"
-                assert datasets.config.HUB_DATASETS_URL.startswith(hub.endpoint)
-        assert datasets.config.HF_ENDPOINT == "https://huggingface.co"
-        assert datasets.config.HUB_DATASETS_URL.startswith("https://huggingface.co")
-        assert datasets.config.HF_DATASETS_CACHE == Path("elsewhere/datasets")
-    """
+from pathlib import Path
+from d3data.testing import LocalHub
+home = Path({str(tmp_path)!r})
+with LocalHub() as hub:
+    for imported in ("inside", "before"):
+        with hub.using(home):
+            from datasets import config
+            assert config.HF_ENDPOINT == hub.endpoint, imported
+            assert config.HF_DATASETS_CACHE == home / "datasets", imported
+            assert config.HUB_DATASETS_URL.startswith(hub.endpoint), imported
+        assert config.HF_ENDPOINT == "https://huggingface.co", imported
+        assert config.HUB_DATASETS_URL.startswith("https://huggingface.co"), imported
+        assert config.HF_DATASETS_CACHE == Path("elsewhere/datasets"), imported
+"""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
-    script = "\n".join(line[8:] for line in code.splitlines())
     run = subprocess.run(
-        [sys.executable, "-c", script],
+        [sys.executable, "-c", code],
         env={**clean, "HF_HOME": "elsewhere"},
         capture_output=True,
         text=True,

@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from d3data.testing.commits import Change, Delete, Put
-from d3data.testing.objects import git_name, pointer
+from d3data.testing.git import Change, Delete, Put, git_name, pointer
 from d3data.testing.refusals import Exists, NoRevision, Stale
-from d3data.testing.store import Store
+from d3data.testing.repository import Store
 
 SEEDS = range(200 if os.environ.get("D3DATA_SOAK") == "1" else 12)
 PATHS = ("a", "b.txt", "deep/a", "deep/er/b", "deep/er/c.bin", "deeper")

@@ -1,9 +1,9 @@
 """Who may do what: every kind of user beside every kind of request."""
 
-import http.client
 import json
 from collections.abc import Iterator
 
+import http_client
 import pytest
 
 from d3data.testing import LocalHub, User
@@ -39,14 +39,11 @@ def hub(request: pytest.FixtureRequest) -> Iterator[LocalHub]:
 def ask(hub: LocalHub, who: str, request, repository: str = "public"):
     """The status and the error code of a request."""
     method, path, body = request
-    connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"))
-    headers = {"Authorization": f"Bearer {TOKENS[who]}"} if TOKENS[who] else {}
-    content = None if body is None else json.dumps(body).replace("{}", repository, 1)
-    connection.request(method, path.format(repository), body=content, headers=headers)
-    reply = connection.getresponse()
-    reply.read()
-    connection.close()
-    return reply.status, reply.headers["X-Error-Code"]
+    content = body and json.dumps(body).replace("{}", repository, 1).encode()
+    status, _, headers = http_client.ask(
+        hub, method, path.format(repository), content, token=TOKENS[who]
+    )
+    return status, headers["X-Error-Code"]
 
 
 @pytest.mark.parametrize(
@@ -93,13 +90,10 @@ def test_a_reader_reads_what_is_private(hub: LocalHub) -> None:
 
 
 def test_a_list_has_what_one_may_see(hub: LocalHub) -> None:
-    counts = {}
-    for who in ("me", "reader", "you", "nobody"):
-        connection = http.client.HTTPConnection(hub.endpoint.removeprefix("http://"))
-        token = {"Authorization": f"Bearer {TOKENS[who]}"} if TOKENS[who] else {}
-        connection.request("GET", "/api/datasets", headers=token)
-        counts[who] = len(json.loads(connection.getresponse().read()))
-        connection.close()
+    counts = {
+        who: len(http_client.ask(hub, "GET", "/api/datasets", token=TOKENS[who])[1])
+        for who in ("me", "reader", "you", "nobody")
+    }
     assert counts == {"me": 2, "reader": 2, "you": 1, "nobody": 1}
 
 

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 import pytest
 
 from d3data.testing import Repository
-from d3data.testing.commits import Commit, Delete, Put
-from d3data.testing.objects import Blobs
+from d3data.testing.git import Commit, Delete, Put
 from d3data.testing.refusals import Exists, Forbidden, Invalid, NoEntry, NoRevision, Stale
-from d3data.testing.store import Store
+from d3data.testing.repository import Blobs, Store
 
 
 @pytest.fixture

@@ -2,19 +2,18 @@
 
 import base64
 import hashlib
-import http.client
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from http_client import ask
 from huggingface_hub import CommitOperationAdd, HfApi
 
 from d3data.testing import LocalHub
-from d3data.testing.attributes import is_ignored, is_large
-from d3data.testing.frontmatter import metadata, tags
 from d3data.testing.refusals import Invalid
+from d3data.testing.rules import is_ignored, is_large, metadata, tags
 
 CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
 API, LFS = "/api/datasets/me/x", "/datasets/me/x.git/info/lfs"
@@ -27,22 +26,6 @@ def hub() -> Iterator[LocalHub]:
     with LocalHub(part_bytes=10, page=2) as hub:
         hub.create("me/x")
         yield hub
-
-
-def ask(hub: LocalHub, method: str, where: str, body=None, *, token: str = "hf_test"):
-    """Status, JSON (or else bytes) and headers of a reply; what is not bytes is sent as JSON."""
-    url = urlsplit(where)
-    connection = http.client.HTTPConnection(url.netloc or urlsplit(hub.endpoint).netloc)
-    content = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-    headers = {"Authorization": f"Bearer {token}"} if token and not url.netloc else {}
-    target = f"{url.path}?{url.query}" if url.query else url.path
-    connection.request(method, target, body=content, headers=headers)
-    reply = connection.getresponse()
-    found = reply.read()
-    connection.close()
-    if "json" in reply.headers.get("Content-Type", ""):
-        found = json.loads(found)
-    return reply.status, found, reply.headers
 
 
 def batch(hub: LocalHub, content: bytes, transfers=("basic", "multipart")):
@@ -288,12 +271,9 @@ def test_pages_are_linked_until_the_last(hub: LocalHub) -> None:
 
 
 def test_paths_may_be_asked_for_in_json(hub: LocalHub) -> None:
-    connection = http.client.HTTPConnection(urlsplit(hub.endpoint).netloc)
-    body = json.dumps({"paths": [".gitattributes", "none"]})
-    headers = {"Content-Type": "application/json"}
-    connection.request("POST", f"{API}/paths-info/main", body, headers)
-    found = json.loads(connection.getresponse().read())
-    connection.close()
+    body = {"paths": [".gitattributes", "none"]}
+    form = {"Content-Type": "application/json"}
+    _, found, _ = ask(hub, "POST", f"{API}/paths-info/main", body, **form)
     assert [entry["path"] for entry in found] == [".gitattributes"]
 
 

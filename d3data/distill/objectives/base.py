@@ -12,6 +12,8 @@ from d3data.distill.experts import ExpertPlan
 from d3data.sources.base import Source
 from d3data.utils.schema import Frozen
 
+STUDENT = ("labels", "step_size")
+
 
 class Objective(Frozen, abc.ABC):
     """A method as a stream of losses; its fields are its configuration in a recipe.
@@ -24,13 +26,13 @@ class Objective(Frozen, abc.ABC):
     Attributes:
         kind: its name in recipes, or `package.module:Class` of an objective of one's own.
         reference: its paper, as `arXiv:NNNN.NNNNN`; "" where there is none.
-        moves: which kinds of tensors its losses have gradients for.
+        student: which of `labels` and `step_size`, with which students train, it has gradients for.
     """
 
     kind: str
 
     reference: ClassVar[str] = ""
-    moves: ClassVar[frozenset[str]] = frozenset({"decoder", "pixels", "priors", "residual"})
+    student: ClassVar[frozenset[str]] = frozenset()
 
     @abc.abstractmethod
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
@@ -41,6 +43,10 @@ class Objective(Frozen, abc.ABC):
         """The trajectories that it asks for: its field `experts`, if it has one."""
         plan: ExpertPlan | None = getattr(self, "experts", None)
         return plan
+
+    def moves(self, purpose: str) -> bool:
+        """Whether its losses have gradients for tensors that are for this `purpose`."""
+        return purpose in self.student if purpose in STUDENT else True
 
     @property
     def leaves(self) -> tuple["Objective", ...]:

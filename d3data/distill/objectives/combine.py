@@ -29,6 +29,10 @@ class _Combined(Objective):
         """Those of the children, in order."""
         return tuple(leaf for child in self.children for leaf in child.leaves)
 
+    def moves(self, purpose: str) -> bool:
+        """Whether one of the children does."""
+        return any(child.moves(purpose) for child in self.children)
+
     @model_validator(mode="after")
     def _one_plan(self) -> Self:
         plans = [child.expert_plan for child in self.children if child.expert_plan is not None]

@@ -40,7 +40,7 @@ class TrajectoryMatching(Objective):
     augment: str = "none"
 
     reference: ClassVar[str] = "arXiv:2203.11932"
-    moves: ClassVar[frozenset[str]] = Objective.moves | {"labels", "step_size"}
+    student: ClassVar[frozenset[str]] = frozenset({"labels", "step_size"})
 
     @model_validator(mode="after")
     def _trajectories_are_long_enough(self) -> "TrajectoryMatching":

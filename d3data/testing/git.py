@@ -1,0 +1,166 @@
+"""Files, trees and commits under git's own names, so that clients that hash files find the same.
+
+Source: git-scm.com/book, "Git Internals: Git Objects"; the pointer from the LFS specification.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Self
+
+from d3data.testing.refusals import Invalid, NoEntry
+
+FILE, FOLDER = "100644", "40000"  # git's modes
+_SEGMENT = re.compile(r"(?!\.{1,2}$|\.git$)[^/\0]+")
+
+
+def git_name(kind: str, content: bytes) -> str:
+    """git's name of a blob, tree or commit: 40 hexadecimal digits.
+
+    >>> git_name("blob", b"")
+    'e69de29bb2d1d6434b8b29ae775ad8c2e48c5391'
+    """
+    header = f"{kind} {len(content)}\0".encode()
+    return hashlib.sha1(header + content, usedforsecurity=False).hexdigest()
+
+
+def pointer(sha256: str, size: int) -> bytes:
+    """The small file that git keeps in place of a large one."""
+    return (
+        f"version https://git-lfs.github.com/spec/v1\noid sha256:{sha256}\nsize {size}\n".encode()
+    )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A file of a tree; `size` is its own in bytes, whether it is `large` (in LFS) or not."""
+
+    sha256: str
+    size: int
+    large: bool
+    oid: str  # git's name, of the content or of its pointer
+
+    @classmethod
+    def of(cls, content: bytes) -> Self:
+        """A file that git holds itself."""
+        sha256 = hashlib.sha256(content).hexdigest()
+        return cls(sha256, len(content), False, git_name("blob", content))
+
+    @classmethod
+    def in_lfs(cls, sha256: str, size: int) -> Self:
+        """A file that git holds a pointer to."""
+        return cls(sha256, size, True, git_name("blob", pointer(sha256, size)))
+
+    @property
+    def etag(self) -> str:
+        """The name of downloads: sha256 of large files, git's name of others."""
+        return self.sha256 if self.large else self.oid
+
+
+@dataclass(frozen=True)
+class Put:
+    """Add or replace a file."""
+
+    path: str
+    entry: Entry
+
+
+@dataclass(frozen=True)
+class Delete:
+    """Delete a file, or a folder with all that is in it."""
+
+    path: str
+    folder: bool = False
+
+
+Change = Put | Delete
+
+
+@dataclass(frozen=True)
+class Commit:
+    """An immutable tree of files with its history."""
+
+    id: str
+    parents: tuple[str, ...]
+    files: Mapping[str, Entry]
+    folders: Mapping[str, str]
+    title: str
+    description: str
+    author: str
+    date: datetime
+
+    @classmethod
+    def of(
+        cls,
+        files: Mapping[str, Entry],
+        *,
+        parents: tuple[str, ...],
+        title: str,
+        description: str,
+        author: str,
+        date: datetime,
+    ) -> Self:
+        """The commit of a tree, under the name that git would give it."""
+        trees = folders(files)
+        person = f"{author} <{author}@localhost> {int(date.timestamp())} +0000"
+        lines = [f"tree {trees['']}", *(f"parent {parent}" for parent in parents)]
+        lines += [f"author {person}", f"committer {person}", ""]
+        lines += ["\n\n".join(filter(None, (title, description)))]
+        name = git_name("commit", "\n".join(lines).encode())
+        tree = MappingProxyType(dict(sorted(files.items())))
+        return cls(name, parents, tree, MappingProxyType(trees), title, description, author, date)
+
+
+def changed(files: Mapping[str, Entry], changes: Iterable[Change]) -> dict[str, Entry]:
+    """The files after `changes`, which are applied in order.
+
+    Raises:
+        NoEntry: a file or folder to be deleted does not exist.
+        Invalid: a path that git would not take, or a file where a folder is.
+    """
+    after = dict(files)
+    for change in changes:
+        path = change.path.removesuffix("/")
+        if not all(_SEGMENT.fullmatch(segment) for segment in path.split("/")):
+            raise Invalid(f"{path!r} is not a path in a repository")
+        if isinstance(change, Put):
+            after[path] = change.entry
+        elif change.folder:
+            kept = {name: after[name] for name in after if not name.startswith(f"{path}/")}
+            if len(kept) == len(after):
+                raise NoEntry("A folder with this name doesn't exist")
+            after = kept
+        elif after.pop(path, None) is None:
+            raise NoEntry("A file with this name doesn't exist")
+    for path in after:
+        if folder := next((parent for parent in parents_of(path) if parent in after), None):
+            raise Invalid(f"{folder} is a file, so {path} cannot be in it")
+    return after
+
+
+def parents_of(path: str) -> Iterable[str]:
+    """The folders that a path is in, the innermost first."""
+    while path := path.rpartition("/")[0]:
+        yield path
+
+
+def folders(files: Mapping[str, Entry]) -> dict[str, str]:
+    """git's names of all folders that hold `files`, the root among them as ''."""
+    rows: dict[str, list[tuple[str, str, str]]] = {"": []}
+    for path, entry in files.items():
+        folder, _, name = path.rpartition("/")
+        rows.setdefault(folder, []).append((name, FILE, entry.oid))
+        for parent in parents_of(folder):
+            rows.setdefault(parent, [])
+    names = {}
+    for folder in sorted(rows, key=len, reverse=True):
+        listing = sorted(rows[folder], key=lambda row: row[0] + "/" * (row[1] == FOLDER))
+        tree = (f"{mode} {name}\0".encode() + bytes.fromhex(oid) for name, mode, oid in listing)
+        names[folder] = git_name("tree", b"".join(tree))
+        if folder:
+            parent, _, name = folder.rpartition("/")
+            rows[parent].append((name, FOLDER, names[folder]))
+    return names
