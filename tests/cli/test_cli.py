@@ -110,7 +110,7 @@ def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch
 def test_status_shows_each_subtask(run):
     out, _ = run
     stdout, _ = call("status", out)
-    assert "jobs done: 1 of 1; nobody drives it" in stdout
+    assert "1 of 1 jobs done; finished" in stdout
     assert re.search(r"^000 +10 +done +6/6 ", stdout, re.MULTILINE)
     found = document("status", out)
     assert found["subtasks"][0]["stage"] == "done"

@@ -23,7 +23,7 @@ from d3data.testing import Answer, Cut, Delay, Flip, LocalHub
     ],
 )
 def test_knobs_have_limits(knob: str, value: Any) -> None:
-    with pytest.raises(D3DataError, match=f"{knob}="):
+    with pytest.raises(D3DataError, match=f"^{knob}( must be an integer|=)"):
         LocalHub(**{knob: value})
 
 
@@ -41,7 +41,7 @@ def test_knobs_have_limits(knob: str, value: Any) -> None:
     ],
 )
 def test_faults_have_limits(fault: Any, words: dict[str, Any], name: str) -> None:
-    with pytest.raises(D3DataError, match=f"^{name}="):
+    with pytest.raises(D3DataError, match=f"^{name}( must be an integer|=)"):
         fault(**words)
 
 
@@ -52,8 +52,8 @@ def test_faults_have_limits(fault: Any, words: dict[str, Any], name: str) -> Non
         (Answer, {}, "fault="),
         (Answer(503), {"path": 7}, "path=7"),
         (Answer(503), {"method": None}, "method=None"),
-        (Answer(503), {"skip": -1}, "skip=-1"),
-        (Answer(503), {"times": 0}, "times=0"),
+        (Answer(503), {"skip": -1}, "skip must be an integer .*got -1"),
+        (Answer(503), {"times": 0}, "times must be an integer .*got 0"),
     ],
 )
 def test_rules_have_limits(fault: Any, words: dict[str, Any], said: str) -> None:
