@@ -85,7 +85,7 @@ def test_every_command_explains_itself():
 
 def test_distill_tells_what_it_does_on_stderr_only(run):
     out, stderr = run
-    assert "jobs to do: 1" in stderr
+    assert "1 of 1 jobs to do" in stderr
     assert "subtask 000 is done (1 of 1)" in stderr
     assert document("distill", out / "recipe.toml", "--out", out) == {
         "artifact": str(out / "artifact")
