@@ -1,4 +1,4 @@
-"""From a budget to a source: which decoder, and how many priors, some values or bytes buy."""
+"""From a budget to a source: which decoder, and how many priors, so many values or bytes buy."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from d3data.images.spec import Image
 from d3data.sources.decoders import DecoderSpec, sizes
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
+from d3data.utils.text import counted
 
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
@@ -74,7 +75,7 @@ def plan_budget(
     limit = values or size or 0
     edges = [classes * block // subtasks for block in range(subtasks + 1)]
     blocks = [after - before for before, after in pairwise(edges)]
-    found: list[_Candidate] = []
+    candidates: list[_Candidate] = []
     for decoder in _decoders(image, family):
         source = GaussianSpec(decoder=decoder, std=std, residual=residual)
         one, two = (_cost(source, image, blocks, items).used(unit) for items in (1, 2))
@@ -84,14 +85,14 @@ def plan_budget(
             share = 1 - items * (two - one) / limit
             wide = sizes(decoder, image).channels[-1] > 1
             balanced = SHARES[0] <= share <= SHARES[1]
-            found.append(_Candidate(wide, balanced, bought.used(unit), bought))
-    if not found:
+            candidates.append(_Candidate(wide, balanced, bought.used(unit), bought))
+    if not candidates:
         raise BudgetError(
-            f"a budget of {limit} {unit} is too small for any decoder of {image.size} px and "
-            f"{classes} priors in {subtasks} subtasks: raise it, use fewer subtasks, or smaller "
-            "images"
+            f"a budget of {limit:,} {unit} is too small for any decoder of {image.size} px and "
+            f"one prior for each of {counted(classes, 'class', 'classes')}, in "
+            f"{counted(subtasks, 'subtask')}: raise it, use fewer subtasks, or smaller images"
         )
-    return max(found, key=lambda candidate: candidate[:3]).bought
+    return max(candidates, key=lambda candidate: candidate[:3]).bought
 
 
 class _Candidate(NamedTuple):

@@ -76,7 +76,7 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
     turns = plan.recipe.objective.period if plan.recipe.objective else 1
     for name, jobs, steps, disk in _jobs(plan):
         job, stage = jobs[0], stages.setdefault(name, Stage(name))
-        flops, memory, read = traced(*_begin(name, job, plan, META), turns=turns)
+        flops, memory, read = traced(_begin(name, job, plan, META), turns)
         stage.jobs += len(jobs)
         stage.steps += len(jobs) * steps
         stage.flops += len(jobs) * math.ceil(steps * flops)
@@ -88,17 +88,13 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
             stage.seconds = None
         elif stage.seconds is not None:
             with using_threads(job.threads):
-                seconds = timed(*_begin(name, job, plan, place)[:2], turns=turns)
+                seconds = timed(_begin(name, job, plan, place), turns)
             stage.seconds += len(jobs) * steps * seconds
     return list(stages.values())
 
 
 def gpu_speed(name: str) -> float:
-    """Operations a second of a GPU at 30 % of its peak, an assumption.
-
-    Raises:
-        DeviceError: its peak is not known.
-    """
+    """Operations a second of a GPU at 30 % of its peak; DeviceError if that is not known."""
     return SHARE * entry(PEAKS, name.upper().replace(" ", ""), what="GPU", error=DeviceError)
 
 
@@ -139,9 +135,10 @@ class UnrecordedExperts(Experts):
         return vector
 
 
-def _begin(
-    stage: str, job: Job, plan: Plan, device: torch.device
-) -> tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]:
+Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
+
+
+def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     """What a job trains, from a source without values; its losses, one a step; its experts."""
     recipe, task = plan.recipe, plan.task.subtask(job.classes)
     options: Any = {"device": device, "compute": AS_WRITTEN if device == META else recipe.compute}
@@ -158,10 +155,8 @@ def _begin(
         network.requires_grad_(False)
         item = source.classes.new_zeros(1)
         return network, (network(source.images(item, None)).sum() for _ in count()), None
-    plan_of_experts = recipe.objective.expert_plan if recipe.objective else None
-    recorded = None
-    if plan_of_experts is not None:
-        recorded = UnrecordedExperts(plan_of_experts, task, (), device=device)
+    wanted = recipe.objective.expert_plan if recipe.objective else None
+    recorded = UnrecordedExperts(wanted, task, (), device=device) if wanted else None
     context = ObjectiveContext(task, seed=0, steps=ENDLESS, experts=recorded, **options)
     if stage == "warm start":
         setting = Setting(recipe, task, 0, device)
@@ -172,14 +167,9 @@ def _begin(
     return source, recipe.objective.losses(source, context), recorded
 
 
-def traced(
-    module: nn.Module,
-    losses: Iterator[Tensor],
-    recorded: UnrecordedExperts | None = None,
-    *,
-    turns: int = 1,
-) -> tuple[float, int, float]:
+def traced(work: Work, turns: int = 1) -> tuple[float, int, float]:
     """A step on the meta device: its operations, bytes of memory at most, bytes that are read."""
+    module, losses, recorded = work
     kept: dict[int, int] = {}
     flops, activations = 0, 0
 
@@ -213,8 +203,9 @@ class OnMeta(TorchDispatchMode):
         return func(*inputs[0], **inputs[1])
 
 
-def timed(module: nn.Module, losses: Iterator[Tensor], *, turns: int = 1) -> float:
+def timed(work: Work, turns: int = 1) -> float:
     """The seconds of a step with an optimizer, on average of ten or of as many as there are."""
+    module, losses, _ = work
     optimizer = torch.optim.Adam(module.parameters(), lr=0.0)
     times = [time.perf_counter()]
     for loss in islice(losses, turns + TIMED_STEPS):

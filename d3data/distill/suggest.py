@@ -14,7 +14,7 @@ UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 STEPS = 200
 
 
-def suggest(found: Inspection, *, size: int) -> Recipe:
+def suggest(inspection: Inspection, *, size: int) -> Recipe:
     """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
 
     The path of the images is left out, as it is one of this machine.
@@ -23,19 +23,19 @@ def suggest(found: Inspection, *, size: int) -> Recipe:
         DataError: the images have problems, which it lists.
         BudgetError: nothing fits into so few bytes.
     """
-    if found.problems:
-        raise DataError(f"{found.place}: {'; '.join(found.problems)}")
-    assert found.spec.channels is not None
-    assert found.spec.size is not None
-    side = affordable(found.spec.size, found.spec.channels, size)
-    spec = found.spec.model_copy(update={"data": None, "size": side})
+    if inspection.problems:
+        raise DataError(f"{inspection.place}: {'; '.join(inspection.problems)}")
+    assert inspection.spec.channels is not None
+    assert inspection.spec.size is not None
+    side = affordable(inspection.spec.size, inspection.spec.channels, size)
+    spec = inspection.spec.model_copy(update={"data": None, "size": side})
     assert spec.channels is not None
     middle = (0.5,) * spec.channels
     image = Image(channels=spec.channels, size=side, mean=middle, std=middle)
-    least = min(found.counts["train"])
-    there = least - max(1, round(spec.validation * least))  # what is held out is not distilled
-    classes = len(found.classes)
-    bought = plan_budget(image, classes=classes, size=size, most_per_class=there)
+    least = min(inspection.counts["train"])
+    available = least - max(1, round(spec.validation * least))  # without the validation images
+    classes = len(inspection.classes)
+    bought = plan_budget(image, classes=classes, size=size, most_per_class=available)
     return Recipe(
         name=spec.name,
         description=f"{classes} classes of {spec.name}",
@@ -78,5 +78,5 @@ def parse_size(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmM]?i?[bB]?)", text.strip())
     if not match or match[2].lower() not in UNITS:
-        raise BudgetError(f"{text!r} is not a size: write bytes, or such as 100kB or 1.5MB")
+        raise BudgetError(f"{text!r} is not a size: write bytes, or a size such as 100kB or 1.5MB")
     return round(float(match[1]) * UNITS[match[2].lower()])

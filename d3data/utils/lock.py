@@ -57,6 +57,8 @@ def hold(path: Path, *, taken: Callable[[str], D3DataError]) -> Iterator[None]:
             _holder_file(path).write_text(json.dumps(about))
         yield
     finally:
+        with contextlib.suppress(OSError):
+            _holder_file(path).unlink()
         lock.release()
 
 

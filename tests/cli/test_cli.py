@@ -94,7 +94,7 @@ def test_tables_show_any_words_as_they_are():
 
 def test_distill_tells_what_it_does_on_stderr_only(run):
     out, stderr = run
-    assert "jobs to do: 1" in stderr
+    assert "1 of 1 jobs to do" in stderr
     assert f"next: d3data preview {out / 'artifact'}; d3data evaluate" in stderr
     assert "subtask 000 is done (1 of 1)" in stderr
     stdout, stderr = call("distill", out / "recipe.toml", "--out", out, "--json")
@@ -123,7 +123,7 @@ def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch
 def test_status_shows_each_subtask(run):
     out, _ = run
     stdout, _ = call("status", out)
-    assert "jobs done: 1 of 1; no process works on it" in stdout
+    assert "1 of 1 jobs done; finished" in stdout
     assert re.search(r"^000 +10 +done +6/6 ", stdout, re.MULTILINE)
     found = document("status", out)
     assert found["subtasks"][0]["stage"] == "done"

@@ -119,7 +119,7 @@ def test_memory_is_that_of_the_largest_job_and_what_autograd_keeps(whole):
     weight = torch.nn.Linear(8, 8, bias=False, device="meta")
     images = torch.zeros(4, 8, device="meta")
     losses = (weight(weight(images)).square().sum() for _ in range(1))
-    flops, memory, _ = traced(weight, losses)
+    flops, memory, _ = traced((weight, losses, None))
     assert memory == 4 * (4 * 8 * 8) + 4 * (4 * 8 + 8 * 8 + 4 * 8 + 4 * 8)
     assert flops == 2 * 4 * 8 * 8 * (2 + 3)
 

@@ -26,7 +26,7 @@ class Objective(Frozen, abc.ABC):
     Attributes:
         kind: its name in recipes, or `package.module:Class` of an objective of one's own.
         reference: its paper, as `arXiv:NNNN.NNNNN`; "" where there is none.
-        student: which of `labels` and `step_size`, with which students train, it has gradients for.
+        student: which of `labels` and `step_size` its losses have gradients for.
     """
 
     kind: str
