@@ -145,8 +145,8 @@ class Audit(Frozen):
             f"By {space.space}, {100 * space.share_nearer:.0f} % of its images are nearer to one "
             f"of {self.equal:,} train images than to one of as many test images (50 % is "
             "expected if nothing leaks, but images that are alike go together; median ratio of "
-            f"the distances {space.median_ratio:.3f}). To take the real images nearest to it for "
-            "those that it was made from has an AUC of "
+            f"the distances {space.median_ratio:.3f}). An attack that takes the real images "
+            "nearest to it for those that it was made from has an AUC of "
             f"{auc.auc:.3f} (95 %: {auc.low:.3f} to {auc.high:.3f}; 0.5 is guessing). "
             f"{self._suspects(space.suspects)}"
         )
