@@ -43,7 +43,7 @@ def naive(artifact: Artifact, seed: int, epoch: int, draw: int, per_class: int =
     noise = None
     if source.noise_values:
         noise = torch.from_numpy(sampling.noise(seed, epoch, [draw], values=source.noise_values))
-    return source.images(torch.tensor([sum(part.items_per_class[:place]) + item]), noise)[0]
+    return source(torch.tensor([sum(part.items_per_class[:place]) + item]), noise)[0]
 
 
 def near(one: Tensor, other: Tensor) -> bool:
@@ -545,19 +545,19 @@ def test_it_says_what_it_is(toys: Artifact) -> None:
 @pytest.mark.parametrize(
     ("options", "fault"),
     [
-        ({"seed": -1}, "seed=-1"),
-        ({"seed": 1 << 64}, "seed=18446744073709551616"),
-        ({"seed": "a"}, "seed='a'"),
-        ({"seed": True}, "seed=True"),
+        ({"seed": -1}, r"seed must be .* got -1"),
+        ({"seed": 1 << 64}, r"seed must be .* got 18446744073709551616"),
+        ({"seed": "a"}, r"seed must be .* got 'a'"),
+        ({"seed": True}, r"seed must be .* got True"),
         ({"draws_per_class": 0}, "must be an integer from 1 to 2,000,000"),
-        ({"draws_per_class": 1.5}, r"draws_per_class=1\.5"),
-        ({"draws_per_class": 2_000_001}, "draws_per_class=2000001"),
+        ({"draws_per_class": 1.5}, r"draws_per_class must be .* got 1\.5"),
+        ({"draws_per_class": 2_000_001}, r"draws_per_class must be .* got 2000001"),
         ({"output": "imgae"}, "did you mean image"),
         ({"soft_labels": "yes"}, "soft_labels='yes'"),
         ({"soft_labels": 1}, "soft_labels=1"),
         ({"soft_labels": None}, "soft_labels=None"),
         ({"output": None}, "output=None"),
-        ({"seed": torch.tensor(1.5)}, "seed=tensor"),
+        ({"seed": torch.tensor(1.5)}, r"seed must be .* got tensor"),
         ({"transform": 5}, "transform=5: pass a function"),
         ({"target_transform": "x"}, "target_transform='x'"),
         ({"output": "latent", "transform": abs}, "no images that a transform"),
@@ -574,22 +574,22 @@ def test_impossible_requests_are_refused(toys: Artifact) -> None:
     data: Any = DistilledDataset(toys)
     for request, fault in (
         (lambda: data.sample(-1), "n must be an integer >= 1, got -1"),
-        (lambda: data.sample(seed=-1), "seed=-1"),
+        (lambda: data.sample(seed=-1), r"seed must be .* got -1"),
         (lambda: data.sample(classes=3), r"such as \[3\]"),
         (lambda: data.sample(classes="cat"), r"such as \['cat'\]"),
-        (lambda: data.interpolate(0, 1, 0), "steps=0"),
-        (lambda: data.materialize(-1), "draws_per_class=-1"),
-        (lambda: data[0:3], r"index slice\(0, 3, None\): .*torch\.utils\.data\.Subset"),
-        (lambda: data["0"], "index '0'"),
-        (lambda: data[1.0], r"index 1\.0"),
+        (lambda: data.interpolate(0, 1, 0), r"steps must be .* got 0"),
+        (lambda: data.materialize(-1), r"draws_per_class must be .* got -1"),
+        (lambda: data[0:3], r"got slice\(0, 3, None\); .*torch\.utils\.data\.Subset"),
+        (lambda: data["0"], r"an integer, got '0'"),
+        (lambda: data[1.0], r"an integer, got 1\.0"),
         (lambda: data[(0,)], r"index \(0,\): a tuple must be"),
-        (lambda: data.draw(None, 0), "epoch=None"),
-        (lambda: data.draw(0, 0.5), r"index 0\.5"),
-        (lambda: data.sample(classes=[1.5]), r"index 1\.5"),
-        (lambda: data.batch(0, [0.5]), r"index 0\.5"),
+        (lambda: data.draw(None, 0), r"epoch must be .* got None"),
+        (lambda: data.draw(0, 0.5), r"an integer, got 0\.5"),
+        (lambda: data.sample(classes=[1.5]), r"an integer, got 1\.5"),
+        (lambda: data.batch(0, [0.5]), r"an integer, got 0\.5"),
         (lambda: data.decode([1]), "a list is no latent"),
         (lambda: data.decode({"latent": 1}), "a dict is no latent"),
-        (lambda: data.materialize(2.5), r"draws_per_class=2\.5"),
+        (lambda: data.materialize(2.5), r"draws_per_class must be .* got 2\.5"),
     ):
         with pytest.raises(D3DataError, match=fault):
             request()
