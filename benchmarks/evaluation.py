@@ -22,8 +22,8 @@ from torch.nn.functional import cross_entropy
 import d3data
 from d3data import nets
 from d3data.evaluation.protocols import Protocol, named
-from d3data.evaluation.setup import Ground
-from d3data.evaluation.trial_training import Course
+from d3data.evaluation.record import EvalSetup
+from d3data.evaluation.trial_training import TrialTraining
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task
 from d3data.utils.rng import generator
@@ -51,8 +51,8 @@ def bare(images: torch.Tensor, labels: torch.Tensor, protocol: Protocol) -> floa
 
 def ours(data: d3data.DistilledDataset, task: Task, protocol: Protocol) -> float:
     network = nets.build(protocol.network, channels=3, size=32, classes=10, seed=0)
-    ground = Ground(task, task.validation, protocol, torch.device("cpu"))
-    course = Course(network, data, ground, seed=0, rate=1e-6)
+    setup = EvalSetup(task, task.validation, protocol, torch.device("cpu"))
+    training = TrialTraining(network, data, setup, seed=0, rate=1e-6)
 
     def watch(step: int, loss: torch.Tensor) -> None:
         if step + 1 == STEPS:
@@ -60,7 +60,7 @@ def ours(data: d3data.DistilledDataset, task: Task, protocol: Protocol) -> float
 
     began = time.perf_counter()
     with contextlib.suppress(Enough):
-        course.go(None, watch)
+        training.run(None, watch)
     return STEPS / (time.perf_counter() - began)
 
 

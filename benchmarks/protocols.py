@@ -20,11 +20,12 @@ from pathlib import Path
 
 import torch
 
-from d3data.evaluation import protocols, trials
-from d3data.evaluation.baselines.setting import Photographs, drawn
+from d3data.evaluation import protocols
+from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.baselines.base import random_rows
 from d3data.evaluation.networks import builders, label
-from d3data.evaluation.record import Trial
-from d3data.evaluation.setup import Ground
+from d3data.evaluation.record import EvalSetup, Trial
+from d3data.evaluation.trial_training import run_trial
 from d3data.images.tasks import Task, load_task
 from d3data.utils.rng import generator
 
@@ -47,11 +48,11 @@ def trained(data: Path, name: str, per_class: int, subset: int, seed: int) -> Tr
     """One network on one random subset, on one thread."""
     torch.set_num_threads(1)
     task, protocol = real(data), protocols.named(name)
-    rows = drawn(task.train, per_class, generator(subset, "subset", per_class))
+    rows = random_rows(task.train, per_class, generator(subset, "subset", per_class))
     images = Photographs(task.train.read(rows), task.train.labels[rows])
     build = builders([protocol.network], None, task)[label(protocol.network)]
-    ground = Ground(task, task.test, protocol, torch.device("cpu"))
-    return trials.run(images, build, ground, seed=seed)
+    setup = EvalSetup(task, task.test, protocol, torch.device("cpu"))
+    return run_trial(images, build, setup, seed=seed)
 
 
 def main() -> None:

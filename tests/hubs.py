@@ -20,7 +20,7 @@ import tiny_runs
 from d3data import artifact
 from d3data.artifact.manifest import NAME, parse
 from d3data.errors import HubError
-from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation.baselines import Photographs, RowData
 from d3data.evaluation.record import Trial
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
@@ -77,7 +77,7 @@ def report(place: Path) -> Report:
         seconds=1.0,
         curve=(),
     )
-    of = Rival(Photographs(torch.zeros(1), torch.zeros(1)), None, 1, 1)
+    of = RowData(Photographs(torch.zeros(1), torch.zeros(1)), None, 1, 1)
     row = Row.of("distilled", [trial], network="convnet-w4", labels="hard", of=of)
     return Report.parse(
         {

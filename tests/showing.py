@@ -7,7 +7,7 @@ from markdown_it import MarkdownIt
 
 import made
 from d3data.cards import Facts
-from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation.baselines import Photographs, RowData
 from d3data.evaluation.record import Trial
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
@@ -81,7 +81,7 @@ def _row(artifact, name, images, values, size, accuracies):
         )
         for seed, accuracy in enumerate(accuracies)
     ]
-    of = Rival(Photographs(torch.zeros(1), torch.zeros(1)), images, values, size)
+    of = RowData(Photographs(torch.zeros(1), torch.zeros(1)), images, values, size)
     return Row.of(name, trials, network="convnet-w32", labels="hard", of=of)
 
 

@@ -1,4 +1,6 @@
-"""A split of a task that is watched."""
+"""What tests of evaluations watch: splits that are read, networks that are trained."""
+
+from torch import nn
 
 
 class Spy:
@@ -16,3 +18,22 @@ class Spy:
     def read(self, indices):
         self.seen += indices.tolist()
         return self.split.read(indices)
+
+
+def untouched(progress):
+    """A report of progress that nobody makes: nothing is trained."""
+    raise AssertionError("it trained")
+
+
+def outcomes(report):
+    """What the networks of a report reach, without the time that it takes."""
+    return [
+        (row.name, trial.seed, trial.accuracy, trial.loss)
+        for row in report.rows
+        for trial in row.trials
+    ]
+
+
+def linear(*, channels, size, classes):
+    """A network that is not one of d3data's."""
+    return nn.Sequential(nn.Flatten(), nn.Linear(channels * size**2, classes))

@@ -10,6 +10,7 @@ from d3data.artifact import safetensors_file
 from d3data.artifact.manifest import NAME, Manifest
 from d3data.sources.base import purpose
 from d3data.utils import safe_open
+from d3data.utils.text import table
 
 Locate = Callable[[str], tuple[Path, str]]
 ALWAYS = ("priors", "decoder", "labels", "augmentation", "scales")  # told also where they are 0
@@ -81,11 +82,7 @@ class Ledger:
         ]
 
     def __str__(self) -> str:
-        lines = [
-            f"{section:<10}{entry:<40}{_spell(number):>16}"
-            for section, entry, number in self.rows()
-        ]
-        return "\n".join(lines)
+        return table((), self.rows())
 
 
 def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> Ledger:
@@ -126,7 +123,3 @@ def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> 
 def _header(folder: Path, path: str) -> safetensors_file.Header:
     with safe_open.known(folder, path, size=0, sha256="", verify="never") as file:
         return safetensors_file.header(file, where=str(folder / path))
-
-
-def _spell(number: float) -> str:
-    return f"{number:,}" if isinstance(number, int) else f"{number:,.3f}"

@@ -1,18 +1,25 @@
 """The dataset card: front matter that the Hub reads, and a text for people."""
 
-from collections.abc import Sequence
+import tomllib
 from typing import Any
 
-from d3data.artifact.manifest import HardLabels, SoftLabels
-from d3data.cards.again import again
+from d3data.artifact.manifest import Content
+from d3data.artifact.quantize import PURPOSES, Quantization
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.cards.merge import BEGIN, END, joined, tagged
 from d3data.data import preview
+from d3data.errors import FormatError
+from d3data.sources.base import purpose
 from d3data.utils import templates
-from d3data.utils.markdown import Markdown, fenced, linked, table, text
+from d3data.utils.markdown import Markdown, fenced, linked, text
 from d3data.utils.text import counted, portion
 
 NAMED = 100  # classes that a card lists by name
+SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")  # steps of the Hub
+LOAD = """import d3data
+
+data = d3data.load("{}")
+image, label = data[0]  # it is a PyTorch Dataset"""
 
 
 def card(facts: Facts) -> str:
@@ -27,7 +34,7 @@ def card(facts: Facts) -> str:
 def keys(facts: Facts) -> dict[str, Any]:
     """What the Hub reads: the keys of a card that d3data owns."""
     license = facts.license
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         "pretty_name": facts.title,
         "license": license.id,
         "license_name": license.name,
@@ -45,95 +52,79 @@ def keys(facts: Facts) -> dict[str, Any]:
             }
         ],
     }
-    return {key: value for key, value in found.items() if value is not None}
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def size_category(count: int) -> str:
-    """How the Hub calls a number of images.
+    """The name that the Hub has for a number of images.
 
     >>> size_category(999), size_category(1280), size_category(10_000_000)
     ('n<1K', '1K<n<10K', '10M<n<100M')
     """
-    steps = ("1K", "10K", "100K", "1M", "10M", "100M")
     place = sum(count >= 10**power for power in range(3, 9))
-    if place == 0:
-        return "n<1K"
-    return f"{steps[place - 1]}<n<{steps[place]}" if place < 6 else "100M<n<1B"
+    return f"{SIZES[place - 1]}<n<{SIZES[place]}" if place else "n<1K"
 
 
 def _text(facts: Facts) -> str:
-    about, content = facts.manifest.about, facts.manifest.content
-    made, names = about.provenance, content.classes
+    content, names = facts.manifest.content, facts.manifest.content.classes
+    classes, draws = preview.affordable(len(names), content.image.values)
+    draws = min(draws, content.sampling.draws_per_class)
     return templates.markdown(
         "cards/card.md.jinja",
         begin=Markdown(f"{BEGIN}\n{tagged(facts.tags)}"),
         end=Markdown(END),
         facts=facts,
-        about=about,
+        about=facts.manifest.about,
+        content=content,
         all_shown=len(names) <= preview.ROWS,
         classes=counted(len(names), "class", "classes"),
-        classes_named=_listed(names) if len(names) <= NAMED else None,
-        draws=counted(facts.draws, "draw"),
-        fresh="fresh each time" if facts.fresh else "always the same",
-        stored=f"{facts.stored}, {counted(facts.ledger.content_bytes, 'byte')}",
-        labels=_labels(content.labels),
-        whitening=content.image.whitening is not None,
-        load=_load(facts),
-        samples=_samples(facts),
-        ledger=_ledger(facts),
-        compared=table(("", "it comes to"), facts.compared),
-        results=_results(facts),
-        made=_plain(facts.made),
-        reference=linked(about.method.reference),
-        again=Markdown(again(content, facts.recipe) if facts.recipe else ""),
-        images=counted(made.images, "image"),
-        source=linked(made.source),
+        classes_named=Markdown(", ".join(map(text, names))) if len(names) <= NAMED else None,
+        load=fenced(LOAD.format(facts.load_name), "python"),
+        samples=f"{counted(draws, 'draw')} of each of {counted(classes, 'class', 'classes')}",
+        headings=HEADINGS,
+        reproduce=Markdown(reproduce(content, facts.recipe) if facts.recipe else ""),
         limits=LIMITS,
         citation=fenced(facts.citation, "bibtex"),
+        counted=counted,
+        linked=linked,
+        portion=portion,
     )
 
 
-def _labels(labels: HardLabels | SoftLabels) -> str:
-    if isinstance(labels, HardLabels):
-        return "hard: the class"
-    return f"soft: probabilities by {labels.teacher}, temperature {labels.temperature:g}"
+def reproduce(content: Content, recipe: str) -> str:
+    """A sentence in Markdown: by which commands the set is made from its recipe.
+
+    Empty where the text of the recipe is broken.
+    """
+    distill = "`d3data distill recipe.toml`"
+    purposes = {purpose(name) for name in content.layout(content.parts[0])}
+    rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
+    first, wanted = next(iter(rules.values())), _quantization(recipe)
+    if wanted is None:
+        return ""
+    if len(rules) == 1 and wanted.within(purposes) == first:
+        return f"{distill} makes it again."
+    if len(rules) > 1:
+        return f"{distill} makes it again, but for the bits of its values."
+    return f"{distill} and then {_rounding(first)} make it again."
 
 
-def _load(facts: Facts) -> Markdown:
-    lines = (
-        "import d3data",
-        "",
-        f'data = d3data.load("{facts.load_name}")',
-        "image, label = data[0]  # it is a PyTorch Dataset",
-    )
-    return fenced("\n".join(lines), "python")
+def _quantization(recipe: str) -> Quantization | None:
+    """How a recipe stores what it makes."""
+    try:
+        table = tomllib.loads(recipe).get("quantize", {})
+        wanted = {key: table[key] for key in table if key != "steps"}
+        return Quantization.parse(wanted, where="quantize", error=FormatError)
+    except (tomllib.TOMLDecodeError, FormatError, TypeError):
+        return None
 
 
-def _samples(facts: Facts) -> str:
-    content = facts.manifest.content
-    classes, draws = preview.affordable(len(content.classes), content.image.values)
-    draws = min(draws, content.sampling.draws_per_class)
-    return f"{counted(draws, 'draw')} of each of {counted(classes, 'class', 'classes')}"
-
-
-def _ledger(facts: Facts) -> Markdown:
-    rows = [(what, f"{size:,}", portion(share)) for what, size, share in facts.spent]
-    whole = ("manifest and parts", f"{facts.ledger.content_bytes:,}", portion(1))
-    return table(("what for", "bytes", "share"), [*rows, whole])
-
-
-def _results(facts: Facts) -> Markdown | None:
-    return table(HEADINGS, facts.results) if facts.results else None
-
-
-def _plain(rows: Sequence[tuple[str, str]]) -> Markdown:
-    """A table of two columns of words."""
-    return Markdown("\n".join(("| | |", "|:--|:--|", *(_row(row) for row in rows))))
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(map(text, cells)) + " |"
-
-
-def _listed(names: Sequence[str]) -> Markdown:
-    return Markdown(", ".join(map(text, names)))
+def _rounding(rule: Quantization) -> str:
+    """The call or the command that rounds all tensors by this rule."""
+    widths = {name: rule.of(name).removeprefix("float").removeprefix("int") for name in PURPOSES}
+    bits = {name: width for name, width in widths.items() if width != "32"}
+    if rule.axis == "items":
+        named = ", ".join(f'"{name}": {width}' for name, width in bits.items())
+        return f'`d3data.quantize(folder, bits={{{named}}}, axis="items")`'
+    named = ",".join(f"{name}={width}" for name, width in bits.items()) or "32"
+    return f"`d3data quantize FOLDER --bits {named} --out OUT`"

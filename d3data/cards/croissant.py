@@ -7,55 +7,37 @@ import hashlib
 import json
 from typing import Any
 
-from d3data.artifact.manifest import NAME
+from d3data.artifact.manifest import NAME, FileEntry, PartEntry
 from d3data.cards.facts import HUB, Facts
 from d3data.data.preview import TABLE
 from d3data.hub import names
 
 VERSION = "http://mlcommons.org/croissant/1.1"
-CONTEXT: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "arrayShape": "cr:arrayShape",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
-    "containedIn": "cr:containedIn",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "equivalentProperty": "cr:equivalentProperty",
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "fileProperty": "cr:fileProperty",
-    "fileSet": "cr:fileSet",
-    "format": "cr:format",
-    "includes": "cr:includes",
-    "isArray": "cr:isArray",
-    "isLiveDataset": "cr:isLiveDataset",
-    "jsonPath": "cr:jsonPath",
-    "key": "cr:key",
-    "md5": "cr:md5",
-    "name": {"@container": "@language"},
-    "parentField": "cr:parentField",
-    "path": "cr:path",
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "recordSet": "cr:recordSet",
-    "references": "cr:references",
-    "regex": "cr:regex",
-    "repeated": "cr:repeated",
-    "replace": "cr:replace",
-    "samplingRate": "cr:samplingRate",
-    "sc": "https://schema.org/",
-    "separator": "cr:separator",
-    "source": "cr:source",
-    "subField": "cr:subField",
-    "transform": "cr:transform",
-}
+OWN = (  # names that Croissant adds to schema.org's and uses as they are
+    "arrayShape citeAs column containedIn equivalentProperty extract field fileObject "
+    "fileProperty fileSet format includes isArray isLiveDataset jsonPath key md5 parentField "
+    "path recordSet references regex repeated replace samplingRate separator source subField "
+    "transform"
+)
+CONTEXT: dict[str, Any] = dict(
+    sorted(
+        {
+            "@language": "en",
+            "@vocab": "https://schema.org/",
+            "conformsTo": "dct:conformsTo",
+            "cr": "http://mlcommons.org/croissant/",
+            "data": {"@id": "cr:data", "@type": "@json"},
+            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+            "dct": "http://purl.org/dc/terms/",
+            "description": {"@container": "@language"},
+            "examples": {"@id": "cr:examples", "@type": "@json"},
+            "name": {"@container": "@language"},
+            "rai": "http://mlcommons.org/croissant/RAI/",
+            "sc": "https://schema.org/",
+            **{name: f"cr:{name}" for name in OWN.split()},
+        }.items()
+    )
+)
 ENCODINGS = {
     "json": "application/json",
     "md": "text/markdown",
@@ -69,7 +51,7 @@ ENCODINGS = {
 def croissant(facts: Facts) -> str:
     """The `croissant.json` of a set, with the sha256 of each file that its manifest lists."""
     about, license = facts.manifest.about, facts.license
-    made = about.provenance
+    made, origin = about.provenance, facts.origin
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -83,7 +65,7 @@ def croissant(facts: Facts) -> str:
         "version": about.version,
         "citeAs": facts.citation,
         "keywords": facts.tags,
-        "isBasedOn": [found] if (found := _origin(facts)) else None,
+        "isBasedOn": [f"{HUB}/datasets/{origin}"] if origin else None,
         "distribution": _files(facts),
         "recordSet": _records(facts),
     }
@@ -117,17 +99,11 @@ def _creator(facts: Facts) -> dict[str, str]:
     return {"@type": "Organization", "name": owner, "url": f"{facts.hub}/{owner}"}
 
 
-def _origin(facts: Facts) -> str | None:
-    return f"{HUB}/datasets/{facts.origin}" if facts.origin else None
-
-
 def _files(facts: Facts) -> list[dict[str, str]]:
     page = facts.manifest.encode()
-    entries = [
-        (NAME, len(page), hashlib.sha256(page).hexdigest()),
-        *((e.path, e.size, e.sha256) for e in facts.manifest.content.parts),
-        *((e.path, e.size, e.sha256) for e in facts.manifest.files),
-    ]
+    own = NAME, len(page), hashlib.sha256(page).hexdigest()
+    listed: list[PartEntry | FileEntry] = [*facts.manifest.content.parts, *facts.manifest.files]
+    entries = [own, *((entry.path, entry.size, entry.sha256) for entry in listed)]
     tag, address = names.tag(facts.manifest.about.version), facts.address
     return [
         {

@@ -74,21 +74,20 @@ class Facts:
     ) -> Self:
         """The facts of an artifact; its recipe and audit where they were fetched too."""
         listed = {entry.path for entry in artifact.manifest.files}
-        here = RECIPE in (artifact.links or listed) and RECIPE in listed
-        recipe = artifact.file(RECIPE) if here else b""
-        text = recipe.decode("utf-8", errors="replace")
+        fetched = RECIPE in listed.intersection(artifact.links or listed)
+        recipe = artifact.file(RECIPE).decode("utf-8", errors="replace") if fetched else ""
         audit = stored_audit(artifact)
-        return cls(artifact.manifest, artifact.ledger, report, repo, endpoint, text, audit)
+        return cls(artifact.manifest, artifact.ledger, report, repo, endpoint, recipe, audit)
 
     def __post_init__(self) -> None:
         if self.repo is not None:
             names.repository(self.repo)
-        pages = ("report", self.report, "evaluate"), ("audit", self.audit, "audit")
-        for what, found, do in pages:
-            if found is not None and found.content_sha256 != self.manifest.content_sha256:
+        records = ("report", self.report, "evaluate"), ("audit", self.audit, "audit")
+        for what, record, command in records:
+            if record is not None and record.content_sha256 != self.manifest.content_sha256:
                 raise ArtifactError(
-                    f"the {what} is of content {found.content_sha256}, and this set has "
-                    f"{self.manifest.content_sha256}: {do} it again"
+                    f"the {what} is of content {record.content_sha256}, and this set has "
+                    f"{self.manifest.content_sha256}: {command} it again"
                 )
 
     @property
@@ -122,11 +121,6 @@ class Facts:
         return None if self.repo is None else f"{self.hub}/datasets/{self.repo}"
 
     @property
-    def items(self) -> int:
-        """N, how many items it stores."""
-        return sum(part.items for part in self.manifest.content.parts)
-
-    @property
     def draws(self) -> int:
         """K D, the draws of an epoch."""
         content = self.manifest.content
@@ -135,17 +129,13 @@ class Facts:
     @property
     def fresh(self) -> bool:
         """Whether an item is drawn anew each time."""
-        return self.manifest.content.source.kind == "gaussian"
+        return self.manifest.content.source.random
 
     @property
     def stored(self) -> str:
         """What it consists of, such as `110 Gaussian priors and a decoder`."""
-        content, items = self.manifest.content, counted(self.items, "image")
-        if not self.fresh:
-            return f"{items}, learned pixel by pixel"
-        parts = len(content.parts)
-        decoders = "a decoder" if parts == 1 else f"{parts:,} decoders"
-        return f"{counted(self.items, 'Gaussian prior')} and {decoders}"
+        content = self.manifest.content
+        return content.source.describe(sum(content.items_per_class), len(content.parts))
 
     @property
     def precision(self) -> str:
@@ -162,7 +152,7 @@ class Facts:
     def summary(self) -> str:
         """One sentence that says what it is."""
         content, made = self.manifest.content, self.manifest.about.provenance
-        fresh = ", drawn fresh for ever" if self.fresh else ""
+        fresh = ", sampled anew at every draw" if self.fresh else ""
         return (
             f"{self.stored}, {weight(self.ledger.content_bytes)} in all, distilled from "
             f"{made.images:,} images of {made.task}: {self.shape} images of "
@@ -229,32 +219,23 @@ class Facts:
     @property
     def rows(self) -> list[Row]:
         """The rows of the report; what this set weighs is what its ledger says now."""
-        found = () if self.report is None else self.report.rows
+        rows = () if self.report is None else self.report.rows
         now = {"bytes": self.ledger.content_bytes}
-        return [row.model_copy(update=now) if row.name == "distilled" else row for row in found]
-
-    @property
-    def shown(self) -> list[Row]:
-        """The rows of the first network."""
-        return [row for row in self.rows if row.network == self.rows[0].network]
+        return [row.model_copy(update=now) if row.name == "distilled" else row for row in rows]
 
     @property
     def results(self) -> list[tuple[str, ...]]:
         """What networks reach, in the columns of `HEADINGS`."""
         several = len({(row.network, row.labels) for row in self.rows}) > 1
-        found = []
+        results = []
         for row in self.rows:
             _, network, labels, *counts, reached, _ = row.cells()
             name = f"{called(row)}: {network}, {labels} labels" if several else called(row)
-            found.append((name, reached, *_dashed(counts)))
-        return found
+            results.append((name, reached, *("–" if cell == "-" else cell for cell in counts)))
+        return results
 
     @property
     def protocol(self) -> str:
         """How the results were measured."""
         assert self.report is not None, "there are no results"
         return measured(self.report)
-
-
-def _dashed(cells: list[str]) -> list[str]:
-    return ["–" if cell == "-" else cell for cell in cells]

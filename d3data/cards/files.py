@@ -37,7 +37,7 @@ def derived(
         ArtifactError: a part of the artifact has a fault, or the report is of other content.
     """
     report = report or stored_report(artifact)
-    files = previews(Gallery(artifact)) | _written(report)
+    files = previews(Gallery(artifact)) | _encoded(report)
     facts = _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
     return files | {CARD: card(facts).encode(), CROISSANT: croissant(facts).encode()}
 
@@ -56,7 +56,7 @@ def finished(
     report = report or stored_report(artifact)
     listed = {entry.path for entry in artifact.manifest.files}
     has_previews = {preview.PICTURE, preview.TABLE} <= listed
-    files = _written(report) | ({} if has_previews else previews(Gallery(artifact)))
+    files = _encoded(report) | ({} if has_previews else previews(Gallery(artifact)))
     return _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
 
 
@@ -76,12 +76,10 @@ def picture(gallery: Gallery) -> bytes:
     return preview.picture(draws, gallery.names)
 
 
-def _written(report: Report | None) -> dict[str, bytes]:
+def _encoded(report: Report | None) -> dict[str, bytes]:
     """The file of a report, where there is one."""
-    if report is None:
-        return {}
-    text = json.dumps(report.dump(), indent=2, ensure_ascii=False)
-    return {REPORT: f"{text}\n".encode()}
+    text = json.dumps(report and report.dump(), indent=2, ensure_ascii=False)
+    return {} if report is None else {REPORT: f"{text}\n".encode()}
 
 
 def _with_files(facts: Facts, files: dict[str, bytes]) -> Facts:

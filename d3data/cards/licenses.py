@@ -68,10 +68,10 @@ class License:
 def license(words: str) -> License:
     """The licence that a manifest words so; an address among the words is where the terms are.
 
-    >>> licence("CC BY 4.0").id
+    >>> license("CC BY 4.0").id
     'cc-by-4.0'
-    >>> licence("see https://example.org/terms")
-    Licence(id='other', name='see-https-example.org-terms', link='https://example.org/terms')
+    >>> license("see https://example.org/terms")
+    License(id='other', name='see-https-example.org-terms', link='https://example.org/terms')
     """
     slug = _slug(words.lower().removesuffix("licence").removesuffix("license"))
     spelt = SPELT.get(slug, slug)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from d3data.cards import front_matter, splicing
+from d3data.cards import front_matter
 from d3data.errors import FormatError
 
 BEGIN = "<!-- d3data:begin -->"
@@ -23,15 +23,15 @@ _REPOSITORY = re.compile(r'^data = d3data\.load\("([^"/@]+/[^"/@]+)@', re.MULTIL
 
 def joined(keys: Mapping[str, Any], text: str) -> str:
     """A card of these keys and this text."""
-    return f"---\n{splicing.dump(keys)}---\n\n{text.strip()}\n"
+    return f"---\n{front_matter.dump(keys)}---\n\n{text.strip()}\n"
 
 
 def parted(card: str) -> tuple[str, str]:
     """The YAML of a card and the text that follows it; a rule at the head of a text is no YAML."""
-    found = _FRONT.match(card)
-    if found is None or not _has_keys(found[1]):
+    match = _FRONT.match(card)
+    if match is None or not _has_keys(match[1]):
         return "", f"{_line_end(card)}{card}"
-    return found[1], card[found.end() :]
+    return match[1], card[match.end() :]
 
 
 def merge(old: str, new: str) -> str:
@@ -57,8 +57,8 @@ def merge(old: str, new: str) -> str:
 
 def repository(card: str) -> str | None:
     """Where the set of a card is published, as our text in it says; None where it does not."""
-    found = _REPOSITORY.search(_around(parted(card)[1])[1])
-    return found[1] if found else None
+    match = _REPOSITORY.search(_around(parted(card)[1])[1])
+    return match[1] if match else None
 
 
 def tagged(tags: list[str]) -> str:
@@ -99,9 +99,9 @@ def _marks(text: str) -> Iterator[tuple[str, int, int]]:
         bare = line.rstrip(" \t\r")
         if not inside:
             fence = _fenced(bare, fence)
-        if not fence and (found := _MARK.fullmatch(bare)):
-            inside = found[1] == BEGIN
-            yield found[1], place, place + len(bare)
+        if not fence and (match := _MARK.fullmatch(bare)):
+            inside = match[1] == BEGIN
+            yield match[1], place, place + len(bare)
         place += len(line) + 1
     if fence:
         raise FormatError(f"the card opens code with {fence} and never closes it: close it")
@@ -109,10 +109,10 @@ def _marks(text: str) -> Iterator[tuple[str, int, int]]:
 
 def _fenced(line: str, fence: str) -> str:
     """The fence of code that is open after a line, where `fence` was before it; else nothing."""
-    found = _FENCE.fullmatch(line)
-    if found is None:
+    match = _FENCE.fullmatch(line)
+    if match is None:
         return fence
-    run, rest = found.groups()
+    run, rest = match.groups()
     if fence:
         return "" if run.startswith(fence) and not rest else fence
     return "" if run[0] == "`" and "`" in rest else str(run)

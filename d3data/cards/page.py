@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.data.gallery import Gallery, spread
 from d3data.data.preview import EXACT, address
-from d3data.evaluation.pages import charts
+from d3data.evaluation.pages.chart_data import ChartData
+from d3data.evaluation.pages.charts import stacked_bar
 from d3data.utils import templates
-from d3data.utils.templates import GENERATOR, NARROW, WIDE
+from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
 
 DRAWS, MEANS, FRAMES = 24, 24, 25  # images of each class
-BUDGET = 3 << 20  # letters that all images together should take
+BUDGET = 3 << 20  # characters that all images together should take
 CLASSES = 100  # at most, so that people can choose among them
 HEAD = 4096  # bytes at the start of a page in which its generator stands
 
@@ -22,7 +23,6 @@ HEAD = 4096  # bytes at the start of a page in which its generator stands
 class Shown:
     """The images of one class, as addresses that hold them."""
 
-    label: int
     name: str
     draws: list[str]
     hints: list[str]
@@ -33,7 +33,7 @@ class Shown:
 
     @property
     def size(self) -> int:
-        """How many letters they take."""
+        """How many characters they take."""
         return sum(map(len, (*self.draws, *self.means, *self.walk)))
 
 
@@ -62,8 +62,8 @@ def page(facts: Facts, gallery: Gallery) -> str:
         exact=gallery.image.size <= EXACT,
         many=counted(len(gallery.names), "class", "classes"),
         figures=_figures(facts),
-        spent=list(zip(facts.spent, charts.bar([s for *_, s in facts.spent]), strict=True)),
-        plots=[charts.plot(facts.shown, width=w, height=h) for w, h in (WIDE, NARROW)],
+        spent=list(zip(facts.spent, stacked_bar([s for *_, s in facts.spent]), strict=True)),
+        chart=ChartData([facts.report]).charts.get("accuracy-bytes") if facts.report else None,
         headings=[heading.capitalize() for heading in HEADINGS[1:]],
         limits=LIMITS,
         portion=portion,
@@ -85,17 +85,17 @@ def _affordable(gallery: Gallery) -> Iterator[Shown]:
 
 def _shown(gallery: Gallery, label: int) -> Shown:
     draws, walk = gallery.draws([label], DRAWS), gallery.walk(label, FRAMES)
-    fresh = gallery.content.source.kind == "gaussian"
+    latents = gallery.content.source.random
+    means = gallery.means(label, MEANS) if latents else ()
     items = (gallery.place(item)[1] for item in draws.items[0].tolist())
     return Shown(
-        label=label,
         name=upright(gallery.names[label]),
         draws=[address(image) for image in draws.images[0]],
         hints=[
             f"draw {index}, of item {item + 1}"
             for index, item in zip(draws.indices[0], items, strict=True)
         ],
-        means=[address(image) for image in gallery.means(label, MEANS)] if fresh else [],
+        means=[address(image) for image in means],
         items=gallery.content.items_per_class[label],
         walk=[] if walk is None else [address(image) for image in walk.images],
         ends=[] if walk is None else [_end(gallery, *end) for end in walk.ends],
@@ -109,7 +109,7 @@ def _end(gallery: Gallery, label: int, number: int) -> str:
 def _figures(facts: Facts) -> list[tuple[str, str]]:
     """The numbers at the head of the page, and what they are."""
     ledger = facts.ledger
-    found = [
+    figures = [
         (weight(ledger.content_bytes), "to train on, decoder and all"),
         (percent(ledger.share_of_source), "of the real images\u2019 bytes"),
     ]
@@ -117,5 +117,5 @@ def _figures(facts: Facts) -> list[tuple[str, str]]:
     if facts.report is not None and best:
         rule = facts.report.protocol
         reached = f"accuracy on {facts.report.split} images, {rule.name}\u00a0v{rule.version}"
-        found.append((f"{100 * best[0].mean:.1f} %", reached))
-    return found
+        figures.append((f"{100 * best[0].mean:.1f} %", reached))
+    return figures

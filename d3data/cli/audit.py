@@ -5,24 +5,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.distill import Data, Device
-from d3data.cli.list_info import Name
-from d3data.cli.output import Json, give, say, table
+from d3data.cli.options import Data, Device, Json, Name, Task
+from d3data.cli.output import give, require_suffix, say
 from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
     from d3data.evaluation import Audit
 
 SHOWN = 5  # pairs of each space
+HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", "ratio")
 
 
 def audit(
     name: Name,
     data: Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(help="The real images, where the set does not say."),
-    ] = None,
+    task: Task = None,
     draws: Annotated[int, typer.Option(min=1, help="Of each prior, beside its mean.")] = 64,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write all of it here, as JSON.")] = None,
@@ -51,24 +48,30 @@ def audit(
     folder = Path(name)
     if attach and not (folder / NAME).is_file():
         raise typer.BadParameter("--attach writes into the folder of a set: name it so, ./x or /x")
-    if pairs is not None:
-        _require_outside(pairs)
+    require_suffix(pairs, ".png")
+    for parent in pairs.resolve().parents if pairs else ():
+        if (parent / NAME).exists():
+            raise typer.BadParameter(
+                f"{pairs} would lie in the artifact {parent}, and shows real images: write it "
+                "elsewhere"
+            )
     made, real = opened(name, task, data)
     with Display() as display:
-        found = audited(made, real, draws=draws, device=device, progress=display.step)
+        result = audited(made, real, draws=draws, device=device, progress=display.step)
     if out is not None:
-        write_json(out, found.dump())
+        write_json(out, result.dump())
     if pairs is not None:
-        write_bytes(pairs, drawn(found, made, real))
+        write_bytes(pairs, drawn(result, made, real))
         say(f"{pairs} shows real images: their terms hold for it, and it may be private")
     if attach:
-        artifact.extend(folder, {PATH: canonical_json.encode(found.brief().dump())})
-        say(f"{folder / PATH} is written: `d3data card {name}` tells it")
-    give(_told(found), found.dump(), as_json=json)
+        artifact.extend(folder, {PATH: canonical_json.encode(result.brief().dump())})
+        say(f"{folder / PATH} is written: `d3data card {name}` includes it")
+    give(_text(result), result.dump(), as_json=json)
 
 
-def _told(found: "Audit") -> str:
-    headings = ["by", "item", "draw", "train", "distance", "test", "distance", "ratio"]
+def _text(result: "Audit") -> str:
+    from d3data.utils.text import table
+
     rows = [
         [
             one.space,
@@ -80,21 +83,7 @@ def _told(found: "Audit") -> str:
             pair.test_distance,
             pair.ratio,
         ]
-        for one in found.spaces
+        for one in result.spaces
         for pair in one.closest[:SHOWN]
     ]
-    return "\n\n".join([found.data, *found.sentences(), table(headings, rows)])
-
-
-def _require_outside(picture: Path) -> None:
-    """Real images never get into an artifact."""
-    from d3data.artifact.manifest import NAME
-
-    if picture.suffix.lower() != ".png":
-        raise typer.BadParameter(f"{picture} must end in .png, as that is what is written")
-    for folder in picture.resolve().parents:
-        if (folder / NAME).exists():
-            raise typer.BadParameter(
-                f"{picture} would lie in the artifact {folder}, and shows real images: write it "
-                "elsewhere"
-            )
+    return "\n\n".join([result.data, *result.sentences(), table(HEADINGS, rows)])

@@ -6,17 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.list_info import Name, name_of_repository
-from d3data.cli.output import Json, give, say
+from d3data.cli.options import Json, Name, OfRepository, ReportFile
+from d3data.cli.output import give, read_file, require_suffix, say
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
     from d3data.evaluation.report import Report
-
-ReportFile = Annotated[
-    Path | None,
-    typer.Option("--report", help="What `d3data evaluate --out` wrote; else the set's own."),
-]
 
 
 def preview(
@@ -30,20 +25,21 @@ def preview(
 ) -> None:
     """Draw a picture, a row of draws for each class, or a page of its own."""
     from d3data.cards import Facts, Gallery, page, picture
+    from d3data.hub.resolve import resolve
     from d3data.utils.atomic import write_bytes
 
-    require(out, ".png")
-    require(html, ".html")
+    require_suffix(out, ".png")
+    require_suffix(html, ".html")
     if report is not None and html is None:
         raise typer.BadParameter("--report is for a page: give --html too")
-    found = _artifact(name, extras=html is not None and report is None)
-    gallery, made = Gallery(found), {}
+    artifact = resolve(name, extras=html is not None and report is None).read()
+    gallery, made = Gallery(artifact), {}
     if out is not None or html is None:
         made["preview"] = out or Path("preview.png")
         write_bytes(made["preview"], picture(gallery))
     if html is not None:
         made["page"] = html
-        facts = Facts.of(found, _report(found, report))
+        facts = Facts.of(artifact, _report(artifact, report))
         write_bytes(html, page(facts, gallery).encode())
     paths = {what: str(path) for what, path in made.items()}
     give("\n".join(paths.values()), paths, as_json=json)
@@ -61,30 +57,23 @@ def card(
     croissant: Annotated[
         Path | None, typer.Option(help="Also write the set's Croissant here, as JSON.")
     ] = None,
-    repo: Annotated[
-        str | None,
-        typer.Option(
-            metavar="OWNER/NAME",
-            help="Where it is published; unless given, what the card that is there says, or NAME.",
-            callback=name_of_repository,
-        ),
-    ] = None,
+    repo: OfRepository = None,
     report: ReportFile = None,
 ) -> None:
     """Make the card of a data set, as the Hub shows it once it is published."""
     from d3data import cards
     from d3data.errors import IntegrityError
+    from d3data.hub.client import Client
     from d3data.hub.resolve import resolve
     from d3data.utils.atomic import write_bytes
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
-    old = _read(check) if check else _read(out) if out and out.exists() else ""
+    old = _text(check) if check else _text(out) if out and out.exists() else ""
     place = resolve(name, extras=True)
-    if repo is None:
-        repo = cards.repository(old) or place.repository
-    found, endpoint = place.read(), _endpoint() if repo else cards.HUB
-    facts = cards.finished(found, _report(found, report), repo=repo, endpoint=endpoint)
+    repo = repo or cards.repository(old) or place.repository
+    artifact, endpoint = place.read(), Client().endpoint if repo else cards.HUB
+    facts = cards.finished(artifact, _report(artifact, report), repo=repo, endpoint=endpoint)
     text = cards.merge(old, cards.card(facts))
     if check is not None and (line := _difference(old, text)):
         raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
@@ -99,51 +88,19 @@ def card(
         typer.echo(text, nl=False)
 
 
-def _artifact(name: str, *, extras: bool) -> "Artifact":
-    from d3data.hub.resolve import resolve
-
-    return resolve(name, extras=extras).read()
-
-
-def _report(found: "Artifact", path: Path | None) -> "Report | None":
+def _report(artifact: "Artifact", path: Path | None) -> "Report | None":
     from d3data import cards
 
     if path is None:
-        return cards.stored_report(found)
-    return cards.read_report(_bytes(path), where=str(path))
+        return cards.stored_report(artifact)
+    return cards.read_report(read_file(path), where=str(path))
 
 
-def _endpoint() -> str:
-    from d3data.hub.client import Client
-
-    return Client().endpoint
-
-
-def require(path: Path | None, suffix: str) -> None:
-    """Refuse another suffix, and to write over a page that is not ours."""
-    from d3data.cards import is_page
-
-    if path is None:
-        return
-    if path.suffix.lower() != suffix:
-        raise typer.BadParameter(f"{path} must end in {suffix}, as that is what is written")
-    if suffix == ".html" and path.is_file() and not is_page(path.read_bytes()):
-        raise typer.BadParameter(
-            f"{path} is there, and d3data did not make it: choose another name, or delete it first"
-        )
-
-
-def _bytes(path: Path) -> bytes:
-    if not path.is_file():
-        raise typer.BadParameter(f"{path} is no file")
-    return path.read_bytes()
-
-
-def _read(path: Path) -> str:
+def _text(path: Path) -> str:
     from d3data.errors import FormatError
 
     try:
-        return _bytes(path).decode()
+        return read_file(path).decode()
     except UnicodeDecodeError as fault:
         raise FormatError(f"{path} is not UTF-8 ({fault.reason}): save it again as text") from None
 

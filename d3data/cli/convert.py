@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from d3data.cli.output import Json, give
+from d3data.cli.options import Json, OutFolder
+from d3data.cli.output import as_name, give
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
@@ -15,23 +16,58 @@ convert = typer.Typer(
     help="Make an artifact of a distilled set that others published.", no_args_is_help=True
 )
 
-Out = Annotated[Path, typer.Option(help="The folder of the new artifact.")]
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(number) for number in text.split(","))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r}: write 0.5, or 0.4,0.5,0.6") from None
+
+
+def _lines(text: str) -> list[str]:
+    try:
+        return Path(text).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as fault:
+        raise typer.BadParameter(f"{text}: {fault}") from None
+
+
+Draws = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Draws of each class in an epoch; default: as the largest class has items, for "
+        "d3-official at least 128.",
+    ),
+]
 RealData = Annotated[
     str | None,
     typer.Option(help="The real images: for class names and fingerprint. Nothing is fetched."),
 ]
 Classes = Annotated[
-    Path | None, typer.Option(help="A file with the class names of the task, a line each.")
+    Any,
+    typer.Option(parser=_lines, metavar="FILE", help="The class names of the task, a line each."),
 ]
 Mean = Annotated[
-    str | None,
-    typer.Option(help="What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6."),
+    Any,
+    typer.Option(
+        parser=_numbers,
+        metavar="NUMBERS",
+        help="What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6.",
+    ),
 ]
-Std = Annotated[str | None, typer.Option(help="What they were then divided by.")]
+Std = Annotated[
+    Any,
+    typer.Option(parser=_numbers, metavar="NUMBERS", help="What they were then divided by."),
+]
 Teacher = Annotated[str, typer.Option(help="The network behind soft labels.")]
-Name = Annotated[str | None, typer.Option(help="Of the set; that of its folder unless given.")]
+Name = Annotated[str | None, typer.Option(help="Of the set; default: that of its folder.")]
 License = Annotated[
-    str | None, typer.Option(help="The terms of the set; those of the real images unless given.")
+    str | None,
+    typer.Option(
+        "--license",
+        "--licence",
+        help="The terms of the set; default: those of the real images.",
+    ),
 ]
 
 
@@ -40,7 +76,7 @@ def d3_official(
     checkpoints: Annotated[
         list[Path], typer.Argument(help="A .pt file for each subtask, in order of classes.")
     ],
-    out: Out,
+    out: OutFolder,
     task: Annotated[str, typer.Option(help="The data set that was distilled.")] = "imagenet-64",
     soft_labels: Annotated[
         list[str] | None,
@@ -68,10 +104,7 @@ def d3_official(
     ] = None,
     mean: Mean = None,
     std: Std = None,
-    draws_per_class: Annotated[
-        int | None,
-        typer.Option(min=1, help="Draws of each class in an epoch; 128, or all its items."),
-    ] = None,
+    draws_per_class: Draws = None,
     name: Name = None,
     license: License = None,
     json: Json = False,
@@ -87,15 +120,15 @@ def d3_official(
         teacher=teacher,
         norms=norms,
         data=data,
-        classes=_names(classes),
+        classes=classes,
         class_order=class_order,
-        mean=_numbers(mean, "--mean"),
-        std=_numbers(std, "--std"),
+        mean=mean,
+        std=std,
         draws_per_class=draws_per_class,
         name=name,
         license=license,
     )
-    _tell(made, as_json=json)
+    _give(made, as_json=json)
 
 
 @convert.command()
@@ -103,7 +136,7 @@ def images(
     source: Annotated[
         Path, typer.Argument(help="A .pt file of tensors, an .npz, or a folder of images.")
     ],
-    out: Out,
+    out: OutFolder,
     task: Annotated[str, typer.Option(help="The data set that was distilled, such as cifar10.")],
     labels: Annotated[
         Path | None, typer.Option(help="The .pt file of labels, where the images have none.")
@@ -117,7 +150,10 @@ def images(
         bool, typer.Option("--zca", help="The images were whitened; --data undoes it.")
     ] = False,
     regularization: Annotated[
-        float, typer.Option(help="What --zca added to the eigenvalues.")
+        float,
+        typer.Option(
+            "--regularization", "--regularisation", help="What --zca added to the eigenvalues."
+        ),
     ] = 0.1,
     data: RealData = None,
     classes: Classes = None,
@@ -126,9 +162,7 @@ def images(
     ] = "unknown",
     reference: Annotated[str | None, typer.Option(help="Its paper, where it is another.")] = None,
     teacher: Teacher = "unknown",
-    draws_per_class: Annotated[
-        int | None, typer.Option(min=1, help="Draws of each class in an epoch.")
-    ] = None,
+    draws_per_class: Draws = None,
     name: Name = None,
     license: License = None,
     json: Json = False,
@@ -142,11 +176,11 @@ def images(
         task=task,
         labels=labels,
         index=index,
-        mean=_numbers(mean, "--mean"),
-        std=_numbers(std, "--std"),
+        mean=mean,
+        std=std,
         zca=regularization if zca else None,
         data=data,
-        classes=_names(classes),
+        classes=classes,
         method=method,
         reference=reference,
         teacher=teacher,
@@ -154,42 +188,24 @@ def images(
         name=name,
         license=license,
     )
-    _tell(made, as_json=json)
+    _give(made, as_json=json)
 
 
-def _tell(made: "Artifact", *, as_json: bool) -> None:
+def _give(made: "Artifact", *, as_json: bool) -> None:
     items = sum(part.items for part in made.manifest.content.parts)
     size = made.ledger.content_bytes
-    text = f"{made.folder}: {items:,} items, {size:,} bytes of manifest and parts"
+    text = f"{as_name(made.folder)}: {items:,} items, {size:,} bytes of manifest and parts"
     document = {"folder": str(made.folder), "items": items, "content_bytes": size}
     give(text, document, as_json=as_json)
 
 
 def _listed(patterns: Sequence[str]) -> list[str]:
     """Files by their paths, or by patterns, whose files are taken in order of name."""
-    found = []
+    listed = []
     for pattern in patterns:
         folder, name = Path(pattern).parent, Path(pattern).name
         files = sorted(map(str, folder.glob(name))) if "*" in name else [pattern]
         if not files:
             raise typer.BadParameter(f"no file is called {pattern!r}", param_hint="--soft-labels")
-        found += files
-    return found
-
-
-def _numbers(text: str | None, option: str) -> tuple[float, ...] | None:
-    try:
-        return None if text is None else tuple(float(number) for number in text.split(","))
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r}: write 0.5, or 0.4,0.5,0.6", param_hint=option
-        ) from None
-
-
-def _names(file: Path | None) -> list[str] | None:
-    if file is None:
-        return None
-    try:
-        return file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as fault:
-        raise typer.BadParameter(f"{file}: {fault}", param_hint="--classes") from None
+        listed += files
+    return listed

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.output import Json, give, say, spell, table
+from d3data.cli.options import Data, Device, Json
+from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
-from d3data.distill.recipes import recipe_names, recipe_text
-from d3data.utils.text import duration
+from d3data.utils.text import duration, table
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
@@ -18,16 +18,12 @@ if TYPE_CHECKING:
 
 recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
 
-Data = Annotated[
-    str | None,
-    typer.Option(help="Where the real images are, unless a preset or the recipe knows."),
-]
-Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
-
 
 @recipes.callback()
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
+    from d3data.distill.recipes import recipe_names
+
     if context.invoked_subcommand is None:
         names = recipe_names()
         give("\n".join(names), names, as_json=json)
@@ -36,6 +32,8 @@ def list_recipes(context: typer.Context, json: Json = False) -> None:
 @recipes.command()
 def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
+    from d3data.distill.recipes import recipe_text
+
     typer.echo(recipe_text(name), nl=False)
 
 
@@ -58,15 +56,15 @@ def init(
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
-    size, found = parse_size(budget), inspect(place)
-    for line in describe(found):
+    size, images = parse_size(budget), inspect(place)
+    for line in describe(images):
         say(line)
-    recipe = suggest(found, size=size)
+    recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
     made = f"d3data init {quote(place)} --budget {quote(budget)}"
     header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
     write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
-    if "test" not in found.counts:
+    if "test" not in images.counts:
         say("no test split was found: evaluate with --split validation")
     say(
         f"images of {recipe.task.size} px, {recipe.items_per_class} priors a class and one "
@@ -75,23 +73,24 @@ def init(
     typer.echo(str(out))
 
 
-def describe(found: "Inspection") -> list[str]:
-    """What a look at images found, a line each."""
-    sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in found.sizes[:4])
-    modes = ", ".join(f"{mode} ({count})" for mode, count in found.modes[:4])
+def describe(images: "Inspection") -> list[str]:
+    """What a place with images holds, a line each."""
+    sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
+    modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])
     counts = [
         f"{split}: {sum(each)} images, {min(each)} to {max(each)} a class"
-        for split, each in found.counts.items()
+        for split, each in images.counts.items()
         if each
     ]
+    rule = images.spec
     return [
-        f"{found.place}: {found.total} images of {len(found.classes)} classes, "
-        f"{found.checked} looked at",
+        f"{images.place}: {images.total} images of {len(images.classes)} classes, "
+        f"{images.checked} looked at",
         *counts,
-        f"sizes: {sizes}{' ...' if len(found.sizes) > 4 else ''}",
+        f"sizes: {sizes}{' ...' if len(images.sizes) > 4 else ''}",
         f"modes: {modes}",
-        f"rule: {found.spec.channels} x {found.spec.size} x {found.spec.size}, {found.spec.fit}",
-        *(f"problem: {problem}" for problem in found.problems),
+        f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}",
+        *(f"problem: {problem}" for problem in images.problems),
     ]
 
 
@@ -100,9 +99,7 @@ def distill(
         str, typer.Argument(help="A name of `d3data recipes`, or a path to a .toml.")
     ],
     data: Data = None,
-    out: Annotated[
-        Path | None, typer.Option(help="The run folder; runs/NAME unless given.")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME.")] = None,
     set_: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as steps=2000."),
@@ -110,10 +107,10 @@ def distill(
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     device: Device = "cpu",
     executor: Annotated[
-        Literal["processes", "inline"], typer.Option(help="Who does the jobs.")
+        Literal["processes", "inline"], typer.Option(help="Where the jobs run.")
     ] = "processes",
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Jobs at a time; one a core or accelerator.")
+        int | None, typer.Option(min=1, help="Jobs at a time; default: one a core or accelerator.")
     ] = None,
     launcher: Annotated[
         str,
@@ -153,23 +150,22 @@ def distill(
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
-    try:
-        with Display() as display:
-            made = distill.run(
-                chosen,
-                out=folder,
-                data=data,
-                executor=executor,
-                workers=workers,
-                launcher=begun,
-                device=device,
-                experts=experts,
-                progress=display.happened,
-            )
-    except KeyboardInterrupt:
-        say(f"stopped; the same command resumes {folder} from its last checkpoint")
-        raise typer.Exit(130) from None
-    give(str(made), {"artifact": str(made)}, as_json=json)
+    stopped = f"the same command resumes {folder} from its last checkpoint"
+    with Display(stopped) as display:
+        made = distill.run(
+            chosen,
+            out=folder,
+            data=data,
+            executor=executor,
+            workers=workers,
+            launcher=begun,
+            device=device,
+            experts=experts,
+            progress=display.happened,
+        )
+    where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
+    say(f"next: d3data preview {where}; d3data evaluate {where}{more} --dry-run")
+    give(as_name(made), {"artifact": str(made)}, as_json=json)
 
 
 def _forecast(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
@@ -213,6 +209,7 @@ def status(
 ) -> None:
     """Show how far a run is."""
     from d3data.distill import status
+    from d3data.utils.text import duration, table
 
     run = status(folder)
     rows = [
@@ -222,8 +219,8 @@ def status(
             part.stage,
             f"{part.step}/{part.steps}" if part.steps else "",
             "" if part.loss is None else f"{part.loss:.4g}",
-            spell(part.seconds),
-            "" if part.seconds_left is None else spell(part.seconds_left),
+            duration(part.seconds),
+            "" if part.seconds_left is None else duration(part.seconds_left),
         ]
         for part in run.subtasks
     ]
@@ -234,7 +231,7 @@ def status(
         f"{run.recipe} ({run.identity[:12]}): {run.done} of {run.total} jobs done; {state}",
         table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
         *([f"last failure: {run.last_failure}"] if run.last_failure else []),
-        *([f"artifact: {run.artifact}"] if run.artifact else []),
+        *([f"artifact: {as_name(run.artifact)}"] if run.artifact else []),
     ]
     document = asdict(run) | {"artifact": run.artifact and str(run.artifact)}
     give("\n".join(lines), document, as_json=json)

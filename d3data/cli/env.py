@@ -1,6 +1,7 @@
 """The command env."""
 
-from d3data.cli.output import Json, give, table
+from d3data.cli.options import Json
+from d3data.cli.output import give
 
 PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "pydantic", "typer")
 
@@ -14,9 +15,10 @@ def env(json: Json = False) -> None:
     import torch
 
     from d3data.utils.device import cores
+    from d3data.utils.text import table
     from d3data.utils.version import __version__
 
-    found = {
+    values = {
         "d3data": __version__,
         "python": platform.python_version(),
         **{package: version(package) for package in PACKAGES},
@@ -25,5 +27,5 @@ def env(json: Json = False) -> None:
         "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
         "D3DATA_DATA": os.environ.get("D3DATA_DATA"),
     }
-    rows = [[name, str(value)] for name, value in found.items()]
-    give(table(["what", "value"], rows), found, as_json=json)
+    rows = [[name, str(value)] for name, value in values.items()]
+    give(table(["what", "value"], rows), values, as_json=json)

@@ -1,7 +1,6 @@
 """Commands that say what data sets are worth: evaluate, report, compare, protocols."""
 
 import contextlib
-import json as jsonlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -10,20 +9,18 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.cards import require
-from d3data.cli.distill import Data, Device
-from d3data.cli.list_info import Name
-from d3data.cli.output import Json, give, say, table
+from d3data.cli.options import Data, Device, Json, Name, Task
+from d3data.cli.output import give, read_file, require_suffix, say
 from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
-    from d3data.evaluation import Plan, Progress, Report
+    from d3data.evaluation import EvaluationPlan, Progress, Report
     from d3data.evaluation.record import Labels
 
 Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
 Seeds = Annotated[
-    int | None, typer.Option(min=1, help="How many networks; the protocol's unless given.")
+    int | None, typer.Option(min=1, help="How many networks; default: the protocol's.")
 ]
 Compile = Annotated[
     bool,
@@ -40,12 +37,7 @@ Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the char
 def evaluate(
     name: Name,
     data: Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            help="The real images, where the set does not say: NAME is a folder or hf:..."
-        ),
-    ] = None,
+    task: Task = None,
     protocol: Protocol = "standard",
     nets: Annotated[
         str | None,
@@ -57,10 +49,10 @@ def evaluate(
     ] = "random",
     baseline_seeds: Annotated[
         int | None,
-        typer.Option(min=1, help="Networks on each baseline; as many as on the set unless given."),
+        typer.Option(min=1, help="Networks on each baseline; default: as many as on the set."),
     ] = None,
     labels: Annotated[
-        str | None, typer.Option(help="hard, soft, or both: hard,soft; the set's own else.")
+        str | None, typer.Option(help="hard, soft, or both: hard,soft; default: the set's own.")
     ] = None,
     scores: Annotated[
         bool, typer.Option("--scores", help="Also DD-Ranking's robust scores.")
@@ -80,16 +72,14 @@ def evaluate(
 ) -> None:
     """Train networks on a data set, and test them on real images.
 
-    What is stopped goes on when the same command is typed again.
+    If interrupted, run it again to continue.
     """
     from d3data.data.dataset import DistilledDataset
-    from d3data.evaluation import plan
+    from d3data.evaluation import EvaluationOptions, plan
     from d3data.utils.atomic import write_json
 
     _require_places(html, png, out)
-    planned = plan(
-        name,
-        task,
+    options = EvaluationOptions(
         data_path=data,
         protocol=protocol,
         nets=nets if nets in (None, "all") else nets.split(","),
@@ -102,6 +92,7 @@ def evaluate(
         device=device,
         compile=compile,
     )
+    planned = plan(name, task, options)
     if dry_run:
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
@@ -109,7 +100,7 @@ def evaluate(
     report = _run(planned)
     if out is not None:
         write_json(out, report.dump())
-    of = planned.draws.artifact if isinstance(planned.draws, DistilledDataset) else None
+    of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
     _draw([report], of, html=html, png=png)
     planned.clear()
     give(f"{report.table()}\n\n{report.costs()}", report.dump(), as_json=json)
@@ -145,41 +136,44 @@ def compare(
     json: Json = False,
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
-    from d3data.evaluation import Report, plan
+    from d3data.evaluation import EvaluationOptions, Report, plan
+    from d3data.evaluation.comparison import Comparability, require_comparable
     from d3data.evaluation.comparison import compare as compared
-    from d3data.evaluation.terms import Terms, require_alike
+    from d3data.utils.text import table
 
-    def planned(name: str) -> "Plan":
-        wanted = None if seeds is None else range(seeds)
-        return plan(
-            name,
-            data_path=data,
-            protocol=protocol,
-            seeds=wanted,
-            baselines=(),
-            device=device,
-            compile=compile,
-        )
-
+    options = EvaluationOptions(
+        data_path=data,
+        protocol=protocol,
+        seeds=None if seeds is None else range(seeds),
+        baselines=(),
+        device=device,
+        compile=compile,
+    )
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
-    known = [_report(Path(n)) if n.endswith(".json") else planned(n) for n in names]
-    terms = [Terms.of(one) if isinstance(one, Report) else one.terms for one in known]
-    require_alike([*zip(names, terms, strict=True)])
+    known = [
+        _report(Path(name)) if name.endswith(".json") else plan(name, options=options)
+        for name in names
+    ]
+    shared = [
+        Comparability.of(one) if isinstance(one, Report) else one.comparability for one in known
+    ]
+    require_comparable([*zip(names, shared, strict=True)])
     plans = [one for one in known if not isinstance(one, Report)]
-    found = compared([one if isinstance(one, Report) else _run(one) for one in known])
+    comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
     for one in plans:
         one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
-    rows = [[name, *row.cells()[4:7]] for name, row in found.rows]
-    lines = [table(headings, rows), "", *(one.line() for one in found.differences)]
-    give("\n".join(lines), found.dump(), as_json=json)
+    rows = [[name, *row.cells()[4:7]] for name, row in comparison.rows]
+    lines = [table(headings, rows), "", *(one.line() for one in comparison.differences)]
+    give("\n".join(lines), comparison.dump(), as_json=json)
 
 
 def protocols(json: Json = False) -> None:
     """List the protocols that `evaluate` knows."""
     from d3data.evaluation.networks import label
     from d3data.evaluation.protocols import protocols as known
+    from d3data.utils.text import table
 
     headings = ["name", "network", "networks", "length", "batch", "rates", "augmentation"]
     rows = [
@@ -197,19 +191,16 @@ def protocols(json: Json = False) -> None:
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
 
 
-def _run(planned: "Plan") -> "Report":
-    """The report of an evaluation, which goes on where it was stopped."""
-    try:
-        with Display() as display, _stoppable(display.step) as step:
-            return planned.run(progress=step)
-    except KeyboardInterrupt:
-        say("stopped; the same command goes on from here")
-        raise typer.Exit(130) from None
+def _run(planned: "EvaluationPlan") -> "Report":
+    """The report of an evaluation, which continues where it was stopped."""
+    stopped = "run the same command again to continue from here"
+    with Display(stopped) as display, _stoppable(display.step) as step:
+        return planned.run(progress=step)
 
 
 @contextlib.contextmanager
 def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progress"], None]]:
-    """Yield `step`, after which a Ctrl-C stops, when all is as it can be kept; the second, now."""
+    """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once."""
     asked = list[int]()
 
     def ask(number: int, frame: object) -> None:
@@ -232,11 +223,11 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
     """Refuse what cannot be written, before anything is trained."""
     for path in (html, png, out):
         _require_writable(path)
-    require(html, ".html")
+    require_suffix(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
-        raise typer.BadParameter(f"{png} is there and is no folder: choose another one for --png")
+        raise typer.BadParameter(f"{png} exists and is no folder: choose another one for --png")
 
 
 def _require_writable(path: Path | None) -> None:
@@ -249,7 +240,7 @@ def _require_writable(path: Path | None) -> None:
         raise typer.BadParameter(f"{path}: {failure.strerror}") from None
     above = next(folder for folder in path.absolute().parents if folder.exists())
     if not above.is_dir() or not os.access(above, os.W_OK):
-        raise typer.BadParameter(f"{path} cannot be written: {above} is no folder of yours")
+        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
 
 
 def _draw(
@@ -275,13 +266,6 @@ def _kind(text: str) -> "Labels":
 
 
 def _report(path: Path) -> "Report":
-    from d3data.errors import FormatError
-    from d3data.evaluation import Report
+    from d3data.evaluation.report import read_report
 
-    if not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}")
-    try:
-        page = jsonlib.loads(path.read_text("utf-8"))
-    except ValueError as fault:
-        raise FormatError(f"{path} is no report: {fault}") from None
-    return Report.parse(page, where=str(path), error=FormatError)
+    return read_report(read_file(path), where=str(path))

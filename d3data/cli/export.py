@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from d3data.cli.list_info import Name
-from d3data.cli.output import Json, give, say
+from d3data.cli.options import Draws, Json, Name
+from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
 
 
@@ -17,34 +17,28 @@ def export(
         typer.Option(help="What the files are."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to be made.")],
-    draws: Annotated[
-        int | None, typer.Option(min=1, help="Of each class; those of an epoch unless given.")
-    ] = None,
+    draws: Draws = None,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
     json: Json = False,
 ) -> None:
-    """Write draws as files for other tools; the same command goes on with what was stopped."""
+    """Write draws as files for other tools; run it again to continue what was stopped."""
     from d3data.data.export import export
     from d3data.data.load import load
 
-    try:
-        with Display() as display:
-            made = export(
-                load(name, seed=seed),
-                out,
-                format=format,
-                draws_per_class=draws,
-                progress=display.step,
-            )
-    except KeyboardInterrupt:
-        say(f"stopped; the same command goes on with {out}")
-        raise typer.Exit(130) from None
+    with Display(f"run the same command again to continue {out}") as display:
+        made = export(
+            load(name, seed=seed),
+            out,
+            format=format,
+            draws_per_class=draws,
+            progress=display.step,
+        )
     if made.was_there:
-        say(f"{out} is there already, and is this export")
+        say(f"{out} exists already, and is this export")
     document = {
         "folder": str(made.folder),
         "format": made.format,
         "images": made.images,
         "was_there": made.was_there,
     }
-    give(str(made.folder), document, as_json=json)
+    give(as_name(made.folder), document, as_json=json)

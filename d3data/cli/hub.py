@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from d3data.cli.cards import ReportFile
-from d3data.cli.list_info import Name, name_of_repository
-from d3data.cli.output import Json, give, say
+from d3data.cli.options import Json, Name, ReportFile, ToRepository
+from d3data.cli.output import as_name, give, read_file, say
 
 if TYPE_CHECKING:
     from d3data.publishing import Publication
@@ -26,7 +25,7 @@ def pull(
 
     place = resolve(name, extras=extras, force_download=force)
     place.check()
-    typer.echo(str(place.folder))
+    typer.echo(as_name(place.folder))
 
 
 def verify(
@@ -37,8 +36,8 @@ def verify(
     json: Json = False,
 ) -> None:
     """Read the files of a data set that are here, and say whether they are what was published."""
-    from d3data.hub.download import some
     from d3data.hub.resolve import resolve
+    from d3data.utils.text import some
 
     place = resolve(name)
     page = place.check(golden=golden).manifest
@@ -51,8 +50,8 @@ def verify(
         "golden": golden,
         "left_out": (left_out := place.left_out(page)),
     }
-    drawn = ", and its golden images come out the same here" if golden else ""
-    line = f"{page.about.name} {page.about.version} is whole{drawn}: {page.content_sha256}"
+    drawn = ", and its golden images are the same on this machine" if golden else ""
+    line = f"{page.about.name} {page.about.version} verified{drawn}: {page.content_sha256}"
     give(line, document, as_json=json)
     if left_out:
         say(f"not fetched: {some(left_out)}; `d3data pull --extras {place.name}` brings them")
@@ -60,40 +59,29 @@ def verify(
 
 def publish(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
-    repository: Annotated[
-        str,
-        typer.Argument(
-            metavar="REPO",
-            callback=name_of_repository,
-            help="Where to, OWNER/NAME; made if it is missing.",
-        ),
-    ],
+    repository: ToRepository,
     version: Annotated[
-        str | None, typer.Option(help="X.Y.Z; the artifact's own unless given.")
+        str | None, typer.Option(help="X.Y.Z; default: the artifact's own.")
     ] = None,
     report: ReportFile = None,
     private: Annotated[
-        bool, typer.Option("--private", help="Only for those with rights.")
+        bool, typer.Option("--private", help="Create a private repository.")
     ] = False,
     create_pr: Annotated[
         bool,
-        typer.Option("--create-pr", help="Propose it; publish again after the merge."),
+        typer.Option("--create-pr", help="Open a pull request; publish again after the merge."),
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     json: Json = False,
 ) -> None:
     """Publish an artifact on the Hub: one commit, one tag, downloaded again and checked.
 
-    What was cut is finished by the same command.
+    If interrupted, run it again.
     """
     from d3data import cards
     from d3data.publishing import publish
 
-    found = None
-    if report is not None:
-        if not report.is_file():
-            raise typer.BadParameter(f"{report} is no file")
-        found = cards.read_report(report.read_bytes(), where=str(report))
+    own = cards.read_report(read_file(report), where=str(report)) if report else None
     done = publish(
         folder,
         repository,
@@ -101,22 +89,22 @@ def publish(
         private=private,
         create_pr=create_pr,
         dry_run=dry_run,
-        report=found,
+        report=own,
         tell=say,
     )
-    give(_told(done), asdict(done), as_json=json)
+    give(_summary(done), asdict(done), as_json=json)
 
 
-def _told(done: "Publication") -> str:
-    from d3data.cli.output import table
+def _summary(done: "Publication") -> str:
+    from d3data.utils.text import table
 
     name = f"{done.repository}@{done.version}"
     if not done.dry_run:
         return done.pull_request or name
     if not done.changes:
         left = "nothing to do" if done.commit else f"nothing to send but the tag v{done.version}"
-        return f"{name}: {left}, all files are there"
+        return f"{name}: {left}, all files are up to date"
     new = " in a new repository" if done.created else ""
     rows = [[change.what, change.path, change.size] for change in done.changes]
-    tag = f"v{done.version} is there already" if done.commit else f"tag v{done.version}"
+    tag = f"v{done.version} exists already" if done.commit else f"tag v{done.version}"
     return "\n".join([f"{name}{new}: {len(rows)} files, {tag}", table(["", "", "bytes"], rows)])

@@ -1,12 +1,10 @@
 """What commands write: results to stdout, everything else to stderr."""
 
 import json
-from collections.abc import Sequence
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Any
 
 import typer
-
-Json = Annotated[bool, typer.Option("--json", help="Give one JSON document and nothing else.")]
 
 
 def say(text: str) -> None:
@@ -19,43 +17,33 @@ def give(text: str, document: Any, *, as_json: bool) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
-    """Rows as aligned text; numbers go to the right.
+def as_name(folder: Path) -> str:
+    """A folder as other commands take it: a relative one begins with a dot.
 
-    >>> print(table(["name", "bytes"], [["parts", 1200]]))
-    name   bytes
-    parts  1,200
+    >>> as_name(Path("runs/mine")), as_name(Path("../mine")), as_name(Path("/x"))
+    ('./runs/mine', '../mine', '/x')
     """
-    cells = [[_cell(value) for value in row] for row in rows]
-    columns = list(zip(headings, *cells, strict=True)) if rows else [(h,) for h in headings]
-    widths = [max(map(len, column)) for column in columns]
-    right = [
-        bool(rows) and all(isinstance(row[i], int | float) for row in rows)
-        for i in range(len(headings))
-    ]
-    lines = [
-        "  ".join(
-            text.rjust(width) if number else text.ljust(width)
-            for text, width, number in zip(line, widths, right, strict=True)
-        ).rstrip()
-        for line in [list(headings), *cells]
-    ]
-    return "\n".join(lines)
+    return str(folder) if folder.parts[:1] in ((folder.anchor,), ("..",), ()) else f"./{folder}"
 
 
-def spell(seconds: float) -> str:
-    """A duration for people.
+def require_suffix(path: Path | None, suffix: str) -> None:
+    """Refuse another suffix, and to write over a page that is not ours."""
+    if path is None:
+        return
+    if path.suffix.lower() != suffix:
+        raise typer.BadParameter(f"{path} must end in {suffix}, as that is what is written")
+    if suffix != ".html" or not path.is_file():
+        return
+    from d3data.cards import is_page
 
-    >>> spell(42), spell(150), spell(5000)
-    ('42 s', '2 min', '1 h 23 min')
-    """
-    minutes = int(seconds // 60)
-    if minutes < 1:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    if not is_page(path.read_bytes()):
+        raise typer.BadParameter(
+            f"{path} exists, and d3data did not make it: choose another name, or delete it first"
+        )
 
 
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.3f}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def read_file(path: Path) -> bytes:
+    """The bytes of a file that an option names."""
+    if not path.is_file():
+        raise typer.BadParameter(f"{path} is no file")
+    return path.read_bytes()

@@ -5,7 +5,10 @@ import time
 from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
-from d3data.cli.output import say, spell
+import typer
+
+from d3data.cli.output import say
+from d3data.utils.text import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -46,7 +49,7 @@ class Lines:
         more = _loss(at)
         if at.step > first:
             rest = (now - since) / (at.step - first) * (at.steps - at.step)
-            more += f", {spell(rest)} left"
+            more += f", {duration(rest)} left"
         name = f"{job}: {at.stage}" if job else at.stage
         say(f"{name} {at.step}/{at.steps}{more}")
 
@@ -108,7 +111,14 @@ class LiveBars:
 
 
 class Display:
-    """Shows how far things are while it is entered; made for `run` and for `evaluate`."""
+    """Shows how far things are while it is entered.
+
+    Args:
+        stopped: what to tell after a Ctrl-C, which ends the command with 130.
+    """
+
+    def __init__(self, stopped: str = "") -> None:
+        self._stopped = stopped
 
     def __enter__(self) -> Self:
         self._shown: Lines | LiveBars = LiveBars() if sys.stderr.isatty() else Lines()
@@ -121,6 +131,9 @@ class Display:
         trace: TracebackType | None,
     ) -> None:
         self._shown.close()
+        if kind is KeyboardInterrupt:
+            say(f"stopped; {self._stopped}" if self._stopped else "stopped")
+            raise typer.Exit(130) from None
 
     def step(self, at: Step) -> None:
         """The one thing that is going on has got on."""
@@ -132,6 +145,8 @@ class Display:
             self._shown.step(event.job or "", event.progress)
         elif event.what == "done":
             self._shown.finish(event.job or "", event.done, event.total)
+        elif event.what == "planned" and event.done == event.total:
+            say("already finished: no job is left to do")
         elif event.what in ("failed", "note", "planned"):
             say(f"{event.job}: {event.message}" if event.job else event.message)
 

@@ -1,12 +1,11 @@
 """The command that stores a data set in fewer bits: quantize."""
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from d3data.cli.list_info import Name
-from d3data.cli.output import Json, give
+from d3data.cli.options import Json, Name, OutFolder
+from d3data.cli.output import as_name, give
 
 
 def quantize(
@@ -15,7 +14,7 @@ def quantize(
         str,
         typer.Option(help="For all tensors, such as 8; or for each kind: priors=4,decoder=8."),
     ],
-    out: Annotated[Path, typer.Option(help="The folder of the new artifact.")],
+    out: OutFolder,
     json: Json = False,
 ) -> None:
     """Write a data set again with fewer bits a value."""
@@ -25,7 +24,7 @@ def quantize(
     old = resolve.resolve(name).read()
     new = write(old, bits=_bits(bits), out=out)
     before, after = old.ledger.content_bytes, new.ledger.content_bytes
-    text = f"{out}: {after:,} bytes of manifest and parts, where {name} has {before:,}"
+    text = f"{as_name(out)}: {after:,} bytes of manifest and parts, where {name} has {before:,}"
     document = {"folder": str(out), "content_bytes": after, "before": before}
     give(text, document, as_json=json)
 

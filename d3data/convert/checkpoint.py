@@ -14,7 +14,7 @@ from torch import Tensor
 
 from d3data.convert import torch_files
 from d3data.errors import FormatError
-from d3data.utils.safe_repr import told
+from d3data.utils.text import brief
 
 KEYS = ("syn_img", "vae_state_dict", "z_dim", "kernel_num", "im_size", "channel")
 
@@ -47,7 +47,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     if not isinstance(content, dict) or set(content) != set(KEYS):
         kind = list(islice(content, 4)) if isinstance(content, dict) else content
         raise FormatError(
-            f"{path} holds {told(kind)}, where a checkpoint of D3 has {', '.join(KEYS)}; soft "
+            f"{path} holds {brief(kind)}, where a checkpoint of D3 has {', '.join(KEYS)}; soft "
             "labels go to --soft-labels, whose pattern is quoted"
         )
     state, stored, latents = (content[key] for key in ("vae_state_dict", "syn_img", "z_dim"))
@@ -56,8 +56,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     whole = all(type(n) is int and 0 < n <= 1 << 14 for n in (latents, channels, *sides))
     if not whole or len(sides) != 2 or sides[0] != sides[1]:
         raise FormatError(
-            f"{path}: im_size {told(side)}, channel {told(channels)}, z_dim {told(latents)}: the "
-            "images must be squares"
+            f"{path}: im_size {brief(side)}, channel {brief(channels)}, z_dim {brief(latents)}: "
+            "the images must be squares"
         )
     if not isinstance(stored, Tensor) or stored.ndim != 3:
         raise FormatError(f"{path}: syn_img is no tensor (N, Z, 2)")

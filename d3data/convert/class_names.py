@@ -5,8 +5,7 @@ from pathlib import Path
 
 from d3data.errors import ArtifactError
 from d3data.images.formats.folders import folder_names
-from d3data.utils.safe_repr import told
-from d3data.utils.text import some
+from d3data.utils.text import brief, some
 
 
 def ids_of(found: Sequence[str], classes: Sequence[str], where: str | Path) -> list[int]:
@@ -32,11 +31,11 @@ def ids_of(found: Sequence[str], classes: Sequence[str], where: str | Path) -> l
         "lacks classes that the task has": set(classes) - set(found),
     }
     listed = "; ".join(
-        f"{fault}: {some(map(told, sorted(names)))}" for fault, names in faults.items() if names
+        f"{fault}: {some(map(brief, sorted(names)))}" for fault, names in faults.items() if names
     )
     raise ArtifactError(
         f"{where} {listed or 'names a class twice'}. Call its folders as the classes are called, "
-        f"or {some(map(told, folder_names(classes)), at_most=2)} as `d3data export` does, or by "
+        f"or {some(map(brief, folder_names(classes)), at_most=2)} as `d3data export` does, or by "
         f"their numbers from 0 to {len(classes) - 1}"
     )
 

@@ -10,7 +10,7 @@ from typing import Literal
 from d3data.convert.checkpoint import Checkpoint
 from d3data.convert.provenance import Origin, wordnet_order
 from d3data.errors import ArtifactError, DataError, entry
-from d3data.utils.safe_repr import told
+from d3data.utils.text import brief
 
 TASK = "imagenet-64"
 ClassOrder = Literal["wordnet", "downsampled"]
@@ -83,7 +83,7 @@ def _wordnet_ids(real: Origin, said: Sequence[str] | None) -> Sequence[str]:
         if said is not None:
             return said
         raise DataError(
-            f"class names such as {told(real.classes[0])} are no WordNet ids, and do not tell "
+            f"class names such as {brief(real.classes[0])} are no WordNet ids, and do not tell "
             "which classes of ImageNet they are: say --class-order wordnet (class_order=...) if "
             "class 0 is the tench, as in Hugging Face's imagenet-1k and wherever classes are "
             "sorted by WordNet id, or downsampled if it is the kit fox"

@@ -24,7 +24,7 @@ from d3data.images.presets import IMAGENET_MEAN, IMAGENET_STD
 from d3data.images.spec import Image
 from d3data.sources import sampling
 from d3data.sources.gaussian import GaussianSpec
-from d3data.utils.safe_repr import told
+from d3data.utils.text import brief
 
 Norms = Literal["running", "batch"]
 DRAWS = 128  # of each class in an epoch, or as many as it has items
@@ -172,7 +172,7 @@ def _one_spec(found: Sequence[Checkpoint], image: Image) -> GaussianSpec:
             )
         if spec.family == "small" and (type(one.width) is not int or one.width != spec.width):
             raise FormatError(
-                f"{one.path}: kernel_num {told(one.width)}, but a map of {spec.width}"
+                f"{one.path}: kernel_num {brief(one.width)}, but a map of {spec.width}"
             )
     return GaussianSpec(decoder=decoders[0], std="item", values="normalised")
 

@@ -13,7 +13,7 @@ from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
 from d3data.images.png import picture
 from d3data.images.preprocessing import GRAY, Preprocessing
-from d3data.utils.safe_repr import told
+from d3data.utils.text import brief
 
 PAIRS = (("images", "labels"), ("x", "y"))  # keys of a file with both
 SUM = 1e-3  # how far a soft label may be from adding up to 1
@@ -90,7 +90,7 @@ def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
         for images, labels in PAIRS:
             if images in content:
                 return content[images], content.get(labels)
-        raise FormatError(f"{path} has {told([*islice(content, 4)])}, and no images by a name")
+        raise FormatError(f"{path} has {brief([*islice(content, 4)])}, and no images by a name")
     if isinstance(content, list | tuple):
         if len(content) != 2:
             raise FormatError(f"{path} has {len(content)} things, where images and labels are two")
@@ -103,7 +103,7 @@ def _images(value: object, path: str | Path) -> Tensor:
         raise FormatError(f"{path}: its images are no tensor (N, C, H, W)")
     if value.shape[1] not in (1, 3) or value.shape[2] != value.shape[3]:
         raise FormatError(
-            f"{path}: images of shape {told(tuple(value.shape[1:]))}, where squares of one or "
+            f"{path}: images of shape {brief(tuple(value.shape[1:]))}, where squares of one or "
             "three channels are expected"
         )
     if value.dtype != torch.uint8 and not value.is_floating_point():
@@ -117,7 +117,7 @@ def _images(value: object, path: str | Path) -> Tensor:
 def _labels(value: object, count: int, where: str) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
-        raise FormatError(f"{where}: labels of {told(shape)} for {count} images")
+        raise FormatError(f"{where}: labels of {brief(shape)} for {count} images")
     found = torch_files.tensor(
         value, where=f"{where}: labels", shape=value.shape, dtype=value.dtype
     )

@@ -16,8 +16,7 @@ from d3data.convert import torch_files
 from d3data.errors import FormatError, RecipeError
 from d3data.images.spec import Image
 from d3data.sources.decoders import Decoder, DecoderSizes, DecoderSpec, sizes
-from d3data.utils.safe_repr import told
-from d3data.utils.text import some
+from d3data.utils.text import brief, some
 
 CHUNK = 64  # latents decoded at a time
 NORM = ("weight", "bias", "running_mean", "running_var")
@@ -62,7 +61,7 @@ def decoder_of(
     for fault, found in (("lacks", missing), ("has also", unknown)):
         if found:
             raise FormatError(
-                f"{where} {fault} {some(map(told, sorted(found)), at_most=4)}: it is not the "
+                f"{where} {fault} {some(map(brief, sorted(found)), at_most=4)}: it is not the "
                 f"{spec.family} decoder of width {spec.width} for {image.size} pixels"
             )
     decoder = Decoder(ours, norm=True).eval().requires_grad_(False)

@@ -16,8 +16,7 @@ import torch
 from torch import Tensor
 
 from d3data.errors import FormatError
-from d3data.utils.safe_repr import plain, told
-from d3data.utils.text import some
+from d3data.utils.text import brief, printable, some
 
 MOST_PROGRAM = 1 << 20  # bytes of the pickle
 MOST_IN_TUPLE = 1 << 12  # things, with those in tuples in it
@@ -90,7 +89,7 @@ def tensor(
         raise FormatError(f"{where} is a {type(value).__name__}, where a tensor is expected")
     if tuple(value.shape) != tuple(shape) or value.dtype != dtype:
         raise FormatError(
-            f"{where} has shape {told(tuple(value.shape))} and type {value.dtype}, "
+            f"{where} has shape {brief(tuple(value.shape))} and type {value.dtype}, "
             f"where {tuple(shape)} and {dtype} are expected"
         )
     copy = value.detach().clone(memory_format=torch.contiguous_format)
@@ -121,7 +120,7 @@ def _require_safe(path: Path) -> int:
     strange = sorted(_calls(program, path) - CALLS - IGNORED.keys())
     if found := [name for name in strange if not STORAGES.fullmatch(name)]:
         raise FormatError(
-            f"{path}: its pickle calls {some(map(told, found), at_most=5)}, which no file of "
+            f"{path}: its pickle calls {some(map(brief, found), at_most=5)}, which no file of "
             f"tensors needs{AGAIN}"
         )
     _require_small_tuples(program, path)
@@ -214,7 +213,7 @@ def _require_held(content: object, held: int, path: Path) -> None:
         larger = value.numel() * value.element_size() > storage.nbytes()
         if larger or sum(storages.values()) > held:
             raise FormatError(
-                f"{path}: a tensor claims the shape {told(tuple(value.shape))}, for which the "
+                f"{path}: a tensor claims the shape {brief(tuple(value.shape))}, for which the "
                 f"file has no values{AGAIN}"
             )
 
@@ -237,4 +236,4 @@ def _tensors(content: object) -> Iterator[Tensor]:
 
 
 def _brief(fault: Exception) -> str:
-    return plain(str(fault).partition("\n")[0] or type(fault).__name__, most=200)
+    return printable(str(fault).partition("\n")[0] or type(fault).__name__, most=200)

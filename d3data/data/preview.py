@@ -14,7 +14,7 @@ from torch import Tensor
 from d3data.data.gallery import Draws
 from d3data.images.formats import tables
 from d3data.images.png import png
-from d3data.utils.text import plain
+from d3data.utils.text import cut, plain
 
 PICTURE = "preview.png"
 TABLE = "preview/train-00000.parquet"
@@ -124,6 +124,5 @@ def _label(number: int, name: str) -> str:
     >>> _label(3, "café"), _label(4, "猫"), _label(5, "5")
     ('3  cafe', '4  ?', '5')
     """
-    name = plain(name)
-    name = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 3].rstrip()}..."
-    return name if name == str(number) else f"{number}  {name}"
+    shown = cut(plain(name), MAX_NAME)
+    return shown if shown == str(number) else f"{number}  {shown}"

@@ -1,4 +1,4 @@
-"""Sets that are no artifacts: folders of images, ids of `datasets`, anything with samples."""
+"""Training data from anything: distilled sets, folders of images, `datasets` ids, samples."""
 
 import inspect
 from collections.abc import Mapping, Sized
@@ -13,7 +13,7 @@ from d3data.artifact.manifest import NAME
 from d3data.data.dataset import DistilledDataset
 from d3data.data.load import load
 from d3data.errors import DataError
-from d3data.evaluation.setup import Draws
+from d3data.evaluation.record import TrainingData
 from d3data.hub import names
 from d3data.images import formats
 from d3data.images.formats.index import UNLABELED
@@ -24,13 +24,13 @@ from d3data.utils.text import some
 SCHEMES = ("hf:", "torchvision:")
 
 
-class Samples:
-    """Images and labels of a map-style data set, asked for one by one.
+class SampleData:
+    """Training data from a map-style data set of images and labels.
 
-    Images are PIL, uint8 tensors (C, H, W) or uint8 arrays (H, W) or (H, W, C), which the task's
-    rule brings to its shape and which are normalised; or float tensors (C, H, W), which are taken
-    as normalised. A sample is a pair, or has the keys `image` and `label`; one that differs from
-    epoch to epoch is asked for in every epoch.
+    Images are PIL, uint8 tensors (C, H, W) or uint8 arrays (H, W) or (H, W, C), which are
+    preprocessed and normalized as the task's; or float tensors (C, H, W), which are taken as
+    normalized. A sample is a pair, or has the keys `image` and `label`. Samples are read anew in
+    every epoch, since they may differ.
     """
 
     def __init__(self, data: Any, task: Task) -> None:
@@ -46,15 +46,13 @@ class Samples:
         Raises:
             DataError: a sample is no image with a label, or differs from the others in shape.
         """
-        images, labels = zip(*map(self._sample, indices.tolist()), strict=True)
-        shapes = {
-            (*image.shape, *label.shape) for image, label in zip(images, labels, strict=True)
-        }
-        if len(shapes) > 1:
+        samples = [self._sample(index) for index in indices.tolist()]
+        if len({(*image.shape, *label.shape) for image, label in samples}) > 1:
             raise DataError(
                 f"the samples of a {type(self._data).__name__} differ in shape: bring all images "
                 "to one size, and all labels to class numbers or probabilities"
             )
+        images, labels = zip(*samples, strict=True)
         return torch.stack(images).to(device), torch.stack(labels).to(device)
 
     def _sample(self, index: int) -> tuple[Tensor, Tensor]:
@@ -68,7 +66,7 @@ class Samples:
             return self._normalized(image), target
         except (TypeError, ValueError, LookupError, RuntimeError) as failure:
             raise DataError(
-                f"sample {index} of a {type(self._data).__name__} is no image with a label "
+                f"sample {index} of a {type(self._data).__name__} is not an image with a label "
                 f"({type(failure).__name__}: {failure}): give pairs (image, label), or "
                 "dictionaries with these keys; an image is PIL, uint8, or a float tensor, a label "
                 "a class number or probabilities"
@@ -84,11 +82,16 @@ class Samples:
         return self._task.normalized(self._task.rule(image))
 
 
-class Pictures:
-    """The images of a place, brought to the task's rule, the same in every epoch."""
+class Photographs:
+    """Training data of stored images, the same in every epoch.
 
-    def __init__(self, images: Split) -> None:
-        self.images = images
+    Args:
+        images: (N, C, H, W) normalized float32; or a split of real images, decoded when read.
+        labels: (N,) int64, or (N, K) probabilities.
+    """
+
+    def __init__(self, images: Tensor | Split, labels: Tensor) -> None:
+        self.images, self.labels = images, labels
 
     def __len__(self) -> int:
         """How many images there are."""
@@ -96,7 +99,9 @@ class Pictures:
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and their labels, whatever the epoch."""
-        return self.images.read(indices).to(device), self.images.labels[indices].to(device)
+        stored = self.images
+        images = stored.read(indices) if isinstance(stored, Split) else stored[indices]
+        return images.to(device), self.labels[indices].to(device)
 
 
 def is_place(data: object) -> bool:
@@ -105,76 +110,73 @@ def is_place(data: object) -> bool:
         return True
     if not isinstance(data, str | Path):
         return False
-    wanted = names.parse(data)
-    if not isinstance(wanted, names.Folder):
-        return False
-    return wanted.path.exists() and not (wanted.path / NAME).exists()
+    name = names.parse(data)
+    return (
+        isinstance(name, names.Folder) and name.path.exists() and not (name.path / NAME).exists()
+    )
 
 
 def is_distilled(data: object) -> bool:
     """Whether it is a distilled set, or names one."""
-    return isinstance(data, DistilledDataset) or (
-        isinstance(data, str | Path) and not is_place(data)
-    )
+    named = isinstance(data, str | Path) and not is_place(data)
+    return named or isinstance(data, DistilledDataset)
 
 
-def opened(data: Any, task: Task | None) -> Draws:
+def as_training_data(data: Any, task: Task | None) -> TrainingData:
     """What networks can be trained on.
 
     Args:
         data: a distilled set, its name or folder; another place of images; what has `batch`; or
             a map-style data set of images and labels.
-        task: the real images; needed for all but the first.
+        task: the real images; needed for all but distilled sets and what has `batch`.
 
     Raises:
-        DataError: it is nothing of this, or the task is missing.
+        DataError: it is none of these, or the task is missing.
     """
     if isinstance(data, str | Path) and not is_place(data):
         return load(data, output="normalized")
     if isinstance(data, DistilledDataset) or _has_batches(data):
-        found: Draws = data
-        return found
+        usable: TrainingData = data
+        return usable
     if task is None:
+        name = str(data) if isinstance(data, str | Path) else f"a {type(data).__name__}"
         raise DataError(
-            f"{_called(data)} does not say which real images it was made from: name the task, "
-            "evaluate(data, task) or --task NAME"
+            f"{name} does not say which real images it was made from: name the task, "
+            "--task NAME, or evaluate(data, task)"
         )
     if isinstance(data, str | Path):
-        return _of_place(data, task)
+        return _from_place(data, task)
     if isinstance(data, Sized) and hasattr(data, "__getitem__"):
-        return Samples(data, task)
+        return SampleData(data, task)
     raise DataError(
         f"a {type(data).__name__} cannot be trained on: give a data set with len and samples "
         "(image, label), or an object with len and batch(epoch, indices, *, device)"
     )
 
 
-def _of_place(place: str | Path, task: Task) -> Pictures:
-    """The train images of a place, whose classes are called as the task's."""
-    found = formats.read(place)
-    portion = found.portions.get("train") or next(iter(found.portions.values()))
-    unknown = sorted({*found.classes} - {*task.classes})
+def _from_place(place: str | Path, task: Task) -> Photographs:
+    """The train images of a place, whose class names are the task's."""
+    index = formats.read(place)
+    portion = index.portions.get("train") or next(iter(index.portions.values()))
+    unknown = sorted({*index.classes} - {*task.classes})
     if unknown:
         raise DataError(
-            f"{place} has classes that {task.name} does not have: {some(unknown)}; rename them to "
-            f"some of {some(task.classes)}"
+            f"{place} has classes that {task.name} does not have: {some(unknown)}; rename them, "
+            f"the classes of {task.name} are {some(task.classes)}"
         )
     if (portion.labels == UNLABELED).any():
         raise DataError(f"{place}: some images have no label: move them into folders of classes")
-    ids = torch.tensor([task.classes.index(name) for name in found.classes])
+    ids = torch.tensor([task.classes.index(name) for name in index.classes])
     gallery = Gallery(portion.images, torch.arange(len(portion.labels)), task.rule)
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)
-    return Pictures(Split(gallery, labels, classes=classes, mean=task.mean, std=task.std))
+    split = Split(gallery, labels, classes=classes, mean=task.mean, std=task.std)
+    return Photographs(split, labels)
 
 
 def _has_batches(data: object) -> bool:
-    """Whether it has the `batch` of draws; that of a `datasets.Dataset` takes no device."""
+    """Whether it has the `batch` of training data; that of a `datasets.Dataset` has no device."""
     try:
         return "device" in inspect.signature(data.batch).parameters  # type: ignore[attr-defined]
     except (AttributeError, TypeError, ValueError):
         return False
-
-
-def _called(data: object) -> str:
-    return str(data) if isinstance(data, str | Path) else f"a {type(data).__name__}"

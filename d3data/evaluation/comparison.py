@@ -1,34 +1,99 @@
 """Sets side by side: is the difference between two larger than that between networks?
 
-Every set was trained on by networks of the same seeds, which begin alike: so their accuracies are
-compared in pairs, by Student's t (Student 1908, Biometrika 6). All of them were tested on the same
-images: where the networks agree more than so few images can tell, the error is that of the images
-(McNemar 1947, Psychometrika 12).
+Networks of the same seeds were trained on every set, and begin with the same weights: so their
+accuracies are compared in pairs, by Student's t (Student 1908, Biometrika 6). All were tested on
+the same images: where networks agree more closely than so few images can tell, the error is that
+of the images (McNemar 1947, Psychometrika 12).
 """
 
 import math
 import statistics
 from collections.abc import Sequence
 from itertools import combinations
+from typing import NamedTuple, Self
 
+from d3data.errors import DataError
+from d3data.evaluation.protocols import Protocol
+from d3data.evaluation.record import Labels
 from d3data.evaluation.report import Report
 from d3data.evaluation.rows import Row
-from d3data.evaluation.terms import Terms, require_alike
 from d3data.utils.schema import Frozen
 
-SURE = 0.95
+CONFIDENCE = 0.95
+
+
+class Comparability(NamedTuple):
+    """What two evaluations must share, so that their numbers may be compared.
+
+    Attributes:
+        task: the fingerprint of the real images.
+        split: the part of them that networks are tested on.
+        protocol: in full.
+        network: the first one.
+        steps: of each network; under the user's own loop, the images that it sees.
+        labels: of the set.
+        seeds: of the networks.
+    """
+
+    task: str
+    split: str
+    protocol: Protocol
+    network: str
+    steps: int
+    labels: Labels
+    seeds: tuple[int, ...]
+
+    @classmethod
+    def of(cls, report: Report) -> Self:
+        """That of a report, by its first row."""
+        row = report.rows[0]
+        return cls(
+            task=report.fingerprint,
+            split=report.split,
+            protocol=report.protocol,
+            network=row.network,
+            steps=row.trials[0].steps or row.trials[0].images,
+            labels=row.labels,
+            seeds=tuple(trial.seed for trial in row.trials),
+        )
+
+
+CALLED = {"task": "real images", "steps": "number of steps", "labels": "kind of labels"}
+
+
+def require_comparable(evaluations: Sequence[tuple[str, Comparability]]) -> None:
+    """All sets, by name, are evaluated in the same way, with two networks each at least.
+
+    Raises:
+        DataError: there are fewer than two sets, or they are not.
+    """
+    if len(evaluations) < 2:
+        raise DataError("one set alone cannot be compared: name at least two")
+    first, expected = evaluations[0]
+    for name, own in evaluations:
+        for field, mine, others in zip(own._fields, own, expected, strict=True):
+            if mine != others:
+                raise DataError(
+                    f"{name} and {first} are not evaluated with the same "
+                    f"{CALLED.get(field, field)}: evaluate one of them again as the other"
+                )
+        if len(own.seeds) < 2:
+            raise DataError(
+                f"{name} is evaluated with one network: a comparison needs at least two of each "
+                "set, --seeds 2 or more"
+            )
 
 
 class Difference(Frozen):
     """How much better one set is than another.
 
     Attributes:
-        first: the one.
-        second: the other.
-        mean: of the differences of accuracy, over seeds; in [-1, 1].
-        low: where the interval of 95 % around it begins.
-        high: where it ends.
-        p: how probable so large a difference is where there is none, of either sign.
+        first: the name of the one.
+        second: the name of the other.
+        mean: over seeds, of the accuracy on the first minus that on the second; in [-1, 1].
+        low: the lower end of the 95 % confidence interval.
+        high: the upper end.
+        p: the two-sided p-value.
     """
 
     first: str
@@ -40,22 +105,23 @@ class Difference(Frozen):
 
     @property
     def noise(self) -> bool:
-        """Whether the networks differ so much that the sets may not."""
+        """Whether the interval contains 0: the sets may be equally good."""
         return self.low <= 0 <= self.high
 
     def line(self) -> str:
-        """For people."""
+        """The difference in words."""
         interval = f"{100 * self.low:+.1f} to {100 * self.high:+.1f} points, p = {self.p:.2g}"
         if self.noise:
-            return f"{self.first} and {self.second}: within noise ({interval})"
+            names = f"{self.first} and {self.second}"
+            return f"{names}: within noise ({self.first} minus {self.second}: {interval})"
         better, worse = (self.first, self.second) if self.mean > 0 else (self.second, self.first)
         return f"{better} is better than {worse} by {100 * abs(self.mean):.1f} points ({interval})"
 
 
 class Comparison(Frozen):
-    """Some sets of the same task under the same protocol, and each pair of them.
+    """Sets of the same task under the same protocol, and each pair of them.
 
-    The interval of each pair is that of one comparison; of twenty pairs of equal sets one is
+    The interval of each pair is that of one comparison: of twenty pairs of equal sets one is
     expected to differ.
     """
 
@@ -64,16 +130,15 @@ class Comparison(Frozen):
 
 
 def compare(reports: Sequence[Report]) -> Comparison:
-    """Compare the sets of some reports, by the first network of each.
+    """Compare the sets of several reports, by the first network of each.
 
     Raises:
-        DataError: fewer than two, or they were not made alike: another task, split, protocol,
-            network, number of steps, kind of labels or seeds; or with one network each.
+        DataError: fewer than two, or they do not share the task, split, protocol, network, number
+            of steps, kind of labels or seeds; or with one network each.
     """
     rows = [(_name(reports, number), report.rows[0]) for number, report in enumerate(reports)]
-    require_alike(
-        [(name, Terms.of(report)) for (name, _), report in zip(rows, reports, strict=True)]
-    )
+    evaluations = zip(rows, map(Comparability.of, reports), strict=True)
+    require_comparable([(name, own) for (name, _), own in evaluations])
     tests = reports[0].tests
     differences = [_difference(*one, *other, tests) for one, other in combinations(rows, 2)]
     return Comparison(rows=tuple(rows), differences=tuple(differences))
@@ -85,7 +150,7 @@ def _difference(first: str, one: Row, second: str, other: Row, tests: int) -> Di
     apart = [a.accuracy - b.accuracy for a, b in zip(one.trials, other.trials, strict=True)]
     mean, free = statistics.fmean(apart), len(apart) - 1
     error = max(statistics.stdev(apart) / len(apart) ** 0.5, _least_error(mean, tests))
-    reach = error * float(t.ppf((1 + SURE) / 2, free))
+    reach = error * float(t.ppf((1 + CONFIDENCE) / 2, free))
     certain = 0.0 if mean else 1.0
     return Difference(
         first=first,
@@ -98,9 +163,9 @@ def _difference(first: str, one: Row, second: str, other: Row, tests: int) -> Di
 
 
 def _least_error(mean: float, tests: int) -> float:
-    """The standard error of a difference of accuracy, had the two agreed wherever they could.
+    """The standard error of a difference of accuracy, if the two agreed wherever they can.
 
-    At least a share |mean| of the images is answered rightly by one and wrongly by the other.
+    On at least a share |mean| of the images one is correct and the other is not.
     """
     return math.sqrt(abs(mean) * (1 - abs(mean)) / tests)
 

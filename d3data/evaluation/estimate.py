@@ -1,29 +1,29 @@
-"""How long an evaluation will take here: each row's networks, from a few steps of each."""
+"""How long an evaluation will take here, from a few steps of each network."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Self
 
 import torch
+from torch import nn
 
-from d3data.evaluation.adapters import Pictures
-from d3data.evaluation.baselines import TAUGHT, Setting, named
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines import NEED_TEACHER, BaselineContext, named
 from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, stored
-from d3data.evaluation.protocol_epochs import trained_on
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.runner import Bench, lessons
-from d3data.evaluation.setup import Build, Draws, Ground, answered
-from d3data.evaluation.trial_training import POINTS, SEEN, Course
+from d3data.evaluation.record import TrainingData
+from d3data.evaluation.runner import Runner, teacher_steps
+from d3data.evaluation.trial_training import MOST_VALIDATED, POINTS, TrialTraining, predictions
 from d3data.utils.rng import generator, seeded
 from d3data.utils.schema import Frozen
+from d3data.utils.text import counted, duration
 
 STEPS = 5  # that are timed, after one that is not
 TESTS = 256  # images that are classified
 
 
-class Guess(Frozen):
-    """What one row takes: `networks` of them, `seconds` each."""
+class RowEstimate(Frozen):
+    """A row that takes `networks` of `seconds` each."""
 
     name: str
     network: str
@@ -31,16 +31,12 @@ class Guess(Frozen):
     steps: int
     seconds: float
 
-    def unaugmented(self) -> Self:
-        """The same row once more, as scores ask for it."""
-        return self.model_copy(update={"name": f"{self.name} without augmentation"})
-
 
 class Estimate(Frozen):
-    """What a report would take on this machine, as busy as it is now."""
+    """How long an evaluation takes on this machine, as busy as it is now."""
 
     protocol: str
-    rows: tuple[Guess, ...]
+    rows: tuple[RowEstimate, ...]
 
     @property
     def seconds(self) -> float:
@@ -48,100 +44,82 @@ class Estimate(Frozen):
         return sum(row.networks * row.seconds for row in self.rows)
 
     def table(self) -> str:
-        """For people."""
+        """A line for each row, and one for all."""
         lines = [
-            f"{row.name}, {row.network}: {row.networks} network{'s' * (row.networks > 1)} of "
-            f"{row.steps:,} steps, {_spell(row.seconds)} each"
+            f"{row.name}, {row.network}: {counted(row.networks, 'network')} of "
+            f"{row.steps:,} steps, {duration(row.seconds)} each"
             for row in self.rows
         ]
-        return "\n".join([f"protocol {self.protocol}", *lines, f"all: {_spell(self.seconds)}"])
+        return "\n".join([f"protocol {self.protocol}", *lines, f"all: {duration(self.seconds)}"])
 
 
-def guesses(
-    bench: Bench, sets: Sequence[Draws], rivals: Sequence[str], builds: Mapping[str, Build]
-) -> list[Guess]:
-    """Train each network for a few steps, on the set and on as many real images, and multiply.
+def estimate_rows(
+    runner: Runner, sets: Sequence[TrainingData], names: Sequence[str]
+) -> list[RowEstimate]:
+    """Times a few steps of training on the set and on real images, and multiplies.
 
     Args:
-        bench: the real images, the protocol, the seeds.
+        runner: of one kind of network.
         sets: the set with each kind of label.
-        rivals: names of baselines.
-        builds: what makes each network.
+        names: of the baselines.
     """
-    ground, rows = bench.ground, list[Guess]()
-    protocol, task = ground.protocol, ground.task
-    for network, build in builds.items():
-        setting = bench.setting(sets[0], network, build)
-        seen = trained_on(sets[0], protocol)
-        own, real = (
-            _seconds_of_a_step(one, build, ground) for one in (seen, Pictures(task.train))
+    setup, protocol, task = runner.setup, runner.setup.protocol, runner.setup.task
+    data, context = runner.row_data(sets[0]).data, runner.context(sets[0])
+    images = Photographs(task.train, task.train.labels)
+    own, real = (_seconds_per_step(runner, one) for one in (data, images))
+    validated = POINTS * min(MOST_VALIDATED, len(task.validation))
+    testing = _seconds_per_image(runner) * (len(setup.tests) + validated)
+    rates = len(protocol.learning_rates)
+    tried = rates if rates > 1 else 0
+    steps = protocol.length(len(data))
+    rows = [("distilled", len(runner.seeds) + tried, steps, steps * own + testing) for _ in sets]
+    for name in names:
+        steps = _steps(name, context, protocol)
+        networks = len(runner.baseline_seeds) + tried
+        rows.append((name, networks, steps, steps * real + testing))
+        for count, divisor in rounds(len(codecs(task.size))) if name == "compressed" else ():
+            part, what = max(1, steps // divisor), f"choosing compressed, 1/{divisor} of the steps"
+            rows.append((what, count, part, part * real + testing))
+    if {*NEED_TEACHER} & {*names}:
+        steps = teacher_steps(setup)
+        rows.append(("teacher", 1, steps, steps * real))
+    return [
+        RowEstimate(
+            name=name, network=runner.network, networks=networks, steps=steps, seconds=seconds
         )
-        looks = POINTS * min(SEEN, len(task.validation))
-        looking = _seconds_of_an_image(build, ground) * (len(ground.tests) + looks)
-        rates = len(protocol.learning_rates)
-        trying = rates if rates > 1 else 0
-        usual = len(bench.rival_seeds) + trying
-        steps = protocol.length(len(seen))
-        networks = len(bench.seeds) + trying
-        found = [("distilled", networks, steps, steps * own + looking) for _ in sets]
-        for name in rivals:
-            steps = _steps(name, setting, protocol)
-            found.append((name, usual, steps, steps * real + looking))
-            if name == "compressed":
-                for tried, part in rounds(len(codecs(task.size))):
-                    some, what = (
-                        max(1, steps // part),
-                        f"choosing compressed, 1/{part} of the steps",
-                    )
-                    found.append((what, tried, some, some * real + looking))
-        if {*TAUGHT} & {*rivals}:
-            steps = lessons(ground)
-            found.append(("teacher", 1, steps, steps * real))
-        rows += [
-            Guess(name=name, network=network, networks=networks, steps=steps, seconds=seconds)
-            for name, networks, steps, seconds in found
-        ]
-    return rows
+        for name, networks, steps, seconds in rows
+    ]
 
 
-def _steps(name: str, setting: Setting, protocol: Protocol) -> int:
-    """Of a network on a baseline, or on one of about as many images that needs no choice."""
+def _steps(name: str, context: BaselineContext, protocol: Protocol) -> int:
+    """The steps of a network on a baseline, or on about as many images that need no choice."""
     if protocol.steps is not None:
         return protocol.steps
     rng = generator(0, "estimate")
     if name == "compressed":
-        rival = stored(setting, Codec("webp", setting.task.size, 30), rng)
+        row = stored(context, Codec("webp", context.task.size, 30), rng)
     else:
-        rival = named("random" if name in TAUGHT else name)(setting, rng=rng)
-    return rival.steps or protocol.length(len(rival.draws))
+        row = named("random" if name in NEED_TEACHER else name)(context, rng=rng)
+    return row.steps or protocol.length(len(row.data))
 
 
-def _seconds_of_a_step(draws: Draws, build: Build, ground: Ground) -> float:
-    short = ground.protocol.model_copy(update={"steps": STEPS + 1, "epochs": None})
-    with seeded(0, "estimate"):
-        network = build().to(ground.device)
-    times = list[float]()
-    course = Course(network, draws, replace(ground, protocol=short), seed=0, rate=1e-6)
-    course.go(None, lambda step, loss: times.append(time.perf_counter()), points=0)
+def _seconds_per_step(runner: Runner, data: TrainingData) -> float:
+    short = runner.setup.protocol.model_copy(update={"steps": STEPS + 1, "epochs": None})
+    times, setup = list[float](), replace(runner.setup, protocol=short)
+    training = TrialTraining(_network(runner), data, setup, seed=0, rate=1e-6)
+    training.run(None, lambda step, loss: times.append(time.perf_counter()), points=0)
     return (times[-1] - times[0]) / STEPS
 
 
-def _seconds_of_an_image(build: Build, ground: Ground) -> float:
-    with seeded(0, "estimate"):
-        network = build().to(ground.device)
-    some = torch.arange(min(TESTS, len(ground.tests)))
-    ground.tests.read(some)  # decoded, as all but the first network finds them
+def _seconds_per_image(runner: Runner) -> float:
+    tests, network = runner.setup.tests, _network(runner)
+    rows = torch.arange(min(TESTS, len(tests)))
+    tests.read(rows)  # decoded, as all but the first network find them
     began = time.perf_counter()
-    answered(network, ground.tests, ground.device, some)
-    return (time.perf_counter() - began) / len(some)
+    predictions(network, tests, runner.setup.device, rows)
+    return (time.perf_counter() - began) / len(rows)
 
 
-def _spell(seconds: float) -> str:
-    """A duration for people.
-
-    >>> _spell(4.2), _spell(200), _spell(9000)
-    ('4 s', '3 min', '2.5 h')
-    """
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+def _network(runner: Runner) -> nn.Module:
+    with seeded(0, "estimate"):
+        return runner.build().to(runner.setup.device)

@@ -1,4 +1,4 @@
-"""Images that are mixed with others of their batch, and their labels with them.
+"""CutMix and mixup: images are mixed with others of their batch, and so are their labels.
 
 CutMix: Yun et al. 2019, arXiv 1905.04899. Mixup: Zhang et al. 2018, arXiv 1710.09412; both as
 torchvision has them. Legend: B images of a batch, K classes.

@@ -1,4 +1,4 @@
-"""Which networks a report trains: the protocol's, others by name, or the user's own."""
+"""The networks of a report: the protocol's, others by name, or the user's own."""
 
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
@@ -8,7 +8,7 @@ from torch import nn
 
 from d3data import nets
 from d3data.errors import D3DataError, TrainingError
-from d3data.evaluation.setup import Build
+from d3data.evaluation.record import Build
 from d3data.images.tasks import Task
 from d3data.nets import Network, NetworkSpec
 from d3data.utils.rng import seeded
@@ -16,7 +16,7 @@ from d3data.utils.rng import seeded
 FAMILIES, NORMS = ("convnet", "alexnet", "vgg11", "resnet18"), ("none", "instance", "batch")
 ALL = (*(f"{family}/{norm}" for family in FAMILIES for norm in NORMS), "vit-tiny")
 
-Own = Callable[..., nn.Module]  # (channels, size, classes) -> network
+OwnNetwork = Callable[..., nn.Module]  # (channels=, size=, classes=) -> network
 
 
 def named(text: str) -> NetworkSpec:
@@ -41,25 +41,25 @@ def label(spec: NetworkSpec) -> str:
 
 
 def wanted(texts: Iterable[str] | str | None, default: NetworkSpec) -> list[NetworkSpec]:
-    """The networks that are asked for: those of some names, all of `ALL`, or the default.
+    """The networks that are asked for by name, `ALL` of them, or the default.
 
     Raises:
         UnknownNameError: there is no such network.
-        TrainingError: none is named.
+        TrainingError: the list is empty.
     """
     if texts is None:
         return [default]
     texts = texts if isinstance(texts, str) else list(texts)
     if not texts:
-        raise TrainingError("no network is named: name some, or leave nets out")
+        raise TrainingError("nets names no network: name at least one, or leave nets out")
     texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else texts
     return [named(text) for text in texts]
 
 
 def builders(
-    specs: Iterable[NetworkSpec], own: Mapping[str, Own] | None, task: Task
+    specs: Iterable[NetworkSpec], own: Mapping[str, OwnNetwork] | None, task: Task
 ) -> dict[str, Build]:
-    """What makes each network for a task's images, by its label.
+    """The function that builds each network for a task's images, by the network's label.
 
     Raises:
         UnknownNameError: there is no such network.
@@ -67,21 +67,21 @@ def builders(
     """
     shape = {"channels": task.channels, "size": task.size, "classes": len(task.classes)}
     known = {label(spec): partial(nets.build, spec) for spec in specs}
-    makers: Mapping[str, Own] = known if own is None else own
+    makers: Mapping[str, OwnNetwork] = known if own is None else own
     if not makers:
-        raise TrainingError("no network is given: give networks some, or leave it out")
+        raise TrainingError("networks holds no network: add at least one, or leave networks out")
     for name, make in makers.items():
         _require_logits(name, make, shape)
     return {name: partial(make, **shape) for name, make in makers.items()}
 
 
-def tell_features(builds: Iterable[Build]) -> bool:
-    """Whether all that is built can be a teacher: one of d3data's networks."""
+def have_features(builds: Iterable[Build]) -> bool:
+    """Whether all of these networks can be teachers: they are d3data's own."""
     with seeded(0, "check"):
         return all(isinstance(build(), Network) for build in builds)
 
 
-def _require_logits(name: str, make: Own, shape: Mapping[str, int]) -> None:
+def _require_logits(name: str, make: OwnNetwork, shape: Mapping[str, int]) -> None:
     """Raise TrainingError unless a network gives two images a logit for each class."""
     channels, size, classes = shape.values()
     try:
@@ -89,14 +89,14 @@ def _require_logits(name: str, make: Own, shape: Mapping[str, int]) -> None:
             logits = make(**shape)(torch.zeros(2, channels, size, size))
     except D3DataError:
         raise
-    except Exception as failure:  # networks of the user's own raise of every kind
+    except Exception as failure:  # networks of the user's own may raise anything
         raise TrainingError(
             f"the network {name} cannot be built for {classes} classes, or cannot take two images "
             f"of {channels}x{size}x{size}: {type(failure).__name__}: {failure}"
         ) from failure
     if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
-        found = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+        output = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
         raise TrainingError(
-            f"the network {name} gives {found} for two images of {classes} classes: "
-            f"(2, {classes}) is needed"
+            f"the network {name} returns {output} for two images of {classes} classes: it must "
+            f"return logits of shape (2, {classes})"
         )

@@ -1,9 +1,9 @@
-"""What an evaluation will do: everything is looked up and checked before anything is trained."""
+"""Plans of evaluations: everything is looked up and checked before anything is trained."""
 
 import datetime
 import platform
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -15,23 +15,22 @@ from torch.utils.data import Dataset
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import TrainingError
 from d3data.evaluation import adapters, protocols, validate
-from d3data.evaluation import baselines as rivals
-from d3data.evaluation import estimate as estimating
-from d3data.evaluation import networks as known
-from d3data.evaluation.estimate import Estimate
+from d3data.evaluation import baselines as known_baselines
+from d3data.evaluation import networks as known_networks
+from d3data.evaluation.comparison import Comparability
+from d3data.evaluation.estimate import Estimate, estimate_rows
 from d3data.evaluation.protocol_epochs import trained_on
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.record import Labels
+from d3data.evaluation.record import Build, EvalSetup, Labels, TrainingData, TrainingLoop
 from d3data.evaluation.report import Report, SplitName
-from d3data.evaluation.runner import Bench, Progress, ignore
+from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import robust
-from d3data.evaluation.setup import Build, Draws, Ground, Train
-from d3data.evaluation.terms import Terms
-from d3data.evaluation.trial_cache import Desk
+from d3data.evaluation.trial_cache import TrialCache
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import Compute
 from d3data.utils.device import as_device, useful_threads, using_threads
+from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.version import __version__
 
 VERSIONS = {
@@ -43,25 +42,43 @@ VERSIONS = {
 
 
 @dataclass(frozen=True)
-class Plan:
+class EvaluationOptions:
+    """How a set is evaluated: the keyword arguments of `d3data.evaluate`, which explains them."""
+
+    data_path: str | Path | None = None
+    protocol: str | Protocol = "standard"
+    nets: str | Iterable[str] | None = None
+    networks: Mapping[str, known_networks.OwnNetwork] | None = None
+    train: TrainingLoop | None = None
+    labels: Iterable[Labels] | None = None
+    seeds: Iterable[int] | None = None
+    baselines: str | Iterable[str] = ("random",)
+    baseline_seeds: Iterable[int] | None = None
+    scores: bool = False
+    split: SplitName = "test"
+    device: str = "cpu"
+    compile: bool = False
+    resume: bool = True
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
     """An evaluation that can begin: `run` it, or `estimate` how long that takes here."""
 
     name: str
-    draws: Draws
-    ground: Ground
+    data: TrainingData
+    setup: EvalSetup
     split: SplitName
-    sets: tuple[Draws, ...]
-    rivals: tuple[str, ...]
+    sets: tuple[TrainingData, ...]
+    baselines: tuple[str, ...]
     builds: Mapping[str, Build]
     seeds: tuple[int, ...]
-    rival_seeds: tuple[int, ...]
+    baseline_seeds: tuple[int, ...]
     scores: bool
     keep: bool
 
-    def run(
-        self, *, progress: Callable[[Progress], None] = ignore, date: str | None = None
-    ) -> Report:
-        """Train and test every network; what was trained is kept until `clear`.
+    def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
+        """Train and test every network; trials are kept in the cache until `clear`.
 
         Args:
             progress: called after every step.
@@ -71,61 +88,58 @@ class Plan:
             ArtifactError: the set makes values that are not finite.
             TrainingError: a loss is not finite.
         """
-        desk = self.desk if self.keep else None
-        bench = Bench(self.ground, self.seeds, self.rival_seeds, progress, desk)
         with using_threads(self.threads):
-            rows = [
-                row
-                for network, build in self.builds.items()
-                for row in bench.rows(self.sets, self.rivals, network, build)
-            ]
+            runners = self._runners(progress)
+            rows = [row for each in runners for row in each.rows(self.sets, self.baselines)]
             scores = None
             if self.scores:
-                first = next(iter(self.builds.items()))
-                plain = bench.unaugmented().rows(self.sets[:1], [rival(self.sets[0])], *first)
-                scores = robust(rows, plain)
-        of = self.draws.artifact.manifest if isinstance(self.draws, DistilledDataset) else None
-        place, task = self.ground.device, self.ground.task
+                names = [scored_against(self.sets[0])]
+                scores = robust(rows, runners[0].unaugmented().rows(self.sets[:1], names))
+        page = self.data.artifact.manifest if isinstance(self.data, DistilledDataset) else None
+        place, task = self.setup.device, self.setup.task
         return Report(
-            data=f"{of.about.name} {of.about.version}" if of else self.name,
-            content_sha256=of.content_sha256 if of else None,
+            data=f"{page.about.name} {page.about.version}" if page else self.name,
+            content_sha256=page.content_sha256 if page else None,
             task=task.name,
             fingerprint=task.fingerprint,
             split=self.split,
-            tests=len(self.ground.tests),
+            tests=len(self.setup.tests),
             classes=task.classes,
-            protocol=self.ground.protocol,
+            protocol=self.setup.protocol,
             rows=tuple(rows),
             scores=scores,
             device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
             threads=self.threads,
-            compiled=self.ground.compute.compile,
+            compiled=self.setup.compute.compile,
             versions=VERSIONS,
             date=date or datetime.date.today().isoformat(),
         )
 
     def clear(self) -> None:
-        """The report is where it belongs: the trials that `run` keeps are not needed any more."""
+        """Remove the trials that `run` keeps, once the report is where it belongs."""
         if self.keep:
-            self.desk.clear()
+            self.cache.clear()
 
     def estimate(self) -> Estimate:
         """How long `run` takes here, from a few steps of each network."""
-        bench = Bench(self.ground, self.seeds, self.rival_seeds)
         with using_threads(self.threads):
-            rows = estimating.guesses(bench, self.sets, self.rivals, self.builds)
+            runners = self._runners(ignore)
+            rows = [
+                row for each in runners for row in estimate_rows(each, self.sets, self.baselines)
+            ]
             if self.scores:
-                first = dict([next(iter(self.builds.items()))])
-                plain = bench.unaugmented(), self.sets[:1], [rival(self.sets[0])], first
-                rows += [one.unaugmented() for one in estimating.guesses(*plain)]
-        return Estimate(protocol=self.ground.protocol.name, rows=tuple(rows))
+                plain = runners[0].unaugmented(), self.sets[:1], [scored_against(self.sets[0])]
+                for row in estimate_rows(*plain):
+                    name = f"{row.name} without augmentation"
+                    rows.append(row.model_copy(update={"name": name}))
+        return Estimate(protocol=self.setup.protocol.name, rows=tuple(rows))
 
     @property
-    def terms(self) -> Terms:
-        """What another evaluation must have in common with this one, to be compared."""
-        protocol = self.ground.protocol
-        return Terms(
-            task=self.ground.task.fingerprint,
+    def comparability(self) -> Comparability:
+        """What another evaluation must share with this one, to be compared with it."""
+        protocol = self.setup.protocol
+        return Comparability(
+            task=self.setup.task.fingerprint,
             split=self.split,
             protocol=protocol,
             network=next(iter(self.builds)),
@@ -136,92 +150,123 @@ class Plan:
 
     @property
     def threads(self) -> int:
-        """How many of the CPU compute."""
-        return useful_threads(self.ground.task.rule.size, torch.get_num_threads())
+        """How many threads of the CPU compute."""
+        return useful_threads(self.setup.task.rule.size, torch.get_num_threads())
 
     @cached_property
-    def desk(self) -> Desk:
+    def cache(self) -> TrialCache:
         """Where trials are kept, under a name of everything that decides their numbers."""
-        decisive = [
-            validate.identity(self.draws),
-            self.ground.task.fingerprint,
+        settings = [
+            validate.identity(self.data),
+            self.setup.task.fingerprint,
             self.split,
-            self.ground.protocol.dump(),
-            str(self.ground.device),
+            self.setup.protocol.dump(),
+            str(self.setup.device),
             self.threads,
-            self.ground.compute.dump(),
+            self.setup.compute.dump(),
             VERSIONS,
         ]
         kinds = [validate.kind(one) for one in self.sets]
-        seeds = self.seeds, self.rival_seeds
-        whose = [[*self.builds], *seeds, kinds, self.rivals, self.scores]
-        return Desk.of(decisive, whose=whose)
+        seeds = self.seeds, self.baseline_seeds
+        return TrialCache.of(
+            settings, owner=[[*self.builds], *seeds, kinds, self.baselines, self.scores]
+        )
+
+    def _runners(self, progress: ReportProgress) -> list[Runner]:
+        """A runner for each kind of network."""
+        return [
+            Runner(
+                self.setup,
+                network,
+                build,
+                self.seeds,
+                self.baseline_seeds,
+                progress,
+                self.cache.within(network) if self.keep else None,
+            )
+            for network, build in self.builds.items()
+        ]
 
 
 def plan(
-    data: Draws | Dataset[Any] | str | Path,
+    data: TrainingData | Dataset[Any] | str | Path,
     task: Task | str | None = None,
-    *,
-    data_path: str | Path | None = None,
-    protocol: str | Protocol = "standard",
-    nets: str | Iterable[str] | None = None,
-    networks: Mapping[str, known.Own] | None = None,
-    train: Train | None = None,
-    labels: Iterable[Labels] | None = None,
-    seeds: Iterable[int] | None = None,
-    baselines: str | Iterable[str] = ("random",),
-    baseline_seeds: Iterable[int] | None = None,
-    scores: bool = False,
-    split: SplitName = "test",
-    device: str = "cpu",
-    compile: bool = False,
-    resume: bool = True,
-) -> Plan:
-    """What `d3data.evaluate` will do; its arguments and errors are those."""
-    settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
-    augmentation(settings.augment)
-    protocols.require_own_name(settings)
-    place = as_device(device)
-    if nets is not None and networks is not None:
-        raise TrainingError("nets names networks, and networks gives others: take one of the two")
-    if compile and train is not None:
-        raise TrainingError("a loop of your own compiles its networks itself: leave compile out")
-    if isinstance(task, str):
-        if adapters.is_distilled(data):
-            validate.require_known_fit(adapters.opened(data, None), task)
-        task = load_task(task, data=data_path)
-    draws = adapters.opened(data, task)
-    task = validate.origin(draws, data_path) if task is None else task
-    tests = validate.tests(task, split)
-    validate.require_fit(draws, task)
-    if labels is None and settings.labels != "own":
-        labels = (settings.labels,)
-    sets = validate.labeled(draws, labels)
-    if scores:
+    options: EvaluationOptions | None = None,
+    **changes: Any,
+) -> EvaluationPlan:
+    """What `d3data.evaluate` will do.
+
+    Args:
+        data: as `evaluate` takes it.
+        task: as `evaluate` takes it.
+        options: how the set is evaluated.
+        changes: fields of the options, as keyword arguments.
+
+    Raises:
+        D3DataError: as `evaluate`.
+    """
+    how = replace(options or EvaluationOptions(), **changes)
+    protocol = _protocol_of(how)
+    place = as_device(how.device)
+    trained, task = _data_and_task(data, task, how.data_path)
+    tests = validate.tests(task, how.split)
+    own_labels = None if protocol.labels == "own" else (protocol.labels,)
+    sets = validate.labeled(trained, own_labels if how.labels is None else how.labels)
+    if how.scores:
         sets = validate.scored(sets)
-    builds = known.builders(known.wanted(nets, settings.network), networks, task)
-    features = known.tell_features(builds.values())
-    chosen = rivals.wanted(baselines, draws, features=features)
-    more = [name for name in (rival(sets[0]), "real") if scores and name not in chosen]
-    chosen += rivals.wanted(more, draws, features=features)
-    validate.require_choices(task, [] if train else settings.learning_rates, chosen)
-    own = validate.distinct(range(settings.networks) if seeds is None else seeds)
-    theirs = own if baseline_seeds is None else validate.distinct(baseline_seeds, "baseline_seeds")
-    return Plan(
+    specs = known_networks.wanted(how.nets, protocol.network)
+    builds = known_networks.builders(specs, how.networks, task)
+    features = known_networks.have_features(builds.values())
+    chosen = known_baselines.wanted(how.baselines, trained, features=features)
+    needed = (scored_against(sets[0]), "real") if how.scores else ()
+    more = [name for name in needed if name not in chosen]
+    chosen += known_baselines.wanted(more, trained, features=features)
+    validate.require_choices(task, [] if how.train else protocol.learning_rates, chosen)
+    seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
+    baseline_seeds = seeds
+    if how.baseline_seeds is not None:
+        baseline_seeds = validate.distinct(how.baseline_seeds, "baseline_seeds")
+    return EvaluationPlan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
-        draws=draws,
-        ground=Ground(task, tests, settings, place, train, Compute(compile=compile)),
-        split=split,
+        data=trained,
+        setup=EvalSetup(task, tests, protocol, place, how.train, Compute(compile=how.compile)),
+        split=how.split,
         sets=tuple(sets),
-        rivals=tuple(chosen),
+        baselines=tuple(chosen),
         builds=builds,
-        seeds=own,
-        rival_seeds=theirs,
-        scores=scores,
-        keep=resume and not networks and train is None,
+        seeds=seeds,
+        baseline_seeds=baseline_seeds,
+        scores=how.scores,
+        keep=how.resume and not how.networks and how.train is None,
     )
 
 
-def rival(draws: Draws) -> str:
-    """The random images that a set is scored against: with labels of its own kind."""
-    return "soft" if validate.kind(draws) == "soft" else "random"
+def scored_against(data: TrainingData) -> str:
+    """The baseline that a set is scored against: random images with labels of its own kind."""
+    return "soft" if validate.kind(data) == "soft" else "random"
+
+
+def _protocol_of(how: EvaluationOptions) -> Protocol:
+    """The protocol, of options that do not contradict each other."""
+    protocol = protocols.named(how.protocol) if isinstance(how.protocol, str) else how.protocol
+    augmentation(protocol.augment)
+    protocols.require_own_name(protocol)
+    if how.nets is not None and how.networks is not None:
+        raise TrainingError("nets and networks both say which networks to train: give one of them")
+    if how.compile and how.train is not None:
+        raise TrainingError("a training loop of your own compiles for itself: leave compile out")
+    return protocol
+
+
+def _data_and_task(
+    data: Any, task: Task | str | None, data_path: str | Path | None
+) -> tuple[TrainingData, Task]:
+    """The set and the real images, which belong together."""
+    if isinstance(task, str):
+        if adapters.is_distilled(data):
+            validate.require_known_fit(adapters.as_training_data(data, None), task)
+        task = load_task(task, data=data_path)
+    trained = adapters.as_training_data(data, task)
+    task = validate.origin(trained, data_path) if task is None else task
+    validate.require_fit(trained, task, data_path)
+    return trained, task

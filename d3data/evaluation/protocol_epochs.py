@@ -9,13 +9,13 @@ from torch import Tensor
 
 from d3data.data.dataset import DistilledDataset
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.setup import Draws
+from d3data.evaluation.record import TrainingData
 
 
 class MeansAndDraws:
-    """N means, the same in every epoch, and as many draws of each class as it has priors.
+    """N means, the same in every epoch, and as many draws of each class as the largest has priors.
 
-    A class with fewer priors than another comes up as often: its priors take turns.
+    In a class with fewer priors they take turns, so that each class comes up as often.
     """
 
     def __init__(self, data: DistilledDataset) -> None:
@@ -27,25 +27,30 @@ class MeansAndDraws:
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
         """Images (B, C, H, W) and labels (B,) or (B, K)."""
-        still = indices < len(self._labels)
-        items, others = indices[still], indices[~still] - len(self._labels)
-        drawer = self._drawn.on(device)
-        means = drawer.decode(drawer.mean_latents(items.numpy()), residual=False)
-        drawn, labels = self._drawn.batch(epoch, others.numpy(), device=device)
-        places = torch.cat([still.nonzero(), (~still).nonzero()]).flatten().argsort().to(device)
-        of = torch.cat([self._labels[items].to(device), labels])
-        return torch.cat([means, drawn])[places], of[places]
+        means = indices < len(self._labels)
+        images, labels = [], []
+        if means.any():
+            items, drawer = indices[means], self._drawn.on(device)
+            images.append(drawer.decode(drawer.mean_latents(items.numpy()), residual=False))
+            labels.append(self._labels[items].to(device))
+        if not means.all():
+            rows = indices[~means] - len(self._labels)
+            drawn, targets = self._drawn.batch(epoch, rows.numpy(), device=device)
+            images.append(drawn)
+            labels.append(targets)
+        order = torch.cat([means.nonzero(), (~means).nonzero()]).flatten().argsort().to(device)
+        return torch.cat(images)[order], torch.cat(labels)[order]
 
 
-def trained_on(draws: Draws, protocol: Protocol) -> Draws:
-    """The epochs that networks see of a set under a protocol; its own if it was not distilled."""
-    if not isinstance(draws, DistilledDataset) or protocol.draws == "set":
-        return draws
-    if protocol.draws == "means" and has_priors(draws):
-        return MeansAndDraws(draws)
+def trained_on(data: TrainingData, protocol: Protocol) -> TrainingData:
+    """The data with the epochs of a protocol; with their own where they were not distilled."""
+    if not isinstance(data, DistilledDataset) or protocol.draws == "set":
+        return data
+    if protocol.draws == "means" and has_priors(data):
+        return MeansAndDraws(data)
     if isinstance(protocol.draws, int):
-        return like(draws, draws_per_class=protocol.draws)
-    return every_item(draws)
+        return like(data, draws_per_class=protocol.draws)
+    return every_item(data)
 
 
 def every_item(data: DistilledDataset) -> DistilledDataset:
@@ -67,10 +72,10 @@ def like(
 
 def labels_of_items(data: DistilledDataset) -> Tensor:
     """The label of every item, of the kind that the set's draws have: (N,) or (N, K)."""
-    known = data.drawer.soft_labels() if data.soft_labels else None
-    return torch.from_numpy(data.drawer.item_classes) if known is None else known
+    soft = data.drawer.soft_labels() if data.soft_labels else None
+    return torch.from_numpy(data.drawer.item_classes) if soft is None else soft
 
 
-def has_priors(draws: Draws) -> bool:
-    """Whether it is a set of Gaussian priors, whose means are images too."""
-    return isinstance(draws, DistilledDataset) and draws.drawer.random
+def has_priors(data: TrainingData) -> bool:
+    """Whether it is a set of priors, whose means are images too."""
+    return isinstance(data, DistilledDataset) and data.drawer.random

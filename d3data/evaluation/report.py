@@ -1,7 +1,6 @@
 """The numbers of an evaluation: an immutable record, JSON, and tables for terminals."""
 
 import statistics
-from collections.abc import Sequence
 from typing import Literal
 
 from d3data.artifact.artifact import Artifact
@@ -11,7 +10,7 @@ from d3data.evaluation.rows import HEADINGS, Row
 from d3data.evaluation.scores import Scores
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
-from d3data.utils.text import counted, spans
+from d3data.utils.text import counted, spans, table
 
 SplitName = Literal["test", "validation"]
 WORDS = 3  # columns of words, before those of numbers
@@ -36,13 +35,13 @@ class Report(Frozen):
         data: the set's name.
         content_sha256: identifies what was trained on; None for a set that is no artifact.
         task: the name of the real images.
-        fingerprint: identifies them, their rule and their split.
+        fingerprint: identifies them, their preprocessing and their splits.
         split: which of them the networks were tested on.
         tests: how many those are.
         classes: their names, in the order of `Trial.per_class`.
         protocol: how networks were trained, in full.
         rows: for each network the set first, then the baselines.
-        scores: what is left of it without its labels and its augmentation, where that was asked.
+        scores: what the set is worth beyond its labels and its augmentation, if asked for.
         device: what trained them.
         threads: of the CPU.
         compiled: whether networks were trained through torch.compile.
@@ -69,62 +68,60 @@ class Report(Frozen):
 
     @property
     def own_loop(self) -> bool:
-        """Whether a loop of the user's own trained the networks, and not the protocol."""
+        """Whether the user's own training loop trained the networks, and not the protocol."""
         return self.rows[0].trials[0].steps == 0
 
     @property
     def networks(self) -> str:
-        """How many were trained for each row, in words."""
+        """How many networks were trained for each row, in words."""
         own = len(self.rows[0].trials)
-        text = f"{own} network{'s' * (own > 1)}"
+        text = counted(own, "network")
         rivals = {len(row.trials) for row in self.rows if row.name != "distilled"} - {own}
         if not rivals:
             return f"{text} for each row"
         return f"{text} on the set, {', '.join(map(str, rivals))} on each baseline"
 
     def table(self) -> str:
-        """Accuracies as text, under a line that says what was done."""
+        """Accuracies as text, below a line that says how they were measured."""
         title = (
             f"{self.data} on {self.task}: {self.tests:,} {self.split} images, protocol "
-            f"{self.protocol.name} v{self.protocol.version}, "
-            f"{self.networks}"
+            f"{self.protocol.name} v{self.protocol.version}, {self.networks}, "
+            f"guessing reaches {100 / len(self.classes):.1f} %"
         )
+        rows = table(HEADINGS, [row.cells() for row in self.rows], words=WORDS)
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
-        scores = self.scores.lines() if self.scores else []
-        rows = _lines([HEADINGS, *(row.cells() for row in self.rows)])
-        return "\n".join([title, *rows, *notes, *scores])
+        return "\n".join([title, rows, *notes, *(self.scores.lines() if self.scores else [])])
 
     def costs(self) -> str:
         """What training one network costs, as text; the mean over a row's networks.
 
-        The last column is how long the same network takes on all real images, where that row is
-        there, until it is as good on validation images as the row's networks in the end.
+        The last column is `seconds_on_real`.
         """
-        return "\n".join(_lines([COSTS, *map(self.cost, self.rows)]))
+        return table(COSTS, map(self.cost, self.rows), words=WORDS)
 
     def seconds_on_real(self, row: Row) -> float | None:
-        """Until networks on all real images are as good on validation as those of `row`.
+        """Training time on all real images until they are as good on validation as `row`.
 
-        None where no row `real` has this network, there is no curve, or they never are.
+        None where no row `real` has this network, there is no curve, or it never is as good.
         """
         mine = [trial.curve[-1].accuracy for trial in row.trials if trial.curve]
-        others = [
+        on_real = [
             trial
             for real in self.rows
             if (real.name, real.network) == ("real", row.network)
             for trial in real.trials
         ]
-        if not mine or not others:
+        if not mine or not on_real:
             return None
         goal = statistics.fmean(mine)
         reached = [
-            next((p.seconds for p in trial.curve if p.accuracy >= goal), None) for trial in others
+            next((p.seconds for p in trial.curve if p.accuracy >= goal), None) for trial in on_real
         ]
         known = [seconds for seconds in reached if seconds is not None]
-        return statistics.fmean(known) if len(known) == len(others) else None
+        return statistics.fmean(known) if len(known) == len(on_real) else None
 
     def cost(self, row: Row) -> tuple[str, ...]:
-        """What the table of costs says of a row, under `COSTS`."""
+        """The cells of a row in the table of costs, below `COSTS`."""
         count = len(row.trials)
         flops = row.trials[0].flops
         memory = [trial.memory for trial in row.trials if trial.memory is not None]
@@ -142,20 +139,6 @@ class Report(Frozen):
         )
 
 
-def _lines(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_aligned(row, widths).rstrip() for row in rows]
-
-
-def _aligned(cells: Sequence[str], widths: Sequence[int]) -> str:
-    """Words to the left, numbers to the right."""
-    places = zip(cells, widths, strict=True)
-    return "  ".join(
-        text.ljust(width) if column < WORDS else text.rjust(width)
-        for column, (text, width) in enumerate(places)
-    )
-
-
 CALLED = {
     "distilled": "this set",
     "random": "random real images",
@@ -168,7 +151,7 @@ CALLED = {
 
 
 def measured(report: Report) -> str:
-    """How the results of a report came about."""
+    """How the results of a report were measured, in one paragraph."""
     rule = report.protocol
     seeds = sorted({trial.seed for row in report.rows for trial in row.trials})
     length = f"{rule.steps:,} steps" if rule.steps else f"{rule.epochs:,} epochs"
@@ -177,7 +160,7 @@ def measured(report: Report) -> str:
         f"augmentation {rule.augment}; seeds {spans(seeds)})"
     )
     if report.own_loop:
-        trained = f"trained by a loop of its user’s own (seeds {spans(seeds)})"
+        trained = f"trained by the user’s own loop (seeds {spans(seeds)})"
     return (
         f"Protocol {rule.name} v{rule.version}: {report.networks} "
         f"({', '.join(dict.fromkeys(row.network for row in report.rows))}), "
@@ -191,7 +174,7 @@ def measured(report: Report) -> str:
 
 
 def called(row: Row) -> str:
-    """What a row of a report is called by people."""
+    """The name of a row for readers."""
     return CALLED.get(row.name, row.name)
 
 
@@ -202,7 +185,7 @@ def stored_report(artifact: Artifact) -> Report | None:
     """The report that an artifact lists, if any.
 
     Raises:
-        ArtifactError: it is not the file that was written, or no report.
+        ArtifactError: the file was changed, or is no report.
     """
     if REPORT not in {entry.path for entry in artifact.manifest.files}:
         return None

@@ -1,10 +1,10 @@
-"""A row of a report: networks that were trained on one thing."""
+"""A row of a report: networks that were trained on the same data."""
 
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Self
 
-from d3data.evaluation.baselines.setting import Rival
+from d3data.evaluation.baselines.base import RowData
 from d3data.evaluation.record import Labels, Trial
 from d3data.utils.schema import Frozen
 
@@ -21,21 +21,21 @@ HEADINGS = (
 
 
 class Row(Frozen):
-    """What networks reach on one set of images.
+    """Networks that were trained on one set of images, and their accuracies.
 
     Attributes:
         name: `distilled`, or the baseline's.
         network: what was trained on it.
-        labels: hard, classes; or soft, a probability for each.
+        labels: hard (classes), or soft (a probability for each class).
         note: how it was made, where the name does not say it.
         draws: the images of an epoch.
-        images_per_class: real images of each class; None where images are drawn for ever.
-        values: that are stored, as papers count them; None where the set does not say.
-        bytes: that are stored; for real images as uint8; None where the set does not say.
-        rates: the validation accuracy of one network for each learning rate that was tried; the
-            best one's was taken.
+        images_per_class: real images of each class; None where new images are drawn.
+        values: stored values, as papers count them; None where unknown.
+        bytes: stored bytes; of real images as uint8; None where unknown.
+        rates: each learning rate that was tried, and the validation accuracy of one network; the
+            best rate was taken.
         mean: of the trials' accuracies, in [0, 1].
-        std: their standard deviation over networks (n - 1); None for one network.
+        std: their sample standard deviation (n - 1); None for one network.
         trials: each network's own numbers.
     """
 
@@ -60,17 +60,17 @@ class Row(Frozen):
         *,
         network: str,
         labels: Labels,
-        of: Rival,
+        of: RowData,
         rates: Mapping[float, float] | None = None,
     ) -> Self:
-        """The row of some trials, the first of which was trained on `of`."""
+        """The row of some trials; `of` is what the first one was trained on."""
         accuracies = [trial.accuracy for trial in trials]
         return cls(
             name=name,
             network=network,
             labels=labels,
             note=of.note,
-            draws=len(of.draws),
+            draws=len(of.data),
             images_per_class=of.images_per_class,
             values=of.values,
             bytes=of.bytes,
@@ -82,11 +82,11 @@ class Row(Frozen):
 
     @property
     def seconds(self) -> float:
-        """What training took, of all trials."""
+        """Training time of all trials."""
         return sum(trial.seconds for trial in self.trials)
 
     def cells(self) -> tuple[str, ...]:
-        """What the table of accuracies says, under `HEADINGS`."""
+        """The cells of the row in the table of accuracies, below `HEADINGS`."""
         spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
         counts = (self.images_per_class, self.values, self.bytes)
         return (

@@ -1,245 +1,217 @@
-"""Where the rows of a report are made: they share the real images, the protocol and the seeds."""
+"""Makes the rows of a report: networks of one kind on the set, then on each baseline."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
-
-import torch
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import TrainingError
-from d3data.evaluation import baselines, trials, validate
-from d3data.evaluation.adapters import Pictures
-from d3data.evaluation.baselines import Rival, Setting
+from d3data.evaluation import baselines, validate
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines import BaselineContext, RowData
 from d3data.evaluation.protocol_epochs import trained_on
-from d3data.evaluation.record import Trial
+from d3data.evaluation.record import Build, EvalSetup, TrainingData, Trial
 from d3data.evaluation.rows import Row
-from d3data.evaluation.setup import Build, Draws, Ground
-from d3data.evaluation.trial_cache import Desk, Slot
-from d3data.evaluation.trial_training import Course
+from d3data.evaluation.trial_cache import TrialCache, TrialEntry
+from d3data.evaluation.trial_training import TrialTraining, run_trial
 from d3data.nets import Network, training
 from d3data.nets.training import Watch
+from d3data.utils.progress import ReportProgress, after_each_step, ignore
 from d3data.utils.rng import generator, seeded
 
-TAUGHT = 1500  # steps at most
-
-
-class Progress(NamedTuple):
-    """`step` of `steps` is done of what `stage` names; training has a loss."""
-
-    stage: str
-    step: int
-    steps: int
-    loss: float | None = None
-
-
-def ignore(progress: Progress) -> None:
-    """Watch nothing."""
+MOST_TEACHER_STEPS = 1500
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The real images, the protocol, the seeds, and where trials are kept that take long.
+class Runner:
+    """Trains and tests networks of one kind.
 
     Attributes:
-        seeds: of networks on sets.
-        rival_seeds: of networks on each baseline.
+        setup: the real images, the protocol, the device.
+        network: what the report calls the network.
+        build: makes it.
+        seeds: of networks on the set.
+        baseline_seeds: of networks on each baseline.
+        progress: called after every step.
+        cache: where trials are kept until the report is written; None keeps none.
     """
 
-    ground: Ground
+    setup: EvalSetup
+    network: str
+    build: Build
     seeds: tuple[int, ...]
-    rival_seeds: tuple[int, ...]
-    progress: Callable[[Progress], None] = ignore
-    desk: Desk | None = None
+    baseline_seeds: tuple[int, ...]
+    progress: ReportProgress = ignore
+    cache: TrialCache | None = None
 
-    def rows(
-        self, sets: Sequence[Draws], rivals: Sequence[str], network: str, build: Build
-    ) -> list[Row]:
-        """Networks of one kind on each of some sets, then on the rivals of the first."""
-        own = replace(self, desk=self.desk and self.desk.within(network))
-        setting = own.setting(sets[0], network, build)
-        made = [
-            own._row("distilled", network, build, own._itself(one), self.seeds) for one in sets
-        ]
-        made += [
-            own._row(name, network, build, _seeded(name, setting), self.rival_seeds)
-            for name in rivals
-        ]
-        return made
+    def rows(self, sets: Sequence[TrainingData], names: Sequence[str]) -> list[Row]:
+        """A row for each of the sets, then for each of the baselines, by name, of the first."""
+        rows = [self._row("distilled", self.seeds, _always(self.row_data(one))) for one in sets]
+        context = self.context(sets[0])
+        for name in names:
+            rows.append(self._row(name, self.baseline_seeds, _for_seed(name, context)))
+        return rows
 
-    def unaugmented(self) -> "Bench":
+    def unaugmented(self) -> "Runner":
         """The same without augmentation, and without images that are mixed."""
-        bare = self.ground.protocol.model_copy(update={"augment": "none", "mix": "none"})
-        desk = self.desk and self.desk.within("unaugmented")
-        return replace(self, ground=replace(self.ground, protocol=bare), desk=desk)
+        plain = self.setup.protocol.model_copy(update={"augment": "none", "mix": "none"})
+        cache = self.cache and self.cache.within("unaugmented")
+        return replace(self, setup=replace(self.setup, protocol=plain), cache=cache)
 
-    def _itself(self, draws: Draws) -> Callable[[int], Rival]:
-        rival = Rival(trained_on(draws, self.ground.protocol), None, *_size(draws))
-        return lambda seed: rival
+    def row_data(self, data: TrainingData) -> RowData:
+        """A set with the epochs of the protocol, and its size."""
+        return RowData(trained_on(data, self.setup.protocol), None, *_size(data))
 
-    def setting(self, draws: Draws, network: str, build: Build) -> Setting:
-        """What baselines may look at; their networks are those that `build` makes."""
-        values, size = _size(draws)
-        protocol = self.ground.protocol
-        return Setting(
-            task=self.ground.task,
-            draws=draws,
+    def context(self, data: TrainingData) -> BaselineContext:
+        """What the baselines of a set may use."""
+        values, size = _size(data)
+        protocol = self.setup.protocol
+        return BaselineContext(
+            task=self.setup.task,
+            data=data,
             values=values,
             bytes=size,
-            teach=lambda: self._taught(network, build),
-            judge=lambda what, rival, part: self._judged(
-                f"choosing {what}, 1/{part} of the steps",
+            train_teacher=self._teacher,
+            validate=lambda name, rival, divisor: self._validated(
+                f"choosing {name}, 1/{divisor} of the steps",
                 rival,
-                build,
                 seed=0,
-                steps=max(1, protocol.length(len(rival)) // part),
+                steps=max(1, protocol.length(len(rival)) // divisor),
             ),
-            device=self.ground.device,
-            steps=protocol.length(len(trained_on(draws, protocol))),
+            device=self.setup.device,
+            steps=protocol.length(len(trained_on(data, protocol))),
         )
 
-    def _row(
-        self,
-        name: str,
-        network: str,
-        build: Build,
-        make: Callable[[int], Rival],
-        seeds: Sequence[int],
-    ) -> Row:
+    def _row(self, name: str, seeds: Sequence[int], make: Callable[[int], RowData]) -> Row:
         first = make(seeds[0])
-        labels = validate.kind(first.draws)
-        rates = self._rates(f"{name}, {network}, {labels} labels", first, build)
+        labels = validate.kind(first.data)
+        rates = self._rates(f"{name}, {self.network}, {labels} labels", first)
         rate = max(rates, key=rates.__getitem__) if rates else None
         trials = []
         for number, seed in enumerate(seeds, 1):
-            rival = first if number == 1 else make(seed)
-            stage = f"{name}, {network}, network {number} of {len(seeds)}"
-            slot = self.desk.slot(name, labels, seed) if self.desk else None
-            trials.append(
-                self._trial(stage, rival.draws, build, seed, rate, steps=rival.steps, slot=slot)
-            )
-        return Row.of(name, trials, network=network, labels=labels, of=first, rates=rates)
+            one = first if number == 1 else make(seed)
+            stage = f"{name}, {self.network}, network {number} of {len(seeds)}"
+            entry = self._entry(name, labels, seed)
+            trials.append(self._trial(stage, one.data, seed, rate, one.steps, entry))
+        return Row.of(name, trials, network=self.network, labels=labels, of=first, rates=rates)
 
-    def _rates(self, stage: str, rival: Rival, build: Build) -> dict[float, float]:
-        """The validation accuracy that each of several learning rates gives one network."""
-        rates = self.ground.protocol.learning_rates
-        if len(rates) == 1 or self.ground.train is not None:
+    def _rates(self, stage: str, row: RowData) -> dict[float, float]:
+        """The validation accuracy of one network for each of several learning rates."""
+        rates = self.setup.protocol.learning_rates
+        if len(rates) == 1 or self.setup.train is not None:
             return {}
         return {
-            rate: self._judged(
-                f"{stage}, rate {rate:g}",
-                rival.draws,
-                build,
-                seed=-1,
-                rate=rate,
-                steps=rival.steps,
+            rate: self._validated(
+                f"{stage}, rate {rate:g}", row.data, seed=-1, rate=rate, steps=row.steps
             )
             for rate in rates
         }
 
-    def _judged(
+    def _validated(
         self,
         stage: str,
-        draws: Draws,
-        build: Build,
+        data: TrainingData,
         *,
         seed: int,
         rate: float | None = None,
         steps: int | None = None,
     ) -> float:
-        """The validation accuracy of one network; nought where its loss did not stay finite."""
-        ground = replace(self.ground, tests=self.ground.task.validation)
-        slot = self.desk.slot(stage) if self.desk else None
+        """The validation accuracy of one network; 0 where its loss did not stay finite."""
+        on_validation = replace(self.setup, tests=self.setup.task.validation)
+        runner, entry = replace(self, setup=on_validation), self._entry(stage)
         try:
-            return self._trial(
-                stage, draws, build, seed, rate, steps=steps, slot=slot, ground=ground
-            ).accuracy
+            return runner._trial(stage, data, seed, rate, steps, entry).accuracy
         except TrainingError:
             return 0.0
 
-    def _taught(self, network: str, build: Build) -> Network:
-        stage, slot = f"teacher, {network}", self.desk.slot("teacher") if self.desk else None
-        steps = lessons(self.ground)
+    def _teacher(self) -> Network:
+        steps = teacher_steps(self.setup)
+        watch = after_each_step(self.progress, f"teacher, {self.network}", steps)
         try:
-            return taught(build, self.ground, slot=slot, watch=self._watch(stage, steps))
+            return train_teacher(self.build, self.setup, entry=self._entry("teacher"), watch=watch)
         except TrainingError as failure:
+            protocol = self.setup.protocol
             raise TrainingError(
-                f"{stage}: {failure}; {self.ground.protocol.name} trains it at "
-                f"{self.ground.protocol.rate:g}: where that must stay, leave "
-                f"{', '.join(baselines.TAUGHT)} out"
+                f"teacher, {self.network}: {failure}; protocol {protocol.name} trains it at a "
+                f"learning rate of {protocol.rate:g}: choose a protocol with a lower one, or "
+                f"leave {', '.join(baselines.NEED_TEACHER)} out"
             ) from failure
 
     def _trial(
         self,
         stage: str,
-        draws: Draws,
-        build: Build,
+        data: TrainingData,
         seed: int,
         rate: float | None,
-        *,
-        steps: int | None = None,
-        slot: Slot | None = None,
-        ground: Ground | None = None,
+        steps: int | None,
+        entry: TrialEntry | None,
     ) -> Trial:
-        protocol = self.ground.protocol
+        protocol = self.setup.protocol
+        steps = steps or protocol.length(len(data))
+        watch = after_each_step(self.progress, stage, steps)
         try:
-            return trials.run(
-                draws,
-                build,
-                ground or self.ground,
+            return run_trial(
+                data,
+                self.build,
+                self.setup,
                 seed=seed,
                 rate=rate,
                 steps=steps,
-                slot=slot,
-                watch=self._watch(stage, steps or protocol.length(len(draws))),
+                entry=entry,
+                watch=watch,
             )
         except TrainingError as failure:
-            told = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
+            rates = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
             raise TrainingError(
-                f"{stage} (seed {seed}): {failure}; {protocol.name} trains at {told}: where that "
-                "must stay, distil the set again with lower ones"
+                f"{stage} (seed {seed}): {failure}; protocol {protocol.name} trains at a learning "
+                f"rate of {rates}: choose a protocol with a lower one, or, to keep the protocol, "
+                "distill the set again with lower learning rates"
             ) from failure
 
-    def _watch(self, stage: str, steps: int) -> Callable[[int, torch.Tensor], None]:
-        def watch(step: int, loss: torch.Tensor) -> None:
-            self.progress(Progress(stage, step + 1, steps, loss.item()))
-
-        return watch
+    def _entry(self, *name: str | float) -> TrialEntry | None:
+        return self.cache.entry(*name) if self.cache else None
 
 
-def taught(
-    build: Build, ground: Ground, *, slot: Slot | None = None, watch: Watch = training.ignore
+def train_teacher(
+    build: Build,
+    setup: EvalSetup,
+    *,
+    entry: TrialEntry | None = None,
+    watch: Watch = training.ignore,
 ) -> Network:
-    """A network trained on all train images as the protocol says, for `lessons`.
+    """A network trained on all train images by the protocol, for `teacher_steps`.
 
     Raises:
-        TrainingError: it does not tell its features, or a loss is not finite.
+        TrainingError: it is not one of d3data's networks, or a loss is not finite.
     """
     with seeded(0, "teacher"):
-        network = build().to(ground.device)
+        network = build().to(setup.device)
     if not isinstance(network, Network):
         raise TrainingError(
-            "baselines that a teacher chooses need one of d3data's networks, which tell their "
-            "features: leave herding, k-center, k-means and soft out"
+            "a teacher must be one of d3data's networks, whose features are used: leave out "
+            f"{', '.join(baselines.NEED_TEACHER)}"
         )
-    images, rate = Pictures(ground.task.train), ground.protocol.rate
-    Course(network, images, ground, seed=0, rate=rate, steps=lessons(ground)).go(slot, watch)
+    train, rate, steps = setup.task.train, setup.protocol.rate, teacher_steps(setup)
+    data = Photographs(train, train.labels)
+    TrialTraining(network, data, setup, seed=0, rate=rate, steps=steps).run(entry, watch)
     return network
 
 
-def lessons(ground: Ground) -> int:
-    """The steps of a teacher: the protocol's, up to `TAUGHT`; epochs of all images take days."""
-    return min(ground.protocol.length(len(ground.task.train)), TAUGHT)
+def teacher_steps(setup: EvalSetup) -> int:
+    """The steps of a teacher: the protocol's, up to 1,500, for epochs of all images take days."""
+    return min(setup.protocol.length(len(setup.task.train)), MOST_TEACHER_STEPS)
 
 
-def _seeded(name: str, setting: Setting) -> Callable[[int], Rival]:
-    """What makes a baseline for a seed."""
+def _always(data: RowData) -> Callable[[int], RowData]:
+    return lambda seed: data
+
+
+def _for_seed(name: str, context: BaselineContext) -> Callable[[int], RowData]:
     make = baselines.named(name)
-    return lambda seed: make(setting, rng=generator(seed, "baseline", name))
+    return lambda seed: make(context, rng=generator(seed, "baseline", name))
 
 
-def _size(draws: Draws) -> tuple[int | None, int | None]:
-    """The values and the bytes that a set stores, where it says so."""
-    if not isinstance(draws, DistilledDataset):
+def _size(data: TrainingData) -> tuple[int | None, int | None]:
+    """Stored values and bytes of a set, where they are known."""
+    if not isinstance(data, DistilledDataset):
         return None, None
-    return draws.ledger.published_values, draws.ledger.content_bytes
+    return data.ledger.published_values, data.ledger.content_bytes

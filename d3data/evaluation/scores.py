@@ -1,4 +1,4 @@
-"""Scores that labels and augmentation cannot lift by themselves.
+"""DD-Ranking's scores: what a set is worth beyond its labels and its augmentation.
 
 Li et al. 2025, "DD-Ranking: Rethinking the Evaluation of Dataset Distillation", arXiv 2505.13300.
 Accuracies are shares in [0, 1], as the formulas mean them.
@@ -15,13 +15,13 @@ LOW, HIGH = math.exp(-1), math.exp(1)
 
 
 class Scores(Frozen):
-    """What a set is worth beyond its labels and its augmentation.
+    """The scores of one set.
 
     Attributes:
-        recovery: HLR, the accuracy of all real images less that of the set with hard labels; the
-            smaller the better.
-        improvement: IOR, the accuracy of the set less that of random real images with labels of
-            the same kind; the larger the better.
+        recovery: HLR, accuracy on all real images minus that on the set with hard labels; smaller
+            is better.
+        improvement: IOR, accuracy on the set minus that on random real images with labels of the
+            same kind; larger is better.
         label_robust: LRS of the two, in [0, 1].
         augmentation_robust: ARS, of the improvement with and without augmentation, in [0, 1].
     """
@@ -32,7 +32,7 @@ class Scores(Frozen):
     augmentation_robust: float
 
     def lines(self) -> list[str]:
-        """For people."""
+        """One line for each score."""
         return [
             f"hard label recovery (HLR, smaller is better)  {100 * self.recovery:.1f} points",
             f"improvement over random (IOR)                 {100 * self.improvement:.1f} points",
@@ -66,9 +66,9 @@ def robust(augmented: Sequence[Row], plain: Sequence[Row]) -> Scores:
         DataError: a row that they need is missing.
     """
     own = _row(augmented, "distilled", None)
-    rival = "soft" if own.labels == "soft" else "random"
+    baseline = "soft" if own.labels == "soft" else "random"
     improvements = [
-        _row(rows, "distilled", own.labels).mean - _row(rows, rival, own.labels).mean
+        _row(rows, "distilled", own.labels).mean - _row(rows, baseline, own.labels).mean
         for rows in (augmented, plain)
     ]
     recovery = _row(augmented, "real", "hard").mean - _row(augmented, "distilled", "hard").mean
@@ -81,12 +81,15 @@ def robust(augmented: Sequence[Row], plain: Sequence[Row]) -> Scores:
 
 
 def _row(rows: Sequence[Row], name: str, labels: str | None) -> Row:
-    """The row of that name; of several the one with soft labels, unless others are asked for."""
-    found = [row for row in rows if row.name == name and labels in (None, row.labels)]
-    if not found:
+    """The row of that name, the one with soft labels first, unless `labels` says which."""
+    matching = [row for row in rows if row.name == name and labels in (None, row.labels)]
+    if not matching:
         kind = f" with {labels} labels" if labels else ""
-        raise DataError(f"scores need a row `{name}`{kind}: evaluate with scores=True (--scores)")
-    return max(found, key=lambda row: row.labels == "soft")
+        raise DataError(
+            f"scores need a row `{name}`{kind}, and the report has none: evaluate the set again "
+            "with --scores (scores=True)"
+        )
+    return max(matching, key=lambda row: row.labels == "soft")
 
 
 def _unit(exponent: float) -> float:

@@ -1,4 +1,4 @@
-"""Trials that outlive the process: the finished ones, and where the current one is."""
+"""Trials on disk, so that an evaluation that was stopped can go on: records and checkpoints."""
 
 import contextlib
 import hashlib
@@ -20,54 +20,56 @@ RECORD, CHECKPOINT = ".json", ".safetensors"
 
 
 @dataclass(frozen=True)
-class Desk:
-    """The folder of trials that evaluations have in common, and the claim that one lays to them.
+class TrialCache:
+    """The trials of one evaluation, in a folder that it shares with others of the same settings.
 
-    An evaluation that is stopped leaves its claims: what others finish takes nothing from it.
+    An entry has a reference, an empty file, for each evaluation that uses it; it is removed with
+    the last of them. An evaluation that is stopped leaves its references behind.
     """
 
     folder: Path
-    claim: str
+    owner: str
 
     @classmethod
-    def of(cls, what: Sequence[Any], *, whose: Sequence[Any]) -> "Desk":
-        """The desk of trials that `what`, JSON values, decides the numbers of.
+    def of(cls, settings: Sequence[Any], *, owner: Sequence[Any]) -> "TrialCache":
+        """The cache of an evaluation.
 
         Args:
-            what: the set, the real images, the protocol and the machine.
-            whose: what tells an evaluation from others of these.
+            settings: JSON values of all that decides the numbers of its trials.
+            owner: JSON values that tell it from other evaluations with these settings.
         """
-        return cls(_cache() / _hashed(what), _hashed(whose))
+        root = os.environ.get(CACHE) or Path.home() / ".cache"
+        return cls(Path(root) / "d3data" / "evaluations" / _hashed(settings), _hashed(owner))
 
-    def within(self, name: str) -> "Desk":
-        """A part of it, for trials that would else be called like others."""
-        return Desk(self.folder / _hashed(name), self.claim)
+    def within(self, name: str) -> "TrialCache":
+        """A subfolder of it, for trials whose names would be taken otherwise."""
+        return TrialCache(self.folder / _hashed(name), self.owner)
 
-    def slot(self, *name: str | float) -> "Slot":
-        """Where one trial is kept until nobody claims it.
+    def entry(self, *name: str | float) -> "TrialEntry":
+        """The entry of one trial, with a reference of this evaluation.
 
         Raises:
             RunError: the folder cannot be written.
         """
         path = self.folder / _hashed(name)
-        write_bytes(path.with_suffix(f".{self.claim}"), b"")
-        return Slot(path)
+        write_bytes(path.with_suffix(f".{self.owner}"), b"")
+        return TrialEntry(path)
 
     def clear(self) -> None:
-        """This evaluation needs nothing of it any more."""
-        for mine in self.folder.rglob(f"*.{self.claim}"):
-            mine.unlink()
-            left = list(mine.parent.glob(f"{mine.stem}.*"))
-            if {file.suffix for file in left} <= {RECORD, CHECKPOINT}:
-                for file in left:
+        """Remove the references of this evaluation, and what has no other."""
+        for reference in self.folder.rglob(f"*.{self.owner}"):
+            reference.unlink()
+            files = list(reference.parent.glob(f"{reference.stem}.*"))
+            if {file.suffix for file in files} <= {RECORD, CHECKPOINT}:
+                for file in files:
                     file.unlink()
         for folder in sorted([self.folder, *self.folder.rglob("*/")], reverse=True):
             with contextlib.suppress(OSError):  # it is not empty, or is no folder
                 folder.rmdir()
 
 
-class Slot:
-    """One trial: its checkpoint while it lasts, its record afterwards."""
+class TrialEntry:
+    """One trial on disk: its checkpoint while it is trained, its record afterwards."""
 
     def __init__(self, path: Path) -> None:
         self._record = path.with_suffix(RECORD)
@@ -75,11 +77,11 @@ class Slot:
 
     @property
     def due(self) -> bool:
-        """Whether it is time to save."""
+        """Whether it is time for the next checkpoint."""
         return self._checkpoint.due
 
     def finished(self) -> Trial | None:
-        """The record, if the trial was finished; one that cannot be read was not."""
+        """The record of the trial; None if it is not finished, or the record cannot be read."""
         try:
             page = json.loads(self._record.read_text("utf-8"))
             return Trial.parse(page, where=str(self._record))
@@ -87,7 +89,7 @@ class Slot:
             return None
 
     def restore(self, objects: Mapping[str, Stateful]) -> int:
-        """Give `objects` the state that was saved, if it can be read; the step that comes next."""
+        """Load the checkpoint into `objects`, if there is one that can be read; the next step."""
         try:
             saved = self._checkpoint.read()
         except RunError:
@@ -99,21 +101,16 @@ class Slot:
         return saved.step
 
     def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
-        """Keep the state of `objects` before `step`."""
+        """Write a checkpoint of `objects`, as they are before `step`."""
         self._checkpoint.save("trial", step, objects)
 
     def finish(self, trial: Trial) -> None:
-        """Keep the record, and no checkpoint."""
+        """Write the record, and remove the checkpoint."""
         write_json(self._record, trial.dump())
         self._checkpoint.path.unlink(missing_ok=True)
 
 
-def _hashed(what: Any) -> str:
+def _hashed(values: Any) -> str:
     """A file name for JSON values."""
-    text = json.dumps(what, sort_keys=True)
+    text = json.dumps(values, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _cache() -> Path:
-    root = os.environ.get(CACHE) or Path.home() / ".cache"
-    return Path(root) / "d3data" / "evaluations"

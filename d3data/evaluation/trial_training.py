@@ -1,70 +1,130 @@
-"""A network in training: through a protocol, stopped and gone on at will."""
+"""One trial: a new network, trained on some data by a protocol, tested once on real images.
 
+All of its state can be saved, so that a trial that was stopped goes on to the same numbers.
+"""
+
+import contextlib
 import itertools
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
+from d3data import nets
 from d3data.errors import TrainingError
 from d3data.evaluation.mixup import mixed
-from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.record import MOST_CONFUSED, Point, Trial
-from d3data.evaluation.setup import Draws, Ground, Train, answered
-from d3data.evaluation.trial_cache import Slot
+from d3data.evaluation.protocols import Protocol, batches
+from d3data.evaluation.record import (
+    CHUNK,
+    MOST_CONFUSED,
+    Build,
+    EvalSetup,
+    Point,
+    TrainingData,
+    TrainingLoop,
+    Trial,
+)
+from d3data.evaluation.trial_cache import TrialEntry
 from d3data.images.augment import augmentation
+from d3data.images.tasks import Split, Task
 from d3data.nets.checkpoint import Stateful
 from d3data.nets.network import logits
-from d3data.nets.training import Watch, descend, scheduled
-from d3data.utils.rng import generator
+from d3data.nets.training import Watch, descend, ignore, scheduled
+from d3data.utils.rng import generator, seeded
 
 POINTS = 10  # of a learning curve
-SEEN = 1000  # validation images that a point of it looks at
+MOST_VALIDATED = 1000  # validation images behind a point of it
 
 
-class Spent(NamedTuple):
-    """What training alone took, as `Trial` says it."""
+def run_trial(
+    data: TrainingData,
+    build: Build,
+    setup: EvalSetup,
+    *,
+    seed: int,
+    rate: float | None = None,
+    steps: int | None = None,
+    entry: TrialEntry | None = None,
+    watch: Watch = ignore,
+) -> Trial:
+    """Train a network on `data`, and test it on the images of the setup.
 
-    flops: int | None
-    memory: int | None
-    seconds: float
+    On a CPU, with one number of threads, the same seed gives the same accuracy bit for bit,
+    interrupted or not.
+
+    Args:
+        data: what to train on.
+        build: makes the network from the global generator, which is seeded for it.
+        setup: the real images, the protocol, the device.
+        seed: of the network, the order of the data and their augmentation.
+        rate: the learning rate; the protocol's middle one unless given.
+        steps: how long; as the protocol says for these data unless given.
+        entry: where the trial is kept, and read from if it is finished.
+        watch: called after every step.
+
+    Raises:
+        TrainingError: a loss is not finite.
+    """
+    if entry is not None and (finished := entry.finished()) is not None:
+        return finished
+    with seeded(seed, "network"):
+        network = build().to(setup.device)
+    flops = flops_per_image(network, data, setup.task)
+    rate = setup.protocol.rate if rate is None else rate
+    training = TrialTraining(network, data, setup, seed=seed, rate=rate, steps=steps)
+    with peak_memory(setup.device) as memory, seeded(seed, "layers"):
+        if setup.train is None:
+            training.run(entry, watch)
+        else:
+            training.run_own_loop(setup.train)
+        peak, seconds = memory(), round(training.seconds, 3)
+    trial = training.record(
+        predictions(network, setup.tests, setup.device),
+        flops=flops and flops * training.seen,
+        memory=peak,
+        seconds=seconds,
+    )
+    if entry is not None:
+        entry.finish(trial)
+    return trial
 
 
-class Course:
-    """A network on its way through a protocol: all of it can be saved and restored."""
+class TrialTraining:
+    """The training of one network, which can be stopped after any step and go on later."""
 
     def __init__(
         self,
         network: nn.Module,
-        draws: Draws,
-        ground: Ground,
+        data: TrainingData,
+        setup: EvalSetup,
         *,
         seed: int,
         rate: float,
         steps: int | None = None,
     ) -> None:
-        self.network, self.draws, self.ground, self.seed = network, draws, ground, seed
-        self.rate, self.steps = rate, steps or ground.protocol.length(len(draws))
-        self.optimizer = _optimizer(network, ground.protocol, rate)
+        self.network, self.data, self.setup, self.seed = network, data, setup, seed
+        self.rate, self.steps = rate, steps or setup.protocol.length(len(data))
+        self.optimizer = _optimizer(network, setup.protocol, rate)
         self.rng = generator(seed, "augment")
         self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
         self._since, self._before = time.perf_counter(), 0.0
 
     @property
     def seconds(self) -> float:
-        """How long it was trained, interruptions left out."""
+        """How long it was trained, without interruptions."""
         return self._before + time.perf_counter() - self._since
 
-    def go(self, slot: Slot | None, watch: Watch, *, points: int = POINTS) -> None:
-        """Train to the last step, from where the slot's checkpoint is, if there is one.
+    def run(self, entry: TrialEntry | None, watch: Watch, *, points: int = POINTS) -> None:
+        """Train to the last step, from the checkpoint of `entry` on if there is one.
 
         A KeyboardInterrupt that `watch` raises leaves a checkpoint behind.
 
         Args:
-            slot: where checkpoints are kept.
+            entry: where checkpoints are kept.
             watch: called after every step.
             points: of the learning curve.
 
@@ -74,60 +134,64 @@ class Course:
         objects: dict[str, Stateful] = {
             "network": self.network,
             "optimizer": self.optimizer,
-            "course": self,
+            "training": self,
         }
-        start = 0 if slot is None else slot.restore(objects)
+        start = 0 if entry is None else entry.restore(objects)
         marks = {self.steps * part // points for part in range(1, points + 1)} - {0}
 
         def after(step: int, loss: Tensor) -> None:
             if step + 1 in marks:
                 self.loss = loss.item()
-                self._look(step + 1)
+                self._validate(step + 1)
             try:
                 watch(step, loss)
             except KeyboardInterrupt:
-                if slot is not None:
-                    slot.save(step + 1, objects)
+                if entry is not None:
+                    entry.save(step + 1, objects)
                 raise
-            if slot is not None and slot.due:
-                slot.save(step + 1, objects)
+            if entry is not None and entry.due:
+                entry.save(step + 1, objects)
 
-        stream = scheduled(
+        losses = scheduled(
             self._losses(start),
             self.optimizer,
-            lambda step: self.ground.protocol.factor(step, self.steps),
+            lambda step: self.setup.protocol.factor(step, self.steps),
             start=start,
         )
-        descend(stream, [self.optimizer], start=start, steps=self.steps, watch=after)
-        if slot is not None and start < self.steps:
-            slot.save(self.steps, objects)
+        descend(losses, [self.optimizer], start=start, steps=self.steps, watch=after)
+        if entry is not None and start < self.steps:
+            entry.save(self.steps, objects)
 
-    def hand_over(self, train: Train) -> None:
-        """Let the user's own loop train, and count the images that it asks for."""
-        counted = _Counted(self.draws)
-        train(self.network, counted, seed=self.seed, device=self.ground.device)
+    def run_own_loop(self, train: TrainingLoop) -> None:
+        """Let the user's own loop train, and count the images that it reads."""
+        counted = _Counted(self.data)
+        train(self.network, counted, seed=self.seed, device=self.setup.device)
         self.seen, self.steps = counted.seen, 0
 
-    def told(self, answers: Tensor, spent: Spent) -> Trial:
-        """The record of it: `answers` (N,) are the classes that the network gives the tests."""
-        tests, classes = self.ground.tests, len(self.ground.task.classes)
-        right = answers == tests.labels
-        pairs = torch.bincount(tests.labels * classes + answers, minlength=classes**2)
+    def record(
+        self, predicted: Tensor, *, flops: int | None, memory: int | None, seconds: float
+    ) -> Trial:
+        """The record of the trial; `predicted` are the (N,) classes of the test images."""
+        tests, classes = self.setup.tests, len(self.setup.task.classes)
+        correct = predicted == tests.labels
+        pairs = torch.bincount(tests.labels * classes + predicted, minlength=classes**2)
         confusion = tuple(map(tuple, pairs.reshape(classes, classes).tolist()))
         return Trial(
             seed=self.seed,
             learning_rate=self.rate if self.steps else None,
-            accuracy=right.float().mean().item(),
+            accuracy=correct.float().mean().item(),
             per_class=tuple(
-                right[tests.labels == label].float().mean().item() if count else None
+                correct[tests.labels == label].float().mean().item() if count else None
                 for label, count in enumerate(tests.counts())
             ),
             confusion=confusion if classes <= MOST_CONFUSED else None,
             loss=self.loss if self.steps else None,
             steps=self.steps,
             images=self.seen,
+            flops=flops,
+            memory=memory,
+            seconds=seconds,
             curve=tuple(self.curve),
-            **spent._asdict(),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -150,77 +214,100 @@ class Course:
         self.curve = [Point(**point) for point in state["curve"]]
 
     def _losses(self, start: int) -> Iterator[Tensor]:
-        protocol, device = self.ground.protocol, self.ground.device
-        classes = len(self.ground.task.classes)
+        protocol, device = self.setup.protocol, self.setup.device
+        classes = len(self.setup.task.classes)
         change, order = augmentation(protocol.augment), generator(self.seed, "order")
-        for pieces in itertools.islice(batches(len(self.draws), protocol, rng=order), start, None):
-            parts = [self.draws.batch(epoch, some, device=device) for epoch, some in pieces]
+        stream = batches(len(self.data), protocol, rng=order)
+        for pieces in itertools.islice(stream, start, None):
+            parts = [self.data.batch(epoch, rows, device=device) for epoch, rows in pieces]
             images, labels = (torch.cat(part) for part in zip(*parts, strict=True))
             images = change.apply(images, change.draw(len(images), self.rng))
             images, labels = mixed(protocol.mix, images, labels, classes=classes, rng=self.rng)
             self.seen += len(images)
-            yield cross_entropy(self.ground.compute(logits, self.network, images), labels)
+            yield cross_entropy(self.setup.compute(logits, self.network, images), labels)
 
-    def _look(self, step: int) -> None:
-        """Add a point to the learning curve; the clock stands still meanwhile."""
+    def _validate(self, step: int) -> None:
+        """Add a point to the learning curve; its time is not counted."""
         seconds = self.seconds
-        validation = self.ground.task.validation
-        some = torch.linspace(0, len(validation) - 1, min(SEEN, len(validation))).long()
-        if len(some):
+        validation = self.setup.task.validation
+        rows = torch.linspace(0, len(validation) - 1, min(MOST_VALIDATED, len(validation))).long()
+        if len(rows):
             try:
-                answers = answered(self.network, validation, self.ground.device, some)
+                predicted = predictions(self.network, validation, self.setup.device, rows)
             except TrainingError as failure:
                 raise TrainingError(f"after step {step} of {self.steps} {failure}") from None
-            accuracy = (answers == validation.labels[some]).float().mean().item()
+            accuracy = (predicted == validation.labels[rows]).float().mean().item()
             point = Point(step=step, seconds=round(seconds, 3), loss=self.loss, accuracy=accuracy)
             self.curve.append(point)
         self.network.train()
         self._before, self._since = seconds, time.perf_counter()
 
 
-def batches(
-    draws: int, protocol: Protocol, *, rng: torch.Generator
-) -> Iterator[list[tuple[int, Tensor]]]:
-    """Which draws each step takes: pieces of permuted epochs, as (epoch, indices).
-
-    No draw comes twice in an epoch. A protocol that counts steps fills every batch, from as many
-    epochs as that takes; one that counts epochs ends each with a smaller batch, but a single draw,
-    which norms over a batch cannot take, joins the batch before.
-    """
-    pieces: list[tuple[int, Tensor]] = []
-    room = protocol.batch
-    for epoch in itertools.count():
-        order = torch.randperm(draws, generator=rng)
-        while len(order):
-            lone = protocol.epochs is not None and 1 < room == len(order) - 1
-            taken, order = order[: room + lone], order[room + lone :]
-            pieces.append((epoch, taken))
-            room -= len(taken)
-            if room <= 0 or (protocol.epochs and not len(order)):
-                yield pieces
-                pieces, room = [], protocol.batch
-
-
 class _Counted:
-    """Draws that count how many were asked for."""
+    """Training data that count how many images are read."""
 
-    def __init__(self, draws: Draws) -> None:
-        self._draws, self.seen = draws, 0
+    def __init__(self, data: TrainingData) -> None:
+        self._data, self.seen = data, 0
 
     def __len__(self) -> int:
-        return len(self._draws)
+        return len(self._data)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
         self.seen += len(indices)
-        return self._draws.batch(epoch, indices, device=device)
+        return self._data.batch(epoch, indices, device=device)
+
+
+def predictions(
+    network: nn.Module, images: Split, device: torch.device, rows: Tensor | None = None
+) -> Tensor:
+    """The class that `network` predicts for the images of a split, or for `rows` of them: (N,).
+
+    Raises:
+        TrainingError: its logits are not finite.
+    """
+    network.eval()
+    rows = torch.arange(len(images)) if rows is None else rows
+    classes = []
+    with torch.no_grad():
+        for piece in rows.split(CHUNK):
+            outputs = network(images.read(piece).to(device))
+            if not outputs.isfinite().all():
+                raise TrainingError("the network's logits are not finite: lower the learning rate")
+            classes.append(outputs.argmax(1).cpu())
+    return torch.cat(classes)
+
+
+def flops_per_image(network: nn.Module, data: TrainingData, task: Task) -> int | None:
+    """Floating-point operations of training on one image: decoding, forward and backward.
+
+    Convolutions and matrix products alone, two for each multiplication with its addition. None
+    for a network whose operations cannot be counted.
+    """
+    try:
+        trained = nets.count_flops(network, (task.channels, task.size, task.size)).training
+    except Exception:  # a network of the user's own may do anything with its inputs
+        return None
+    with FlopCounterMode(display=False) as counter:
+        data.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))
+    return trained + int(counter.get_total_flops()) if trained else None
+
+
+@contextlib.contextmanager
+def peak_memory(device: torch.device) -> Iterator[Callable[[], int | None]]:
+    """Yields a callable that returns the peak memory allocated in the block, in bytes.
+
+    On a CUDA device beyond what was allocated before; None elsewhere.
+    """
+    if device.type != "cuda":
+        yield lambda: None
+        return
+    torch.cuda.reset_peak_memory_stats(device)
+    before = torch.cuda.memory_allocated(device)
+    yield lambda: torch.cuda.max_memory_allocated(device) - before
 
 
 def _optimizer(network: nn.Module, protocol: Protocol, rate: float) -> torch.optim.Optimizer:
+    parameters, decay = network.parameters(), protocol.weight_decay
     if protocol.optimizer == "adamw":
-        return torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=protocol.weight_decay)
-    return torch.optim.SGD(
-        network.parameters(),
-        lr=rate,
-        momentum=protocol.momentum,
-        weight_decay=protocol.weight_decay,
-    )
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, momentum=protocol.momentum, weight_decay=decay)

@@ -1,4 +1,7 @@
-"""What must hold before any network is trained."""
+"""Checks before any network is trained: the set, the real images, labels, seeds.
+
+What does not hold is a DataError, unless a function says otherwise.
+"""
 
 import tomllib
 from collections.abc import Iterable, Sequence
@@ -13,134 +16,124 @@ from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
 from d3data.evaluation.protocol_epochs import has_priors, like
-from d3data.evaluation.record import Labels
+from d3data.evaluation.record import CHUNK, Labels, TrainingData
 from d3data.evaluation.report import SplitName
-from d3data.evaluation.setup import CHUNK, Draws
 from d3data.images.tasks import PRESETS, Split, Task, TaskSpec
 from d3data.utils.checks import whole
+from d3data.utils.text import some
 
+CPU = torch.device("cpu")
 RECIPE = "recipe.toml"
 MOST_SEED = (1 << 64) - 1
-MOST_OFF = 0.02  # by which probabilities may miss 1
+MOST_OFF = 0.02  # by which the sum of probabilities may miss 1
 
 
-def origin(draws: Draws, data: str | Path | None) -> Task:
+def origin(data: TrainingData, data_path: str | Path | None) -> Task:
     """The real images that a distilled set was made from.
 
     Raises:
-        DataError: `draws` do not say, or the images are not at `data`.
-        UnknownNameError: no preset knows them and `data` is not given.
+        DataError: `data` does not say, or the images are not at `data_path`.
+        UnknownNameError: no preset knows them and `data_path` is not given.
         ArtifactError: the set's recipe cannot be read.
     """
-    if not isinstance(draws, DistilledDataset):
+    if not isinstance(data, DistilledDataset):
         raise DataError(
-            f"a {type(draws).__name__} does not say which real images it was made from: "
+            f"a {type(data).__name__} does not say which real images it was made from: "
             "give them, evaluate(data, task)"
         )
-    rule = draws.artifact.manifest.content.preprocessing
-    seen = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
-    task = _named(draws.artifact).model_copy(update=seen).load(data)
-    if RECIPE in {entry.path for entry in draws.artifact.manifest.files}:
+    rule = data.artifact.manifest.content.preprocessing
+    shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
+    task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
+    if RECIPE in _files(data.artifact):
         return task
-    return task.renormalized(*draws.normalization)  # whoever distilled it normalised otherwise
+    return task.renormalized(*data.normalization)  # a converted set: others normalize otherwise
 
 
-def _named(found: Artifact) -> TaskSpec:
-    """The task of the recipe in an artifact; without a recipe, the one that it is named after.
+def _files(artifact: Artifact) -> set[str]:
+    return {entry.path for entry in artifact.manifest.files}
 
-    Where the images were is left out: it is a place on the machine of whoever made the set.
+
+def _task_of(artifact: Artifact) -> TaskSpec:
+    """The task of the recipe in an artifact; without a recipe, the one that it names.
+
+    Its path is left out: it is one of the machine on which the set was made.
     """
-    name = found.manifest.about.provenance.task
-    if RECIPE not in {entry.path for entry in found.manifest.files}:
+    if RECIPE not in _files(artifact):
+        name = artifact.manifest.about.provenance.task
         return TaskSpec.parse({"name": name}, where="the set's task", error=FormatError)
     try:
-        table = tomllib.loads(found.file(RECIPE).decode())["task"]
+        table = tomllib.loads(artifact.file(RECIPE).decode())["task"]
     except (ValueError, KeyError) as failure:
         raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
     spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
     return spec.model_copy(update={"data": None})
 
 
-def labeled(draws: Draws, labels: Iterable[Labels] | None) -> list[Draws]:
-    """The set with each kind of label that is asked for; as it is, where none is.
-
-    Raises:
-        DataError: the set does not have them.
-    """
+def labeled(data: TrainingData, labels: Iterable[Labels] | None) -> list[TrainingData]:
+    """The set with each kind of label that is asked for; as it is, where `labels` is None."""
     if labels is None:
-        return [draws]
-    if not isinstance(draws, DistilledDataset):
-        raise DataError(f"a {type(draws).__name__} has the labels that it has: leave labels out")
-    found, kinds = list[Draws](), list(labels)
+        return [data]
+    if not isinstance(data, DistilledDataset):
+        raise DataError(
+            f"the labels of a {type(data).__name__} cannot be changed: leave labels out"
+        )
+    kinds = list(labels)
     if not kinds or len(set(kinds)) < len(kinds):
         raise DataError(f"labels {kinds}: name hard, soft or both, each once")
     for kind in kinds:
         if kind not in get_args(Labels):
             raise DataError(f"labels {kind!r}: {nearest(str(kind), get_args(Labels))}")
-        if kind == "soft" and draws.drawer.soft_labels() is None:
+        if kind == "soft" and data.drawer.soft_labels() is None:
             raise DataError(
-                f"{draws.artifact.manifest.about.name} has hard labels alone: ask for these, or "
+                f"{data.artifact.manifest.about.name} has hard labels only: ask for hard, or "
                 "leave labels out"
             )
-        found.append(like(draws, soft_labels=kind == "soft"))
-    return found
+    return [like(data, soft_labels=kind == "soft") for kind in kinds]
 
 
-def scored(sets: list[Draws]) -> list[Draws]:
-    """The set as scores need it: with soft labels first, where they are asked for, and hard ones.
-
-    Raises:
-        DataError: it has soft labels alone.
-    """
+def scored(sets: list[TrainingData]) -> list[TrainingData]:
+    """The set as scores need it: with soft labels first, if they are asked for, then hard ones."""
     first = max(sets, key=lambda one: kind(one) == "soft")
     if kind(first) == "hard":
         return [first]
     if not isinstance(first, DistilledDataset):
         raise DataError(
-            f"scores need hard labels too, and a {type(first).__name__} has soft ones alone: "
+            f"scores need hard labels too, and a {type(first).__name__} has soft ones only: "
             "leave scores out"
         )
     return [first, like(first, soft_labels=False)]
 
 
-def require_choices(task: Task, rates: Sequence[float], rivals: Sequence[str]) -> None:
-    """What is chosen on validation images needs some.
-
-    Raises:
-        DataError: there are none.
-    """
-    chosen = [name for name in rivals if name == "compressed"]
+def require_choices(task: Task, rates: Sequence[float], baselines: Sequence[str]) -> None:
+    """There are validation images, if something is chosen on them."""
+    chosen = [name for name in baselines if name == "compressed"]
     chosen += ["a learning rate"] * (len(rates) > 1)
-    if chosen and not len(task.validation):
-        raise DataError(
-            f"{task.name} has no validation images, on which {' and '.join(chosen)} would be "
-            "chosen: hold some of train out, or leave that out"
-        )
+    _require(
+        not chosen or len(task.validation) > 0,
+        f"{task.name} has no validation images, on which {' and '.join(chosen)} would be chosen: "
+        "add a validation split, or choose another protocol or other baselines",
+    )
 
 
-def kind(draws: Draws) -> Labels:
+def kind(data: TrainingData) -> Labels:
     """Whether its labels are classes or probabilities."""
-    labels = draws.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))[1]
+    labels = data.batch(0, torch.zeros(1, dtype=torch.int64), device=CPU)[1]
     return "soft" if labels.is_floating_point() else "hard"
 
 
-def identity(draws: Draws) -> list[str | int | bool]:
-    """What tells a set from every other one."""
-    if isinstance(draws, DistilledDataset):
-        return [draws.fingerprint, draws.seed, draws.draws_per_class, draws.soft_labels]
+def identity(data: TrainingData) -> list[str | int | bool]:
+    """JSON values that differ between any two sets."""
+    if isinstance(data, DistilledDataset):
+        return [data.fingerprint, data.seed, data.draws_per_class, data.soft_labels]
     digest = sha256()
-    for some in torch.arange(len(draws)).split(CHUNK):
-        for tensor in draws.batch(0, some, device=torch.device("cpu")):
+    for rows in torch.arange(len(data)).split(CHUNK):
+        for tensor in data.batch(0, rows, device=CPU):
             digest.update(tensor.detach().contiguous().numpy().data)
-    return [type(draws).__name__, len(draws), digest.hexdigest()]
+    return [type(data).__name__, len(data), digest.hexdigest()]
 
 
 def tests(task: Task, name: SplitName) -> Split:
-    """The images that networks are tested on.
-
-    Raises:
-        DataError: the task has none, or networks are not tested on such images.
-    """
+    """The images that networks are tested on."""
     if name not in get_args(SplitName):
         raise DataError(f"split {name!r}: {nearest(str(name), get_args(SplitName))}")
     split = task.test if name == "test" else task.validation
@@ -154,118 +147,123 @@ def tests(task: Task, name: SplitName) -> Split:
 
 
 def distinct(seeds: Iterable[int], name: str = "seeds") -> tuple[int, ...]:
-    """The seeds, if there are any and all differ.
-
-    Raises:
-        DataError: there are none, one comes twice, or is no whole number from 0 on.
-    """
-    if not isinstance(seeds, Iterable):
-        raise DataError(f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})")
+    """The seeds, which must all differ."""
+    _require(
+        isinstance(seeds, Iterable),
+        f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})",
+    )
     seeds = tuple(whole(one, "seed", most=MOST_SEED, error=DataError) for one in seeds)
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise DataError(f"{name} {list(seeds)}: each network needs one of its own")
+    unique = len(set(seeds)) == len(seeds) > 0
+    _require(unique, f"{name} {list(seeds)}: give at least one, and none twice")
     return seeds
 
 
-def require_fit(draws: Draws, task: Task) -> None:
-    """The set and the real images have the same classes, shape and normalisation.
+def require_fit(data: TrainingData, task: Task, data_path: str | Path | None = None) -> None:
+    """The set and the real images have the same classes, shape and normalization.
 
-    All of an epoch is looked at where images are stored, and its beginning where they are drawn.
+    All images of an epoch are checked where they are stored, the first 256 where they are drawn.
 
     Raises:
         DataError: they have not.
         ArtifactError: the set makes values that are not finite.
     """
-    if isinstance(draws, DistilledDataset):
-        _require_same_page(draws, task)
-    if len(draws) == 0:
-        raise DataError("the set has no images to train on")
-    count = CHUNK if has_priors(draws) else len(draws)
-    for some in torch.arange(min(count, len(draws))).split(CHUNK):
-        _require_images(*draws.batch(0, some, device=torch.device("cpu")), len(some), task)
+    if isinstance(data, DistilledDataset):
+        _require_same_content(data, task, f"{task.name} ({data_path})" if data_path else task.name)
+    _require(len(data) > 0, "the set has no images to train on")
+    count = min(CHUNK, len(data)) if has_priors(data) else len(data)
+    for rows in torch.arange(count).split(CHUNK):
+        images, labels = data.batch(0, rows, device=CPU)
+        _require_images(images, len(rows), task)
+        _require_labels(labels, len(rows), task)
 
 
-def require_known_fit(draws: Draws, name: str) -> None:
-    """As far as it is known of a task before its images are fetched.
-
-    Raises:
-        DataError: it has other classes or other images than the set.
-    """
+def require_known_fit(data: TrainingData, name: str) -> None:
+    """The set has the classes and images of a preset, which is known before it is downloaded."""
     preset = PRESETS.get(name)
-    if preset is None or not isinstance(draws, DistilledDataset):
+    if preset is None or not isinstance(data, DistilledDataset):
         return
-    image = draws.artifact.manifest.content.image
-    mine = len(draws.classes), image.channels, image.size
+    image = data.artifact.manifest.content.image
+    own = len(data.classes), image.channels, image.size
     others = preset.classes, preset.channels, preset.native
-    if mine != others:
-        shapes = ["{0} classes of {1}x{2}x{2} images".format(*one) for one in (mine, others)]
-        raise DataError(
-            f"the set has {shapes[0]} and {name} has {shapes[1]}: evaluate it on the task that it "
-            "was made from"
-        )
+    mine, theirs = ("{0} classes of {1}x{2}x{2} images".format(*one) for one in (own, others))
+    _require(
+        own == others,
+        f"the set has {mine} and {name} has {theirs}: evaluate it on the task that it was made "
+        "from",
+    )
 
 
-def _require_images(images: Tensor, labels: Tensor, count: int, task: Task) -> None:
-    shape = (count, task.channels, task.size, task.size)
-    if images.shape != shape:
-        raise DataError(
-            f"the set's images are {_spell(images)} and those of {task.name} are "
-            f"{_spell(torch.empty(shape))}: load the task with the set's channels and size"
-        )
-    if images.dtype != torch.float32:
-        raise DataError(f"the set's images are {images.dtype}: make them torch.float32")
-    _require_labels(labels, count, task)
-    if not images.isfinite().all():
-        raise ArtifactError("the set makes values that are not finite: it cannot be trained on")
+def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None:
+    """The manifest of the set has the classes, the preprocessing and the mean and std of the task.
 
-
-def _require_same_page(data: DistilledDataset, task: Task) -> None:
-    if tuple(data.classes) != task.classes:
-        differ = sorted({*data.classes} ^ {*task.classes}) or "their order"
-        raise DataError(
-            f"the set has {len(data.classes)} classes and {task.name} has {len(task.classes)}; "
-            f"they differ in {differ}: evaluate it on the task that it was made from; "
-            "if it was converted, convert it again with --data, so that it has these names"
-        )
+    `real` is what messages call the real images.
+    """
+    differ = sorted({*data.classes} ^ {*task.classes})
+    _require(
+        tuple(data.classes) == task.classes,
+        f"the set has {len(data.classes)} classes and {real} has {len(task.classes)}; they differ "
+        f"in {some(differ) if differ else 'their order'}: evaluate the set on the images that it "
+        "was made from; if it was converted, convert it again with --data, so that it has these "
+        "names",
+    )
     rule = data.artifact.manifest.content.preprocessing
-    if rule != task.rule:
-        raise DataError(
-            f"the set's images were made by the rule {rule}, and {task.name} is read by "
-            f"{task.rule}: load the task with the set's rule"
-        )
+    _require(
+        rule == task.rule,
+        f"the set's preprocessing rule is {rule}, and that of {real} is {task.rule}: load the "
+        "task with the set's rule",
+    )
     moments = torch.tensor([data.normalization, (task.mean, task.std)], dtype=torch.float64)
-    if not torch.allclose(moments[0], moments[1], rtol=0, atol=1e-4):
-        raise DataError(
-            f"the set's values have mean {data.normalization.mean} and std "
-            f"{data.normalization.std}, those of {task.name} have {task.mean} and {task.std}: "
-            "it was made from other images"
-        )
+    _require(
+        torch.allclose(moments[0], moments[1], rtol=0, atol=1e-4),
+        f"the set is normalized with mean {data.normalization.mean} and std "
+        f"{data.normalization.std}, and {real} with mean {task.mean} and std {task.std}: it was "
+        "made from other images",
+    )
+
+
+def _require_images(images: Tensor, count: int, task: Task) -> None:
+    shape = (count, task.channels, task.size, task.size)
+    own, expected = ("x".join(map(str, one[1:])) for one in (images.shape, shape))
+    _require(
+        images.shape == shape,
+        f"the set's images are {own} and those of {task.name} are {expected}: load the task with "
+        "the set's channels and size",
+    )
+    _require(
+        images.dtype == torch.float32,
+        f"the set's images are {images.dtype}: make them torch.float32",
+    )
+    if not images.isfinite().all():
+        raise ArtifactError("the set has values that are not finite: it cannot be trained on")
 
 
 def _require_labels(labels: Tensor, count: int, task: Task) -> None:
-    classes = len(task.classes)
-    soft = labels.is_floating_point()
-    if labels.shape != ((count, classes) if soft else (count,)):
-        raise DataError(
-            f"the set's labels have shape {tuple(labels.shape)} for {count} images of {classes} "
-            f"classes: class numbers (B,) or probabilities (B, {classes}) are needed"
+    classes, soft = len(task.classes), labels.is_floating_point()
+    _require(
+        labels.shape == ((count, classes) if soft else (count,)),
+        f"the set's labels have shape {tuple(labels.shape)} for {count} images of {classes} "
+        f"classes: class numbers (B,) or probabilities (B, {classes}) are needed",
+    )
+    _require(
+        labels.dtype == (torch.float32 if soft else torch.int64),
+        f"the set's labels are {labels.dtype}: make class numbers torch.int64, probabilities "
+        "torch.float32",
+    )
+    low, high = float(labels.min()), float(labels.max())
+    if soft:
+        _require(
+            low >= 0 and bool(((labels.sum(1) - 1).abs() <= MOST_OFF).all()),
+            "the set has soft labels that are not probabilities: none may be negative, and those "
+            "of an image must add up to 1",
         )
-    if labels.dtype != (torch.float32 if soft else torch.int64):
-        raise DataError(
-            f"the set's labels are {labels.dtype}: make class numbers torch.int64, probabilities "
-            "torch.float32"
-        )
-    if soft and not bool(((labels >= 0).all(1) & ((labels.sum(1) - 1).abs() <= MOST_OFF)).all()):
-        raise DataError(
-            "the set has labels that are no probabilities: none may be negative, and those of an "
-            "image must have the sum 1"
-        )
-    if not soft and not 0 <= int(labels.min()) <= int(labels.max()) < classes:
-        raise DataError(
-            f"the set has labels from {int(labels.min())} to {int(labels.max())}, "
-            f"and {task.name} has the classes 0 to {classes - 1}"
+    else:
+        _require(
+            0 <= low <= high < classes,
+            f"the set has labels from {low:.0f} to {high:.0f}, and {task.name} has the classes 0 "
+            f"to {classes - 1}",
         )
 
 
-def _spell(images: Tensor) -> str:
-    return "x".join(map(str, images.shape[1:]))
+def _require(fine: bool, message: str) -> None:
+    if not fine:
+        raise DataError(message)

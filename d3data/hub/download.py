@@ -9,6 +9,7 @@ from d3data.hub.cache import Snapshot
 from d3data.hub.client import Client
 from d3data.hub.local import listed, page_of
 from d3data.utils.hashing import file_sha256
+from d3data.utils.text import some
 
 
 def needed(page: Manifest, *, extras: bool = False) -> list[str]:
@@ -87,16 +88,6 @@ def fetch(
             "manifest says: something between here and the Hub changes files, or the commit is "
             "broken; try again, and tell its owner if it stays so"
         )
-
-
-def some(paths: Sequence[str]) -> str:
-    """A few of some paths, and how many there are besides.
-
-    >>> some(["a", "b", "c", "d", "e"])
-    'a, b, c and 2 more'
-    """
-    more = f" and {len(paths) - 3} more" if len(paths) > 3 else ""
-    return f"{', '.join(paths[:3])}{more}"
 
 
 def _unlike(snapshot: Snapshot, page: Manifest, paths: Sequence[str]) -> list[str]:

@@ -9,9 +9,9 @@ from d3data.errors import ArtifactError, FormatError, NotPublishedError
 from d3data.hub import blobs
 from d3data.hub.blobs import Blob, is_same
 from d3data.hub.client import Client
-from d3data.hub.download import some
 from d3data.hub.local import listed
 from d3data.utils.canonical_json import MOST_BYTES
+from d3data.utils.text import some
 
 MAIN = "main"
 CARD = "README.md"

@@ -13,6 +13,7 @@ from d3data.hub.client import Client
 from d3data.hub.local import Place, of_snapshot, page_of, require_pin
 from d3data.hub.names import Repository, Revision
 from d3data.hub.revisions import note, settle
+from d3data.utils.text import some
 
 RUN_S = "artifact"  # the folder of a run that holds what it made
 
@@ -129,7 +130,7 @@ def _folder(path: Path) -> Place:
     manifest = page_of(found, name=name)
     if missing := found.missing(download.needed(manifest)):
         raise IntegrityError(
-            f"{path} of the Hub's cache lacks {download.some(missing)}: `d3data pull {name}` "
+            f"{path} of the Hub's cache lacks {some(missing)}: `d3data pull {name}` "
             "fetches the rest"
         )
     return of_snapshot(found, manifest, name=name)

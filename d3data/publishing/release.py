@@ -40,15 +40,15 @@ class Release:
 
     @property
     def tag(self) -> str:
-        """What its commit is called."""
+        """The name of its tag."""
         return names.tag(self.version)
 
     def __str__(self) -> str:
         return f"{self.repository}@{self.version}"
 
     def reported(self, report: Report) -> "Release":
-        """The same with another report of its content."""
-        return _made(self.artifact, self.repository, self.endpoint, report)
+        """The same release with another report of its content."""
+        return _release(self.artifact, self.repository, self.endpoint, report)
 
     def merged(self, card: str | None) -> dict[str, bytes]:
         """The files; what people wrote in the `card` of the repository stays.
@@ -71,14 +71,9 @@ def prepare(
     version: str | None = None,
     report: Report | None = None,
 ) -> Release:
-    """Check an artifact as its readers will, and make what it is published with.
+    """Check an artifact as its readers will, and make the files that it is published with.
 
-    Args:
-        folder: the artifact, which stays as it is.
-        repository: `owner/name`.
-        endpoint: the address of its Hub.
-        version: what to publish it as; the artifact's own unless given.
-        report: what networks reach on it; the artifact's own unless given.
+    Arguments are those of `publish`; `endpoint` is the address of the Hub.
 
     Raises:
         ArtifactError: it has a fault, or the report is of other content.
@@ -87,18 +82,18 @@ def prepare(
     names.repository(repository)
     place = resolve.resolve(Path(folder))
     listed_golden = reference_draws.PATH in {entry.path for entry in place.read().manifest.files}
-    found = place.check(golden=listed_golden)
+    artifact = place.check(golden=listed_golden)
     if version is not None:
-        found = replace(found, manifest=_versioned(found.manifest, version))
-    return _made(found, repository, endpoint, report)
+        artifact = replace(artifact, manifest=_versioned(artifact.manifest, version))
+    return _release(artifact, repository, endpoint, report)
 
 
-def _made(found: Artifact, repository: str, endpoint: str, report: Report | None) -> Release:
-    made = cards.derived(found, report, repo=repository, endpoint=endpoint)
-    manifest = found.manifest.listing(made)
-    kept = {entry.path: found.file(entry.path) for entry in listed(found.manifest)}
+def _release(artifact: Artifact, repository: str, endpoint: str, report: Report | None) -> Release:
+    made = cards.derived(artifact, report, repo=repository, endpoint=endpoint)
+    manifest = artifact.manifest.listing(made)
+    kept = {entry.path: artifact.file(entry.path) for entry in listed(artifact.manifest)}
     files = {**kept, **made, NAME: manifest.encode()}
-    return Release(repository, endpoint, found, manifest, files)
+    return Release(repository, endpoint, artifact, manifest, files)
 
 
 def _versioned(page: Manifest, version: str) -> Manifest:

@@ -1,4 +1,4 @@
-"""What is done to a repository: planned, committed or proposed, tagged."""
+"""The steps of publishing: what to change, one commit or a pull request, a tag."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,9 +12,9 @@ from d3data.evaluation.report import REPORT, read_report
 from d3data.hub import blobs, remote
 from d3data.hub.blobs import Blob
 from d3data.hub.client import Client, Made
-from d3data.hub.download import some
 from d3data.hub.remote import Change, State
 from d3data.publishing.release import Release
+from d3data.utils.text import some
 
 PULLS = 20  # the open pull requests of which one may propose the same already
 
@@ -22,8 +22,8 @@ Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What brings a repository from its state to hold the files of a release."""
+class Update:
+    """The changes that make a repository hold the files of a release."""
 
     release: Release
     state: State
@@ -32,10 +32,10 @@ class Plan:
 
     @classmethod
     def of(cls, release: Release, state: State, tagged: Mapping[str, Blob] | None = None) -> Self:
-        """What there is to do.
+        """The update of a repository in this state.
 
         Where the version is published, `tagged` has the files of its tag. If the branch gets
-        others, Croissant tells the addresses of the branch.
+        others, Croissant has the addresses of the branch.
         """
         files = release.merged(state.card)
         listed = {path: content for path, content in files.items() if path not in DERIVED}
@@ -51,49 +51,49 @@ def with_report(client: Client, release: Release, state: State) -> Release:
     stored = blobs.read(client, release.repository, state.head, REPORT, state.tree[REPORT])
     try:
         report = read_report(stored, where=REPORT)
-    except ArtifactError:  # it is somebody's own
+    except ArtifactError:  # a file of somebody's own
         return release
     ours = report.content_sha256 == release.manifest.content_sha256
     return release.reported(report) if ours else release
 
 
-def commit(client: Client, plan: Plan, tell: Tell) -> str | None:
+def commit(client: Client, update: Update, tell: Tell) -> str | None:
     """The commit that holds the release; None where somebody else was faster.
 
     Raises:
         HubError: the Hub leaves files out of the commit.
     """
-    if not plan.changes:
-        return plan.state.head
+    if not update.changes:
+        return update.state.head
     try:
-        made = _change(client, plan)
+        made = _change(client, update)
     except ConflictError:
         return None
-    if lost := _lost(client, plan, made):
-        head = client.refs(plan.release.repository).branches.get(remote.MAIN)
+    if lost := _lost(client, update, made):
+        head = client.refs(update.release.repository).branches.get(remote.MAIN)
         if head != made.commit:
             return None
         raise lost
-    tell(f"committed {len(plan.changes)} files: {made.commit}")
+    tell(f"committed {len(update.changes)} files: {made.commit}")
     return made.commit
 
 
-def _change(client: Client, plan: Plan, *, create_pr: bool = False) -> Made:
-    put = {c.path: plan.files[c.path] for c in plan.changes if c.what != "delete"}
+def _change(client: Client, update: Update, *, create_pr: bool = False) -> Made:
+    put = {c.path: update.files[c.path] for c in update.changes if c.what != "delete"}
     return client.change(
-        plan.release.repository,
-        parent=plan.state.head,
+        update.release.repository,
+        parent=update.state.head,
         put=put,
-        delete=[change.path for change in plan.changes if change.what == "delete"],
-        message=f"{plan.release.manifest.about.name} {plan.release.version}",
+        delete=[change.path for change in update.changes if change.what == "delete"],
+        message=f"{update.release.manifest.about.name} {update.release.version}",
         create_pr=create_pr,
     )
 
 
-def _lost(client: Client, plan: Plan, made: Made) -> HubError | None:
-    """What to say where a commit does not hold all files of a plan; None where it does."""
-    repository = plan.release.repository
-    if not (missing := remote.missing(client.tree(repository, made.commit), plan.files)):
+def _lost(client: Client, update: Update, made: Made) -> HubError | None:
+    """The error where a commit lacks files of an update; None where it has all."""
+    repository = update.release.repository
+    if not (missing := remote.missing(client.tree(repository, made.commit), update.files)):
         return None
     return HubError(
         f"{repository}: commit {made.commit} was accepted without {some(missing)}: a .gitignore "
@@ -101,21 +101,22 @@ def _lost(client: Client, plan: Plan, made: Made) -> HubError | None:
     )
 
 
-def propose(client: Client, plan: Plan, tell: Tell) -> str:
-    """The page of a pull request of these changes, which may be open already."""
-    repository = plan.release.repository
+def propose(client: Client, update: Update, tell: Tell) -> str:
+    """The address of a pull request with these changes, which may be open already."""
+    repository = update.release.repository
     pages = f"{client.endpoint}/datasets/{repository}/discussions"
     for number, commit in client.proposals(repository, most=PULLS).items():
-        if not remote.missing(client.tree(repository, commit), plan.files):
-            tell(f"pull request {number} proposes this already")
+        if not remote.missing(client.tree(repository, commit), update.files):
+            tell(f"pull request {number} has these changes already")
             return f"{pages}/{number}"
-    made = _change(client, plan, create_pr=True)
+    made = _change(client, update, create_pr=True)
     if (page := made.pull_request) is None:
-        raise HubError(f"{repository}: the Hub does not say where the proposal is: see {pages}")
-    if lost := _lost(client, plan, made):
+        raise HubError(f"{repository}: the Hub gave no address of the pull request: see {pages}")
+    if lost := _lost(client, update, made):
         raise lost
     tell(
-        f"proposed {len(plan.changes)} files: {page}; publish again after the merge to set the tag"
+        f"pull request with {len(update.changes)} files: {page}; publish again after the merge to "
+        "set the tag"
     )
     return page
 
@@ -124,7 +125,7 @@ def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | N
     """The commit of the version, where it is published; None where it is not.
 
     Raises:
-        VersionTakenError: it is something else.
+        VersionTakenError: it holds other content.
     """
     if (commit := tags.get(release.tag)) is None:
         return None
@@ -142,9 +143,9 @@ def tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
     try:
         client.tag(release.repository, release.tag, commit)
     except ConflictError:
-        there = tagged(client, release, client.refs(release.repository).tags)
-        if there is None:
+        other = tagged(client, release, client.refs(release.repository).tags)
+        if other is None:
             raise
-        return there
+        return other
     tell(f"tagged {release.tag}")
     return commit

@@ -5,7 +5,6 @@ neither formats, nor links, nor ends the block that it stands in.
 """
 
 import re
-from collections.abc import Iterable, Sequence
 
 from d3data.utils.text import upright
 
@@ -47,19 +46,6 @@ def fenced(value: str, language: str = "") -> Markdown:
     return Markdown(f"{fence}{language}\n{value.rstrip()}\n{fence}")
 
 
-def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Markdown:
-    """A table; its first column goes to the left, the others to the right.
-
-    >>> print(table(["", "bytes"], [["priors", "5,328"]]))
-    |  | bytes |
-    |:--|--:|
-    | priors | 5,328 |
-    """
-    rule = "".join(("|:--", *("|--:" for _ in headings[1:]), "|"))
-    lines = ["| " + " | ".join(map(text, cells)) + " |" for cells in (headings, *rows)]
-    return Markdown("\n".join([lines[0], rule, *lines[1:]]))
-
-
 def linked(value: str) -> Markdown:
     """Text in which web addresses and arXiv numbers are links, and nothing else is.
 
@@ -68,11 +54,11 @@ def linked(value: str) -> Markdown:
     >>> linked("*Xiao* arXiv:1708.07747")
     '\\\\*Xiao\\\\* [arXiv:1708.07747](https://arxiv.org/abs/1708.07747)'
     """
-    found, end = [], 0
+    parts, end = [], 0
     for match in re.finditer(f"{_ADDRESS.pattern}|{_ARXIV.pattern}", value, re.I | re.A):
-        found += [_between(value[end : match.start()]), _link(match[0])]
+        parts += [_between(value[end : match.start()]), _link(match[0])]
         end = match.end()
-    return Markdown("".join([*found, _between(value[end:])]).strip())
+    return Markdown("".join([*parts, _between(value[end:])]).strip())
 
 
 def address(value: str) -> str | None:
@@ -97,7 +83,7 @@ def _between(value: str) -> str:
     return f"{before}{text(value)}{after}"
 
 
-def _link(found: str) -> str:
-    if number := _ARXIV.fullmatch(found):
-        return f"[{found}](https://arxiv.org/abs/{number[1]})"
-    return f"<{found}>"
+def _link(address: str) -> str:
+    if number := _ARXIV.fullmatch(address):
+        return f"[{address}](https://arxiv.org/abs/{number[1]})"
+    return f"<{address}>"

@@ -10,6 +10,7 @@ from pydantic import Field
 from pydantic_core import CoreSchema
 
 from d3data.errors import D3DataError, RecipeError, nearest
+from d3data.utils.text import cut, printable
 
 MOST_KEYS = 10_000  # of one table
 MOST_FAULTS = 10  # in the message about one record
@@ -92,7 +93,7 @@ def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError)
     faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
     if more := len(entries) - len(faults):
         faults.append(f"and {more} more")
-    return _shown("; ".join(faults), MOST_CHARACTERS)
+    return cut("; ".join(faults), MOST_CHARACTERS)
 
 
 def _follows_from(before: Any, entry: Any) -> bool:
@@ -103,15 +104,15 @@ def _follows_from(before: Any, entry: Any) -> bool:
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
-    place = ".".join(_shown(str(step), 60) for step in entry["loc"])
+    place = ".".join(printable(str(step), most=60) for step in entry["loc"])
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
         return f"unknown key {place!r}: {nearest(str(key)[:60], _keys(model, path))}"
     message = entry["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
-    message = _shown(message, 500)
+    message = printable(message, most=500)
     value = entry.get("input")
     if not isinstance(value, Mapping | pydantic.BaseModel):  # else it is the whole record
-        message = f"{message} (got {_shown(repr(value), 60)})"
+        message = f"{message} (got {printable(repr(value), most=60)})"
     return f"{place}: {message}" if place else message
 
 
@@ -133,9 +134,3 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
 
 def _kind(model: type[pydantic.BaseModel]) -> Any:
     return model.model_fields["kind"].default if "kind" in model.model_fields else None
-
-
-def _shown(text: str, most: int) -> str:
-    """Text cut to `most` characters, and without control characters."""
-    cut = text if len(text) <= most else f"{text[: most - 3]}..."
-    return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in cut)

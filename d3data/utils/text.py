@@ -1,8 +1,12 @@
-"""Numbers and names as people read them."""
+"""Numbers, names and values as people read them, and strangers' text that is safe to print."""
 
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+MOST = 80  # characters of a value from somebody else's file
+ITEMS = 4  # of a list from there
 
 _TURNING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
@@ -122,3 +126,83 @@ def some(names: Iterable[str], *, at_most: int = 8) -> str:
     listed = list(names)
     rest = len(listed) - at_most
     return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def table(
+    headings: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int | None = None
+) -> str:
+    """Rows as aligned lines for a terminal; numbers go to the right.
+
+    Args:
+        headings: of the columns; none for a table without.
+        rows: words and numbers.
+        words: how many columns go to the left, where numbers are written out already.
+
+    >>> print(table(["name", "bytes"], [["parts", 1200]]))
+    name   bytes
+    parts  1,200
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    rows = [list(row) for row in rows]
+    grid = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=bool(headings))
+    columns = [*zip(*rows, strict=True)] or [()] * len(headings)
+    for number, column in enumerate(columns):
+        numeric = bool(column) and all(isinstance(value, int | float) for value in column)
+        right = numeric if words is None else number >= words
+        heading = headings[number] if headings else ""
+        grid.add_column(heading, justify="right" if right else "left", no_wrap=True)
+    for row in rows:
+        grid.add_row(*map(_cell, row))
+    console = Console(width=10_000, color_system=None, markup=False, emoji=False, highlight=False)
+    with console.capture() as captured:
+        console.print(grid)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines())
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.3f}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def cut(text: str, most: int) -> str:
+    """Text of at most `most` characters; dots stand for what is left out.
+
+    >>> cut("convolution", 8), cut("convnet", 8)
+    ('convo...', 'convnet')
+    """
+    return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
+
+
+def printable(text: str, *, most: int = MOST) -> str:
+    """Text on one line without control characters, and cut, for a terminal.
+
+    >>> print(printable("a\\x1b[2J"))
+    a\\x1b[2J
+    """
+    line = "".join(x if x.isprintable() else repr(x)[1:-1] for x in text[: most + 1])
+    return cut(line, most)
+
+
+def brief(value: object) -> str:
+    """A short `repr` of a value from somebody else's file, however large it is.
+
+    >>> print(brief((32, 64)), brief([[1], "a", 2, 3, 4]), brief("a\\nb"), brief({}))
+    (32, 64) [list, 'a', 2, 3, ...] 'a\\nb' dict
+    """
+    if not isinstance(value, list | tuple):
+        return _brief_item(value)
+    inner = [*map(_brief_item, value[:ITEMS]), *(["..."] if len(value) > ITEMS else [])]
+    if isinstance(value, list):
+        return f"[{', '.join(inner)}]"
+    return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+
+
+def _brief_item(value: object) -> str:
+    if isinstance(value, str | bytes):
+        return cut(repr(value[:MOST]), MOST)
+    if value is None or isinstance(value, int | float):
+        return cut(repr(value), MOST)
+    return type(value).__name__

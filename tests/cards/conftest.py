@@ -24,7 +24,7 @@ def pixels(tmp_path_factory):
 def hostile(tmp_path_factory):
     """A set in which all that its maker wrote means harm."""
     method = made.ABOUT.method.model_copy(update={"name": TEXT, "reference": TEXT})
-    words = dict.fromkeys(("task", "licence", "source", "device"), TEXT) | {
+    words = dict.fromkeys(("task", "license", "source", "device"), TEXT) | {
         "versions": {TEXT: TEXT}
     }
     provenance = made.ABOUT.provenance.model_copy(update=words)

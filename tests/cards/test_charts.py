@@ -1,111 +1,114 @@
-"""Places of marks: inside, in order, in proportion, and told apart."""
+"""Charts: everything inside, ticks with room, series told apart, and no trace in matplotlib."""
 
 import itertools
 
+import matplotlib
+import numpy as np
 import pytest
 
-from d3data.evaluation.pages import charts
+from d3data.evaluation.pages import charts, figures
+from d3data.evaluation.pages.chart_data import ChartData
+from d3data.evaluation.pages.charts import Axis, Chart, Series
 from showing import report
+
+SIZES = [(680, 300), (335, 280)]
 
 
 @pytest.mark.parametrize("shares", [[1.0], [0.6, 0.3, 0.1], [0.1] * 10])
 def test_a_bar_is_whole_and_in_proportion(shares):
-    pieces = charts.bar(shares)
-    assert [piece.width for piece in pieces] == [pytest.approx(1000 * share) for share in shares]
-    for one, other in itertools.pairwise(pieces):
-        assert other.x == pytest.approx(one.x + one.width)
-    assert pieces[-1].x + pieces[-1].width == pytest.approx(1000)
+    pieces = charts.stacked_bar(shares)
+    assert [length for _, length, _ in pieces] == [pytest.approx(1000 * share) for share in shares]
+    ends = [start + length for start, length, _ in pieces]
+    assert [start for start, *_ in pieces] == pytest.approx([0, *ends[:-1]])
+    assert ends[-1] == pytest.approx(1000)
 
 
-ROWS = [
-    [("distilled", None, 2000, 9000, (0.9, 0.92)), ("random", 2, 1920, 1920, (0.7, 0.74))],
-    [("distilled", None, 10, 1, (0.0,))],
-    [("distilled", None, 10, 10**9, (1.0, 1.0))],
-    [("distilled", None, 10, 1000, (0.5,)), *((f"b{n}", 1, 9, 1000, (0.5,)) for n in range(6))],
-    [("distilled", None, 10, 12_671, (0.99,)), ("all " * 50, 5000, 9, 42_000_000, (0.1, 0.99))],
+POINTS = [
+    [(9000, 91.0, 1.0), (1920, 72.0, 3.0)],
+    [(1, 0.0, 0.0)],
+    [(10**9, 100.0, 0.0)],
+    [(12_671, 99.0, 2.0), (42_000_000, 55.0, 50.0)],
+    [(100, 50.0, 5.0), (1e9, 99.0, 9.0)],
+    [(7, 50.0, 0.1), (7.5, 50.1, 0.0)],
 ]
 
 
-@pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize(("width", "height"), [(680, 300), (335, 280)])
-def test_a_plot_keeps_everything_inside_and_apart(toys, rows, width, height):
-    found = charts.plot(report(toys, rows).rows, width=width, height=height)
-    left, right = charts.LEFT, width - charts.RIGHT
-    top, bottom = charts.TOP, height - charts.BOTTOM
-    assert [x for x, _ in found.across] == sorted({x for x, _ in found.across})
-    assert found.across[0][0] == left
-    assert found.across[-1][0] == pytest.approx(right)
-    assert 3 <= len(found.up) <= 7
-    assert found.up[0][0] == pytest.approx(bottom)
-    assert found.up[-1][0] == pytest.approx(top)
-    for mark in found.marks:
-        assert left <= mark.x <= right
-        assert top - 1e-6 <= mark.high <= mark.y <= mark.low <= bottom + 1e-6
-        end = mark.label_x + len(mark.label) * charts.LETTER * (
-            1 if mark.anchor == "start" else -1
-        )
-        assert 0 <= end <= width
-    heights = sorted(mark.label_y for mark in found.marks)
-    assert all(b - a >= charts.LINE - 1e-6 for a, b in itertools.pairwise(heights))
-    assert sum(mark.filled for mark in found.marks) == 1
+def drawn(points, size, *, logarithmic):
+    """The plot of one series for each point, and its ticks: places in pixels and labels."""
+    series = [Series(f"s{n}", (point,), n, n == 0) for n, point in enumerate(points)]
+    plot = Chart("name", "Title", series, Axis("x", "{:,g} b".format, logarithmic)).plot(*size)
+    figures.figure_of(plot).draw_without_rendering()
+    pairs = zip(plot.get_xticks(), plot.xaxis.get_ticklabels(), strict=True)
+    inside = [(x, label) for x, label in pairs if plot.get_xlim()[0] <= x <= plot.get_xlim()[1]]
+    return plot, [label.get_window_extent() for _, label in inside]
 
 
-def test_ten_times_the_bytes_is_one_step(toys):
-    rows = [("distilled", None, 1, size, (0.5,)) for size in (1000, 10_000, 100_000)]
-    marks = charts.plot(report(toys, rows).rows, width=680, height=300).marks
-    one, two, three = sorted(mark.x for mark in marks)
-    assert two - one == pytest.approx(three - two, abs=0.02)
-    assert one < two
-
-
-def test_rows_that_say_no_bytes_are_left_out(toys):
-    rows = report(toys, [("distilled", None, None, None, (0.5,))]).rows
-    assert charts.plot(rows, width=680, height=300) is None
-
-
-@pytest.mark.parametrize("values", [[3.0], [0.4, 2.0], [7.0, 15.0, 150.0], [600.0], [0.0]])
-def test_a_linear_axis_begins_at_nought_and_has_few_even_ticks(values):
-    ticks = charts._even(max(values))
-    assert ticks[0] == 0
-    assert max(values) <= ticks[-1] <= max(2.01 * max(values), 0.02)
-    assert 2 <= len(ticks) <= 6
-    assert {round(b - a, 9) for a, b in itertools.pairwise(ticks)} == {round(ticks[1], 9)}
-
-
-@pytest.mark.parametrize(
-    ("values", "ticks"),
-    [
-        ([2560, 82_880], [2000, 5000, 10_000, 20_000, 50_000, 100_000]),
-        ([1, 9 * 10**8], [10**n for n in range(10)]),
-        ([1000], [500, 1000, 2000]),
-        ([1], [1, 2]),
-    ],
-)
-def test_a_logarithmic_axis_ends_at_the_next_ticks(values, ticks):
-    assert charts._decades(values) == ticks
-
-
+@pytest.mark.parametrize("points", POINTS)
+@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("logarithmic", [True, False])
-@pytest.mark.parametrize(("width", "height"), [(680, 300), (335, 280)])
-def test_curves_go_through_their_marks_and_the_first_lies_on_top(width, height, logarithmic):
-    axis = charts.Axis("steps", str, logarithmic)
-    own = charts.Series("own", ((100, 50, 5), (200, 90, 2)), 0, ours=True)
-    other = charts.Series("other", ((150, 40, 0), (1000, 99, 9)), 1)
-    found = charts.draw([own, other], axis, width=width, height=height)
-    for curve, marks in zip(found.curves, (found.marks[:2], found.marks[2:]), strict=True):
-        assert curve.points == tuple((mark.x, mark.y) for mark in marks)
-    assert [curve.filled for curve in found.curves] == [False, True]
-    assert [curve.dash for curve in found.curves] == [other.dash, own.dash]
-    for mark in found.marks:
-        assert charts.LEFT <= mark.x <= width - charts.RIGHT
-        assert charts.TOP - 1e-6 <= mark.high <= mark.y <= mark.low <= height - charts.BOTTOM
-    labels = [x for x, label in found.across if label]
-    assert all(b - a >= charts.TICK for a, b in itertools.pairwise(labels))
+def test_a_plot_keeps_everything_inside_and_its_labels_apart(points, size, logarithmic):
+    plot, labels = drawn(points, size, logarithmic=logarithmic)
+    (left, right), (low, high) = plot.get_xlim(), plot.get_ylim()
+    assert low >= 0
+    assert high <= 100
+    for x, y, spread in points:
+        assert left <= x <= right
+        assert low <= max(0, y - spread) <= min(100, y + spread) <= high
+    assert logarithmic or left == 0
+    assert 4 <= len(plot.get_yticks()) <= 8
+    assert len(labels) >= 2
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(labels))
+    assert labels[-1].x1 <= figures.figure_of(plot).bbox.x1 + 12
 
 
-def test_every_shape_is_another_and_stays_near_its_place():
-    paths = {shape.path for shape in charts.SHAPES}
-    assert len(paths) == len(charts.SHAPES)
-    assert len({*charts.DASHES}) == len(charts.DASHES)
-    for shape in charts.SHAPES:
-        assert all(max(map(abs, corner)) <= 8 for line in shape.outlines for corner in line)
+def test_ten_times_the_bytes_is_one_step():
+    plot, _ = drawn([(10**n, 50.0, 0.0) for n in (3, 4, 5)], SIZES[0], logarithmic=True)
+    places = plot.transData.transform([(10**n, 50.0) for n in (3, 4, 5)])[:, 0]
+    assert places[2] - places[1] == pytest.approx(places[1] - places[0])
+
+
+def test_the_first_series_lies_on_top_and_lines_go_through_their_points():
+    own = Series("own", ((100, 50, 5), (200, 90, 2)), 0, ours=True)
+    other = Series("other", ((150, 40, 0), (1000, 99, 9)), 1)
+    plot = Chart("name", "Title", [own, other], Axis("x", str)).plot(*SIZES[0])
+    first, second = plot.get_lines()
+    assert first.get_zorder() > second.get_zorder()
+    assert np.array_equal(first.get_xydata(), [(100, 50), (200, 90)])
+    assert first.get_color() == figures.OWN
+
+
+def test_series_differ_without_color():
+    looks = [(charts.MARKERS[n % 12], charts.DASHES[n % 7]) for n in range(84)]
+    assert len(set(looks)) == 84
+
+
+def test_rows_that_state_no_bytes_are_left_out(toys):
+    rows = [("distilled", None, None, None, (0.5,))]
+    assert "accuracy-bytes" not in ChartData([report(toys, rows)]).charts
+    first = ChartData([report(toys)]).charts["accuracy-bytes"].series[0]
+    assert first.key == "this set, 91.0 %"
+
+
+def test_names_are_shown_as_text_and_nothing_of_matplotlib_is_changed():
+    before = dict(matplotlib.rcParams)
+    names = ["_$x$ <b>\u202e\x00\n", "猫 é", ' style="fill: red" #1e1e1e', "a" * 99]
+    series = [Series(name, ((1, 2, 3),), n) for n, name in enumerate(names)]
+    chart = Chart("name", 'T " <i>', series, Axis("$x$", str))
+    wide, narrow = chart.svgs
+    assert "_$x$ &lt;b&gt;\ufffd\ufffd\ufffd, 2.0 %</text>" in wide
+    assert "猫 é" in narrow
+    assert ' style="fill: red" #1e1e1e' in wide
+    assert f"{'a' * 35}…" in wide
+    assert 'aria-label="T &quot; &lt;i&gt;: ' in wide
+    for part in ("<b>", "<i>", "<style", "<metadata", "url(", "2026"):
+        assert part not in wide
+    assert chart.svgs == [wide, narrow]
+    assert chart.png("$x$\u202e") == chart.png("$x$\u202e")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_the_users_own_style_changes_nothing():
+    chart = Chart("name", "Title", [Series("one", ((1, 2, 3),))], Axis("x", str))
+    usual = chart.svgs
+    with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "text.usetex": True}):
+        assert chart.svgs == usual

@@ -107,23 +107,18 @@ def test_the_card_of_the_hub_is_up_to_date(folder, tmp_path):
         publish(folder, "me/toys")
         (tmp_path / "README.md").write_bytes(hub.repo("me/toys").files()["README.md"])
         call("card", "me/toys", "--check", tmp_path / "README.md")
-        call("card", folder, "--check", tmp_path / "README.md")
-
-
-def test_addresses_are_of_the_hub_that_is_set(folder, tmp_path):
-    with LocalHub() as hub, hub.using(tmp_path / "home"):
-        call("card", folder, "--repo", "me/toys", "--croissant", tmp_path / "c.json")
+        call("card", folder, "--check", tmp_path / "README.md", "--croissant", tmp_path / "c.json")
         found = json.loads((tmp_path / "c.json").read_text())
+        assert found["name"] == "toys-ipc2"
         assert found["url"] == f"{hub.endpoint}/datasets/me/toys"
 
 
-@pytest.mark.parametrize("option", ["--out", "--html"])
-@pytest.mark.parametrize("name", ["x.txt", "x", "x.jpg", "page.htm"])
-def test_a_preview_has_the_suffix_of_what_it_is(folder, tmp_path, option, name):
-    suffix = ".png" if option == "--out" else ".html"
-    said = call("preview", folder, option, tmp_path / name, code=2)[1]
-    assert f"must end in {suffix}" in " ".join(said.replace("│", " ").split())
-    assert not (tmp_path / name).exists()
+@pytest.mark.parametrize(("option", "suffix"), [("--out", ".png"), ("--html", ".html")])
+def test_a_preview_has_the_suffix_of_what_it_is(folder, tmp_path, option, suffix):
+    for name in ("x.txt", "x", "x.jpg", "page.htm"):
+        said = call("preview", folder, option, tmp_path / name, code=2)[1]
+        assert f"must end in {suffix}" in said
+        assert not (tmp_path / name).exists()
     call("preview", folder, option, tmp_path / f"x{suffix.upper()}")
 
 
@@ -131,7 +126,7 @@ def test_a_page_of_somebody_else_is_not_written_over(folder, tmp_path):
     path = tmp_path / "index.html"
     path.write_text("<!doctype html>\n<title>Mine, of d3data</title>\n")
     said = call("preview", folder, "--html", path, "--out", tmp_path / "x.png", code=2)[1]
-    assert "d3data did not make it" in " ".join(said.replace("│", " ").split())
+    assert "d3data did not make it" in said
     assert path.read_text().endswith("<title>Mine, of d3data</title>\n")
     assert not (tmp_path / "x.png").exists()
     path.unlink()
@@ -139,11 +134,6 @@ def test_a_page_of_somebody_else_is_not_written_over(folder, tmp_path):
     first = path.read_bytes()
     call("preview", folder, "--html", path)
     assert path.read_bytes() == first
-
-
-def test_croissant_is_written_beside_it(folder, tmp_path):
-    call("card", folder, "--croissant", tmp_path / "c.json", "--out", tmp_path / "README.md")
-    assert json.loads((tmp_path / "c.json").read_text())["name"] == "toys-ipc2"
 
 
 def test_wrong_use_is_told(folder, tmp_path, monkeypatch):

@@ -13,7 +13,6 @@ import d3data
 import made
 import pictures
 import tiny_runs as runs
-import toys
 from d3data import artifact
 from d3data.cli import app
 from d3data.cli.progress import Display
@@ -21,6 +20,7 @@ from d3data.distill import Recipe, load_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 from d3data.utils import atomic
+from d3data.utils.text import table
 
 COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
 COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
@@ -81,15 +81,25 @@ def test_every_command_explains_itself():
         assert command in stdout
         assert "Usage" in call(command, "--help")[0]
     assert call("--version")[0].strip() == d3data.__version__
+    spelled = call("convert", "images", "--help")[0]
+    assert all(old in spelled for old in ("--licence", "--regularisation"))
+
+
+def test_tables_show_any_words_as_they_are():
+    lines = table(["what", "n"], [["[bold]x :smile:", 1], ["猫", 20]]).splitlines()
+    assert lines == ["what              n", "[bold]x :smile:   1", "猫               20"]
+    assert table([], [["a", 0.5]]) == "a  0.500"
+    assert table(["a"], []) == "a"
 
 
 def test_distill_tells_what_it_does_on_stderr_only(run):
     out, stderr = run
     assert "jobs to do: 1" in stderr
+    assert f"next: d3data preview {out / 'artifact'}; d3data evaluate" in stderr
     assert "subtask 000 is done (1 of 1)" in stderr
-    assert document("distill", out / "recipe.toml", "--out", out) == {
-        "artifact": str(out / "artifact")
-    }
+    stdout, stderr = call("distill", out / "recipe.toml", "--out", out, "--json")
+    assert json.loads(stdout) == {"artifact": str(out / "artifact")}
+    assert "already finished" in stderr
 
 
 def test_a_dry_run_writes_nothing(toml, tmp_path):
@@ -101,7 +111,10 @@ def test_a_dry_run_writes_nothing(toml, tmp_path):
 
 def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    call("distill", toml, "--executor", "inline", "--seed", "8", "--set", "name=mine")
+    changed = ["--executor", "inline", "--seed", "8", "--set", "name=mine"]
+    folder = call("distill", toml, *changed)[0].strip()
+    assert folder == "./runs/mine/artifact"
+    assert f"folder      {folder}\n" in call("info", folder)[0]
     assert load_recipe(tmp_path / "runs" / "mine" / "recipe.toml") == runs.recipe(
         name="mine", seed=8
     )
@@ -110,7 +123,7 @@ def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch
 def test_status_shows_each_subtask(run):
     out, _ = run
     stdout, _ = call("status", out)
-    assert "jobs done: 1 of 1; nobody drives it" in stdout
+    assert "jobs done: 1 of 1; no process works on it" in stdout
     assert re.search(r"^000 +10 +done +6/6 ", stdout, re.MULTILINE)
     found = document("status", out)
     assert found["subtasks"][0]["stage"] == "done"
@@ -187,13 +200,17 @@ def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
     assert "random" not in stdout
 
 
-@toys.compiler
-def test_evaluations_may_be_compiled_with_fewer_networks_on_baselines(run, monkeypatch):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
-    options = ["--protocol", "quick", "--seeds", "2", "--baseline-seeds", "1", "--compile"]
-    found = document("evaluate", run[0] / "artifact", *options)
-    assert found["compiled"]
-    assert [len(row["trials"]) for row in found["rows"]] == [2, 1]
+def test_options_of_evaluate_reach_the_plan(monkeypatch):
+    def plan(name, task, options):
+        plan.options = options
+        raise d3data.errors.D3DataError("planned")
+
+    monkeypatch.setattr("d3data.evaluation.plan", plan)
+    options = ["--seeds", "2", "--baseline-seeds", "1", "--compile", "--nets", "mlp,convnet/batch"]
+    call("evaluate", "digits-ipc4", *options, code=1)
+    assert plan.options.compile
+    assert (plan.options.seeds, plan.options.baseline_seeds) == (range(2), range(1))
+    assert plan.options.nets == ["mlp", "convnet/batch"]
 
 
 def no_room(path, value):
@@ -221,7 +238,7 @@ def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(Display, "step", lambda self, at: signal.raise_signal(signal.SIGINT))
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
-    assert "the same command goes on" in call(*command, code=130)[1]
+    assert "run the same command again" in call(*command, code=130)[1]
     assert len([*cache.rglob("*.safetensors")]) == 1
     assert signal.getsignal(signal.SIGINT) == before
 
@@ -255,10 +272,10 @@ def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
     found = document("compare", artifact, path, *quick)
     assert [difference["mean"] for difference in found["differences"]] == [0]
     assert "within noise" in call("compare", artifact, path, *quick)[0]
-    wrong(2, r"there is no file .*no\.json", "compare", artifact, tmp_path / "no.json", *quick)
+    wrong(2, r"no\.json is no file", "compare", artifact, tmp_path / "no.json", *quick)
     wrong(2, "name at least two", "compare", artifact, *quick)
     path.write_text("[")
-    wrong(3, "is no report", "compare", artifact, path, *quick)
+    wrong(3, r"report\.json", "compare", artifact, path, *quick)
     wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")
 
 
@@ -313,14 +330,6 @@ def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeyp
     wrong(2, "Invalid value", "distill", toml, "--workers", "0")
 
 
-def test_a_spoilt_artifact_is_a_failed_verification(tmp_path):
-    folder = made.write(tmp_path / "toys").folder
-    part = folder / "parts" / "000.safetensors"
-    part.write_bytes(part.read_bytes()[:-1] + b"\x00")
-    wrong(3, "000.safetensors", "preview", folder, "--out", tmp_path / "x.png")
-    assert not (tmp_path / "x.png").exists()
-
-
 def test_debug_shows_where_an_error_comes_from(tmp_path):
     result = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
     assert isinstance(result.exception, d3data.errors.RunError)
@@ -347,7 +356,7 @@ def test_bars_appear_on_a_terminal_only(toml, tmp_path):
 
     parent, child = pty.openpty()
     code = (
-        "import types; from d3data.cli.display import Display\n"
+        "import types; from d3data.cli.progress import Display\n"
         "with Display() as display:\n"
         "    for step in (1, 2):\n"
         "        at = types.SimpleNamespace(stage='distill', step=step, steps=2, loss=0.5)\n"

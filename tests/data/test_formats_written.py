@@ -52,7 +52,7 @@ def test_it_gives_one_document_and_a_finished_copy_is_left_alone(toys, tmp_path)
     assert json.loads(call(*options)[0]) == document
     stdout, stderr = call(*options)
     assert json.loads(stdout) == document | {"was_there": True}
-    assert "is there already, and is this export" in stderr
+    assert "exists already, and is this export" in stderr
 
 
 def test_errors_are_a_line_and_a_code(toys, tmp_path):
@@ -68,7 +68,7 @@ def test_errors_are_a_line_and_a_code(toys, tmp_path):
 def test_progress_is_a_line_now_and_then(toys, tmp_path, monkeypatch):
     monkeypatch.setattr(progress, "EVERY", 0)
     _, stderr = call(toys, "--format", "npz", "--draws", "100", "--out", tmp_path / "out")
-    assert re.search(r"^export 500/500, 0 s left$", stderr, re.MULTILINE)
+    assert re.search(r"^export 500/500, 0 seconds left$", stderr, re.MULTILINE)
     assert "loss" not in stderr
 
 
@@ -88,7 +88,7 @@ def test_ctrl_c_says_how_to_go_on_and_the_same_command_does(toys, tmp_path):
     runs.os.close(terminal)
     assert (process.returncode, stdout) == (130, "")
     assert re.search(r"export.*\d+/3000", said.decode(errors="replace"))  # a bar
-    assert f"stopped; the same command goes on with {out}" in said.decode()
+    assert f"stopped; run the same command again to continue {out}" in said.decode()
     assert b"Traceback" not in said
     assert not out.exists()
     call(*options)

@@ -4,55 +4,19 @@ import json
 import math
 
 import pytest
-import torch
+import reports
 from scipy.stats import t, ttest_rel
 from typer.testing import CliRunner
 
 from d3data.cli.app import app
 from d3data.errors import DataError
-from d3data.evaluation import Plan, Report, Row, compare
-from d3data.evaluation.baselines import Photographs, Rival
+from d3data.evaluation import EvaluationPlan, compare
 from d3data.evaluation.protocols import named
-from d3data.evaluation.record import Trial
 
 
 def report(name, *accuracies, network="mlp", steps=1, labels="hard", **changes):
-    trials = [
-        Trial(
-            seed=seed,
-            learning_rate=0.03,
-            accuracy=accuracy,
-            per_class=(accuracy,),
-            confusion=None,
-            loss=0.1,
-            steps=steps,
-            images=1,
-            flops=1,
-            memory=None,
-            seconds=1.0,
-            curve=(),
-        )
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    still = Photographs(torch.zeros(1, 1, 8, 8), torch.zeros(1, dtype=torch.int64))
-    of = Rival(still, None, 1, 1)
-    row = Row.of("distilled", trials, network=network, labels=labels, of=of)
-    usual = {
-        "data": name,
-        "content_sha256": None,
-        "task": "digits",
-        "fingerprint": "1" * 64,
-        "split": "test",
-        "tests": 10_000,
-        "classes": ("0",),
-        "protocol": named("quick"),
-        "rows": (row,),
-        "device": "cpu",
-        "threads": 1,
-        "versions": {},
-        "date": "2026-01-01",
-    }
-    return Report(**usual | changes)
+    own = reports.row("distilled", *accuracies, network=network, labels=labels, steps=steps)
+    return reports.report(name, own, **changes)
 
 
 A, B = (0.80, 0.82, 0.84, 0.86), (0.70, 0.73, 0.73, 0.76)
@@ -115,14 +79,14 @@ def test_every_pair_once_and_twins_are_numbered():
     ("reports", "message"),
     [
         ([report("a", *A)], "at least two"),
-        ([report("a", *A), report("b", *B, fingerprint="2" * 64)], "another task"),
-        ([report("a", *A), report("b", *B, split="validation")], "another split"),
-        ([report("a", *A), report("b", *B, protocol=named("field"))], "another protocol"),
-        ([report("a", *A), report("b", *B, network="lenet")], "another network"),
-        ([report("a", *A), report("b", *B[:3])], "another seeds"),
-        ([report("a", *A), report("b", *B, steps=2)], "another number of steps"),
-        ([report("a", *A), report("b", *B, labels="soft")], "another kind of labels"),
-        ([report("a", 0.5), report("b", 0.6)], "one network"),
+        ([report("a", *A), report("b", *B, fingerprint="2" * 64)], "same real images"),
+        ([report("a", *A), report("b", *B, split="validation")], "same split"),
+        ([report("a", *A), report("b", *B, protocol=named("field"))], "same protocol"),
+        ([report("a", *A), report("b", *B, network="lenet")], "same network"),
+        ([report("a", *A), report("b", *B[:3])], "same seeds"),
+        ([report("a", *A), report("b", *B, steps=2)], "same number of steps"),
+        ([report("a", *A), report("b", *B, labels="soft")], "same kind of labels"),
+        ([report("a", 0.5), report("b", 0.6)], "with one network"),
     ],
 )
 def test_only_what_was_made_alike_is_compared(reports, message):
@@ -133,19 +97,19 @@ def test_only_what_was_made_alike_is_compared(reports, message):
 @pytest.mark.parametrize(
     ("seeds", "changes", "message"),
     [
-        (4, {"split": "validation"}, "another split"),
-        (4, {"protocol": named("field")}, "another protocol"),
-        (4, {"network": "lenet"}, "another network"),
-        (4, {"steps": 601}, "another number of steps"),
-        (4, {"labels": "soft"}, "another kind of labels"),
-        (1, {}, "one network"),
+        (4, {"split": "validation"}, "same split"),
+        (4, {"protocol": named("field")}, "same protocol"),
+        (4, {"network": "lenet"}, "same network"),
+        (4, {"steps": 601}, "same number of steps"),
+        (4, {"labels": "soft"}, "same kind of labels"),
+        (1, {}, "with one network"),
     ],
 )
 def test_sets_that_cannot_be_compared_are_not_trained_on(
     pixels, digits, tmp_path, monkeypatch, seeds, changes, message
 ):
     """A set to evaluate, and the report of another one."""
-    monkeypatch.setattr(Plan, "run", lambda plan, **how: pytest.fail("it trained"))
+    monkeypatch.setattr(EvaluationPlan, "run", lambda plan, **how: pytest.fail("it trained"))
     usual = {"network": "convnet-w32", "steps": 600, "fingerprint": digits.fingerprint}
     path = tmp_path / "report.json"
     path.write_text(report("b", *B[:seeds], **usual | changes).model_dump_json())

@@ -21,8 +21,8 @@ from d3data.evaluation import audit, pairs
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.leakage import distances, record, search
 from d3data.evaluation.leakage.audit import PATH, stored_audit
-from d3data.evaluation.leakage.distances import Copies, nearest
-from d3data.evaluation.leakage.statistics import attack, merged, p_values
+from d3data.evaluation.leakage.distances import SetImages, nearest
+from d3data.evaluation.leakage.statistics import attack, combined_p_value, p_values
 from d3data.images.spec import Whitening
 from toys import image_of
 
@@ -40,23 +40,48 @@ def photographs(*images):
     return Photographs(images, torch.zeros(len(images), dtype=torch.int64))
 
 
-def honest(digits):
+@pytest.fixture(scope="module")
+def harmless(digits):
     """Images that are neither of train nor of test."""
     return digits.validation.read(range(0, len(digits.validation), 3))
+
+
+@pytest.fixture(scope="module")
+def planted(digits, harmless):
+    """The same, a train image, and one that was altered."""
+    altered = digits.train.read([101]) + 0.05 * points(1, 1, 8, 8)
+    return photographs(harmless, digits.train.read([77]), altered)
+
+
+@pytest.fixture(scope="module")
+def of_planted(planted, digits, tiny):
+    """The audit of these, and its progress."""
+    events = []
+    return audited(planted, digits, tiny, progress=events.append), events
+
+
+@pytest.fixture(scope="module")
+def of_priors(priors, digits, tiny):
+    return audited(priors, digits, tiny, draws=5)
+
+
+@pytest.fixture(scope="module")
+def of_pixels(pixels, tiny):
+    return audit(pixels, protocol=tiny, date=DATE)
 
 
 def points(*shape, seed=0):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def crowd(real, size):
+def in_parts(real, size):
     return zip(torch.arange(len(real)).split(size), real.split(size), strict=True)
 
 
 def test_nearest_is_what_comparing_all_pairs_finds():
     queries, real = points(37, 6), points(101, 6, seed=1)
     real[50] = queries[3]  # a copy: the matrix product alone gives a distance of 1e-3
-    found, back = nearest(queries, crowd(real, 16))
+    found, back = nearest(queries, in_parts(real, 16))
     apart = torch.cdist(
         queries.double(), real.double(), compute_mode="donot_use_mm_for_euclid_dist"
     )
@@ -69,7 +94,7 @@ def test_nearest_is_what_comparing_all_pairs_finds():
 def test_small_distances_between_large_points_keep_their_digits():
     real = points(20, 8) + 1000
     queries = real + 1e-3
-    found, back = nearest(queries, crowd(real, 7))
+    found, back = nearest(queries, in_parts(real, 7))
     expected = (queries.double() - real.double()).norm(dim=1)
     assert torch.allclose(found.distance.double(), expected, rtol=1e-5)
     assert torch.allclose(back.double(), expected, rtol=1e-5)
@@ -78,11 +103,11 @@ def test_small_distances_between_large_points_keep_their_digits():
 def test_an_image_is_not_its_own_neighbor_but_its_twin_is():
     real = points(9, 4)
     real[7] = real[2]
-    found, _ = nearest(real, crowd(real, 4), but=torch.arange(9))
+    found, _ = nearest(real, in_parts(real, 4), skip=torch.arange(9))
     apart = torch.cdist(real, real).fill_diagonal_(torch.inf)
     assert found.row.tolist() == apart.argmin(1).tolist()
     assert (found.row[2], found.distance[2]) == (7, 0)
-    alone, _ = nearest(real[:1], crowd(real[:1], 1), but=torch.arange(1))
+    alone, _ = nearest(real[:1], in_parts(real[:1], 1), skip=torch.arange(1))
     assert alone.distance.tolist() == [torch.inf]
 
 
@@ -124,20 +149,20 @@ def test_an_attack_that_is_always_right_has_no_interval_beyond_one():
     assert (wide.auc, wide.low, wide.high) == pytest.approx((0.75, 0.26001, 1.0), abs=1e-5)
 
 
-def test_p_values_are_ranks_among_honest_ratios():
+def test_p_values_are_ranks_among_reference_ratios():
     p = p_values(torch.tensor([[0.1, 0.5], [0.6, 2.0]]), torch.tensor([0.5, 0.2, 0.9]))
     assert p.tolist() == [[0.25, 0.75], [0.75, 1.0]]
 
 
 def test_merged_p_values_are_twice_the_median_at_most_one():
     p = torch.tensor([[0.5, 0.01, 0.02, 0.9], [0.9, 0.9, 0.9, 0.9]])
-    assert merged(p).tolist() == pytest.approx([0.04, 1.0])
-    assert merged(p[:, :1]).tolist() == p[:, 0].tolist()
-    assert merged(p[:, :3]).tolist() == pytest.approx([0.03, 1.0])
+    assert combined_p_value(p).tolist() == pytest.approx([0.04, 1.0])
+    assert combined_p_value(p[:, :1]).tolist() == p[:, 0].tolist()
+    assert combined_p_value(p[:, :3]).tolist() == pytest.approx([0.03, 1.0])
 
 
 @pytest.mark.parametrize("draws", [0, 4])
-def test_honest_items_are_suspected_as_seldom_as_is_said(draws):
+def test_harmless_items_are_suspected_as_rarely_as_stated(draws):
     """Train, test and items are of one distribution; draws of an item lie around its mean."""
     suspected = items = 0
     for seed in range(60):
@@ -147,41 +172,33 @@ def test_honest_items_are_suspected_as_seldom_as_is_said(draws):
         around = 0.3 * points(30, draws, 3, seed=1000 + seed)
         made = torch.cat([means[:, None], math.sqrt(1 - 0.3**2) * means[:, None] + around], dim=1)
         found = [
-            nearest(made.flatten(0, 1), crowd(real, 64))[0].distance for real in (train, test)
+            nearest(made.flatten(0, 1), in_parts(real, 64))[0].distance for real in (train, test)
         ]
-        others, _ = nearest(test, crowd(test, 64), but=torch.arange(200))
-        usual = record.ratio(nearest(test, crowd(train, 64))[0].distance, others.distance)
+        others, _ = nearest(test, in_parts(test, 64), skip=torch.arange(200))
+        usual = record.ratio(nearest(test, in_parts(train, 64))[0].distance, others.distance)
         ratios = record.ratio(*found).unflatten(0, (30, 1 + draws))
-        suspected += len(search.suspected(ratios, usual))
+        suspected += len(search.suspects(ratios, usual))
         items += 30
     rate = 0.02 if draws else 0.01
     assert 0.001 < suspected / items < 1.3 * rate
 
 
-def test_a_planted_train_image_is_found(digits, tiny):
-    found = audited(photographs(honest(digits), digits.train.read([77])), digits, tiny)
-    planted = found.items - 1
+def test_a_train_image_and_an_altered_one_are_found(of_planted):
+    found, _ = of_planted
+    copy, altered = found.items - 2, found.items - 1
     assert [one.space for one in found.spaces] == [*SPACES]
     for one in found.spaces:
-        assert planted in one.suspects
-        assert len(one.suspects) <= 1 + 4  # by chance at most half an item is expected
-        first = one.closest[0]
-        assert (first.item, first.draw, first.train) == (planted, 0, 77)
+        assert {copy, altered} <= {*one.suspects}
+        assert len(one.suspects) <= 2 + 4  # by chance at most half an item is expected
+        first, second = one.closest[:2]
+        assert (first.item, first.draw, first.train) == (copy, 0, 77)
         assert first.train_distance == pytest.approx(0, abs=1e-6)
-        assert first.ratio < 1e-3 < one.closest[1].ratio
-        assert one.attack.low < 0.5 < one.attack.high  # one of so many: nothing for an attack
-    assert f"{planted}" in found.sentences()[1]
+        assert (second.item, second.train) == (altered, 101)
+        assert one.attack.low < 0.5 < one.attack.high  # two of so many: nothing for an attack
+    assert f"{copy}, {altered}" in found.sentences()[1]
 
 
-def test_an_altered_copy_is_found_as_well(digits, tiny):
-    noisy = digits.train.read([77]) + 0.05 * points(1, 1, 8, 8)
-    found = audited(photographs(honest(digits), noisy), digits, tiny)
-    for one in found.spaces:
-        assert one.closest[0].item in one.suspects
-        assert one.closest[0].train == 77
-
-
-def test_a_set_of_train_images_is_told_by_all_numbers(digits, tiny):
+def test_a_set_of_train_images_shows_in_all_numbers(digits, tiny):
     found = audited(photographs(digits.train.read(range(len(digits.train)))), digits, tiny)
     for one in found.spaces:
         assert len(one.suspects) > 0.95 * found.items
@@ -209,9 +226,8 @@ def test_an_image_of_train_and_of_test_leaks_nothing(digits, tiny):
     assert found.spaces[0].share_nearer == 0.5
 
 
-def test_distances_are_those_of_all_images_in_float64(digits, tiny):
-    mine = honest(digits)
-    found = audited(photographs(mine), digits, tiny)
+def test_distances_are_those_of_all_images_in_float64(planted, of_planted, digits):
+    mine, (found, _) = planted.images, of_planted
     image = image_of(digits)
 
     def unit(images):
@@ -222,39 +238,40 @@ def test_distances_are_those_of_all_images_in_float64(digits, tiny):
         real = getattr(digits, split)
         apart = torch.cdist(unit(mine), unit(real.read(range(len(real)))))
         apart = apart.square().mul(1 / 64).sqrt()
-        told = [getattr(pair, f"{split}_distance") for pair in found.spaces[0].means]
-        assert told == pytest.approx(apart.amin(1).tolist(), rel=1e-4)
+        distances = [getattr(pair, f"{split}_distance") for pair in found.spaces[0].means]
+        assert distances == pytest.approx(apart.amin(1).tolist(), rel=1e-4, abs=1e-7)
         rows = [getattr(pair, split) for pair in found.spaces[0].means]
-        assert apart[range(len(rows)), rows].tolist() == pytest.approx(apart.amin(1).tolist())
+        assert apart[range(len(rows)), rows].tolist() == pytest.approx(
+            apart.amin(1).tolist(), abs=1e-7
+        )
 
 
 def test_as_many_train_images_as_test_images_are_compared(digits):
-    train, test = search.crowds(digits.train, digits.test)
-    assert len(train.even) == len(test.even) == len(digits.test)
-    assert sorted([*train.even.tolist(), *train.rest.tolist()]) == [*range(len(digits.train))]
+    train, test = search.real_images(digits.train, digits.test)
+    assert len(train.equal) == len(test.equal) == len(digits.test)
+    assert sorted([*train.equal.tolist(), *train.rest.tolist()]) == [*range(len(digits.train))]
     assert len(test.rest) == 0
-    other, _ = search.crowds(digits.test, digits.train)
-    assert len(other.even) == len(digits.test)
-    again, _ = search.crowds(digits.train, digits.test)
-    assert torch.equal(train.even, again.even)
-    assert not torch.equal(train.even, torch.arange(len(digits.test)))
+    other, _ = search.real_images(digits.test, digits.train)
+    assert len(other.equal) == len(digits.test)
+    again, _ = search.real_images(digits.train, digits.test)
+    assert torch.equal(train.equal, again.equal)
+    assert not torch.equal(train.equal, torch.arange(len(digits.test)))
 
 
-def test_honest_images_are_nearer_to_train_only_because_it_is_larger(digits, tiny):
-    (one, _) = audited(photographs(honest(digits)), digits, tiny).spaces
+def test_harmless_images_are_nearer_to_train_only_because_it_is_larger(of_planted):
+    one = of_planted[0].spaces[0]
     larger = np.mean([pair.ratio < 1 for pair in one.means])
     assert larger > 0.6
     assert abs(one.share_nearer - 0.5) < larger - 0.5
     assert 0.9 < one.median_ratio < 1.1
 
 
-def test_blocks_change_nothing(digits, tiny, monkeypatch):
-    data = photographs(honest(digits))
-    whole = audited(data, digits, tiny)
+def test_blocks_change_nothing(planted, of_planted, digits, tiny, monkeypatch):
+    whole, _ = of_planted
     monkeypatch.setattr(distances, "BLOCK", 64 * 7)
     monkeypatch.setattr(distances, "CHUNK", 3)
     monkeypatch.setattr(distances, "REAL", 50)
-    in_blocks = audited(data, digits, tiny)
+    in_blocks = audited(planted, digits, tiny)
     for one, other in zip(whole.spaces, in_blocks.spaces, strict=True):
         assert one.suspects == other.suspects
         assert [pair.train for pair in one.means] == [pair.train for pair in other.means]
@@ -263,17 +280,14 @@ def test_blocks_change_nothing(digits, tiny, monkeypatch):
             assert pair.train_distance == pytest.approx(same.train_distance, rel=1e-4)
 
 
-def test_the_same_set_is_told_the_same(pixels, tiny):
-    first, second = (audit(pixels, protocol=tiny, date=DATE) for _ in range(2))
-    assert first == second
-    by_name = audit(pixels.artifact.folder, protocol=tiny, date=DATE)
-    assert by_name == first
-    assert first.data == "three-digits 1.0.0"
-    assert first.content_sha256 == pixels.fingerprint
+def test_the_same_set_has_the_same_audit(pixels, of_pixels, tiny):
+    assert audit(pixels.artifact.folder, protocol=tiny, date=DATE) == of_pixels
+    assert of_pixels.data == "three-digits 1.0.0"
+    assert of_pixels.content_sha256 == pixels.fingerprint
 
 
 def test_copies_are_every_mean_and_the_first_draws_of_every_item(priors):
-    copies = Copies(priors, 5, device=CPU)
+    copies = SetImages(priors, 5, device=CPU)
     assert len(copies) == 18 * 6
     images = copies.images(torch.arange(len(copies))).unflatten(0, (18, 6))
     means = priors.drawer.decode(priors.drawer.mean_latents(range(18)), residual=False)
@@ -291,10 +305,12 @@ def test_copies_are_every_mean_and_the_first_draws_of_every_item(priors):
     assert torch.allclose(copies.images(some), images.flatten(0, 1)[some], atol=1e-6)
 
 
-def test_priors_are_told_by_mean_and_by_their_nearest_draw(priors, digits, tiny):
-    found = audited(priors, digits, tiny, draws=5)
+def test_priors_have_the_pair_of_their_mean_and_of_their_nearest_draw(
+    priors, of_priors, digits, tiny
+):
+    found = of_priors
     assert (found.items, found.draws, found.rate) == (18, 5, 0.02)
-    copies = Copies(priors, 5, device=CPU)
+    copies = SetImages(priors, 5, device=CPU)
     images = copies.images(torch.arange(len(copies)))
     (each, _) = audited(photographs(images), digits, tiny).spaces
     ratios = np.array([pair.ratio for pair in each.means]).reshape(18, 6)
@@ -307,25 +323,24 @@ def test_priors_are_told_by_mean_and_by_their_nearest_draw(priors, digits, tiny)
     assert one.attack == each.attack
 
 
-def test_draws_that_copy_are_suspected_though_their_mean_does_not(monkeypatch):
+def test_draws_that_copy_are_suspects_though_their_mean_is_not():
     usual = torch.linspace(0.5, 1.5, 999)
     ratios = torch.ones(3, 9)
     ratios[1, 1:6] = 0.1
     ratios[2, 1:4] = 0.1
-    assert search.suspected(ratios, usual) == [1]
+    assert search.suspects(ratios, usual) == (1,)
     ratios[2, 0] = 0.1
-    assert search.suspected(ratios, usual) == [1, 2]
+    assert search.suspects(ratios, usual) == (1, 2)
 
 
-def test_too_few_test_images_say_so(digits, tiny):
-    found = audited(photographs(digits.train.read(range(5))), digits, tiny)
-    assert "too few test images" not in " ".join(found.sentences())
-    blind = found.model_copy(update={"honest": 98})
-    assert "too few test images" in blind.sentences()[1]
+def test_too_few_test_images_say_so(of_pixels):
+    assert "too few test images" not in " ".join(of_pixels.sentences())
+    few = of_pixels.model_copy(update={"honest": 98})
+    assert "too few test images" in few.sentences()[1]
 
 
-def test_sentences_say_what_was_measured_and_what_was_not(priors, digits, tiny):
-    found = audited(priors, digits, tiny, draws=5)
+def test_sentences_say_what_was_measured_and_what_was_not(of_priors, digits):
+    found = of_priors
     first, by_pixels, by_features, last = found.sentences()
     assert "18 priors' means and 5 draws of each" in first
     assert f"{len(digits.train):,} train and {len(digits.test)} test images of digits" in first
@@ -334,19 +349,18 @@ def test_sentences_say_what_was_measured_and_what_was_not(priors, digits, tiny):
     assert by_features.startswith("By features")
     assert "no proof of privacy" in last
     many = found.spaces[0].model_copy(update={"suspects": tuple(range(12))})
-    told = found.model_copy(update={"spaces": (many,)}).sentences()[1]
-    assert "12 of 18 items" in told
-    assert "at most 0.36" in told
-    assert told.endswith("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more.")
+    sentence = found.model_copy(update={"spaces": (many,)}).sentences()[1]
+    assert "12 of 18 items" in sentence
+    assert "at most 0.36" in sentence
+    assert sentence.endswith("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more.")
 
 
 def untouched(progress):
     raise AssertionError("it began")
 
 
-def test_progress_goes_to_the_end_of_every_stage(digits, tiny):
-    events = []
-    audited(photographs(honest(digits)), digits, tiny, progress=events.append)
+def test_progress_goes_to_the_end_of_every_stage(of_planted):
+    _, events = of_planted
     last = {event.stage: event for event in events}
     assert list(last) == [
         "training the network whose features are compared",
@@ -359,7 +373,7 @@ def test_progress_goes_to_the_end_of_every_stage(digits, tiny):
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"task": {"test": None}}, DataError, "no test images, so nothing tells"),
+        ({"task": {"test": None}}, DataError, "no test images, and an audit"),
         ({"task": {"classes": tuple("abcdefghij")}}, DataError, "differ in"),
         ({"draws": 0}, D3DataError, "draws=0"),
         ({"device": "cuda:9"}, DeviceError, "cuda:9"),
@@ -387,10 +401,9 @@ def test_values_that_are_not_finite_are_refused(digits, tiny):
         audited(broken, digits, tiny)
 
 
-def test_the_picture_has_a_row_for_each_pair(digits, tiny):
-    data = photographs(digits.train.read([77]), honest(digits)[:3])
-    found = audited(data, digits, tiny)
-    sheet = Image.open(io.BytesIO(pairs(found, data, digits)))
+def test_the_picture_has_a_row_for_each_pair(planted, of_planted, digits):
+    content = pairs(of_planted[0], planted, digits)
+    sheet = Image.open(io.BytesIO(content))
     assert sheet.mode == "RGB"
     pixels = np.asarray(sheet)
     ink = digits.train.pixels([77])[0, 0].numpy().repeat(8, 0).repeat(8, 1)
@@ -402,7 +415,7 @@ def test_the_picture_has_a_row_for_each_pair(digits, tiny):
     ]
     assert len(places) == 2  # the set's own, and the train image beside it
     assert places[0][0] == places[1][0]
-    assert b"tEXt" not in pairs(found, data, digits)
+    assert b"tEXt" not in content
 
 
 def run(*arguments, code=0):
@@ -418,13 +431,13 @@ def quick(tiny, monkeypatch):
     monkeypatch.setitem(protocols.protocols, "quick", tiny)
 
 
-def test_the_command_tells_draws_and_attaches(pixels, tmp_path, quick):
+def test_the_command_prints_draws_and_attaches(pixels, tmp_path, quick):
     folder = tmp_path / "set"
     artifact.write(folder, **contents(pixels))
     report, picture = tmp_path / "audit.json", tmp_path / "pairs.png"
-    told = run("audit", folder, "--out", report, "--pairs", picture, "--attach")
-    assert "no proof of privacy" in told.stdout
-    assert "shows real images" in told.stderr
+    result = run("audit", folder, "--out", report, "--pairs", picture, "--attach")
+    assert "no proof of privacy" in result.stdout
+    assert "shows real images" in result.stderr
     whole = record.Audit.parse(json.loads(report.read_text()), where="audit.json")
     assert len(whole.spaces[0].means) == 30
     assert picture.read_bytes().startswith(b"\x89PNG")
@@ -456,8 +469,8 @@ def contents(data):
     }
 
 
-def test_an_audit_of_other_content_is_refused_by_the_card(pixels, tiny, tmp_path):
-    found = audit(pixels, protocol=tiny, date=DATE).model_copy(update={"content_sha256": "0" * 64})
+def test_an_audit_of_other_content_is_refused_by_the_card(pixels, of_pixels, tmp_path):
+    found = of_pixels.model_copy(update={"content_sha256": "0" * 64})
     folder = tmp_path / "set"
     artifact.write(folder, **contents(pixels))
     other = artifact.extend(folder, {PATH: found.model_dump_json().encode()})
@@ -465,8 +478,8 @@ def test_an_audit_of_other_content_is_refused_by_the_card(pixels, tiny, tmp_path
         cards.Facts.of(other)
 
 
-def test_words_of_strangers_in_an_audit_stay_words(pixels, tiny, tmp_path):
-    evil = audit(pixels, protocol=tiny, date=DATE).model_copy(update={"task": "[x](http://a.b)"})
+def test_words_of_strangers_in_an_audit_stay_words(pixels, of_pixels, tmp_path):
+    evil = of_pixels.model_copy(update={"task": "[x](http://a.b)"})
     folder = tmp_path / "set"
     artifact.write(folder, **contents(pixels))
     other = artifact.extend(folder, {PATH: evil.model_dump_json().encode()})
@@ -475,10 +488,20 @@ def test_words_of_strangers_in_an_audit_stay_words(pixels, tiny, tmp_path):
 
 def test_real_images_never_get_into_an_artifact(pixels, tmp_path, quick):
     folder = pixels.artifact.folder
-    told = run("audit", folder, "--pairs", folder / "pairs.png", code=2)
-    assert "wouldlieintheartifact" in re.sub(r"[│\s]", "", told.output)
+    result = run("audit", folder, "--pairs", folder / "pairs.png", code=2)
+    assert "wouldlieintheartifact" in re.sub(r"[│\s]", "", result.output)
     other = artifact.write(tmp_path / "other", **contents(pixels)).folder / "in" / "pairs.png"
     assert "artifact" in run("audit", folder, "--pairs", other, code=2).output
     assert not other.exists()
     run("audit", folder, "--pairs", tmp_path / "pairs.jpg", code=2)
     run("audit", "digits-ipc4", "--attach", code=2)
+
+
+def test_the_picture_of_pairs_without_a_draw_needs_none(of_priors, priors, digits):
+    """Nothing is decoded where every pair is of a mean."""
+    spaces = [
+        one.model_copy(update={"closest": tuple(p for p in one.means if p.draw == 0)})
+        for one in of_priors.spaces
+    ]
+    content = pairs(of_priors.model_copy(update={"spaces": tuple(spaces)}), priors, digits)
+    assert Image.open(io.BytesIO(content)).height > 500

@@ -8,8 +8,16 @@ import torch
 from pydantic import ValidationError
 
 from d3data.errors import RecipeError
-from d3data.evaluation.protocols import Protocol, halfway, named, protocols, require_own_name
+from d3data.evaluation.protocols import (
+    Protocol,
+    batches,
+    halfway,
+    named,
+    protocols,
+    require_own_name,
+)
 from d3data.images.augment import augmentations
+from d3data.utils.rng import generator
 
 
 def settings(**more):
@@ -57,6 +65,42 @@ def test_cosine_ends_near_zero():
     assert (factors.diff() < 0).all()
 
 
+def taken(draws, count, **length):
+    """The (epoch, index) pairs of the first `count` batches."""
+    stream = batches(draws, Protocol(**settings(**length)), rng=generator(0, "order"))
+    return [
+        [(epoch, index) for epoch, indices in pieces for index in indices.tolist()]
+        for pieces, _ in zip(stream, range(count), strict=False)
+    ]
+
+
+@pytest.mark.parametrize("draws", [3, 16, 37])
+def test_steps_fill_every_batch_from_whole_epochs(draws):
+    steps = taken(draws, 37, batch=16, steps=37)
+    assert {len(step) for step in steps} == {16}
+    pairs = [pair for step in steps for pair in step]
+    for epoch in range(len(pairs) // draws):
+        mine = pairs[epoch * draws : (epoch + 1) * draws]
+        assert sorted(mine) == [(epoch, index) for index in range(draws)]
+
+
+@pytest.mark.parametrize(
+    ("draws", "batch", "sizes"),
+    [(10, 4, [4, 4, 2, 4, 4, 2]), (9, 4, [4, 5, 4, 5]), (3, 1, [1] * 6)],
+)
+def test_epochs_end_with_a_smaller_batch_but_not_with_a_single_draw(draws, batch, sizes):
+    steps = taken(draws, len(sizes), batch=batch, epochs=2)
+    assert [len(step) for step in steps] == sizes
+    assert Protocol(**settings(batch=batch, epochs=2)).length(draws) == len(sizes)
+    pairs = [pair for step in steps for pair in step]
+    assert sorted(pairs) == [(epoch, index) for epoch in (0, 1) for index in range(draws)]
+
+
+def test_every_epoch_has_its_own_order():
+    first, second = taken(32, 2, batch=32, steps=2)
+    assert [index for _, index in first] != [index for _, index in second]
+
+
 PUBLISHED = {
     ("quick", 1): "211616624383b925b563a8adf6b7941b12d517f4e30bcddf776aa7123d00187d",
     ("standard", 1): "8e4d79039ba3158d38e3d7d3abeb64c941e0f30da870779724042c475547bbed",
@@ -80,5 +124,5 @@ def test_what_was_published_never_changes(name):
 def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
     require_own_name(Protocol(**settings(steps=1)))
     require_own_name(named("quick"))
-    with pytest.raises(RecipeError, match="this protocol is not quick v1"):
+    with pytest.raises(RecipeError, match="other settings than quick v1"):
         require_own_name(named("quick").model_copy(update={"steps": 60}))

@@ -6,16 +6,23 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from torch.nn.functional import one_hot
+from torch.nn.functional import cross_entropy, one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
 from d3data.errors import TrainingError
-from d3data.evaluation import cost, trial_cache, trial_training, trials
+from d3data.evaluation import trial_cache, trial_training
 from d3data.evaluation.baselines import Photographs
-from d3data.evaluation.baselines.setting import drawn
+from d3data.evaluation.baselines.base import random_rows
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.setup import Ground, answered
+from d3data.evaluation.record import EvalSetup
+from d3data.evaluation.trial_cache import TrialEntry
+from d3data.evaluation.trial_training import (
+    TrialTraining,
+    flops_per_image,
+    predictions,
+    run_trial,
+)
 from d3data.nets import NetworkSpec, checkpoint
 from d3data.nets.training import ignore
 from d3data.utils.rng import generator
@@ -24,62 +31,20 @@ from spies import Spy
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(scope="module")
-def photographs(task):
-    return some(task, 10)
-
-
-def some(task, each):
-    rows = drawn(task.train, each, generator(0, "photographs"))
+def real(task, each):
+    rows = random_rows(task.train, each, generator(0, "photographs"))
     return Photographs(task.train.read(rows), task.train.labels[rows])
 
 
-def flat(protocol, draws, count):
-    """The (epoch, index) pairs of the first `count` batches."""
-    stream = trial_training.batches(draws, protocol, rng=generator(0, "order"))
-    batches = [next(stream) for _ in range(count)]
-    return [
-        [(epoch, index) for epoch, indices in pieces for index in indices.tolist()]
-        for pieces in batches
-    ]
+@pytest.fixture(scope="module")
+def photographs(task):
+    return real(task, 10)
 
 
-@pytest.mark.parametrize("draws", [3, 16, 37])
-def test_steps_fill_every_batch_from_whole_epochs(tiny, draws):
-    batches = flat(tiny, draws, 37)
-    assert {len(batch) for batch in batches} == {16}
-    pairs = [pair for batch in batches for pair in batch]
-    whole = len(pairs) // draws
-    for epoch in range(whole):
-        mine = pairs[epoch * draws : (epoch + 1) * draws]
-        assert sorted(mine) == [(epoch, index) for index in range(draws)]
-
-
-def test_epochs_end_with_a_smaller_batch(tiny):
-    protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "batch": 4})
-    batches = flat(protocol, 10, 6)
-    assert [len(batch) for batch in batches] == [4, 4, 2, 4, 4, 2]
-    assert protocol.length(10) == 6
-    for epoch in (0, 1):
-        mine = [pair for batch in batches[3 * epoch : 3 * epoch + 3] for pair in batch]
-        assert sorted(mine) == [(epoch, index) for index in range(10)]
-
-
-def test_a_single_draw_joins_the_batch_before(tiny):
-    protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "batch": 4})
-    assert [len(batch) for batch in flat(protocol, 9, 4)] == [4, 5, 4, 5]
-    assert protocol.length(9) == 4
-    alone = protocol.model_copy(update={"batch": 1})
-    assert [len(batch) for batch in flat(alone, 3, 6)] == [1] * 6
-
-
-def test_every_epoch_has_its_own_order(tiny):
-    first, second = flat(tiny.model_copy(update={"batch": 32}), 32, 2)
-    assert [index for _, index in first] != [index for _, index in second]
-
-
-def ground(task, protocol, tests=None):
-    return Ground(task, tests or task.test, protocol, CPU)
+@pytest.fixture(scope="module")
+def trial(task, tiny, photographs):
+    """What a trial is that nothing disturbs."""
+    return run(photographs, task, tiny)
 
 
 def builder(task, protocol):
@@ -88,13 +53,9 @@ def builder(task, protocol):
 
 
 def run(photographs, task, protocol, *, build=None, seed=0, tests=None, **options):
-    return trials.run(
-        photographs,
-        build or builder(task, protocol),
-        ground(task, protocol, tests),
-        seed=seed,
-        **options,
-    )
+    setup = EvalSetup(task, tests or task.test, protocol, CPU)
+    build = build or builder(task, protocol)
+    return run_trial(photographs, build, setup, seed=seed, **options)
 
 
 def forgetful():
@@ -107,42 +68,36 @@ def timeless(trial):
     return trial.model_copy(update={"seconds": 0.0, "memory": None, "curve": curve})
 
 
-def test_a_seed_repeats_bit_for_bit_and_another_does_not(task, tiny, photographs):
-    first, again = (timeless(run(photographs, task, tiny)) for _ in range(2))
-    other = timeless(run(photographs, task, tiny, seed=1))
-    assert first == again
-    assert first.loss != other.loss
+def test_a_seed_repeats_bit_for_bit_and_another_does_not(task, tiny, photographs, trial):
+    assert timeless(run(photographs, task, tiny)) == timeless(trial)
+    assert run(photographs, task, tiny, seed=1).loss != trial.loss
 
 
-@pytest.mark.parametrize("build", [None, forgetful])
-def test_training_does_not_depend_on_the_global_generator(task, tiny, photographs, build):
+def test_training_does_not_depend_on_the_global_generator(task, tiny, photographs):
     torch.manual_seed(1)
-    first = run(photographs, task, tiny, build=build)
+    first = run(photographs, task, tiny, build=forgetful)
     torch.manual_seed(2)
     before = torch.random.get_rng_state()
-    assert timeless(first) == timeless(run(photographs, task, tiny, build=build))
+    assert timeless(first) == timeless(run(photographs, task, tiny, build=forgetful))
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def first_batch(draws, task, protocol, seed):
+def first_batch(data, task, protocol, seed):
     """The images that a network is given in its first step."""
-    network, given = builder(task, protocol)(), []
-    network.register_forward_pre_hook(lambda module, inputs: given.append(*inputs))
-    where = ground(task, protocol)
-    trial_training.Course(network, draws, where, seed=seed, rate=0.1, steps=1).go(None, ignore)
-    return given[0]
+    network, batches = builder(task, protocol)(), []
+    network.register_forward_pre_hook(lambda module, inputs: batches.append(*inputs))
+    setup = EvalSetup(task, task.test, protocol, CPU)
+    TrialTraining(network, data, setup, seed=seed, rate=0.1, steps=1).run(None, ignore)
+    return batches[0]
 
 
-def test_each_seed_has_its_own_order(task, tiny, photographs):
+def test_each_seed_has_its_own_order_and_augmentation(task, tiny, photographs):
     plain = tiny.model_copy(update={"augment": "none"})
     one, other = (first_batch(photographs, task, plain, seed) for seed in (0, 1))
     assert not torch.equal(one, other)
-
-
-def test_each_seed_has_its_own_augmentation(task, tiny, photographs):
-    """Of the same image again and again, which has no order."""
     images, labels = photographs.images[:1].repeat(30, 1, 1, 1), photographs.labels[:1].repeat(30)
-    one, other = (first_batch(Photographs(images, labels), task, tiny, n) for n in (0, 1))
+    alike = Photographs(images, labels)  # which have no order
+    one, other = (first_batch(alike, task, tiny, seed) for seed in (0, 1))
     assert not torch.equal(one, other)
 
 
@@ -154,15 +109,16 @@ def test_a_network_learns_three_digits(task, tiny, photographs):
     assert trial.seconds > 0
 
 
-def test_the_share_of_each_class(task, tiny, photographs):
-    trial = run(photographs, task, tiny)
-    counts = task.test.counts()
+def test_accuracies_of_classes_and_their_confusion(task, trial):
+    counts, confusion = task.test.counts(), torch.tensor(trial.confusion)
     total = sum(c * share for c, share in zip(counts, trial.per_class, strict=True))
     assert total / sum(counts) == pytest.approx(trial.accuracy)
     assert len(set(trial.per_class)) > 1  # each class has its own
+    assert confusion.sum(1).tolist() == counts
+    assert confusion.diag().sum() / confusion.sum() == pytest.approx(trial.accuracy)
 
 
-def test_a_class_without_test_images_has_no_share(task, tiny, photographs):
+def test_a_class_without_test_images_has_no_accuracy(task, tiny, photographs):
     class Fewer(Spy):
         def counts(self):
             return [0, *self.split.counts()[1:]]
@@ -172,22 +128,20 @@ def test_a_class_without_test_images_has_no_share(task, tiny, photographs):
     assert None not in trial.per_class[1:]
 
 
-def test_soft_labels_that_say_the_class_are_hard_labels(task, tiny, photographs):
+def test_soft_labels_that_say_the_class_are_hard_labels(task, tiny, photographs, trial):
     soft = Photographs(photographs.images, one_hot(photographs.labels, 3).float())
-    one, other = run(photographs, task, tiny), run(soft, task, tiny)
-    assert one.loss == pytest.approx(other.loss, rel=1e-4)
-    assert one.accuracy == pytest.approx(other.accuracy, abs=0.02)
+    other = run(soft, task, tiny)
+    assert other.loss == pytest.approx(trial.loss, rel=1e-4)
+    assert other.accuracy == pytest.approx(trial.accuracy, abs=0.02)
 
 
 def test_test_images_are_looked_at_once_and_last(task, tiny, photographs):
     spy, looked = Spy(task.test), []
-    run(
-        photographs,
-        replace(task, test=None),
-        tiny,
-        tests=spy,
-        watch=lambda step, loss: looked.append(len(spy.seen)),
-    )
+
+    def watch(step, loss):
+        looked.append(len(spy.seen))
+
+    run(photographs, replace(task, test=None), tiny, tests=spy, watch=watch)
     assert looked == [0] * tiny.steps
     assert spy.seen == list(range(len(task.test)))
 
@@ -205,8 +159,7 @@ def test_testing_is_no_part_of_what_training_takes(task, tiny, photographs, monk
 
     monkeypatch.setattr(trial_training, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
     slow = replace(task, validation=Slow(task.validation))
-    trial = run(photographs, slow, tiny, tests=Slow(task.test), watch=step)
-    assert trial.seconds == 12
+    assert run(photographs, slow, tiny, tests=Slow(task.test), watch=step).seconds == 12
 
 
 def test_training_is_sgd_as_it_is_written(task):
@@ -215,79 +168,55 @@ def test_training_is_sgd_as_it_is_written(task):
         name="x", version=1, epochs=2, batch=6, learning_rates=(0.1,), momentum=0.5,
         weight_decay=0.01, augment="none",
     )  # fmt: skip
-    draws = some(task, 2)
+    data = real(task, 2)
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3, bias=False)).double()
-    draws = Photographs(draws.images.double(), draws.labels)
+    data = Photographs(data.images.double(), data.labels)
     weight = network[1].weight.detach().clone()
     velocity = torch.zeros_like(weight)
     for step in range(2):
-        logits = draws.images.flatten(1) @ weight.T
-        error = logits.softmax(1) - one_hot(draws.labels, 3)
-        gradient = error.T @ draws.images.flatten(1) / 6 + 0.01 * weight
+        logits = data.images.flatten(1) @ weight.T
+        error = logits.softmax(1) - one_hot(data.labels, 3)
+        gradient = error.T @ data.images.flatten(1) / 6 + 0.01 * weight
         velocity = 0.5 * velocity + gradient
         weight = weight - 0.1 * protocol.factor(step, 2) * velocity
-    task = replace(task, validation=range(0))
-    trial_training.Course(network, draws, ground(task, protocol), seed=0, rate=0.1).go(
-        None, ignore
-    )
+    setup = EvalSetup(replace(task, validation=range(0)), task.test, protocol, CPU)
+    TrialTraining(network, data, setup, seed=0, rate=0.1).run(None, ignore)
     torch.testing.assert_close(network[1].weight.detach(), weight)
 
 
-class Stopped(Exception):
-    pass
+def test_adamw_is_adamw(task, tiny, photographs):
+    protocol = tiny.model_copy(update={"optimizer": "adamw", "steps": 1})
+    network = builder(task, protocol)()
+    before = [p.detach().clone() for p in network.parameters()]
+    setup = EvalSetup(task, task.test, protocol, CPU)
+    TrialTraining(network, photographs, setup, seed=0, rate=0.1).run(None, ignore)
+    for old, new in zip(before, network.parameters(), strict=True):
+        moved = (new - old * (1 - 0.1 * protocol.weight_decay)).abs()
+        assert moved.max() < 0.1001  # the first step of Adam is at most the rate
+    assert moved.max() > 0.099
 
 
-def interrupted(task, tiny, photographs, folder):
-    """The slot of a trial in which Ctrl-C was typed after its sixth step."""
+@pytest.mark.parametrize("share", [1, 0, 0.5, 0.99])
+def test_what_is_interrupted_goes_on_unless_its_checkpoint_was_cut_short(
+    task, tiny, photographs, trial, tmp_path, share
+):
+    """Ctrl-C was typed in its sixth step."""
 
     def interrupt(step, loss):
         if step == 5:
             raise KeyboardInterrupt
 
-    slot = trial_cache.Slot(folder / "slot")
+    entry, path, steps = TrialEntry(tmp_path / "trial"), tmp_path / "trial.safetensors", []
     with pytest.raises(KeyboardInterrupt):
-        run(photographs, task, tiny, slot=slot, watch=interrupt)
-    return slot
-
-
-def test_what_is_interrupted_between_two_steps_is_kept(task, tiny, photographs, tmp_path):
-    slot = interrupted(task, tiny, photographs, tmp_path)
-    steps = []
-    finished = run(photographs, task, tiny, slot=slot, watch=lambda step, loss: steps.append(step))
-    assert steps == [*range(6, 12)]
-    assert timeless(finished) == timeless(run(photographs, task, tiny))
-
-
-@pytest.mark.parametrize("share", [0, 0.5, 0.99])
-def test_a_trial_whose_checkpoint_was_cut_short_starts_again(
-    task, tiny, photographs, tmp_path, share
-):
-    slot = interrupted(task, tiny, photographs, tmp_path)
-    path = tmp_path / "slot.safetensors"
+        run(photographs, task, tiny, entry=entry, watch=interrupt)
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
-    steps = []
-    finished = run(photographs, task, tiny, slot=slot, watch=lambda step, loss: steps.append(step))
-    assert steps == [*range(12)]
-    assert timeless(finished) == timeless(run(photographs, task, tiny))
+    finished = run(photographs, task, tiny, entry=entry, watch=lambda step, _: steps.append(step))
+    assert steps == [*range(6 if share == 1 else 0, 12)]
+    assert timeless(finished) == timeless(trial)
 
 
-def test_a_checkpoint_is_due_every_minute(tmp_path, monkeypatch):
-    clock = [0.0]
-    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
-    slot = trial_cache.Slot(tmp_path / "slot")
-    for start in (0.0, 60.0):
-        clock[0] = start + 59.9
-        assert not slot.due
-        clock[0] = start + 60
-        assert slot.due
-        slot.save(1, {})
-
-
-def test_images_are_mixed_where_the_protocol_says_so(task, tiny, photographs):
-    plain = run(photographs, task, tiny).loss
-    losses = {run(photographs, task, tiny.model_copy(update={"mix": m})).loss
-              for m in ("cutmix", "mixup")}  # fmt: skip
-    assert len(losses - {plain}) == 2
+class Stopped(Exception):
+    pass
 
 
 @pytest.mark.parametrize("stop", [0, 5, 10])
@@ -297,21 +226,37 @@ def test_a_trial_goes_on_where_it_was_stopped(
     """With dropout, and with momentum."""
     monkeypatch.setattr(trial_cache, "EVERY", 0.0)
     train = partial(run, photographs, task, tiny, build=forgetful)
-    undisturbed = train()
-    slot = trial_cache.Slot(tmp_path / "slot")
+    undisturbed, entry, steps = train(), TrialEntry(tmp_path / "trial"), []
 
     def watch(step, loss):
         if step == stop + 1:
             raise Stopped
 
     with pytest.raises(Stopped):
-        train(slot=slot, watch=watch)
-    steps = []
-    again = trial_cache.Slot(tmp_path / "slot")
-    finished = train(slot=again, watch=lambda step, loss: steps.append(step))
+        train(entry=entry, watch=watch)
+    again = TrialEntry(tmp_path / "trial")
+    finished = train(entry=again, watch=lambda step, loss: steps.append(step))
     assert steps == [*range(stop + 1, 12)]
     assert timeless(finished) == timeless(undisturbed)
-    assert train(slot=again, watch=watch) == finished
+    assert train(entry=again, watch=watch) == finished
+
+
+def test_a_checkpoint_is_due_every_minute(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr(checkpoint, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    entry = TrialEntry(tmp_path / "trial")
+    for start in (0.0, 60.0):
+        clock[0] = start + 59.9
+        assert not entry.due
+        clock[0] = start + 60
+        assert entry.due
+        entry.save(1, {})
+
+
+def test_images_are_mixed_where_the_protocol_says_so(task, tiny, photographs, trial):
+    mixed = [tiny.model_copy(update={"mix": mix}) for mix in ("cutmix", "mixup")]
+    losses = {run(photographs, task, protocol).loss for protocol in mixed}
+    assert len(losses - {trial.loss}) == 2
 
 
 def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photographs):
@@ -325,105 +270,71 @@ def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photograp
     assert same.accuracy == trial.curve[-1].accuracy
 
 
-def test_confusion_counts_test_images(task, tiny, photographs):
-    trial = run(photographs, task, tiny)
-    table = torch.tensor(trial.confusion)
-    assert table.sum(1).tolist() == task.test.counts()
-    assert table.diag().sum() / table.sum() == pytest.approx(trial.accuracy)
-
-
 @pytest.mark.parametrize(("classes", "counted"), [(100, True), (101, False)])
 def test_confusion_is_kept_of_up_to_100_classes(task, tiny, photographs, classes, counted):
     labels = torch.arange(classes)
     tests = SimpleNamespace(labels=labels, counts=lambda: [1] * classes)
     large = replace(task, classes=tuple(map(str, range(classes))))
-    where = ground(large, tiny, tests)
-    one = trial_training.Course(forgetful(), photographs, where, seed=0, rate=0.1)
-    trial = one.told(labels.roll(1), trial_training.Spent(None, None, 1.0))
+    setup = EvalSetup(large, tests, tiny, CPU)
+    training = TrialTraining(forgetful(), photographs, setup, seed=0, rate=0.1)
+    trial = training.record(labels.roll(1), flops=None, memory=None, seconds=1.0)
     assert trial.accuracy == 0
     assert (trial.confusion is not None) == counted
 
 
 @pytest.mark.parametrize("bias", [torch.nan, torch.inf, -torch.inf])
-def test_answers_must_be_finite(task, bias):
-    """Even those to one class alone, whose largest is a class like any other."""
+def test_logits_must_be_finite(task, bias):
+    """Even those of one class alone, where the largest is a class like any other."""
     network = forgetful()
-    assert len(answered(network, task.test, CPU)) == len(task.test)
+    assert len(predictions(network, task.test, CPU)) == len(task.test)
     network[2].bias.data[1] = bias
-    with pytest.raises(TrainingError, match="answers are not finite"):
-        answered(network, task.test, CPU)
+    with pytest.raises(TrainingError, match="logits are not finite"):
+        predictions(network, task.test, CPU)
 
 
-def test_what_a_trial_costs(task, tiny, photographs):
-    trial = run(photographs, task, tiny)
+def test_what_a_trial_costs(task, tiny, priors, photographs, trial):
+    """Training, and decoding what is trained on."""
     network = builder(task, tiny)()
     each = nets.count_flops(network, (task.channels, task.size, task.size)).training
     assert trial.flops == 12 * 16 * each
     assert trial.memory is None  # of a CPU, where it depends on what was freed before
-
-
-def test_decoding_is_a_cost(task, tiny, priors, photographs):
-    network = builder(task, tiny)()
-    trained = nets.count_flops(network, (1, 8, 8)).training
     with FlopCounterMode(display=False) as counter:
         priors.batch(0, [0])
     assert counter.get_total_flops() > 0
-    found = cost.flops_of_an_image(network, priors, task)
-    assert found == trained + counter.get_total_flops()
-    assert cost.flops_of_an_image(network, photographs, task) == trained
+    assert flops_per_image(network, priors, task) == each + counter.get_total_flops()
+    assert flops_per_image(network, photographs, task) == each
 
 
-class Uncountable(torch.nn.Module):
+class Uncountable(torch.nn.Linear):
     """A network that looks at values, which shapes alone do not have."""
 
-    def __init__(self):
-        super().__init__()
-        self.last = torch.nn.Linear(64, 3)
-
     def forward(self, images):
-        return self.last(images.flatten(1)) * (1 if images.mean().item() > -9 else 0)
+        return super().forward(images.flatten(1)) * (1 if images.mean().item() > -9 else 0)
 
 
-class Weighing(torch.nn.Module):
+class Weighing(torch.nn.BatchNorm1d):
     """A network without convolutions or matrix products, which is all that is counted."""
 
-    def __init__(self):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(3))
-
     def forward(self, images):
-        return images.flatten(1)[:, 30:33] * self.weight
+        return super().forward(images.flatten(1)[:, 30:33])
 
 
-@pytest.mark.parametrize("build", [Uncountable, Weighing])
+@pytest.mark.parametrize("build", [lambda: Uncountable(64, 3), lambda: Weighing(3)])
 def test_operations_that_cannot_be_counted_are_none(task, tiny, photographs, build):
     trial = run(photographs, task, tiny, build=build)
     assert trial.flops is None
     assert trial.accuracy > 0
 
 
-def test_adamw_is_adamw(task, tiny, photographs):
-    protocol = tiny.model_copy(update={"optimizer": "adamw", "steps": 1})
-    network = builder(task, protocol)()
-    before = [p.detach().clone() for p in network.parameters()]
-    trial_training.Course(network, photographs, ground(task, protocol), seed=0, rate=0.1).go(
-        None, ignore
-    )
-    for old, new in zip(before, network.parameters(), strict=True):
-        moved = (new - old * (1 - 0.1 * protocol.weight_decay)).abs()
-        assert moved.max() < 0.1001  # the first step of Adam is at most the rate
-    assert moved.max() > 0.099
-
-
-def test_a_loop_of_the_users_own(task, tiny, photographs):
-    def train(network, draws, *, seed, device):
-        images, labels = draws.batch(0, torch.arange(9), device=device)
+def test_a_loop_of_the_users_own(task, tiny, photographs, trial):
+    def train(network, data, *, seed, device):
+        images, labels = data.batch(0, torch.arange(9), device=device)
         optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-        torch.nn.functional.cross_entropy(network(images), labels).backward()
+        cross_entropy(network(images), labels).backward()
         optimizer.step()
 
-    own = replace(ground(task, tiny), train=train)
-    trial = trials.run(photographs, builder(task, tiny), own, seed=0)
-    assert (trial.images, trial.steps, trial.curve) == (9, 0, ())
-    assert (trial.loss, trial.learning_rate) == (None, None)
-    assert trial.accuracy != run(photographs, task, tiny).accuracy
+    setup = EvalSetup(task, task.test, tiny, CPU, train)
+    own = run_trial(photographs, builder(task, tiny), setup, seed=0)
+    assert (own.images, own.steps, own.curve) == (9, 0, ())
+    assert (own.loss, own.learning_rate) == (None, None)
+    assert own.accuracy != trial.accuracy

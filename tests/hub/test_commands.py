@@ -52,22 +52,22 @@ def test_publish_then_pull_then_verify(hub: LocalHub, toys: Path) -> None:
     out, told = call("publish", toys, "me/toys")
     assert out == "me/toys@1.2.3\n"
     assert [line.partition(":")[0] for line in told.splitlines()] == [
-        f"{toys} is whole",
+        f"{toys} verified",
         "committed 10 files",
         "tagged v1.2.3",
-        "me/toys@1.2.3 was downloaded again, and is whole",
+        "me/toys@1.2.3 was downloaded again and verified",
     ]
     text, _ = call("publish", toys, "me/toys", "--dry-run")
-    assert text == "me/toys@1.2.3: nothing to do, all files are there\n"
+    assert text == "me/toys@1.2.3: nothing to do, all files are up to date\n"
     hub.repo("me/toys").delete_tag("v1.2.3")
     text, _ = call("publish", toys, "me/toys", "--dry-run")
-    assert text == "me/toys@1.2.3: nothing to send but the tag v1.2.3, all files are there\n"
+    assert text == "me/toys@1.2.3: nothing to send but the tag v1.2.3, all files are up to date\n"
     hub.repo("me/toys").tag("v1.2.3")
     out, told = call("publish", toys, "me/toys")
     assert out == "me/toys@1.2.3\n"
     assert told.splitlines()[1:] == [
-        "me/toys@1.2.3 was there already",
-        "me/toys@1.2.3 was downloaded again, and is whole",
+        "me/toys@1.2.3 is published already",
+        "me/toys@1.2.3 was downloaded again and verified",
     ]
     done = document("publish", toys, "me/toys")
     commit = hub.repo("me/toys").head
@@ -79,7 +79,7 @@ def test_publish_then_pull_then_verify(hub: LocalHub, toys: Path) -> None:
     of_commit = f"me/toys@{commit}"
     for name in ("me/toys", "me/toys@1.2.3", folder):
         out, told = call("verify", name, "--golden")
-        assert out.startswith("toys-ipc2 1.2.3 is whole, and its golden images come out the same")
+        assert out.startswith("toys-ipc2 1.2.3 verified, and its golden images are the same")
         assert told == (
             "not fetched: preview.png, preview/train-00000.parquet, recipe.toml; "
             f"`d3data pull --extras {name if name != folder else of_commit}` brings them\n"

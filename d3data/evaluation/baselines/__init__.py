@@ -1,20 +1,23 @@
-"""Baselines: what a distilled set is compared with, of equal size and trained on in the same way.
+"""Baselines: real images of equal size that a distilled set is compared with.
 
-A baseline is one function of what it may look at, a `Setting`, and a generator.
+A baseline is one function of a `BaselineContext`, what it may use, and a generator.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines.base import BaselineContext, RowData
 from d3data.evaluation.baselines.compressed import compressed
 from d3data.evaluation.baselines.coresets import herding, k_center, k_means
 from d3data.evaluation.baselines.plain import means, random, random_bytes, real, soft
-from d3data.evaluation.baselines.setting import Baseline, Photographs, Rival, Setting
 from d3data.evaluation.protocol_epochs import has_priors
-from d3data.evaluation.setup import Draws
+from d3data.evaluation.record import TrainingData
 
-__all__ = ["Baseline", "Photographs", "Rival", "Setting", "baselines", "named", "wanted"]
+__all__ = ["BaselineContext", "Photographs", "RowData", "baselines", "named", "wanted"]
+
+Baseline = Callable[..., RowData]  # (context, rng=) -> what the networks of one seed train on
 
 baselines: dict[str, Baseline] = {
     "random": random,
@@ -27,8 +30,8 @@ baselines: dict[str, Baseline] = {
     "means": means,
     "real": real,
 }
-TAUGHT = ("herding", "k-center", "k-means", "soft")  # a network on all train images chooses
-WEIGHED = ("random-bytes", "compressed")  # as many bytes as the set
+NEED_TEACHER = ("herding", "k-center", "k-means", "soft")
+NEED_BYTES = ("random-bytes", "compressed")
 
 
 def named(name: str) -> Baseline:
@@ -40,13 +43,13 @@ def named(name: str) -> Baseline:
     return entry(baselines, name, what="baseline")
 
 
-def wanted(names: str | Iterable[str], draws: Draws, *, features: bool = True) -> list[str]:
-    """The names of some baselines, or of all that a set can be compared with.
+def wanted(names: str | Iterable[str], data: TrainingData, *, features: bool = True) -> list[str]:
+    """The names of the baselines that are asked for.
 
     Args:
-        names: of the baselines; "all" that are possible, or "none".
-        draws: the set.
-        features: whether the networks tell theirs, as d3data's own do.
+        names: of baselines; "all" that are possible, or "none".
+        data: the set that is compared with them.
+        features: whether the networks have features, as d3data's own do.
 
     Raises:
         RecipeError: there is no such baseline, or one comes twice.
@@ -54,30 +57,30 @@ def wanted(names: str | Iterable[str], draws: Draws, *, features: bool = True) -
         TrainingError: one cannot be made with these networks.
     """
     if names == "all":
-        return [name for name in baselines if _fault(name, draws, features) is None]
+        return [name for name in baselines if _obstacle(name, data, features) is None]
     if names == "none":
         return []
-    found = [names] if isinstance(names, str) else list(names)
-    for name in found:
+    chosen = [names] if isinstance(names, str) else list(names)
+    for name in chosen:
         named(name)
-        if fault := _fault(name, draws, features):
-            raise fault
-    if len(set(found)) < len(found):
-        raise RecipeError(f"baselines {', '.join(found)}: name each of them once")
-    return found
+        if obstacle := _obstacle(name, data, features):
+            raise obstacle
+    if len(set(chosen)) < len(chosen):
+        raise RecipeError(f"baselines {', '.join(chosen)}: name each of them once")
+    return chosen
 
 
-def _fault(name: str, draws: Draws, features: bool) -> D3DataError | None:
-    if name in WEIGHED and not isinstance(draws, DistilledDataset):
+def _obstacle(name: str, data: TrainingData, features: bool) -> D3DataError | None:
+    if name in NEED_BYTES and not isinstance(data, DistilledDataset):
         return DataError(
-            f"the baseline `{name}` needs a set that says its bytes: an artifact, which "
-            "`d3data convert` makes; leave it out for this set"
+            f"the baseline `{name}` needs a distilled set, whose bytes are known: leave it out, "
+            "or make an artifact of the set with `d3data convert`"
         )
-    if name == "means" and not has_priors(draws):
+    if name == "means" and not has_priors(data):
         return DataError("the baseline `means` needs Gaussian priors: leave it out for this set")
-    if name in TAUGHT and not features:
+    if name in NEED_TEACHER and not features:
         return TrainingError(
-            f"the baseline `{name}` needs one of d3data's networks, which tell their features: "
-            f"leave {', '.join(TAUGHT)} out"
+            f"the baseline `{name}` needs one of d3data's networks, whose features it uses: "
+            f"leave {', '.join(NEED_TEACHER)} out"
         )
     return None

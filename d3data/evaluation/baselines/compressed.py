@@ -1,9 +1,9 @@
-"""Photographs of as many bytes as the set, compressed as well as that can be done.
+"""Real images compressed to as many bytes as the set: the baseline that is hardest to beat.
 
-The rival that a distilled set has to beat: JPEG or WebP files, at the size and the quality that
-train best on validation images. A file's bytes are counted, its name and its label are not.
-Successive halving finds them (Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for
-an eighth of the protocol's steps, the best third of them for twice as long, and so on.
+JPEG or WebP files, at the size and the quality that train best on validation images. A file's
+bytes are counted, its name and its label are not. The codec is chosen by successive halving
+(Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for an eighth of the protocol's
+steps, the best third of them for twice as long, and so on.
 """
 
 import io
@@ -15,17 +15,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from d3data.evaluation.baselines.setting import Photographs, Rival, Setting, members
+from d3data.evaluation.adapters import Photographs
+from d3data.evaluation.baselines.base import BaselineContext, RowData, rows_of_classes
 from d3data.utils.rng import generator
 
 Format = Literal["jpeg", "webp"]
 
 FORMATS: tuple[Format, ...] = ("jpeg", "webp")
-SHRUNK = (1, 2)  # the side of what is stored is the image's over this
+SHRUNK = (1, 2)  # divisors of the side of the image
 QUALITIES = (1, 5, 15, 30, 50, 75)
-LEAST = 8  # pixels
-SHORTEST = 8  # the first networks are trained for the protocol's steps over this
-LOT = 64  # images that are compressed before it is asked whether there is still room
+SMALLEST = 8  # pixels of a side
+FIRST_DIVISOR = 8  # of the protocol's steps, in the first round
+AT_ONCE = 64  # images that are compressed before the room left is checked
 
 
 @dataclass(frozen=True)
@@ -65,69 +66,70 @@ class Codec:
             return pixels
 
 
-def compressed(setting: Setting, *, rng: torch.Generator) -> Rival:
+def compressed(context: BaselineContext, *, rng: torch.Generator) -> RowData:
     """Random images of each class, in the codec that does best on validation images."""
-    codec = setting.kept.get("codec")
+    codec = context.kept.get("codec")
     if not isinstance(codec, Codec):
-        codec = setting.kept["codec"] = best(setting)
-    return stored(setting, codec, rng)
+        codec = context.kept["codec"] = best(context)
+    return stored(context, codec, rng)
 
 
-def best(setting: Setting) -> Codec:
-    """The codec whose images train best, by one network each, longer from round to round."""
-    left = codecs(setting.task.size)
-    for codecs_left, part in rounds(len(left)):
-        left = left[:codecs_left]
-        draws = {codec: stored(setting, codec, generator(0, "codec")).draws for codec in left}
-        scores = {codec: setting.judge(str(codec), draws[codec], part) for codec in left}
+def best(context: BaselineContext) -> Codec:
+    """The codec whose images train best: one network each, trained longer in every round."""
+    left = codecs(context.task.size)
+    for count, divisor in rounds(len(left)):
+        left = left[:count]
+        data = {codec: stored(context, codec, generator(0, "codec")).data for codec in left}
+        scores = {codec: context.validate(str(codec), data[codec], divisor) for codec in left}
         left.sort(key=scores.__getitem__, reverse=True)
     return left[0]
 
 
 def rounds(codecs: int) -> Iterator[tuple[int, int]]:
-    """How many codecs each round tries, for the protocol's steps over what.
+    """How many codecs each round tries, and the divisor of the protocol's steps.
 
     >>> list(rounds(24)), list(rounds(3)), list(rounds(1))
     ([(24, 8), (8, 4), (3, 2)], [(3, 8)], [])
     """
-    part = SHORTEST
+    divisor = FIRST_DIVISOR
     while codecs > 1:
-        yield codecs, part
-        codecs, part = -(-codecs // 3), part // 2
+        yield codecs, divisor
+        codecs, divisor = -(-codecs // 3), divisor // 2
 
 
 def codecs(size: int) -> list[Codec]:
-    """Those that are tried for images of `size` pixels."""
-    sides = [side for side in {size // by for by in SHRUNK} if side >= LEAST]
+    """The codecs that are tried for images of `size` pixels."""
+    sides = [side for side in {size // by for by in SHRUNK} if side >= SMALLEST]
     return [Codec(*one) for one in product(FORMATS, sorted(sides), QUALITIES)]
 
 
-def stored(setting: Setting, codec: Codec, rng: torch.Generator) -> Rival:
-    """As many random images of each class as fit into its share of the set's bytes, at least 1."""
-    room = setting.bytes_of_set() / setting.classes
+def stored(context: BaselineContext, codec: Codec, rng: torch.Generator) -> RowData:
+    """As many random images of each class as its share of the set's bytes holds, at least 1."""
+    assert context.bytes is not None, "baselines of equal bytes need bytes"
+    room = context.bytes / context.classes
     files, labels = list[bytes](), list[int]()
-    for label, mine in enumerate(members(setting.task.train)):
-        kept, taken = list[bytes](), 0
-        for file in _files(setting, codec, mine[torch.randperm(len(mine), generator=rng)]):
-            taken += len(file)
-            if kept and taken > room:
+    for label, rows in enumerate(rows_of_classes(context.task.train)):
+        kept, size = list[bytes](), 0
+        for file in _files(context, codec, rows[torch.randperm(len(rows), generator=rng)]):
+            size += len(file)
+            if kept and size > room:
                 break
             kept.append(file)
         files += kept
         labels += [label] * len(kept)
-    task = setting.task
+    task = context.task
     pixels = torch.stack(
         [codec.decode(file, channels=task.channels, size=task.size) for file in files]
     )
-    return Rival(
+    return RowData(
         Photographs(task.normalized(pixels), torch.tensor(labels)),
-        round(len(files) / setting.classes),
-        len(files) * setting.pixels,
+        round(len(files) / context.classes),
+        len(files) * context.pixels,
         sum(map(len, files)),
         str(codec),
     )
 
 
-def _files(setting: Setting, codec: Codec, rows: Tensor) -> Iterator[bytes]:
-    for some in rows.split(LOT):
-        yield from map(codec.encode, setting.task.train.pixels(some))
+def _files(context: BaselineContext, codec: Codec, rows: Tensor) -> Iterator[bytes]:
+    for piece in rows.split(AT_ONCE):
+        yield from map(codec.encode, context.task.train.pixels(piece))

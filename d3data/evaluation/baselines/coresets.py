@@ -1,7 +1,6 @@
-"""Real images that a network's features choose, class by class, of as many values as the set.
+"""Real images chosen by a network's features, class by class, with as many values as the set.
 
-The features are those of a network trained on all train images. Legend: N images of a class,
-D features.
+The network is trained on all train images. Legend: N images of a class, D features.
 """
 
 from collections.abc import Callable
@@ -9,30 +8,30 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from d3data.evaluation.baselines.setting import Rival, Setting, chosen, members
+from d3data.evaluation.baselines.base import BaselineContext, RowData, of_rows, rows_of_classes
 from d3data.utils.rng import derive
 
 Choose = Callable[[Tensor, int], Tensor]
 
 
-def herding(setting: Setting, *, rng: torch.Generator) -> Rival:
-    """The images whose mean features follow those of the class (Welling 2009, ICML)."""
-    return _of_each_class(setting, lambda features, count: herd(features, count))
+def herding(context: BaselineContext, *, rng: torch.Generator) -> RowData:
+    """Images whose mean feature is nearest to that of the class (Welling 2009, ICML)."""
+    return _of_each_class(context, herd)
 
 
-def k_center(setting: Setting, *, rng: torch.Generator) -> Rival:
+def k_center(context: BaselineContext, *, rng: torch.Generator) -> RowData:
     """The images from which no other is far (Sener & Savarese 2018, arXiv 1708.00489)."""
-    return _of_each_class(setting, lambda features, count: centers(features, count))
+    return _of_each_class(context, centers)
 
 
-def k_means(setting: Setting, *, rng: torch.Generator) -> Rival:
-    """The images nearest to the centres of clusters (Cui et al. 2022, arXiv 2207.09639)."""
+def k_means(context: BaselineContext, *, rng: torch.Generator) -> RowData:
+    """The images nearest to the centers of clusters (Cui et al. 2022, arXiv 2207.09639)."""
     seed = int(torch.randint(1 << 31, (), generator=rng))
-    return _of_each_class(setting, lambda features, count: medoids(features, count, seed))
+    return _of_each_class(context, lambda features, count: medoids(features, count, seed))
 
 
 def herd(features: Tensor, count: int) -> Tensor:
-    """(N, D) -> `count` rows: each brings the mean of those chosen nearest to that of all."""
+    """(N, D) -> `count` rows: each one brings their mean as near as possible to that of all."""
     mean, total = features.mean(0), torch.zeros(features.shape[1])
     left, rows = torch.ones(len(features), dtype=torch.bool), []
     for number in range(1, min(count, len(features)) + 1):
@@ -58,16 +57,17 @@ def medoids(features: Tensor, count: int, seed: int) -> Tensor:
 
     if count >= len(features):
         return torch.arange(len(features))
-    found = KMeans(count, n_init=1, random_state=derive(seed, "k-means") % (1 << 31))
-    centers = torch.from_numpy(found.fit(features.numpy()).cluster_centers_).float()
+    clusters = KMeans(count, n_init=1, random_state=derive(seed, "k-means") % (1 << 31))
+    centers = torch.from_numpy(clusters.fit(features.numpy()).cluster_centers_).float()
     apart, rows = torch.cdist(centers, features), list[int]()
-    for row in apart:  # two centres may have the same image nearest
+    for row in apart:  # two centers may have the same nearest image
         row[rows] = torch.inf
         rows.append(int(row.argmin()))
     return torch.tensor(rows)
 
 
-def _of_each_class(setting: Setting, choose: Choose) -> Rival:
-    features, each = setting.features, setting.per_class
-    rows = [mine[choose(features[mine], each)] for mine in members(setting.task.train)]
-    return chosen(setting, torch.cat(rows))
+def _of_each_class(context: BaselineContext, choose: Choose) -> RowData:
+    features, each = context.features, context.per_class
+    members = rows_of_classes(context.task.train)
+    rows = [mine[choose(features[mine], each)] for mine in members]
+    return of_rows(context, torch.cat(rows))

@@ -1,16 +1,13 @@
 """Does a set copy the images that it was made from? Its nearest train and test images tell.
 
-What is like the test images, and was made without the train images, is as near to the ones as to
-as many of the others.
+A set that copies nothing is as near to the train images as to equally many test images.
 """
 
 import datetime
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from d3data.artifact.artifact import Artifact
@@ -18,33 +15,34 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.load import load
 from d3data.errors import DataError, FormatError
 from d3data.evaluation import adapters, networks, protocols, validate
-from d3data.evaluation.leakage.distances import Copies, features, pixels
+from d3data.evaluation.leakage.distances import SetImages, features, pixels
 from d3data.evaluation.leakage.record import Audit
-from d3data.evaluation.leakage.search import HONEST, RATE, crowds, search
+from d3data.evaluation.leakage.search import RATE, REFERENCE, real_images, search
 from d3data.evaluation.planner import VERSIONS
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.runner import Progress, ignore, taught
-from d3data.evaluation.setup import Draws, Ground
+from d3data.evaluation.record import EvalSetup, TrainingData
+from d3data.evaluation.runner import train_teacher
 from d3data.images.tasks import Task, load_task
 from d3data.nets import Network
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, useful_threads, using_threads
 from d3data.utils.precision import full_precision
+from d3data.utils.progress import ReportProgress, after_each_step, ignore
 
 PATH = "audit.json"  # in an artifact
 MOST_DRAWS = 4096
 
 
 def audit(
-    data: Draws | Dataset[Any] | str | Path,
+    data: TrainingData | Dataset[Any] | str | Path,
     task: Task | str | None = None,
     *,
     data_path: str | Path | None = None,
     draws: int = 64,
     protocol: str | Protocol = "quick",
     device: str = "cpu",
-    progress: Callable[[Progress], None] = ignore,
+    progress: ReportProgress = ignore,
     date: str | None = None,
 ) -> Audit:
     """Compare every item of a set with the train and the test images: is it nearer to train?
@@ -58,7 +56,7 @@ def audit(
         data: a distilled set, its name or folder; or anything else that can be evaluated.
         task: the real images, or their name; without it, those that the set was made from.
         data_path: where these are, unless a preset knows.
-        draws: how many of each prior are looked at, beside its mean.
+        draws: how many of each prior are compared, besides its mean.
         protocol: how the network is trained whose features are compared.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: called after every step of training, and after some comparisons.
@@ -75,28 +73,30 @@ def audit(
     place, draws = as_device(device), whole(draws, "draws", least=1, most=MOST_DRAWS)
     data, task = opened(data, task, data_path)
     tests = validate.tests(task, "test")
-    copies, real = Copies(data, draws, device=place), crowds(task.train, tests)
-    ground = Ground(task, tests, settings, place)
+    images, real = SetImages(data, draws, device=place), real_images(task.train, tests)
+    setup = EvalSetup(task, tests, settings, place)
     with using_threads(useful_threads(task.size, torch.get_num_threads())):
-        network = _taught(ground, progress)
+        network = _train(setup, progress)
         with torch.no_grad(), full_precision(place):
             spaces = (pixels(task, place), features(network, place))
-            found = [search(space, copies, real, progress) for space in spaces]
-    page = data.artifact.manifest if isinstance(data, DistilledDataset) else None
+            leakage = tuple(search(space, images, real, progress) for space in spaces)
+    manifest = data.artifact.manifest if isinstance(data, DistilledDataset) else None
+    about = manifest.about if manifest else None
+    name = f"{about.name} {about.version}" if about else type(data).__name__
     return Audit(
-        data=f"{page.about.name} {page.about.version}" if page else type(data).__name__,
-        content_sha256=page.content_sha256 if page else None,
+        data=name,
+        content_sha256=manifest.content_sha256 if manifest else None,
         task=task.name,
         fingerprint=task.fingerprint,
-        items=copies.items,
-        draws=copies.draws,
+        items=images.items,
+        draws=images.draws,
         train=len(task.train),
         test=len(tests),
-        equal=len(real[0].even),
-        honest=min(HONEST, len(tests)),
-        rate=2 * RATE if copies.draws else RATE,
+        equal=len(real[0].equal),
+        honest=min(REFERENCE, len(tests)),
+        rate=2 * RATE if images.draws else RATE,
         protocol=settings,
-        spaces=tuple(found),
+        spaces=leakage,
         device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
         versions=VERSIONS,
         date=date or datetime.date.today().isoformat(),
@@ -104,29 +104,29 @@ def audit(
 
 
 def opened(
-    data: Draws | Dataset[Any] | str | Path,
+    data: TrainingData | Dataset[Any] | str | Path,
     task: Task | str | None = None,
     data_path: str | Path | None = None,
-) -> tuple[Draws, Task]:
+) -> tuple[TrainingData, Task]:
     """The set and the real images of an audit, which belong together; errors are `audit`'s."""
     if isinstance(task, str):
         task = load_task(task, data=data_path)
     if isinstance(data, str | Path) and not adapters.is_place(data):
         data = load(data, output="normalized")
-    draws = adapters.opened(data, task)
-    if isinstance(draws, DistilledDataset) and draws.image.whitening is not None:
+    images = adapters.as_training_data(data, task)
+    if isinstance(images, DistilledDataset) and images.image.whitening is not None:
         raise DataError(
-            f"the values of {draws.artifact.manifest.about.name} are whitened, and the matrix "
-            "that makes colours of them is not shipped: they cannot be compared with real images"
+            f"the values of {images.artifact.manifest.about.name} are whitened, and the whitening "
+            "matrix is not stored with them: they cannot be compared with real images"
         )
-    task = validate.origin(draws, data_path) if task is None else task
+    task = validate.origin(images, data_path) if task is None else task
     if task.test is None or len(task.test) < 2:
         raise DataError(
-            f"{task.name} has no test images, so nothing tells how near a set comes to images "
-            "that it was not made from: add a test split"
+            f"{task.name} has no test images, and an audit compares distances to train images "
+            "with distances to test images: add a test split"
         )
-    validate.require_fit(draws, task)
-    return draws, task
+    validate.require_fit(images, task)
+    return images, task
 
 
 def stored_audit(artifact: Artifact) -> Audit | None:
@@ -139,16 +139,12 @@ def stored_audit(artifact: Artifact) -> Audit | None:
     if PATH not in listed or PATH not in (artifact.links or listed):
         return None
     where = str(artifact.folder / PATH)
-    page = canonical_json.decode(artifact.file(PATH), where=where)
-    return Audit.parse(page, where=where, error=FormatError)
+    record = canonical_json.decode(artifact.file(PATH), where=where)
+    return Audit.parse(record, where=where, error=FormatError)
 
 
-def _taught(ground: Ground, progress: Callable[[Progress], None]) -> Network:
-    task, stage = ground.task, "training the network whose features are compared"
-    steps = ground.protocol.length(len(task.train))
-    (build,) = networks.builders([ground.protocol.network], None, task).values()
-
-    def watch(step: int, loss: Tensor) -> None:
-        progress(Progress(stage, step + 1, steps, loss.item()))
-
-    return taught(build, ground, watch=watch)
+def _train(setup: EvalSetup, progress: ReportProgress) -> Network:
+    task, stage = setup.task, "training the network whose features are compared"
+    steps = setup.protocol.length(len(task.train))
+    (build,) = networks.builders([setup.protocol.network], None, task).values()
+    return train_teacher(build, setup, watch=after_each_step(progress, stage, steps))

@@ -7,7 +7,7 @@ C H W an image. A distance is the root of the mean square difference over the D 
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch import Tensor
 from d3data.artifact.drawing import Drawer
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError
-from d3data.evaluation.setup import CHUNK, Draws
+from d3data.evaluation.record import CHUNK, TrainingData
 from d3data.images.spec import Image, to_unit
 from d3data.images.tasks import Split, Task
 from d3data.nets import Network
@@ -26,26 +26,26 @@ BLOCK = 1 << 23  # values of the queries that are compared at a time
 REAL = 1024  # real images that these are compared with at a time
 
 
-class Found(NamedTuple):
+class Nearest(NamedTuple):
     """The nearest real image of each query: its distance, (Q,) float32, and its row, (Q,)."""
 
     distance: Tensor
     row: Tensor
 
-    def nearer(self, other: "Found") -> "Found":
+    def nearer(self, other: "Nearest") -> "Nearest":
         """For each query the nearer of two."""
-        mine = self.distance <= other.distance
-        return Found(*(torch.where(mine, a, b) for a, b in zip(self, other, strict=True)))
+        keep = self.distance <= other.distance
+        return Nearest(*(torch.where(keep, a, b) for a, b in zip(self, other, strict=True)))
 
 
-class Copies:
-    """The images of a set in which a real one may be found again: N means, and n draws of each.
+class SetImages:
+    """The images of a set that are compared with real ones: N means, and n draws of each.
 
     Image i is of item i div (1 + n): its mean, and then its draws, which are the first that
-    `draw` of the set gives. An item that stores an image is that image, and n is nought.
+    `draw` of the set gives. An item that stores an image is that image, and n is 0.
     """
 
-    def __init__(self, data: Draws, draws: int, *, device: torch.device) -> None:
+    def __init__(self, data: TrainingData, draws: int, *, device: torch.device) -> None:
         self._data, self._device = data, device
         self.draws, self.items = 0, len(data)
         if isinstance(data, DistilledDataset):
@@ -56,33 +56,37 @@ class Copies:
         """N (1 + n)."""
         return self.items * (1 + self.draws)
 
-    def images(self, which: Tensor) -> Tensor:
-        """(B,) -> (B, C, H, W), normalised, on the device.
+    def images(self, numbers: Tensor) -> Tensor:
+        """(B,) -> (B, C, H, W), normalized, on the device.
 
         Raises:
             ArtifactError: they have values that are not finite.
         """
         if isinstance(self._data, DistilledDataset):
-            images = self._made(self._data.on(self._device), which.numpy())
+            images = self._decoded(self._data.on(self._device), numbers.numpy())
         else:
-            images = self._data.batch(0, which, device=self._device)[0]
+            images = self._data.batch(0, numbers, device=self._device)[0]
         if not images.isfinite().all():
             raise ArtifactError("the set makes values that are not finite: it cannot be audited")
         return images
 
-    def _made(self, drawer: Drawer, which: NDArray[np.int64]) -> Tensor:
-        items, turns = np.divmod(which, 1 + self.draws)
-        still, drawn = (torch.from_numpy(some) for some in (turns == 0, turns > 0))
-        out = torch.empty(len(which), *drawer.image.shape, device=self._device)
-        out[still] = drawer.decode(drawer.mean_latents(items[still]), residual=False)
-        out[drawn] = drawer.images(*_places(drawer, items[drawn], turns[drawn] - 1))
-        return out
+    def _decoded(self, drawer: Drawer, numbers: NDArray[np.int64]) -> Tensor:
+        items, turns = np.divmod(numbers, 1 + self.draws)
+        means, drawn = turns == 0, turns > 0
+        images = torch.empty(len(numbers), *drawer.image.shape, device=self._device)
+        if means.any():
+            latents = drawer.mean_latents(items[means])
+            images[torch.from_numpy(means)] = drawer.decode(latents, residual=False)
+        if drawn.any():
+            at = _epochs_and_indices(drawer, items[drawn], turns[drawn] - 1)
+            images[torch.from_numpy(drawn)] = drawer.images(*at)
+        return images
 
 
-def _places(
+def _epochs_and_indices(
     drawer: Drawer, items: NDArray[np.int64], turns: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The epochs and indices at which draws of some items are made, of each the `turns`-th."""
+    """Where the set makes draw number `turns` (from 0) of each of some items."""
     classes = drawer.item_classes[items]
     first = items - np.searchsorted(drawer.item_classes, classes)
     of_class = first + turns * drawer.items_per_class[classes]
@@ -92,36 +96,35 @@ def _places(
 
 @dataclass(frozen=True)
 class Space:
-    """What images are compared in: `embed` takes normalised ones, (B, C, H, W) -> (B, D)."""
+    """What images are compared in: `embed` takes normalized ones, (B, C, H, W) -> (B, D)."""
 
-    name: str
+    name: Literal["pixels", "features"]
     dimensions: int
     embed: Callable[[Tensor], Tensor]
     device: torch.device
 
     def points(self, images: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, D), scaled so that distances are roots of mean squares."""
-        pieces = [self.embed(some.to(self.device)).flatten(1) for some in images.split(CHUNK)]
-        return torch.cat(pieces).div_(math.sqrt(self.dimensions))
+        parts = [self.embed(part.to(self.device)).flatten(1) for part in images.split(CHUNK)]
+        return torch.cat(parts).div_(math.sqrt(self.dimensions))
 
-    def real(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def real_points(self, split: Split, rows: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Some images of a split: their rows (B,), and them as points (B, D)."""
-        return ((some, self.points(split.read(some))) for some in rows.split(REAL))
+        return ((part, self.points(split.read(part))) for part in rows.split(REAL))
 
-    def copies(self, copies: Copies) -> Iterator[Tensor]:
-        """All images of a set as points, as many at a time as memory is set aside for."""
-        size = max(1, BLOCK // self.dimensions)
-        for block in torch.arange(len(copies)).split(size):
-            yield torch.cat([self.points(copies.images(some)) for some in block.split(CHUNK)])
+    def set_points(self, images: SetImages) -> Iterator[Tensor]:
+        """All images of a set as points (Q, D), in blocks of at most `BLOCK` values."""
+        for block in torch.arange(len(images)).split(max(1, BLOCK // self.dimensions)):
+            yield torch.cat([self.points(images.images(part)) for part in block.split(CHUNK)])
 
 
 def image_of(task: Task) -> Image:
-    """The shape and normalisation of a task's images."""
+    """The shape and normalization of a task's images."""
     return Image(channels=task.rule.channels, size=task.size, mean=task.mean, std=task.std)
 
 
 def pixels(task: Task, device: torch.device) -> Space:
-    """Colours from 0 to 1, clipped; so a distance of 0.1 is a tenth of the way to white."""
+    """Colors from 0 to 1, clipped; so a distance of 0.1 is a tenth of the way to white."""
     image = image_of(task)
     return Space("pixels", image.values, lambda images: to_unit(images, image), device)
 
@@ -132,31 +135,31 @@ def features(network: Network, device: torch.device) -> Space:
 
 
 def nearest(
-    queries: Tensor, real: Iterable[tuple[Tensor, Tensor]], *, but: Tensor | None = None
-) -> tuple[Found, Tensor]:
+    queries: Tensor, real: Iterable[tuple[Tensor, Tensor]], *, skip: Tensor | None = None
+) -> tuple[Nearest, Tensor]:
     """The nearest real image of each query, and how near each of them has a query.
 
-    A matrix product finds the pairs, and loses digits of small distances as it does; so these
-    are computed again, from the differences.
+    A matrix product finds the pairs, and loses digits of small distances; so the distances are
+    computed again, from the differences.
 
     Args:
         queries: (Q, D), at least one.
         real: rows (B,) and points (B, D), again and again; at least one.
-        but: (Q,) a row for each query that is left out, as it is the query itself.
+        skip: (Q,) a row for each query that is left out, as it is the query itself.
 
     Returns:
         The nearest of all, and of each real image, in their order, the distance to its nearest
         query; on the CPU.
     """
-    best = Found(torch.full((len(queries),), torch.inf), torch.full((len(queries),), -1))
+    best = Nearest(torch.full((len(queries),), torch.inf), torch.full((len(queries),), -1))
     squares, back = queries.square().sum(1)[:, None], []
     for rows, points in real:
         apart = torch.addmm(points.square().sum(1), queries, points.T, alpha=-2).add_(squares)
-        if but is not None:
-            apart[(but[:, None] == rows).to(apart.device)] = torch.inf
+        if skip is not None:
+            apart[(skip[:, None] == rows).to(apart.device)] = torch.inf
         column, row = apart.argmin(1), apart.argmin(0)
-        lost = apart.gather(1, column[:, None])[:, 0].isinf()  # nothing but the query itself
-        distance = (queries - points[column]).norm(dim=1).masked_fill(lost, torch.inf)
-        best = best.nearer(Found(distance.cpu(), rows[column.cpu()]))
+        alone = apart.gather(1, column[:, None])[:, 0].isinf()  # nothing but the query itself
+        distance = (queries - points[column]).norm(dim=1).masked_fill(alone, torch.inf)
+        best = best.nearer(Nearest(distance.cpu(), rows[column.cpu()]))
         back.append((points - queries[row]).norm(dim=1).cpu())
     return best, torch.cat(back)

@@ -1,4 +1,4 @@
-"""What an audit finds: an immutable record, JSON, and sentences that say what it means.
+"""The record of an audit, as JSON, and sentences that say what it means.
 
 Legend: N items, n draws of each.
 """
@@ -10,20 +10,21 @@ from torch import Tensor
 from d3data.evaluation.leakage.statistics import Attack
 from d3data.evaluation.protocols import Protocol
 from d3data.utils.schema import Frozen
+from d3data.utils.text import some
 
-LEAST = 1e-6  # a distance below which images are the same, but for rounding
+ROUNDING = 1e-6  # a distance below which images are the same, but for rounding
 NAMED = 10  # suspects that a sentence names
 
 Distance = TypeVar("Distance", float, Tensor)
 
 
 def ratio(train: Distance, test: Distance) -> Distance:
-    """The distance to the nearest train image through that to the nearest test image.
+    """The distance to the nearest train image divided by that to the nearest test image.
 
     >>> ratio(0.0, 0.0), round(ratio(0.1, 0.2), 3)
     (1.0, 0.5)
     """
-    return (train + LEAST) / (test + LEAST)
+    return (train + ROUNDING) / (test + ROUNDING)
 
 
 class Pair(Frozen):
@@ -47,7 +48,7 @@ class Pair(Frozen):
 
     @property
     def ratio(self) -> float:
-        """Of the two distances; a copy of a train image has nearly nought."""
+        """Of the two distances; nearly 0 for a copy of a train image."""
         return ratio(self.train_distance, self.test_distance)
 
 
@@ -57,7 +58,7 @@ class Leakage(Frozen):
     Attributes:
         space: `pixels`, or `features` of a network that was trained on all train images.
         dimensions: of it.
-        median_ratio: of all images of the set: the distance to the nearest train image through
+        median_ratio: of all images of the set: the distance to the nearest train image divided by
             that to the nearest test image.
         share_nearer: the share of them that are nearer to train.
         attack: how well distances to the set tell train from test images.
@@ -88,12 +89,12 @@ class Audit(Frozen):
         task: the name of the real images.
         fingerprint: identifies them, their rule and their split.
         items: N.
-        draws: n; nought where items are images.
+        draws: n; 0 where items are images.
         train: how many train images it was compared with.
         test: how many test images.
         equal: how many of each, where their numbers must be equal; drawn at random.
-        honest: how many test images say what chance does.
-        rate: the share of honest items that are suspected at most.
+        honest: how many test images show what chance does, the reference of the p-values.
+        rate: the share of harmless items that are suspected at most.
         protocol: how the network was trained.
         spaces: what each shows.
         device: what computed it.
@@ -133,32 +134,30 @@ class Audit(Frozen):
             f"{self.test:,} test images of {self.task} on {self.date}: by their pixels, and by "
             f"the features of a network that was trained on all train images (protocol "
             f"{self.protocol.name} v{self.protocol.version}).",
-            *map(self._told, self.spaces),
+            *map(self._sentence, self.spaces),
             "This finds images that are copied, whole and in place. It does not find parts, "
             "mirror images or what only a stronger attack would, and is no proof of privacy.",
         ]
 
-    def _told(self, found: Leakage) -> str:
-        guess = found.attack
+    def _sentence(self, space: Leakage) -> str:
+        auc = space.attack
         return (
-            f"By {found.space}, {100 * found.share_nearer:.0f} % of its images are nearer to one "
+            f"By {space.space}, {100 * space.share_nearer:.0f} % of its images are nearer to one "
             f"of {self.equal:,} train images than to one of as many test images (50 % is "
             "expected if nothing leaks, but images that are alike go together; median ratio of "
-            f"the distances {found.median_ratio:.3f}). To take the real images nearest to it for "
+            f"the distances {space.median_ratio:.3f}). To take the real images nearest to it for "
             "those that it was made from has an AUC of "
-            f"{guess.auc:.3f} (95 %: {guess.low:.3f} to {guess.high:.3f}; 0.5 is guessing). "
-            f"{self._suspected(found.suspects)}"
+            f"{auc.auc:.3f} (95 %: {auc.low:.3f} to {auc.high:.3f}; 0.5 is guessing). "
+            f"{self._suspects(space.suspects)}"
         )
 
-    def _suspected(self, items: tuple[int, ...]) -> str:
-        by_chance = f"by chance at most {self.rate * self.items:.2g} would be expected"
+    def _suspects(self, items: tuple[int, ...]) -> str:
         if (1 + self.honest) * self.rate < 1:
             return "There are too few test images to say which items are copies."
         if not items:
             return f"None of {self.items:,} items is suspiciously near to a train image."
-        more = len(items) - NAMED
-        names = ", ".join(map(str, items[:NAMED])) + f" and {more:,} more" * (more > 0)
         return (
             f"{len(items):,} of {self.items:,} items are suspiciously near to a train image, and "
-            f"{by_chance}: {names}."
+            f"by chance at most {self.rate * self.items:.2g} would be expected: "
+            f"{some(map(str, items), at_most=NAMED)}."
         )

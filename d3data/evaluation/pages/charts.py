@@ -1,29 +1,40 @@
-"""Where the marks of a chart go: numbers only, which are drawn as SVG and as PNG alike."""
+"""Charts of accuracies: each is drawn once, for a page and for a PNG.
+
+Markers and dashes tell series apart without color.
+"""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from d3data.evaluation.pages.shapes import DASHES, SHAPES, Shape
-from d3data.evaluation.report import called
+import numpy as np
+
+from d3data.evaluation.pages import figures
+from d3data.evaluation.pages.figures import INK, LINE, OWN, PAPER, SOFT
 from d3data.evaluation.rows import Row
+from d3data.utils.templates import NARROW, WIDE
 from d3data.utils.text import weight
 
-SHADES = (1.0, 0.78, 0.58, 0.42, 0.3, 0.21, 0.14, 0.09)  # opacity, which prints well in grey
-LEFT, RIGHT, TOP, BOTTOM = 46, 18, 22, 46  # room around a plot
-LINE, LETTER, GAP = 17, 8, 13  # the height of a label, the width of its letters, its distance
-STEPS = (0.5, 1, 2, 5, 10, 20)  # per cent between two ticks
-TICKS, TICK = 7, 62  # at most along a logarithmic axis; the width of a label
-FINE = (1, 2, 5)  # the ticks of a decade, where few decades are shown
+if TYPE_CHECKING:
+    from markupsafe import Markup
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
-
-@dataclass(frozen=True)
-class Segment:
-    """A piece of a bar that is 1000 wide."""
-
-    x: float
-    width: float
-    opacity: float
+MARKERS = ("o", "s", "^", "D", "x", "v", "+", "*", "P", "<", ">", (6, 2))
+DASHES = ((), (7, 4), (2, 3), (10, 3, 2, 3), (14, 4), (5, 2, 2, 2, 2, 2), (4, 8))
+OPACITIES = (
+    1.0,
+    0.78,
+    0.58,
+    0.42,
+    0.3,
+    0.21,
+    0.14,
+    0.09,
+)  # of a bar's pieces, prints well in grey
+ROW, SWATCH, LETTER = 20, 40, 7  # pixels of an entry of the key, its line and a letter
+TICK = 62  # pixels between two ticks
 
 
 @dataclass(frozen=True)
@@ -39,7 +50,7 @@ class Axis:
 class Series:
     """Points that belong together: x, the accuracy in per cent, and its standard deviation.
 
-    Its `style` is its shape and its dashes, the same in every chart of a page.
+    Its `style` selects its marker and its dashes, the same in every chart of a page.
     """
 
     name: str
@@ -49,188 +60,150 @@ class Series:
     marked: bool = True
 
     @property
-    def shape(self) -> Shape:
-        """What marks its points."""
-        return SHAPES[self.style % len(SHAPES)]
+    def key(self) -> str:
+        """Its entry in the key; the accuracy too, where it is a single one."""
+        alone = f", {self.points[0][1]:.1f} %" if len(self.points) == 1 else ""
+        return f"{figures.label(self.name)}{alone}"
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Accuracy against something; the first series lies on top."""
+
+    name: str
+    title: str
+    series: Sequence[Series]
+    axis: Axis
 
     @property
-    def dash(self) -> tuple[int, ...]:
-        """The pieces and gaps of its line; none for a solid one."""
-        return DASHES[self.style % len(DASHES)]
+    def label(self) -> str:
+        """What it shows, in words."""
+        ends = (
+            f"{one.name} {one.points[0][1]:.1f} %"
+            + (f" to {one.points[-1][1]:.1f} %" if len(one.points) > 1 else "")
+            for one in self.series
+        )
+        return f"{self.title}: {'; '.join(ends)}"
 
+    @property
+    def svgs(self) -> "list[Markup]":
+        """For wide and for narrow screens."""
+        found = []
+        for width, height in (WIDE, NARROW):
+            with figures.style(**{"svg.hashsalt": f"{self.name} {width}"}):
+                words = figures.label(self.label, 2000)
+                found.append(figures.svg(self.plot(width, height), words))
+        return found
 
-@dataclass(frozen=True)
-class Mark:
-    """A point in a plot, with its spread and perhaps a label."""
+    def png(self, heading: str) -> bytes:
+        """The chart of a wide screen under a heading."""
+        with figures.style():
+            return figures.png(self.plot(*WIDE), heading, above=36)
 
-    x: float
-    y: float
-    low: float
-    high: float
-    shape: Shape
-    filled: bool
-    label: str = ""
-    label_x: float = 0
-    label_y: float = 0
-    anchor: str = "start"
+    def plot(self, width: int, height: int) -> "Axes":
+        """Drawn into so many pixels, and the key below."""
+        from matplotlib.ticker import FuncFormatter
 
-
-@dataclass(frozen=True)
-class Curve:
-    """A line through the marks of a series."""
-
-    points: tuple[tuple[float, float], ...]
-    dash: tuple[int, ...]
-    filled: bool
-
-
-@dataclass(frozen=True)
-class Plot:
-    """Accuracy against something; ticks are places with their labels, some of them empty."""
-
-    width: int
-    height: int
-    title: str
-    across: tuple[tuple[float, str], ...]
-    up: tuple[tuple[float, str], ...]
-    marks: tuple[Mark, ...]
-    curves: tuple[Curve, ...] = ()
-    left: int = LEFT
-    right: int = RIGHT
-    top: int = TOP
-    bottom: int = BOTTOM
+        names = [one.key for one in self.series]
+        columns = max(1, int(width / (SWATCH + 24 + LETTER * max(map(len, names)))))
+        key = ROW * -(-len(names) // columns) + 8
+        plot = figures.axes(width, height + key, around=(38, 18, 26, 42 + key))
+        plot.grid(axis="y", color=LINE, linewidth=1)
+        plot.tick_params(axis="y", length=0)
+        lines = [_draw(plot, one, len(names) - n) for n, one in enumerate(self.series)]
+        plot.annotate(
+            "accuracy, %", (0, 1), (-30, 10), "axes fraction", "offset points", color=SOFT
+        )
+        plot.set_xlabel(self.axis.title, loc="right")
+        _scale_up(plot, [edge for one in self.series for p in one.points for edge in _edges(p)])
+        _scale_across(plot, [x for one in self.series for x, *_ in one.points], self.axis, width)
+        plot.xaxis.set_major_formatter(FuncFormatter(lambda x, _: self.axis.text(x)))
+        figures.figure_of(plot).legend(
+            lines, names, ncols=columns, loc="lower left", bbox_to_anchor=(0, 0),
+            frameon=False, borderpad=0.2, handlelength=SWATCH / 13, labelspacing=0.5,
+            fontsize=13,
+        )  # fmt: skip
+        return plot
 
 
 BYTES = Axis("bytes, on a logarithmic axis", lambda size: weight(round(size)), logarithmic=True)
 
 
-def bar(shares: Sequence[float]) -> list[Segment]:
-    """Shares of a whole, side by side, each lighter than the one before."""
-    found, x = [], 0.0
-    for number, share in enumerate(shares):
-        found.append(Segment(x, 1000 * share, SHADES[min(number, len(SHADES) - 1)]))
-        x += 1000 * share
-    return found
-
-
-def plot(rows: Sequence[Row], *, width: int, height: int) -> Plot | None:
-    """Accuracy against bytes, labelled, of the rows that say how many these are; else None."""
-    sized = [row for row in rows if row.bytes]
-    if not sized:
-        return None
-    series = [
-        Series(row.name, (measured(row.bytes or 0, row),), number, ours=number == 0)
-        for number, row in enumerate(sized)
-    ]
-    bare = draw(series, BYTES, width=width, height=height)
-    labeled = [_beside(*pair, width) for pair in zip(bare.marks, sized[::-1], strict=True)]
-    return replace(bare, marks=tuple(_apart(labeled)))
-
-
-def measured(x: float, row: Row) -> tuple[float, float, float]:
+def point(x: float, row: Row) -> tuple[float, float, float]:
     """The point of a row at `x`."""
     return x, 100 * row.mean, 100 * (row.std or 0.0)
 
 
-def draw(series: Sequence[Series], axis: Axis, *, width: int, height: int) -> Plot:
-    """The plot of some series, each of which has a point; the first one lies on top."""
-    places = [x for one in series for x, *_ in one.points]
-    ticks = _decades(places) if axis.logarithmic else _even(max(places))
-    scale = math.log10 if axis.logarithmic else float
-    first, last = scale(ticks[0]), scale(ticks[-1])
-    low, high, step = _range([edge for one in series for at in one.points for edge in _edges(at)])
+def stacked_bar(shares: Sequence[float]) -> list[tuple[float, float, float]]:
+    """The start, the length and the opacity of the pieces of a bar that is 1000 long.
 
-    def across(value: float) -> float:
-        place = (scale(value) - first) / (last - first)
-        return round(LEFT + place * (width - LEFT - RIGHT), 2)
-
-    def up(value: float) -> float:
-        return round(height - BOTTOM - (value - low) / (high - low) * (height - TOP - BOTTOM), 2)
-
-    def mark(one: Series, at: tuple[float, float, float]) -> Mark:
-        bottom, top = map(up, _edges(at))
-        return Mark(across(at[0]), up(at[1]), bottom, top, one.shape, one.ours)
-
-    every = -(-len(ticks) * TICK // (width - LEFT))  # labels that have room
-    levels = [low + n * step for n in range(round((high - low) / step) + 1)]
-    lines = [
-        Curve(tuple((across(x), up(y)) for x, y, _ in one.points), one.dash, one.ours)
-        for one in series[::-1]
-        if len(one.points) > 1
-    ]
-    return Plot(
-        width,
-        height,
-        axis.title,
-        tuple((across(t), "" if n % every else axis.text(t)) for n, t in enumerate(ticks)),
-        tuple((up(level), f"{level:g}") for level in levels),
-        tuple(mark(one, at) for one in series[::-1] if one.marked for at in one.points),
-        tuple(lines),
-    )
+    >>> stacked_bar([0.75, 0.25])
+    [(0.0, 750.0, 1.0), (750.0, 250.0, 0.78)]
+    """
+    pieces, start = [], 0.0
+    for number, share in enumerate(shares):
+        pieces.append((start, 1000 * share, OPACITIES[min(number, len(OPACITIES) - 1)]))
+        start += 1000 * share
+    return pieces
 
 
-def _beside(mark: Mark, row: Row, width: int) -> Mark:
-    """A mark with its label, which goes to the wider side."""
-    left, end = mark.x > width / 2, f", {100 * row.mean:.1f} %"
-    room = int((mark.x if left else width - mark.x) - GAP) // LETTER
-    count = f", {row.images_per_class:,} a class" if row.images_per_class else ""
-    name = called(row)
-    if len(name + count + end) > room:
-        count = ""
-    if len(name + end) > room:
-        name = f"{name[: max(1, room - len(end) - 1)]}\u2026"
-    return replace(
-        mark,
-        label=f"{name}{count}{end}",
-        label_x=mark.x - GAP if left else mark.x + GAP,
-        label_y=mark.y + 4,
-        anchor="end" if left else "start",
-    )
+def _draw(plot: "Axes", series: Series, order: int) -> "Line2D":
+    """Its line, its points and their standard deviations; higher orders lie on top."""
+    color, size = (OWN, 11) if series.ours else (INK, 9)
+    x, y, _ = zip(*series.points, strict=True)
+    edges = zip(*map(_edges, series.points), strict=True)
+    spread = [np.abs(np.subtract(y, edge)) for edge in edges]
+    line: Line2D = plot.errorbar(
+        x,
+        y,
+        yerr=spread if np.any(spread) else None,
+        color=color,
+        linewidth=2.5 if series.ours else 1.5,
+        elinewidth=1.75,
+        linestyle=(0, DASHES[series.style % len(DASHES)]) if len(x) > 1 else "none",
+        marker=MARKERS[series.style % len(MARKERS)] if series.marked else "",
+        markersize=size,
+        markerfacecolor=color if series.ours else PAPER,
+        zorder=2 + order,
+        clip_on=False,
+    )[0]
+    return line
 
 
 def _edges(point: tuple[float, float, float]) -> tuple[float, float]:
+    """One standard deviation to either side, in [0, 100]."""
     _, value, spread = point
     return max(0.0, value - spread), min(100.0, value + spread)
 
 
-def _decades(values: Sequence[float]) -> list[float]:
-    """Powers of ten around all values; with twice and five times these where they are few."""
-    low, high = min(values) * 0.96, max(values) * 1.04
-    powers = range(max(0, math.floor(math.log10(low))), max(0, math.floor(math.log10(high))) + 2)
-    fine = _around([float(m * 10**power) for power in powers for m in FINE], low, high)
-    return fine if len(fine) <= TICKS else _around([10.0**p for p in powers], low, high)
+def _scale_up(plot: "Axes", values: Sequence[float]) -> None:
+    """Ticks around all values, which are per cents: at least four, and no further apart."""
+    from matplotlib.ticker import MaxNLocator
+
+    low = max(0.0, min(*values, max(values) - 1.5))
+    ticks = MaxNLocator(6, steps=[1, 2, 5, 10]).tick_values(low, max(*values, low + 1.5))
+    plot.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    plot.set_ylim(ticks[0], ticks[-1])
 
 
-def _around(ticks: Sequence[float], low: float, high: float) -> list[float]:
-    """Those of ascending ticks that lie in a range, and the next on either side."""
-    first = sum(tick <= low for tick in ticks[1:-1])
-    last = next(n for n, tick in enumerate(ticks) if tick >= high)
-    return list(ticks[first : max(last, first + 1) + 1])
+def _scale_across(plot: "Axes", values: Sequence[float], axis: Axis, width: int) -> None:
+    """As many ticks as have room for their labels; a logarithmic axis has at least two."""
+    from matplotlib.ticker import MaxNLocator
 
-
-def _even(most: float) -> list[float]:
-    """At most six ticks from 0 to `most` or a little more."""
-    unit = 10.0 ** math.floor(math.log10(max(most, 0.01) / 5))
-    step = next(unit * m for m in (*FINE, 10) if unit * m * 5 >= most)
-    return [n * step for n in range(max(1, math.ceil(most / step - 1e-9)) + 1)]
-
-
-def _range(values: Sequence[float]) -> tuple[float, float, float]:
-    """Where an axis of per cents begins and ends, and its step: at most seven ticks."""
-    low, high = min(values), max(values)
-    for step in STEPS:
-        first, last = math.floor(low / step) * step, math.ceil(high / step) * step
-        if last - first < 3 * step:
-            first = max(0.0, last - 3 * step)
-        if last - first <= 6 * step:
+    low, high, most = min(values), max(values), width // TICK
+    if not axis.logarithmic:
+        plot.set_xticks(MaxNLocator(min(most, 6), steps=[1, 2, 5, 10]).tick_values(0, high or 1))
+        plot.set_xlim(0, high or 1)
+        return
+    plot.set_xscale("log")
+    margin = 1.6 if high > 4 * low else 2.6  # so there are at least two ticks
+    low, high = low / margin, high * margin
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)))
+    for factors, every in (((1, 2, 5), 1), ((1, 3), 1), ((1,), 1), ((1,), 2), ((1,), 3)):
+        ticks = [factor * 10.0**power for power in powers[::every] for factor in factors]
+        inside = [tick for tick in ticks if low <= tick <= high]
+        if len(inside) <= most:
             break
-    return first, max(last, first + 3 * step), step
-
-
-def _apart(marks: Iterable[Mark]) -> list[Mark]:
-    """The same marks, whose labels are at least a line apart; the highest stays where it is."""
-    placed: list[Mark] = []
-    for mark in sorted(marks, key=lambda mark: mark.label_y):
-        least = placed[-1].label_y + LINE if placed else mark.label_y
-        placed.append(replace(mark, label_y=max(mark.label_y, least)))
-    return placed
+    plot.set_xticks(inside)
+    plot.minorticks_off()
+    plot.set_xlim(low, high)

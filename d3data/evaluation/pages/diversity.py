@@ -29,16 +29,16 @@ class Diversity:
     between: float | None
 
 
-def diversity(gallery: Gallery) -> list[Diversity]:
-    """Of some classes, evenly spread; none where images are stored."""
-    if gallery.content.source.kind != "gaussian":
+def diversity(gallery: Gallery | None) -> list[Diversity]:
+    """Of some classes, evenly spread; none where images are stored, or there is no gallery."""
+    if gallery is None or not gallery.content.source.random:
         return []
-    found = []
+    strips = []
     for label in spread(len(gallery.names), CLASSES):
         draws, means = gallery.repeats(label, DRAWS), gallery.means(label, MEANS)
         between = distance(means) if len(means) > 1 else None
-        found.append(Diversity(label, draws, distance(draws), between))
-    return found
+        strips.append(Diversity(label, draws, distance(draws), between))
+    return strips
 
 
 def distance(images: Tensor) -> float:

@@ -1,0 +1,75 @@
+"""Arguments and options that several commands have, each declared once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from d3data.cli.output import say
+
+
+def _set(text: str) -> str:
+    from d3data.hub import names
+
+    return _checked(names.parse, text)
+
+
+def _repository(text: str | None) -> str | None:
+    from d3data.hub import names
+
+    return text if text is None else _checked(names.repository, text)
+
+
+def _checked(parse: Callable[[str], object], text: str) -> str:
+    """The name if it can be parsed; else the command ends as wrong usage."""
+    from d3data.errors import UnknownNameError
+
+    try:
+        parse(text)
+    except UnknownNameError as fault:
+        say(f"error: {fault}")
+        raise typer.Exit(2) from None
+    return text
+
+
+Name = Annotated[
+    str,
+    typer.Argument(
+        callback=_set,
+        help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
+        "folder written as ./x or /x.",
+    ),
+]
+ToRepository = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPO",
+        callback=_repository,
+        help="The repository, OWNER/NAME; created if it is missing.",
+    ),
+]
+OfRepository = Annotated[
+    str | None,
+    typer.Option(
+        "--repo",
+        metavar="OWNER/NAME",
+        callback=_repository,
+        help="Where it is published; unless given, what the card that is there says, or NAME.",
+    ),
+]
+Data = Annotated[str | None, typer.Option(help="Path to the real images (needed for your own).")]
+Task = Annotated[
+    str | None,
+    typer.Option(help="The real images, where the set does not say: NAME is a folder or hf:..."),
+]
+Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
+ReportFile = Annotated[
+    Path | None,
+    typer.Option("--report", help="What `d3data evaluate --out` wrote; default: the set's own."),
+]
+OutFolder = Annotated[Path, typer.Option(help="The folder of the new artifact.")]
+Draws = Annotated[
+    int | None, typer.Option(min=1, help="Draws of each class; default: those of an epoch.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Give one JSON document and nothing else.")]

@@ -1,0 +1,149 @@
+"""An evaluation that is stopped goes on; what it keeps is its own, and is removed in the end."""
+
+from dataclasses import replace
+from importlib import import_module
+
+import pytest
+import torch
+
+from d3data.data.dataset import DistilledDataset
+from d3data.evaluation import evaluate, plan, planner, runner, validate
+from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.record import EvalSetup
+from d3data.images.tasks import load_task
+from spies import outcomes, untouched
+
+compressed = import_module("d3data.evaluation.baselines.compressed")
+
+
+class Killed(Exception):
+    pass
+
+
+def killed(when, data, **options):
+    """The progress of an evaluation that is killed when `when(progress)`."""
+    seen = []
+
+    def kill(progress):
+        seen.append(progress)
+        if when(progress):
+            raise Killed
+
+    with pytest.raises(Killed):
+        evaluate(data, progress=kill, **options)
+    return seen
+
+
+def test_a_killed_evaluation_goes_on(pixels, tiny, report, cache):
+    killed(lambda p: p.stage.startswith("random") and p.step == 3, pixels, protocol=tiny)
+    stages = []
+    again = evaluate(pixels, protocol=tiny, progress=lambda p: stages.append(p.stage))
+    assert not [stage for stage in stages if stage.startswith("distilled")]
+    assert len(stages) == 2 * 12
+    assert outcomes(again) == outcomes(report)
+    assert not [*cache.rglob("*.json")]
+
+
+def test_a_teacher_is_short_and_is_not_trained_again(pixels, tiny, monkeypatch):
+    monkeypatch.setattr(runner, "MOST_TEACHER_STEPS", 5)
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 2})
+    options = {"protocol": epochs, "seeds": [0], "baselines": ["soft"]}
+    seen = killed(lambda p: p.stage.startswith("soft"), pixels, **options)
+    teacher = [(p.step, p.steps) for p in seen if p.stage.startswith("teacher")]
+    assert teacher == [(step, 5) for step in range(1, 6)]
+    later = []
+    report = evaluate(pixels, progress=lambda p: later.append(p.stage), **options)
+    assert set(later) == {"soft, convnet-w4, network 1 of 1"}
+    assert outcomes(report) == outcomes(evaluate(pixels, resume=False, **options))
+
+
+@pytest.mark.parametrize(
+    ("length", "steps"),
+    [({"epochs": 1}, 81), ({"epochs": 100}, 1500), ({"steps": 12}, 12)],
+)
+def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(
+    digits, tiny, length, steps
+):
+    protocol = tiny.model_copy(update={"steps": None} | length)
+    setup = EvalSetup(digits, digits.test, protocol, torch.device("cpu"))
+    assert runner.teacher_steps(setup) == steps
+
+
+def test_networks_do_not_find_each_others_trials(pixels, tiny, monkeypatch):
+    """Killed in the second network's last row, it goes on with what is its own."""
+    monkeypatch.setattr(compressed, "QUALITIES", (30,))
+    short = tiny.model_copy(update={"steps": 4, "networks": 1})
+    rows = {"nets": ["mlp", "lenet"], "baselines": ["soft", "compressed"]}
+    options = {"protocol": short, **rows}
+    last = "compressed, lenet, network 1 of 1"
+    killed(lambda p: p.stage == last and p.step == 4, pixels, **options)
+    report, whole = evaluate(pixels, **options), evaluate(pixels, resume=False, **options)
+    assert outcomes(report) == outcomes(whole)
+    assert [row.note for row in report.rows] == [row.note for row in whole.rows]
+
+
+def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digits):
+    first = plan(pixels, protocol=tiny)
+    others = [
+        plan(pixels, protocol=tiny.model_copy(update={"batch": 17})),
+        plan(DistilledDataset(pixels.artifact, seed=1), protocol=tiny),
+        plan(DistilledDataset(pixels.artifact, draws_per_class=4), protocol=tiny),
+        plan(pixels, protocol=tiny, split="validation"),
+        plan(pixels, protocol=tiny, compile=True),
+        plan(pixels, load_task("digits", validation=0.3), protocol=tiny),
+        replace(first, setup=replace(first.setup, device=torch.device("meta"))),
+    ]
+    assert len({one.cache.folder for one in (first, *others)}) == 8
+    fewer = plan(pixels, protocol=tiny, baseline_seeds=[0]).cache
+    assert fewer.folder == first.cache.folder
+    assert fewer.owner != first.cache.owner
+    assert first.cache == plan(pixels, protocol=tiny).cache
+
+
+@pytest.mark.parametrize("what", ["threads", "versions"])
+def test_other_arithmetic_is_kept_elsewhere(pixels, tiny, monkeypatch, what):
+    before = plan(pixels, protocol=tiny).cache
+    if what == "threads":
+        monkeypatch.setattr(planner, "useful_threads", lambda size, share: 7)
+    else:
+        assert {"torch", "torchvision"} <= set(planner.VERSIONS)
+        monkeypatch.setitem(planner.VERSIONS, "torchvision", "0")
+    assert plan(pixels, protocol=tiny).cache != before
+
+
+def test_sets_that_differ_anywhere_are_kept_elsewhere():
+    images, labels = torch.zeros(5000, 1, 8, 8), torch.arange(5000) % 10
+    one = validate.identity(Photographs(images, labels))
+    assert one == validate.identity(Photographs(images.clone(), labels.clone()))
+    images[4999, 0, 7, 7], other = 1, labels.clone()
+    assert one != validate.identity(Photographs(images, labels))
+    images[4999], other[4999] = 0, 0
+    assert one != validate.identity(Photographs(images, other))
+
+
+def test_kinds_of_labels_are_different_trials(priors, digits, tiny):
+    seen = []
+    for kind in ("soft", "hard"):
+        options = {"protocol": tiny, "labels": [kind], "baselines": (), "seeds": [0]}
+        plan(priors, digits, **options).run(progress=seen.append)
+    assert len(seen) == 2 * tiny.steps
+
+
+def test_trials_are_shared_and_each_evaluation_removes_its_own_alone(pixels, tiny, cache):
+    """Those that another evaluation asks for are kept for it."""
+    short = tiny.model_copy(update={"steps": 4})
+    options = {"protocol": short, "baselines": ["random", "real"]}
+    kept = plan(pixels, **options)
+    expected = outcomes(kept.run())
+    for changes in ({"seeds": [0]}, {"baselines": ["random"]}):
+        fewer = plan(pixels, **options | changes)
+        assert {*outcomes(fewer.run(progress=untouched))} < {*expected}
+        fewer.clear()
+        assert outcomes(kept.run(progress=untouched)) == expected
+    for changes in ({"nets": ["mlp"]}, {"scores": True}):
+        other = plan(pixels, **options | changes, seeds=[0])
+        other.run()
+        other.clear()
+        assert outcomes(kept.run(progress=untouched)) == expected
+    kept.clear()
+    assert not [file for file in cache.rglob("*") if file.is_file()]
