@@ -433,9 +433,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(data, tmp_path):
             export(data, out, format="npz")
     with pytest.raises(ExportError, match="cannot export a PosixPath"):
         export(tmp_path, tmp_path / "out", format="npz")
-    with pytest.raises(ExportError, match="draws_per_class must be .* got 'x'"):
+    with pytest.raises(ExportError, match=r"draws_per_class must be .* got 'x'"):
         data.to_hf("x")
-    with pytest.raises(ExportError, match="epochs must be .* got 0"):
+    with pytest.raises(ExportError, match=r"epochs must be .* got 0"):
         data.to_iterable(0)
     assert not [*tmp_path.iterdir()]
 
