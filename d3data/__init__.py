@@ -10,6 +10,7 @@ _PUBLIC = {
     "DistilledDataset": "d3data.data.dataset",
     "EpochSampler": "d3data.data.epochs",
     "evaluate": "d3data.evaluation",
+    "export": "d3data.data.export",
     "load": "d3data.data.load",
     "load_task": "d3data.images.tasks",
     "publish": "d3data.publishing",
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from d3data.data.dataset import DistilledDataset as DistilledDataset
     from d3data.data.device_loader import DecodingLoader as DecodingLoader
     from d3data.data.epochs import EpochSampler as EpochSampler
+    from d3data.data.export import export as export
     from d3data.data.load import load as load
     from d3data.data.requantize import quantize as quantize
     from d3data.evaluation import evaluate as evaluate

@@ -137,7 +137,7 @@ def test_requests_tell_their_epoch_or_are_counted() -> None:
     for wrong in (4, -5, (0, 4)):
         with pytest.raises(IndexError):
             requests.resolve([0, wrong])
-    with pytest.raises(D3DataError, match=r"epoch must be an integer .*got -1"):
+    with pytest.raises(D3DataError, match=r"epoch must be .* got -1"):
         requests.resolve([0, (-1, 0)])
     assert requests.epochs([0, 3]) == [0, 1]  # what failed was not counted
 
@@ -185,9 +185,9 @@ def test_a_sampler_is_of_the_set_itself(kind: Callable[[Any], Any]) -> None:
     [
         ({}, "not a state of an EpochSampler"),
         (None, "not a state of an EpochSampler"),
-        ({"position": -3}, "position must be an integer .*got -3"),
-        ({"position": "1"}, "position must be an integer .*got '1'"),
-        ({"epoch": 1 << 32}, "epoch must be an integer .*got 4294967296"),
+        ({"position": -3}, r"position must be .* got -3"),
+        ({"position": "1"}, r"position must be .* got '1'"),
+        ({"epoch": 1 << 32}, r"epoch must be .* got 4294967296"),
         ({"seed": 1}, "a sampler with seed=1, not 0"),
         ({"shuffle": 0}, "shuffle=0, not 1"),
         ({"ranks": 2}, "ranks=2, not 1"),
@@ -202,5 +202,5 @@ def test_a_state_of_another_order_is_refused(state: Any, fault: str) -> None:
 
 @pytest.mark.parametrize("seed", [-1, "x", 1 << 64])
 def test_a_seed_is_a_seed(seed: Any) -> None:
-    with pytest.raises(D3DataError, match="seed must be an integer"):
+    with pytest.raises(D3DataError, match=r"seed must be .* got "):
         EpochSampler(range(4), seed=seed)

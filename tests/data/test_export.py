@@ -350,7 +350,6 @@ def test_an_export_of_something_else_is_in_the_way(data, tmp_path, finished, cha
         with pytest.raises(KeyboardInterrupt):
             export(data, tmp_path / "out", **usual, progress=stopped)
         assert (tmp_path / ".out.partial" / "export.json").exists()
-    (tmp_path / ".out.partial" / "lock-holder").unlink(missing_ok=True)  # of the killed process
     before = tree(tmp_path)
     other = DistilledDataset(data.artifact, seed=1) if change == "seed" else data
     with pytest.raises(ExportError, match=message) as caught:
@@ -422,12 +421,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(data, tmp_path):
     for options, message in (
         ({"format": "tfrecord"}, "unknown format 'tfrecord': known: imagefolder, npz"),
         ({"format": None}, "unknown format 'None'"),
-        ({"format": "npz", "draws_per_class": 0}, "draws_per_class must be an integer .*got 0"),
-        (
-            {"format": "npz", "draws_per_class": 2.5},
-            r"draws_per_class must be an integer .*got 2\.5",
-        ),
-        ({"format": "npz", "shards": 0}, "shards must be an integer .*got 0"),
+        ({"format": "npz", "draws_per_class": 0}, "draws_per_class must be .* got 0"),
+        ({"format": "npz", "draws_per_class": 2.5}, r"draws_per_class must be .* got 2\.5"),
+        ({"format": "npz", "shards": 0}, "shards must be .* got 0"),
         ({"format": "npz", "shards": 31}, "shards must be an integer from 1 to 30, got 31"),
     ):
         with pytest.raises(ExportError, match=message):
@@ -437,9 +433,9 @@ def test_what_cannot_be_is_refused_before_anything_is_written(data, tmp_path):
             export(data, out, format="npz")
     with pytest.raises(ExportError, match="cannot export a PosixPath"):
         export(tmp_path, tmp_path / "out", format="npz")
-    with pytest.raises(ExportError, match=r"draws_per_class must be an integer .*got 'x'"):
+    with pytest.raises(ExportError, match=r"draws_per_class must be .* got 'x'"):
         data.to_hf("x")
-    with pytest.raises(ExportError, match=r"epochs must be an integer .*got 0"):
+    with pytest.raises(ExportError, match=r"epochs must be .* got 0"):
         data.to_iterable(0)
     assert not [*tmp_path.iterdir()]
 
