@@ -4,10 +4,10 @@ import json
 import math
 
 import pytest
-import reports
 from scipy.stats import t, ttest_rel
 from typer.testing import CliRunner
 
+import reports
 from d3data.cli.app import app
 from d3data.errors import DataError
 from d3data.evaluation import EvaluationPlan, compare

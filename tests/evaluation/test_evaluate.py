@@ -7,7 +7,6 @@ from importlib import import_module
 import pytest
 import torch
 from PIL import Image as PIL
-from reports import row
 
 import d3data
 from d3data.data.dataset import DistilledDataset
@@ -21,6 +20,7 @@ from d3data.evaluation.scores import augmentation_robust, label_robust, robust
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.nets.compute import Compute
 from d3data.utils.rng import generator
+from reports import row
 from spies import Spy, linear, outcomes
 
 compressed = import_module("d3data.evaluation.baselines.compressed")

@@ -4,11 +4,11 @@ import json
 import math
 
 import pytest
-import reports
-from reports import row
 
+import reports
 from d3data.evaluation.record import Point
 from d3data.evaluation.report import Report
+from reports import row
 
 
 @pytest.fixture
