@@ -127,7 +127,7 @@ def test_batch_norms_are_those_of_training_mode_on_all_priors(tmp_path, kind, mo
 
 @torch.no_grad()
 def test_a_converted_set_loads_like_any_other(tmp_path):
-    more = {"draws_per_class": 7, "licence": "MIT", "step_size": 0.25}
+    more = {"draws_per_class": 7, "license": "MIT", "step_size": 0.25}
     found, decoders, stored = convert(tmp_path, "small", **more)
     assert [source.step_size.tolist() for source in found.sources()] == [[0.25], [0.25]]
     data = d3data.load(tmp_path / "made", output="normalised", seed=5)
@@ -254,13 +254,13 @@ FAULTS = {
     "other z_dim": (lambda c: c.update(z_dim=7), r"\(15, 7, 2\)"),
     "z_dim a word": (lambda c: c.update(z_dim="6"), "z_dim '6'"),
     "sizes in lists": (lambda c: c.update(im_size=([1], [1])), r"im_size \(list, list\)"),
-    "a width of two": (lambda c: c.update(kernel_num=torch.ones(2)), "kernel_num Tensor"),
+    "a width of two": (lambda c: c.update(kernel_num=torch.ones(2)), "kernel_num is Tensor"),
     "a name that is none": (put(7, torch.ones(1)), "by name"),
     "a name for the terminal": (put("\x1b[2J" * 1000, torch.ones(1)), r"has also '\\x1b\[2J"),
     "no finite image": (lambda c: c["syn_img"].data[..., 0].fill_(3e38), "not finite"),
     "not square": (lambda c: c.update(im_size=(32, 64)), "must be squares"),
     "other size": (lambda c: c.update(im_size=(64, 64)), "different shapes"),
-    "other width": (lambda c: c.update(kernel_num=17), "kernel_num 17"),
+    "other width": (lambda c: c.update(kernel_num=17), "kernel_num is 17"),
     "log-variance": (
         lambda c: c["syn_img"].data.__setitem__((0, 0, 1), 1e4),
         "log-variances beyond",
@@ -305,18 +305,18 @@ def test_subtasks_that_make_no_set_are_refused(tmp_path):
     paths, _, _ = theirs.subtasks(tmp_path, "small")
     medium, _, _ = theirs.subtasks(tmp_path, "medium")
     refused(tmp_path, ArtifactError, "no checkpoints", checkpoints=[])
-    refused(tmp_path, ArtifactError, "comes twice", checkpoints=[paths[0], paths[0]])
+    refused(tmp_path, ArtifactError, "the same", checkpoints=[paths[0], paths[0]])
     content = torch.load(paths[0], weights_only=True)  # noqa: TID251  our own
     torch.save(dict(reversed(content.items())), tmp_path / "again.pt")
     refused(tmp_path, ArtifactError, "the same", checkpoints=[paths[0], tmp_path / "again.pt"])
-    refused(tmp_path, ArtifactError, "do not make 10 classes", checkpoints=[*paths, *medium[:1]])
+    refused(tmp_path, ArtifactError, "do not give 10 classes", checkpoints=[*paths, *medium[:1]])
     refused(tmp_path, ArtifactError, "have the same", checkpoints=[paths[0], medium[1]])
     refused(tmp_path, D3DataError, "32x32", checkpoints=paths, task="tiny-imagenet")
     for blocks, fault in (
         ([range(5), range(4, 9)], "each class number from 0 to 9 once"),
         ([range(5), range(5)], "each class number from 0 to 9 once"),
         ([range(10)], "1 blocks of classes for 2"),
-        ([range(7), range(7, 10)], "cannot share"),
+        ([range(7), range(7, 10)], "not the same number"),
     ):
         refused(tmp_path, ArtifactError, fault, checkpoints=paths, blocks=blocks)
 
@@ -327,8 +327,8 @@ def test_arguments_are_checked(tmp_path):
     refused(tmp_path, ArtifactError, "give both", checkpoints=paths, mean=(0, 0, 0))
     refused(tmp_path, ArtifactError, "not known", checkpoints=paths, task="mine")
     moments = {"mean": (0, 0, 0), "std": (1, 1, 1)}
-    refused(tmp_path, DataError, "too little is known", checkpoints=paths, task="mine", **moments)
-    refused(tmp_path, ArtifactError, "leave it out", checkpoints=paths, class_order="wordnet")
+    refused(tmp_path, DataError, "'mine' is not one of", checkpoints=paths, task="mine", **moments)
+    refused(tmp_path, ArtifactError, "omit it", checkpoints=paths, class_order="wordnet")
     for draws_per_class in (0, 2):
         more = {"checkpoints": paths, "draws_per_class": draws_per_class}
         refused(tmp_path, ArtifactError, "draws_per_class", **more)
@@ -369,9 +369,11 @@ def test_files_whose_names_count_are_given_in_that_order(tmp_path, name):
     names = [f"ImageNet64_{name}_{number}_ipc1" for number in (2, 10)]
     checkpoints, labels = numbered(tmp_path, names)
     backwards = {"checkpoints": checkpoints[::-1]}
-    refused(tmp_path, ArtifactError, r"subtasks \[10, 2\].*ascending", **backwards)
+    refused(tmp_path, ArtifactError, r"numbered \[10, 2\].*ascending", **backwards)
     labeled = {"checkpoints": checkpoints, "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, r"\[2, 10\], the soft labels \[10, 2\]", **labeled)
+    refused(
+        tmp_path, ArtifactError, r"\[2, 10\] by their names, the soft labels \[10, 2\]", **labeled
+    )
     found = converting.d3_official(
         checkpoints[::-1],
         out=tmp_path / "made",
@@ -386,11 +388,11 @@ def test_files_whose_names_count_are_given_in_that_order(tmp_path, name):
 def test_soft_labels_tell_subtasks_that_are_exchanged(tmp_path):
     checkpoints, labels = numbered(tmp_path, ["a", "b"])
     lists = {"checkpoints": checkpoints, "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, "look exchanged", **lists)
+    refused(tmp_path, ArtifactError, "seem to be exchanged", **lists)
     lists = {"checkpoints": checkpoints[::-1], "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, "look exchanged", **lists)
+    refused(tmp_path, ArtifactError, "seem to be exchanged", **lists)
     lists = {"checkpoints": checkpoints, "soft_labels": [labels[0], labels[0]]}
-    refused(tmp_path, ArtifactError, "comes twice", **lists)
+    refused(tmp_path, ArtifactError, "are the same", **lists)
 
 
 def test_a_teacher_that_likes_some_classes_everywhere_exchanges_nothing(tmp_path):
@@ -440,7 +442,7 @@ def test_names_or_an_order_tell_which_classes_of_imagenet_are_meant(tmp_path, cl
     ("classes", "order", "fault"),
     [
         ([f"class {n}" for n in range(1000)], None, "--class-order wordnet"),
-        ([*WORDNET[:-1], "toilet"], None, "no WordNet ids"),
+        ([*WORDNET[:-1], "toilet"], None, "not WordNet ids"),
         (WORDNET[::-1], "wordnet", "in another order"),
         (WORDNET, "alphabetical", "unknown class order"),
     ],

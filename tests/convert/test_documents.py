@@ -79,7 +79,7 @@ def words(command, folder):
 @pytest.mark.parametrize(("page", "command"), SHOWN)
 def test_documented_conversions_run(folder, tmp_path, monkeypatch, page, command):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(whitening, "coloured", lambda whitened, task, **_: whitened)
+    monkeypatch.setattr(whitening, "colored", lambda whitened, task, **_: whitened)
     arguments = words(command, folder)
     place = arguments.index("--out") + 1
     arguments[place] = str(tmp_path / Path(arguments[place]).name)
