@@ -27,7 +27,7 @@ from d3data.convert.classes import (
 from d3data.convert.image_files import require_probabilities
 from d3data.convert.provenance import Target, origin
 from d3data.errors import ArtifactError, FormatError, nearest
-from d3data.images.presets import IMAGENET_MEAN, IMAGENET_STD
+from d3data.images.presets import PRESETS
 from d3data.images.spec import Image
 from d3data.sources import sampling
 from d3data.sources.specs import GaussianSpec
@@ -39,12 +39,13 @@ METHOD = "gaussian + mtt + mmd"
 REFERENCE = "arXiv:2403.00999; arXiv:2203.11932"  # D3, and MTT whose objective it uses
 
 # how the published code normalizes the images of a task
+IMAGENET = PRESETS["imagenet"].mean, PRESETS["imagenet"].std
 CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 MOMENTS = {
     "cifar10": CIFAR,
     "cifar100": CIFAR,
-    "imagenet-64": (IMAGENET_MEAN, IMAGENET_STD),
-    "tiny-imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "imagenet-64": IMAGENET,
+    "tiny-imagenet": IMAGENET,
 }
 
 

@@ -11,7 +11,7 @@ from torch import Tensor
 from d3data.convert import torch_files
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from d3data.images.preprocessing import GRAY, Preprocessing
 from d3data.utils.safe_repr import told
 
@@ -65,18 +65,18 @@ def read_images(place: str | Path) -> StoredImages:
         DataError: there are none, or they cannot be read.
         FormatError: they are of several shapes, or unlabelled.
     """
-    found = formats.read(place)
-    portion = found.portions["train"]
-    labels = torch.from_numpy(portion.labels)
+    index = formats.read(place)
+    train = index.splits["train"]
+    labels = torch.from_numpy(train.labels)
     if len(labels) == 0 or labels.min() < 0:
         raise FormatError(f"{place} has no images, or images without a label")
-    first = picture(portion.images, 0)
+    first = open_image(train.images, 0)
     channels, size = 1 if first.mode in GRAY else 3, first.width
     rule = Preprocessing.parse(
         {"channels": channels, "size": size}, where=str(place), error=FormatError
     )
-    pixels = [rule(picture(portion.images, number)) for number in range(len(labels))]
-    return StoredImages(torch.stack(pixels), labels, found.classes)
+    pixels = [rule(open_image(train.images, number)) for number in range(len(labels))]
+    return StoredImages(torch.stack(pixels), labels, index.classes)
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:

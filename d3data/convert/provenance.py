@@ -19,7 +19,7 @@ from d3data.artifact.manifest import About, SoftLabels
 from d3data.artifact.part import Part
 from d3data.errors import ArtifactError, DataError
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.presets import IMAGENET_SOURCE, PRESETS
+from d3data.images.presets import PRESETS
 from d3data.images.spec import Image
 from d3data.images.tasks import UNSEEN, Task, load_task
 from d3data.utils.atomic import sha256
@@ -239,7 +239,7 @@ def _seen(task: Task) -> Origin:
 
 def _known(task: str) -> Origin:
     preset = PRESETS[task]
-    imagenet = preset.source == IMAGENET_SOURCE
+    imagenet = preset.source == PRESETS["imagenet"].source
     return Origin(
         task=task,
         classes=tuple(sorted(wordnet_order()) if imagenet else map(str, range(preset.classes))),

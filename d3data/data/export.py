@@ -20,8 +20,8 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.materialize import AT_ONCE
 from d3data.errors import ExportError, entry
 from d3data.images.formats import WRITERS, hub_datasets
-from d3data.images.formats.base import Plan, Sample, Writer, pieces
-from d3data.images.formats.resumable_export import RECORD, Partial, place, require_same
+from d3data.images.formats.base import ExportPlan, Sample, Writer, shard_ranges
+from d3data.images.formats.resumable_export import RECORD, ResumableExport, place, require_same
 from d3data.images.spec import require_colors, to_uint8
 from d3data.utils.atomic import write_bytes
 from d3data.utils.checks import whole
@@ -96,9 +96,9 @@ class Draws:
             "d3data": __version__,
         }
 
-    def plan(self, partial: Partial, images: int, shards: int) -> Plan:
+    def plan(self, partial: ResumableExport, images: int, shards: int) -> ExportPlan:
         """How the first `images` draws are written."""
-        return Plan(
+        return ExportPlan(
             partial.whole,
             partial.pieces,
             classes=self.classes,
@@ -158,7 +158,7 @@ def export(
     count = _shards(images, draws.image.values) if shards is None else shards
     whole(count, "shards", least=1, most=images, error=ExportError)
     about = {"format": format, "shards": count, **draws.identity(images)}
-    partial, was_there = Partial(out), os.path.lexists(out)
+    partial, was_there = ResumableExport(out), os.path.lexists(out)
     with partial.explaining():
         if was_there:
             require_same(out, about)
@@ -178,9 +178,9 @@ def to_hf(data: DistilledDataset, draws_per_class: int | None = None) -> Any:
     images = _images(draws, draws_per_class)
     count = _shards(images, draws.image.values)
     page = json.dumps([draws.identity(images), count], sort_keys=True)
-    return hub_datasets.stored(
+    return hub_datasets.to_dataset(
         draws.samples,
-        pieces(images, count),
+        shard_ranges(images, count),
         classes=draws.classes,
         soft=draws.soft,
         identity=sha256(page.encode()).hexdigest()[:32],
@@ -196,9 +196,9 @@ def to_iterable(data: DistilledDataset, epochs: int = 1) -> Any:
     epochs = whole(epochs, "epochs", least=1, error=ExportError)
     draws = Draws(data)
     each = min(draws.epoch, max(LEAST_SHARDS, -(-draws.epoch // STREAMED)))
-    return hub_datasets.streamed(
+    return hub_datasets.to_iterable_dataset(
         draws.samples,
-        pieces(epochs * draws.epoch, epochs * each),
+        shard_ranges(epochs * draws.epoch, epochs * each),
         classes=draws.classes,
         soft=draws.soft,
     )
@@ -206,8 +206,8 @@ def to_iterable(data: DistilledDataset, epochs: int = 1) -> Any:
 
 def _write(
     writer: Writer,
-    plan: Plan,
-    partial: Partial,
+    plan: ExportPlan,
+    partial: ResumableExport,
     draws: Draws,
     progress: Callable[[Progress], None],
 ) -> None:

@@ -8,14 +8,14 @@ from d3data.distill.objectives import MeanMatching
 from d3data.distill.recipe import Optimizer, Recipe
 from d3data.distill.warm_start import WarmStart
 from d3data.errors import BudgetError, DataError
-from d3data.images.inspection import Inspection
+from d3data.images.scan import ImageScan
 from d3data.images.spec import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 STEPS = 200
 
 
-def suggest(found: Inspection, *, size: int) -> Recipe:
+def suggest(found: ImageScan, *, size: int) -> Recipe:
     """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
 
     The path of the images is left out, as it is one of this machine.

@@ -17,7 +17,7 @@ from d3data.evaluation.setup import Draws
 from d3data.hub import names
 from d3data.images import formats
 from d3data.images.formats.index import UNLABELED
-from d3data.images.splits import Gallery, Split
+from d3data.images.splits import DecodedImages, Split
 from d3data.images.tasks import Task
 from d3data.utils.text import some
 
@@ -152,7 +152,7 @@ def opened(data: Any, task: Task | None) -> Draws:
 def _of_place(place: str | Path, task: Task) -> Pictures:
     """The train images of a place, whose classes are called as the task's."""
     found = formats.read(place)
-    portion = found.portions.get("train") or next(iter(found.portions.values()))
+    portion = found.splits.get("train") or next(iter(found.splits.values()))
     unknown = sorted({*found.classes} - {*task.classes})
     if unknown:
         raise DataError(
@@ -162,7 +162,7 @@ def _of_place(place: str | Path, task: Task) -> Pictures:
     if (portion.labels == UNLABELED).any():
         raise DataError(f"{place}: some images have no label: move them into folders of classes")
     ids = torch.tensor([task.classes.index(name) for name in found.classes])
-    gallery = Gallery(portion.images, torch.arange(len(portion.labels)), task.rule)
+    gallery = DecodedImages(portion.images, torch.arange(len(portion.labels)), task.rule)
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)
     return Pictures(Split(gallery, labels, classes=classes, mean=task.mean, std=task.std))

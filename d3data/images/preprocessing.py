@@ -79,7 +79,9 @@ class Preprocessing(Frozen):
         return image
 
 
-def suited(shapes: Iterable[tuple[int, int, str]], *, size: int | None = None) -> Preprocessing:
+def suggest_rule(
+    shapes: Iterable[tuple[int, int, str]], *, size: int | None = None
+) -> Preprocessing:
     """A rule for images of which (width, height, mode) are known.
 
     Images that are squares of one size from 8 to 512 pixels keep it; otherwise the side is the

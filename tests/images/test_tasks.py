@@ -200,7 +200,7 @@ def test_broken_headers_and_stray_images_are_named(own):
         load_task("x", data=own)
     (own / "stray.png").unlink()
     (own / "bee" / "3.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"bee/3\.png cannot be used"):
+    with pytest.raises(DataError, match=r"bee/3\.png cannot be read"):
         load_task("x", data=own)
     with pytest.raises(DataError, match=r"bee/3\.png"):
         load_task("cifar10", data=own, fit="crop").train.pixels(range(33))
@@ -218,7 +218,7 @@ def test_every_preset_is_complete():
 
 def test_importing_tasks_imports_no_library_of_any_format():
     code = (
-        "import sys; import d3data.images.tasks, d3data.images.inspection; "
+        "import sys; import d3data.images.tasks, d3data.images.scan; "
         "print(*{'torchvision', 'datasets', 'webdataset', 'huggingface_hub', 'pyarrow', "
         "'sklearn', 'PIL'} & {*sys.modules})"
     )
@@ -234,7 +234,7 @@ def test_importing_tasks_imports_no_library_of_any_format():
 def test_real_presets_have_their_published_moments(name, counts, tolerance):
     task = load_task(name)
     assert (len(task.train), len(task.validation), len(task.test)) == counts
-    rows = np.linspace(0, counts[0] - 1, 2000).astype(int)
+    rows = np.linspace(0, counts[0] - 1, 1000).astype(int)
     pixels = task.train.pixels(rows.tolist()) / 255.0
     assert np.allclose(pixels.mean((0, 2, 3)), task.mean, atol=tolerance * 2)
     assert np.allclose(pixels.std((0, 2, 3)), task.std, atol=tolerance)
@@ -248,9 +248,9 @@ def test_real_photographs_of_mixed_modes_load_as_they_are(name, size, classes):
     task = load_task(name)
     assert (task.channels, task.size, len(task.classes)) == (3, size, classes)
     assert len(task.test) == 50 * classes
-    for label in range(classes):
+    for label in (0, classes - 1):
         images, labels = task.train.batch(2, of=label, rng=RNG)
         assert images.shape == (2, 3, size, size)
         assert labels.tolist() == [label] * 2
     small = load_task(name, size=32).test
-    assert small.pixels(range(0, len(small), 10)).float().std() > 40
+    assert small.pixels(range(0, len(small), 50)).float().std() > 40

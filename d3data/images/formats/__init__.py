@@ -12,7 +12,7 @@ from pathlib import Path
 from d3data.errors import DataError
 from d3data.images.formats import folders, hub_datasets, npz, parquet, torchvision, webdataset
 from d3data.images.formats.base import Writer
-from d3data.images.formats.index import Collection
+from d3data.images.formats.index import ImageIndex
 
 WRITERS: Mapping[str, Writer] = {
     "imagefolder": folders,
@@ -24,7 +24,7 @@ DEPTH = 4  # levels of folders that are looked at to tell the format
 _READERS = {".tar": webdataset.read, "images": folders.read, ".npz": npz.read}
 
 
-def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collection:
+def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> ImageIndex:
     """Index the labelled images of a place; none is decoded.
 
     Args:

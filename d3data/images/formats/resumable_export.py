@@ -31,7 +31,7 @@ def place(out: str | Path) -> Path:
     return found
 
 
-class Partial:
+class ResumableExport:
     """The hidden folder beside `out` in which it is built, and what of it is done.
 
     export.json    what it will be
