@@ -276,7 +276,7 @@ def drawn(name, count, seed):
 
 @pictures.needs_real
 @pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(2))
 def test_moments_that_are_wrong_are_refused_and_plausible_ones_are_not(name, seed):
     """Of ten real images; noise and more contrast stand for what distillation does."""
     preset = d3data.images.tasks.PRESETS[name]
@@ -333,7 +333,7 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
         (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "100% above 1.1"),
         (x, {"labels": y, "step_size": 0.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "draws_per_class": 0}, ArtifactError, "draws_per_class"),
-        (x, {"labels": y, "std": (1e38,) * 3}, DataError, "pixels would lie"),
+        (x, {"labels": y, "std": (1e38,) * 3}, DataError, "pixels would be"),
         (x, {"labels": y, "zca": 0.1}, ArtifactError, "give --data"),
         (x, {"labels": y, "zca": -1.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "task": "mnist"}, DataError, "3x32x32"),

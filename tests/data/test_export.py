@@ -25,7 +25,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.export import Draws, export
 from d3data.errors import D3DataError, ExportError
 from d3data.images import formats
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from d3data.images.spec import Whitening
 from killing import dies
 
@@ -101,14 +101,14 @@ def test_our_reader_finds_the_pixels_of_materialize_and_the_names(nasty, copies,
     assert not near(images[1].permute(1, 2, 0).numpy(), images[6])  # draws of one class do differ
     found = formats.read(copies / "nasty" / format)
     assert found.classes == NASTY
-    portion = found.portions["train"]
+    portion = found.splits["train"]
     numbers = [
         int(Path(portion.images.name(i)).stem) if format == "imagefolder" else i
         for i in range(len(portion.images))
     ]
     assert sorted(numbers) == list(range(COUNT))
     for row, number in enumerate(numbers):
-        assert near(picture(portion.images, row), images[number])
+        assert near(open_image(portion.images, row), images[number])
         assert portion.labels[row] == labels[number]
 
 
