@@ -105,7 +105,7 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
     if pixels.dtype != torch.uint8 or pixels.dim() != 3 or pixels.shape[0] not in (1, 3):
         raise DataError(
-            f"a tensor of {pixels.dtype} and shape {tuple(pixels.shape)} is no image; "
+            f"a tensor of {pixels.dtype} and shape {tuple(pixels.shape)} is not an image; "
             "give uint8 (1, H, W) or (3, H, W)"
         )
     array = pixels.permute(1, 2, 0).numpy(force=True)
@@ -113,7 +113,7 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
 
 def _flat(image: "Image.Image", mode: str) -> "Image.Image":
-    """Eight bits, opaque (on white), and `mode` L or RGB."""
+    """Convert to eight bits, opaque (on white), and `mode` L or RGB."""
     from PIL import Image
 
     if image.mode == "F":

@@ -29,7 +29,7 @@ from d3data.utils.text import some
 
 __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
 
-UNSEEN = "0" * 64  # the fingerprint of images that nobody has looked at
+UNSEEN = "0" * 64  # the fingerprint of images that are not on this machine
 SEEN = 512  # images whose headers tell the size and channels of one's own
 
 
@@ -97,7 +97,7 @@ class Task:
         known = range(len(self.classes))
         if not classes or len({*classes}) != len(classes) or not {*classes} <= {*known}:
             raise DataError(
-                f"{self.name}: {list(classes)} are no distinct classes of 0..{len(known) - 1}"
+                f"{self.name}: {list(classes)} are not distinct classes of 0..{len(known) - 1}"
             )
         return replace(
             self,
@@ -135,8 +135,8 @@ class TaskSpec(Frozen):
         Args:
             data: where they are, in place of `self.data`: a path, `hf:...` or `torchvision:...`.
             memory: bytes of decoded images that each split may keep.
-            imagine: whether as many black images will do, where those of a known data set are
-                not on this machine; its fingerprint is then `UNSEEN`.
+            imagine: use as many black images where those of a known data set are not on this
+                machine; the fingerprint is then `UNSEEN`.
 
         Raises:
             DataError: images are missing, unlabelled or too few.
@@ -227,7 +227,7 @@ def _local(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Im
 
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
     folder = spec.name.replace("-", "_")
-    remedy = f"give its images with --data (data=...), or put them at $D3DATA_DATA/{folder}"
+    remedy = f"give its images with --data (data=...), or put them into $D3DATA_DATA/{folder}"
     if preset is None:
         raise UnknownNameError(
             f"no data set {spec.name!r}: {nearest(spec.name, PRESETS)}; {remedy}"

@@ -375,7 +375,7 @@ def test_what_is_no_export_stays(soft, tmp_path, kind):
         out.write_text("mine")
     else:
         out.mkdir()
-    with pytest.raises(ExportError, match="out is there already, and is no export"):
+    with pytest.raises(ExportError, match="out already exists and is not an export"):
         export(soft, out, format="npz")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
@@ -416,7 +416,7 @@ def test_a_full_disk_is_told_and_the_copy_goes_on(soft, tmp_path, format):
     for limit in (100, sizes[-1] - 1):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            with pytest.raises(ExportError, match=r"out: File too large; what is done is kept in"):
+            with pytest.raises(ExportError, match=r"out: File too large; finished shards are kept in"):
                 export(soft, tmp_path / "out", format=format, draws_per_class=EACH)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)

@@ -136,7 +136,7 @@ def test_a_tensor_is_treated_as_its_image():
 
 @pytest.mark.parametrize("tensor", [torch.zeros(3, 8, 8), torch.zeros(8, 8, dtype=torch.uint8)])
 def test_a_tensor_that_is_no_image_is_refused(tensor):
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not an image"):
         rule("squash")(tensor)
 
 

@@ -103,7 +103,7 @@ def test_a_subtask_has_its_classes_in_the_order_given(nowhere):
 
 @pytest.mark.parametrize("classes", [[], [1, 1], [10], [-1]])
 def test_impossible_subtasks_are_refused(classes):
-    with pytest.raises(DataError, match=r"no distinct classes of 0\.\.9"):
+    with pytest.raises(DataError, match=r"not distinct classes of 0\.\.9"):
         load_task("digits").subtask(classes)
 
 

@@ -37,7 +37,7 @@ def test_a_place_that_is_not_there_is_never_guessed_to_be_a_repository(place):
 
 def test_a_lone_file_of_another_kind_is_refused(tmp_path):
     (tmp_path / "x.csv").write_text("a")
-    with pytest.raises(DataError, match=r"x\.csv: a single file is"):
+    with pytest.raises(DataError, match=r"x\.csv: a single file must be"):
         formats.read(tmp_path / "x.csv")
 
 

@@ -118,7 +118,7 @@ def test_nulls_and_negative_numbers_are_unlabeled(tmp_path):
         ({"image": [b""], "size": [3]}, "no label column among image, size"),
         ({"label": [0]}, "no image column among label"),
         ({"image": [b""], "label": [[1, 2]]}, "several labels"),
-        ({"image": [b""], "label": [0.5]}, "labels of type double"),
+        ({"image": [b""], "label": [0.5]}, "labels are double"),
     ],
 )
 def test_tables_without_images_and_labels_are_refused(tmp_path, columns, message):
