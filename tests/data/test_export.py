@@ -416,7 +416,9 @@ def test_a_full_disk_is_told_and_the_copy_goes_on(soft, tmp_path, format):
     for limit in (100, sizes[-1] - 1):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
         try:
-            with pytest.raises(ExportError, match=r"out: File too large; finished shards are kept in"):
+            with pytest.raises(
+                ExportError, match=r"out: File too large; finished shards are kept in"
+            ):
                 export(soft, tmp_path / "out", format=format, draws_per_class=EACH)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
@@ -437,7 +439,7 @@ def test_what_cannot_be_is_refused_before_anything_is_written(soft, tmp_path):
         with pytest.raises(ExportError, match=message):
             export(soft, tmp_path / "out", **options)
     for out in ("/", "a\0b", "~nobody-at-all/x", None):
-        with pytest.raises(ExportError, match="no folder"):
+        with pytest.raises(ExportError, match=r"not a (valid )?folder"):
             export(soft, out, format="npz")
     with pytest.raises(ExportError, match="a PosixPath cannot be exported"):
         export(tmp_path, tmp_path / "out", format="npz")
