@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from d3data.images.formats.base import Plan, Sample, Writer
+from d3data.images.formats.base import ExportPlan, Sample, Writer
 
 ROOT = os.environ.get("D3DATA_DATA", "")
 needs_real = pytest.mark.skipif(not ROOT, reason="D3DATA_DATA names no folder of real images")
@@ -48,10 +48,10 @@ def written(
     split: str = "train",
     shards: int = 1,
     classes: tuple[str, ...] = ("ant", "bee"),
-) -> Plan:
+) -> ExportPlan:
     """Write samples, given as tuples, in one of the formats."""
     given = [Sample(*sample) for sample in samples]
-    plan = Plan(
+    plan = ExportPlan(
         folder,
         folder / ".pieces",
         classes=classes,

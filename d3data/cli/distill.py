@@ -14,7 +14,7 @@ from d3data.utils.text import duration, table
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
-    from d3data.images.inspection import Inspection
+    from d3data.images.scan import ImageScan
 
 recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
 
@@ -49,14 +49,14 @@ def init(
 ) -> None:
     """Look at real images, and write a recipe for them."""
     from d3data.distill.suggest import parse_size, suggest
-    from d3data.images.inspection import inspect
+    from d3data.images.scan import scan_images
     from d3data.utils.atomic import write_bytes
 
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
-    size, images = parse_size(budget), inspect(place)
+    size, images = parse_size(budget), scan_images(place)
     for line in describe(images):
         say(line)
     recipe = suggest(images, size=size)
@@ -73,7 +73,7 @@ def init(
     typer.echo(str(out))
 
 
-def describe(images: "Inspection") -> list[str]:
+def describe(images: "ImageScan") -> list[str]:
     """What a place with images holds, a line each."""
     sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
     modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])

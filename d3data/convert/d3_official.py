@@ -1,26 +1,33 @@
-"""The checkpoints that the authors of D3 published, as an artifact.
+"""Converts the checkpoints that the authors of D3 published into an artifact.
 
 Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999. A checkpoint is one subtask. Soft labels are
-files beside, (N, K) each. A step size is not in the files.
+separate files, (N, K) each. The files have no step size.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.part import Part
-from d3data.convert import file_order, official_layers, torch_files
+from d3data.convert import official_layers, torch_files
 from d3data.convert.checkpoint import Checkpoint, read_checkpoint
-from d3data.convert.class_order import ClassOrder, blocks_of, published_order
+from d3data.convert.classes import (
+    ClassOrder,
+    class_blocks,
+    published_order,
+    require_distinct,
+    require_order,
+    require_own_classes,
+)
 from d3data.convert.image_files import require_probabilities
-from d3data.convert.provenance import labeled_by, notes, origin, require_free, require_numbers
+from d3data.convert.provenance import Target, origin
 from d3data.errors import ArtifactError, FormatError, nearest
-from d3data.images.presets import IMAGENET_MEAN, IMAGENET_STD
+from d3data.images.presets import PRESETS
 from d3data.images.spec import Image
 from d3data.sources import sampling
 from d3data.sources.gaussian import GaussianSpec
@@ -28,15 +35,17 @@ from d3data.utils.text import brief
 
 Norms = Literal["running", "batch"]
 DRAWS = 128  # of each class in an epoch, or as many as it has items
-METHOD, PAPERS = "gaussian + mtt + mmd", "arXiv:2403.00999; arXiv:2203.11932"
+METHOD = "gaussian + mtt + mmd"
+REFERENCE = "arXiv:2403.00999; arXiv:2203.11932"  # D3, and MTT whose objective it uses
 
-# how the published code normalises the images of a task
+# how the published code normalizes the images of a task
+IMAGENET = PRESETS["imagenet"].mean, PRESETS["imagenet"].std
 CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 MOMENTS = {
     "cifar10": CIFAR,
     "cifar100": CIFAR,
-    "imagenet-64": (IMAGENET_MEAN, IMAGENET_STD),
-    "tiny-imagenet": (IMAGENET_MEAN, IMAGENET_STD),
+    "imagenet-64": IMAGENET,
+    "tiny-imagenet": IMAGENET,
 }
 
 
@@ -91,112 +100,98 @@ def d3_official(
             classes, or `out` is taken.
         DataError: too little is known of the task.
     """
-    require_free(out)
     if norms not in get_args(Norms):
         raise ArtifactError(f"norms={norms!r}: {nearest(str(norms), get_args(Norms))}")
-    require_numbers(step_size, draws_per_class)
-    soft = labeled_by(teacher) if soft_labels else None
-    if blocks is None:
-        file_order.require_ascending(checkpoints)
-    file_order.require_same_numbers(checkpoints, soft_labels)
-    found = [read_checkpoint(path) for path in checkpoints]
-    file_order.require_distinct([one.mean for one in found], checkpoints)
-    image = _image(found, task, mean, std)
+    target = Target(out, data, name, license, teacher, step_size, draws_per_class)
+    require_order(checkpoints, soft_labels, ascending=blocks is None)
+    subtasks = [read_checkpoint(path) for path in checkpoints]
+    require_distinct([one.mean for one in subtasks], checkpoints)
+    image = _image(subtasks, task, mean, std)
     real = origin(task, channels=image.channels, size=image.size, data=data, classes=classes)
     order = published_order(real, class_order)
-    places = blocks_of(found, order, blocks)
-    spec = _one_spec(found, image)
-    labels = _labels(soft_labels, found, order, places)
-    made = [
-        _part(checkpoint, spec, image, ids, rows, norms=norms, step_size=step_size)
-        for checkpoint, ids, rows in zip(found, places, labels, strict=True)
+    ids_of_each = class_blocks(subtasks, order, blocks)
+    spec = _one_spec(subtasks, image)
+    labels = _labels(soft_labels, subtasks, order, ids_of_each)
+    parts = [
+        _part(one, spec, image, ids, rows, norms=norms, step_size=step_size)
+        for one, ids, rows in zip(subtasks, ids_of_each, labels, strict=True)
     ]
-    items = max(number for part in made for number in part.items_per_class)
-    return artifact.write(
-        out,
+    if draws_per_class is None:
+        items = max(number for part in parts for number in part.items_per_class)
+        target = replace(target, draws_per_class=max(DRAWS, items))
+    return target.write(
+        real,
+        parts,
         spec=spec,
         image=image,
-        preprocessing=real.rule,
-        classes=real.classes,
-        parts=made,
-        about=real.about(
-            out,
-            name=name,
-            method=METHOD,
-            reference=PAPERS,
-            license=license,
-        ),
-        labels=soft,
-        draws_per_class=max(DRAWS, items) if draws_per_class is None else draws_per_class,
-        extras=notes(
-            [*checkpoints, *soft_labels],
-            data=data,
-            format="d3-official",
-            norms=norms,
-            class_order=class_order,
-            blocks=blocks and [list(block) for block in blocks],
-        ),
+        method=METHOD,
+        reference=REFERENCE,
+        files=[*checkpoints, *soft_labels],
+        format="d3-official",
+        norms=norms,
+        class_order=class_order,
+        blocks=blocks and [list(block) for block in blocks],
     )
 
 
 def _image(
-    found: Sequence[Checkpoint],
+    subtasks: Sequence[Checkpoint],
     task: str,
     mean: Sequence[float] | None,
     std: Sequence[float] | None,
 ) -> Image:
-    if not found:
+    if not subtasks:
         raise ArtifactError("no checkpoints: give a file for each subtask")
-    shapes = {(one.channels, one.size) for one in found}
+    shapes = {(one.channels, one.size) for one in subtasks}
     if len(shapes) > 1:
-        raise ArtifactError(f"the checkpoints are of images of different shapes: {sorted(shapes)}")
+        raise ArtifactError(f"the checkpoints make images of different shapes: {sorted(shapes)}")
     if (mean is None) != (std is None) or (mean is None and task not in MOMENTS):
         raise ArtifactError(
-            f"how the images of {task} were normalised is not known: give both --mean and --std"
+            f"the normalization of {task} is not known: give both --mean and --std"
         )
     known = MOMENTS[task] if mean is None or std is None else (tuple(mean), tuple(std))
-    values = {"channels": found[0].channels, "size": found[0].size, "mean": known[0]}
+    values = {"channels": subtasks[0].channels, "size": subtasks[0].size, "mean": known[0]}
     return Image.parse(values | {"std": known[1]}, where="the checkpoints", error=FormatError)
 
 
-def _one_spec(found: Sequence[Checkpoint], image: Image) -> GaussianSpec:
+def _one_spec(subtasks: Sequence[Checkpoint], image: Image) -> GaussianSpec:
     decoders = [
         official_layers.spec_of(one.state, latents=one.mean.shape[1], image=image, where=one.where)
-        for one in found
+        for one in subtasks
     ]
-    for one, spec in zip(found, decoders, strict=True):
+    for one, spec in zip(subtasks, decoders, strict=True):
         if spec != decoders[0]:
             raise ArtifactError(
-                f"{one.path} has the decoder {spec}, and {found[0].path} has {decoders[0]}: the "
-                "subtasks of a set have the same"
+                f"{one.path} has the decoder {spec}, {subtasks[0].path} has {decoders[0]}: the "
+                "decoders of all subtasks must have the same sizes"
             )
         if spec.family == "small" and (type(one.width) is not int or one.width != spec.width):
             raise FormatError(
-                f"{one.path}: kernel_num {brief(one.width)}, but a map of {spec.width}"
+                f"{one.path}: kernel_num is {brief(one.width)}, the first layer has {spec.width}"
             )
     return GaussianSpec(decoder=decoders[0], std="item", values="normalised")
 
 
 def _labels(
     paths: Sequence[str | Path],
-    found: Sequence[Checkpoint],
+    subtasks: Sequence[Checkpoint],
     order: Sequence[int],
     blocks: Sequence[Sequence[int]],
 ) -> Sequence[Tensor | None]:
     """Soft labels of each checkpoint in its own order of items, over the ids of the task."""
     if not paths:
-        return [None] * len(found)
-    if len(paths) != len(found):
-        raise ArtifactError(f"{len(paths)} files of soft labels for {len(found)} checkpoints")
+        return [None] * len(subtasks)
+    if len(paths) != len(subtasks):
+        raise ArtifactError(f"{len(paths)} files of soft labels for {len(subtasks)} checkpoints")
     columns = torch.tensor(order)
     labels: list[Tensor] = []
-    for path, one in zip(paths, found, strict=True):
+    for path, one in zip(paths, subtasks, strict=True):
         shape = (len(one.mean), len(order))
         theirs = torch_files.tensor(torch_files.read(path), where=str(path), shape=shape)
         require_probabilities(theirs, path)
         labels.append(torch.empty_like(theirs).index_copy_(1, columns, theirs))
-    file_order.require_distinct(labels, paths)
-    file_order.require_own_classes(labels, blocks, paths)
+    require_distinct(labels, paths)
+    require_own_classes(labels, blocks, paths)
     return labels
 
 

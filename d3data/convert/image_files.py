@@ -1,4 +1,4 @@
-"""Distilled images as others store them: tensors in a `.pt` file, NumPy archives, folders."""
+"""Reads distilled images as others store them: `.pt` files, NumPy archives, folders."""
 
 from dataclasses import dataclass
 from itertools import islice
@@ -11,7 +11,7 @@ from torch import Tensor
 from d3data.convert import torch_files
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from d3data.images.preprocessing import GRAY, Preprocessing
 from d3data.utils.text import brief
 
@@ -20,7 +20,7 @@ SUM = 1e-3  # how far a soft label may be from adding up to 1
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredImages:
     """Images (N, C, H, W), uint8 or float32 values of some normalisation, and their labels.
 
     `labels` is (N,) int64 classes or (N, K) float32 probabilities; `classes` are the names that
@@ -37,7 +37,7 @@ class Stored:
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
 
 
-def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> Stored:
+def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> StoredImages:
     """Images out of a `.pt` file, and their labels out of it or out of another.
 
     Read are a tensor of images; a list [images, labels]; a dictionary with `images` and `labels`,
@@ -50,33 +50,33 @@ def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> 
     """
     values, own = _pair(torch_files.read(path), index, path)
     if (own is None) == (labels is None):
-        fault = "has no labels: give their file" if own is None else "has labels: give no others"
-        raise ArtifactError(f"{path} {fault} (--labels, labels=...)")
+        fault = "has no labels: give their file with" if own is None else "has labels: omit"
+        raise ArtifactError(f"{path} {fault} --labels (labels=...)")
     where = str(path if labels is None else labels)
-    found = own if labels is None else torch_files.read(labels)
     images = _images(values, path)
-    return Stored(images, _labels(found, len(images), where))
+    stored = own if labels is None else torch_files.read(labels)
+    return StoredImages(images, _labels(stored, len(images), where))
 
 
-def read_pictures(place: str | Path) -> Stored:
+def read_images(place: str | Path) -> StoredImages:
     """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
 
     Raises:
         DataError: there are none, or they cannot be read.
         FormatError: they are of several shapes, or unlabelled.
     """
-    found = formats.read(place)
-    portion = found.portions["train"]
-    labels = torch.from_numpy(portion.labels)
+    index = formats.read(place)
+    train = index.splits["train"]
+    labels = torch.from_numpy(train.labels)
     if len(labels) == 0 or labels.min() < 0:
-        raise FormatError(f"{place}: there are no images, or some that have no label")
-    first = picture(portion.images, 0)
+        raise FormatError(f"{place} has no images, or images without a label")
+    first = open_image(train.images, 0)
     channels, size = 1 if first.mode in GRAY else 3, first.width
     rule = Preprocessing.parse(
         {"channels": channels, "size": size}, where=str(place), error=FormatError
     )
-    pixels = [rule(picture(portion.images, number)) for number in range(len(labels))]
-    return Stored(torch.stack(pixels), labels, found.classes)
+    pixels = [rule(open_image(train.images, number)) for number in range(len(labels))]
+    return StoredImages(torch.stack(pixels), labels, index.classes)
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
@@ -84,30 +84,35 @@ def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
     if isinstance(content, dict) and isinstance(content.get("data"), list):
         sets = content["data"]
         if not 0 <= index < len(sets):
-            raise ArtifactError(f"{path} has {len(sets)} sets, numbered from 0; {index} is none")
+            raise ArtifactError(
+                f"{path} has {len(sets)} experiments: --index must be from 0 to {len(sets) - 1}, "
+                f"got {index}"
+            )
         content = sets[index]
     if isinstance(content, dict):
         for images, labels in PAIRS:
             if images in content:
                 return content[images], content.get(labels)
-        raise FormatError(f"{path} has {brief([*islice(content, 4)])}, and no images by a name")
+        raise FormatError(
+            f"{path} has the keys {brief([*islice(content, 4)])}, but no 'images' or 'x'"
+        )
     if isinstance(content, list | tuple):
         if len(content) != 2:
-            raise FormatError(f"{path} has {len(content)} things, where images and labels are two")
+            raise FormatError(f"{path} has a list of {len(content)}, expected [images, labels]")
         return content[0], content[1]
     return content, None
 
 
 def _images(value: object, path: str | Path) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim != 4 or 0 in value.shape:
-        raise FormatError(f"{path}: its images are no tensor (N, C, H, W)")
+        raise FormatError(f"{path}: its images are not a tensor (N, C, H, W)")
     if value.shape[1] not in (1, 3) or value.shape[2] != value.shape[3]:
         raise FormatError(
-            f"{path}: images of shape {brief(tuple(value.shape[1:]))}, where squares of one or "
-            "three channels are expected"
+            f"{path}: images have shape {brief(tuple(value.shape[1:]))}, expected squares of one "
+            "or three channels"
         )
     if value.dtype != torch.uint8 and not value.is_floating_point():
-        raise FormatError(f"{path}: images of {value.dtype}, where uint8 or floats are expected")
+        raise FormatError(f"{path}: images are {value.dtype}, expected uint8 or floats")
     found = torch_files.tensor(
         value, where=f"{path}: images", shape=value.shape, dtype=value.dtype
     )
@@ -117,7 +122,7 @@ def _images(value: object, path: str | Path) -> Tensor:
 def _labels(value: object, count: int, where: str) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
-        raise FormatError(f"{where}: labels of {brief(shape)} for {count} images")
+        raise FormatError(f"{where}: labels are {brief(shape)} for {count} images")
     found = torch_files.tensor(
         value, where=f"{where}: labels", shape=value.shape, dtype=value.dtype
     )
@@ -128,7 +133,7 @@ def _labels(value: object, count: int, where: str) -> Tensor:
 
 
 def require_probabilities(labels: Tensor, where: str | Path) -> None:
-    """Refuse labels (N, K) whose rows are no probabilities.
+    """Refuse labels (N, K) whose rows are not probabilities.
 
     Raises:
         FormatError: one is negative, or a row does not add up to 1.
@@ -136,6 +141,6 @@ def require_probabilities(labels: Tensor, where: str | Path) -> None:
     fits = labels.ndim == 2 and labels.is_floating_point() and labels.numel() > 0
     if not fits or labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
         raise FormatError(
-            f"{where}: labels are neither class numbers (N,) nor probabilities (N, K), whose rows "
-            "add up to 1; of logits, store the softmax"
+            f"{where}: labels are neither class numbers (N,) nor probabilities (N, K) whose rows "
+            "add up to 1; for logits, store the softmax"
         )

@@ -1,7 +1,7 @@
-"""Distilled images of other methods as an artifact: of DC, DSA, DM, MTT and others.
+"""Converts distilled images of DC, DSA, DM, MTT and other methods into an artifact.
 
-They become the `pixels` source: un-whitened where they were whitened, un-normalised, and then
-normalised as the images of their task are here.
+They become the `pixels` source: whitening and normalization are undone, and the images are
+normalized as those of their task are here.
 """
 
 from collections.abc import Sequence
@@ -11,28 +11,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.part import Part
 from d3data.convert import image_files, whitening
-from d3data.convert.class_names import ids_of, is_number
-from d3data.convert.image_files import Stored
-from d3data.convert.provenance import (
-    Origin,
-    labeled_by,
-    notes,
-    origin,
-    require_free,
-    require_numbers,
-)
+from d3data.convert.classes import class_ids, is_number
+from d3data.convert.image_files import StoredImages
+from d3data.convert.provenance import Origin, Target, origin
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.images.spec import Image
 from d3data.sources.pixels import PixelsSpec
 from d3data.utils.text import some
 
 SUFFIXES = (".pt", ".pth")
-LARGE = 2  # mean size of pixels that go from 0 to 1 as no overshooting makes it
-BEYOND = 0.1  # of the range of pixels, to either side: what distilled images overshoot with ease
+LARGE = 2  # mean absolute value of pixels that should go from 0 to 1
+BEYOND = 0.1  # of the range of pixels, to either side; distilled images often exceed it
 ZCA = 0.1  # what MTT, and those after it, add to the eigenvalues
 METHODS = {
     "dc": "Zhao, Mopuri and Bilen 2021, arXiv:2006.05929",
@@ -97,103 +89,93 @@ def images(
         ArtifactError: images, labels and task do not go together, or `out` is taken.
         DataError: too little is known of the task, or values are no colours after all.
     """
-    require_free(out)
-    require_numbers(step_size, draws_per_class)
-    found = _read(source, labels, index)
-    soft = labeled_by(teacher) if found.labels.ndim == 2 else None
-    real = _origin(found, task, data, classes)
-    found = replace(found, labels=_labels(found, real, source))
-    moments = _moments(found, mean, std, zca)
+    target = Target(out, data, name, license, teacher, step_size, draws_per_class)
+    stored = _read(source, labels, index)
+    real = _origin(stored, task, data, classes)
+    if stored.classes is not None:
+        ids = torch.tensor(class_ids(stored.classes, real.classes, source))
+        stored = replace(stored, labels=ids[stored.labels])
+    moments = _moments(stored, mean, std, zca)
     if zca is not None:
-        found = replace(found, values=_unwhitened(found, moments, real, zca))
+        stored = replace(stored, values=_unwhitened(stored, moments, real, zca))
     image = Image(channels=real.rule.channels, size=real.rule.size, mean=real.mean, std=real.std)
-    part = _part(found, _renormalized(found.values, moments, image), real, step_size)
-    return artifact.write(
-        out,
+    pixels = _renormalized(stored.values, moments, image)
+    return target.write(
+        real,
+        [_part(stored, pixels, real, step_size)],
         spec=PixelsSpec(),
         image=image,
-        preprocessing=real.rule,
-        classes=real.classes,
-        parts=[part],
-        about=real.about(
-            out,
-            name=name,
-            method=method,
-            reference=reference or METHODS.get(method, "unknown"),
-            license=license,
-        ),
-        labels=soft,
-        draws_per_class=draws_per_class,
-        extras=notes(
-            [source, *([labels] if labels else [])],
-            data=data,
-            format="images",
-            index=index or None,
-            mean=moments[0].tolist(),
-            std=moments[1].tolist(),
-            zca=zca,
-        ),
+        method=method,
+        reference=reference or METHODS.get(method, "unknown"),
+        files=[source, *([labels] if labels else [])],
+        format="images",
+        index=index or None,
+        mean=moments[0].tolist(),
+        std=moments[1].tolist(),
+        zca=zca,
     )
 
 
-def _read(source: str | Path, labels: str | Path | None, index: int) -> Stored:
+def _read(source: str | Path, labels: str | Path | None, index: int) -> StoredImages:
     if Path(source).suffix.lower() in SUFFIXES:
         return image_files.read_tensors(source, labels, index=index)
     if labels is not None:
         raise ArtifactError(
-            f"{source}: --labels goes with tensors, in a file that ends in .pt or .pth; what is "
-            "in folders and archives has its labels there"
+            f"{source}: --labels is for tensors in a file that ends in .pt or .pth; folders and "
+            "archives have their own labels"
         )
-    return image_files.read_pictures(source)
+    return image_files.read_images(source)
 
 
 def _origin(
-    found: Stored, task: str, data: str | Path | None, classes: Sequence[str] | None
+    stored: StoredImages, task: str, data: str | Path | None, classes: Sequence[str] | None
 ) -> Origin:
-    """The real images; where nobody names their classes, these are called as in the files."""
-    _, channels, size, _ = found.values.shape
+    """The real images; their classes have the names in the files where nothing else names them."""
+    _, channels, size, _ = stored.values.shape
     real = origin(task, channels=channels, size=size, data=data, classes=classes)
-    if classes or real.seen or not found.classes or all(map(is_number, found.classes)):
+    if classes or real.seen or not stored.classes or all(map(is_number, stored.classes)):
         return real
-    return origin(task, channels=channels, size=size, data=data, classes=found.classes)
-
-
-def _labels(found: Stored, real: Origin, source: str | Path) -> Tensor:
-    """Labels over the ids of the task, whatever order the files have their classes in."""
-    if found.classes is None:
-        return found.labels
-    return torch.tensor(ids_of(found.classes, real.classes, source))[found.labels]
+    return origin(task, channels=channels, size=size, data=data, classes=stored.classes)
 
 
 def _moments(
-    found: Stored, mean: Sequence[float] | None, std: Sequence[float] | None, zca: float | None
+    stored: StoredImages,
+    mean: Sequence[float] | None,
+    std: Sequence[float] | None,
+    zca: float | None,
 ) -> Tensor:
     """(2, C) mean and standard deviation that the values were normalised with, float64."""
-    channels = found.values.shape[1]
-    if found.values.dtype == torch.uint8:
+    channels = stored.values.shape[1]
+    if stored.values.dtype == torch.uint8:
         if mean is not None or std is not None or zca is not None:
-            raise ArtifactError("uint8 images are neither normalised nor whitened: say no --mean")
+            raise ArtifactError(
+                "uint8 images are neither normalized nor whitened: omit --mean, --std and --zca"
+            )
         return torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, channels)
     if zca is not None and mean is None and std is None:
         mean, std = (0.0,) * channels, (1.0,) * channels
     if mean is None or std is None:
         raise ArtifactError(
-            "how these values were normalised cannot be told from them: give --mean and --std, "
-            "which are 0 and 1 for pixels from 0 to 1"
+            "give the --mean and --std that these values were normalized with; for pixels from 0 "
+            "to 1 they are 0 and 1"
         )
     if not len(mean) == len(std) == channels or min(std) <= 0:
-        raise ArtifactError(f"--mean {mean} and --std {std}: {channels} numbers each, std above 0")
+        raise ArtifactError(
+            f"--mean {mean}, --std {std}: give {channels} numbers each, std above 0"
+        )
     return torch.tensor([list(mean), list(std)], dtype=torch.float64)
 
 
-def _unwhitened(found: Stored, moments: Tensor, real: Origin, zca: float) -> Tensor:
+def _unwhitened(stored: StoredImages, moments: Tensor, real: Origin, zca: float) -> Tensor:
     if zca <= 0:
-        raise ArtifactError(f"a regularisation of {zca}: it is above 0, {ZCA} in MTT's code")
+        raise ArtifactError(
+            f"the regularization of ZCA must be above 0, got {zca} (MTT uses {ZCA})"
+        )
     if real.seen is None:
         raise ArtifactError(
-            "whitening is undone with the real images that it was computed from: give --data"
+            "undoing ZCA needs the real images that it was computed from: give --data"
         )
-    return whitening.colored(found.values, real.seen, regularization=zca, moments=moments)
+    return whitening.colored(stored.values, real.seen, regularization=zca, moments=moments)
 
 
 def _renormalized(values: Tensor, moments: Tensor, image: Image) -> Tensor:
@@ -211,44 +193,44 @@ def _renormalized(values: Tensor, moments: Tensor, image: Image) -> Tensor:
 
 
 def _require_plausible(pixels: Tensor, mean: Tensor) -> None:
-    """Refuse what no distilled images are, for all that these overshoot."""
+    """Refuse values outside the range that distilled images reach."""
     below = float((pixels < -BEYOND).double().mean())
     above = float((pixels > 1 + BEYOND).double().mean())
     middle = float(pixels.abs().mean())
     if below + above > 0.5 or middle > LARGE:
         raise DataError(
-            f"{below:.0%} of the pixels would lie below -{BEYOND} and {above:.0%} above "
-            f"{1 + BEYOND}, {middle:.3g} at a mean, where they go from 0 to 1: the values were "
-            "normalised in another way (--mean, --std), whitened (--zca), or go to 255"
+            f"{below:.0%} of the pixels would be below -{BEYOND} and {above:.0%} above "
+            f"{1 + BEYOND}, with a mean absolute value of {middle:.3g}; pixels go from 0 to 1. "
+            "The values were normalized otherwise (--mean, --std), whitened (--zca), or go to 255"
         )
     if mean.min() > 0 and (pixels < mean).double().mean() < 0.01:
         raise DataError(
-            "next to no pixel would be darker than the mean of all images (--mean): the values "
-            "were not normalised with it; of pixels from 0 to 1, --mean is 0 and --std is 1"
+            "almost no pixel would be darker than the mean of all images (--mean): the values "
+            "were not normalized with it; for pixels from 0 to 1 give --mean 0 and --std 1"
         )
 
 
-def _part(found: Stored, pixels: Tensor, real: Origin, step_size: float) -> Part:
+def _part(stored: StoredImages, pixels: Tensor, real: Origin, step_size: float) -> Part:
     """All images, class after class."""
-    kinds, classes = found.kinds, len(real.classes)
-    if found.labels.ndim == 2 and found.labels.shape[1] != classes:
+    kinds, classes = stored.kinds, len(real.classes)
+    if stored.labels.ndim == 2 and stored.labels.shape[1] != classes:
         raise FormatError(
-            f"soft labels over {found.labels.shape[1]} classes, where {real.task} has {classes}"
+            f"the soft labels have {stored.labels.shape[1]} classes, {real.task} has {classes}"
         )
     if int(kinds.min()) < 0 or int(kinds.max()) >= classes:
         raise FormatError(
-            f"labels from {int(kinds.min())} to {int(kinds.max())}, where {real.task} has the "
-            f"classes 0 to {classes - 1}"
+            f"labels go from {int(kinds.min())} to {int(kinds.max())}, the classes of {real.task} "
+            f"from 0 to {classes - 1}"
         )
     counts = torch.bincount(kinds, minlength=classes)
     if counts.min() == 0:
         missing = (counts == 0).nonzero().flatten().tolist()
         raise ArtifactError(
-            f"classes without an image: {some(map(str, missing))}; a set has images of all, so "
-            "name the task that it is of"
+            f"classes without an image: {some(map(str, missing))}; a set needs images of every "
+            "class: check --task"
         )
     order = kinds.argsort(stable=True)
     tensors = {"pixels": pixels[order], "step_size": torch.tensor([step_size])}
-    if found.labels.ndim == 2:
-        tensors["labels"] = found.labels[order]
+    if stored.labels.ndim == 2:
+        tensors["labels"] = stored.labels[order]
     return Part(tuple(range(classes)), tuple(counts.tolist()), tensors)

@@ -1,4 +1,7 @@
-"""What is known of the real images behind a converted set, which are seldom at hand."""
+"""What is known of the real images behind a converted set, and how the set is written.
+
+The real images are seldom at hand: then what is known comes from the table of presets.
+"""
 
 import json
 import math
@@ -8,11 +11,16 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+from d3data import artifact
+from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import About, SoftLabels
+from d3data.artifact.part import Part
 from d3data.errors import ArtifactError, DataError
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.presets import IMAGENET_SOURCE, PRESETS
+from d3data.images.presets import PRESETS
+from d3data.images.spec import Image
 from d3data.images.tasks import UNSEEN, Task, load_task
 from d3data.utils.checks import whole
 from d3data.utils.device import versions
@@ -25,7 +33,7 @@ NOTES = "conversion.json"
 class Origin:
     """The real images that a set was distilled from: `images` of them to train on.
 
-    `seen` are these images, where they are at hand.
+    `seen` is the task of these images, where they are at hand.
     """
 
     task: str
@@ -39,121 +47,129 @@ class Origin:
     images: int
     seen: Task | None = None
 
-    def about(
+
+@dataclass(frozen=True)
+class Target:
+    """Where a converted set is written, and what its manifest says that its files do not.
+
+    Raises:
+        ArtifactError: something is at `out`, a number is out of range, or the teacher's name is
+            empty, too long, or has control characters.
+    """
+
+    out: str | Path
+    data: str | Path | None
+    name: str | None
+    license: str | None
+    teacher: str
+    step_size: float
+    draws_per_class: int | None
+
+    def __post_init__(self) -> None:
+        if os.path.lexists(self.out):
+            raise ArtifactError(f"{self.out} already exists: choose another folder or delete it")
+        if not 0 < self.step_size < math.inf:
+            raise ArtifactError(f"step_size={self.step_size}: it must be finite and above 0")
+        if self.draws_per_class is not None:
+            whole(self.draws_per_class, "draws_per_class", least=1, error=ArtifactError)
+        self.soft_labels()
+
+    def soft_labels(self) -> SoftLabels:
+        """The manifest's entry for soft labels."""
+        values = {"teacher": self.teacher, "temperature": 1.0}
+        return SoftLabels.parse(values, where="soft labels", error=ArtifactError)
+
+    def write(
         self,
-        out: str | Path,
+        real: Origin,
+        parts: Sequence[Part],
         *,
-        name: str | None,
+        spec: Any,
+        image: Image,
         method: str,
         reference: str,
-        license: str | None,
-    ) -> About:
-        """The block `about` of a set that was converted today and is called like its folder.
+        files: Sequence[str | Path],
+        **options: object,
+    ) -> Artifact:
+        """Write the artifact: all of it, or nothing.
 
-        Its licence is that of the real images unless given.
-
-        Raises:
-            ArtifactError: an artifact cannot be called so.
+        Args:
+            real: the images that were distilled; their license is the set's unless given.
+            parts: one for each subtask.
+            spec: the kind of source that the parts hold.
+            image: the shape and normalization of the set's images.
+            method: its name, for the manifest.
+            reference: the method's papers.
+            files: what was converted.
+            options: how, for `conversion.json`; those that are None are omitted.
         """
-        values = {
-            "name": name or Path(out).resolve().name,
+        provenance = {
+            "task": real.task,
+            "licence": self.license or real.license,
+            "source": real.source,
+            "fingerprint": real.fingerprint,
+            "images": real.images,
+            "recipe_sha256": None,
+            "seeds": (),
+            "versions": versions(),
+            "device": "unknown",
+            "seconds": 0.0,
+            "date": datetime.now(UTC).date().isoformat(),
+        }
+        about = {
+            "name": self.name or Path(self.out).resolve().name,
             "version": "1.0.0",
             "method": {"name": method, "reference": reference},
-            "provenance": {
-                "task": self.task,
-                "licence": license or self.license,
-                "source": self.source,
-                "fingerprint": self.fingerprint,
-                "images": self.images,
-                "recipe_sha256": None,
-                "seeds": (),
-                "versions": versions(),
-                "device": "unknown",
-                "seconds": 0.0,
-                "date": datetime.now(UTC).date().isoformat(),
-            },
+            "provenance": provenance,
         }
-        return About.parse(values, where="the converted set", error=ArtifactError)
+        return artifact.write(
+            self.out,
+            spec=spec,
+            image=image,
+            preprocessing=real.rule,
+            classes=real.classes,
+            parts=parts,
+            about=About.parse(about, where="the converted set", error=ArtifactError),
+            labels=self.soft_labels() if "labels" in parts[0].tensors else None,
+            draws_per_class=self.draws_per_class,
+            extras=_notes(files, {"data": self.data and _public(self.data), **options}),
+        )
 
 
 def origin(
     task: str, *, channels: int, size: int, data: str | Path | None, classes: Sequence[str] | None
 ) -> Origin:
-    """What is known of `task` at this shape: of its images at `data`, else of its preset.
+    """What is known of `task` at this shape: from its images at `data`, else from its preset.
 
     Args:
         task: a preset's name, or any with `data`.
         channels: C of the set's images.
         size: their side in pixels.
-        data: where the real images are; without them nothing is fetched.
+        data: where the real images are; without them nothing is downloaded.
         classes: the class names; those of the images unless given, or else numbers.
 
     Raises:
         DataError: too little is known of the task, or it has another shape.
     """
     if data is not None or task == "digits":
-        found = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
+        real = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
     elif task in PRESETS:
-        found = _known(task)
+        real = _known(task)
     else:
         raise DataError(
-            f"of {task!r} too little is known without its images: give them with --data (data=...)"
-            f"; known are {', '.join(sorted(PRESETS))}"
+            f"{task!r} is not one of {', '.join(sorted(PRESETS))}, so its classes and shape are "
+            "unknown: give its real images with --data (data=...)"
         )
-    names = tuple(classes) if classes else found.classes
-    if len(names) != len(found.classes):
-        raise DataError(f"{len(names)} class names, where {task} has {len(found.classes)} classes")
-    if (found.rule.channels, found.rule.size) != (channels, size):
+    names = tuple(classes) if classes else real.classes
+    if len(names) != len(real.classes):
+        raise DataError(f"{len(names)} class names were given, {task} has {len(real.classes)}")
+    if (real.rule.channels, real.rule.size) != (channels, size):
         raise DataError(
             f"the set's images are {channels}x{size}x{size}, those of {task} are "
-            f"{found.rule.channels}x{found.rule.size}x{found.rule.size}: name another task, or "
-            "give its images with --data (data=...), from which that shape is made"
+            f"{real.rule.channels}x{real.rule.size}x{real.rule.size}: name another task, or give "
+            "its images with --data (data=...), which are then brought to the set's shape"
         )
-    return replace(found, classes=names)
-
-
-def require_free(out: str | Path) -> None:
-    """Raise ArtifactError where something is in the place of a set that is to be made."""
-    if os.path.lexists(out):
-        raise ArtifactError(f"{out} is there already: choose another folder, or delete it first")
-
-
-def require_numbers(step_size: float, draws_per_class: int | None) -> None:
-    """Raise ArtifactError where a step size is not above 0, or an epoch has no draws."""
-    if not 0 < step_size < math.inf:
-        raise ArtifactError(f"step_size={step_size}: the rate of a training step is above 0")
-    if draws_per_class is not None:
-        whole(draws_per_class, "draws_per_class", least=1, error=ArtifactError)
-
-
-def labeled_by(teacher: str) -> SoftLabels:
-    """Soft labels of a teacher that the manifest can name.
-
-    Raises:
-        ArtifactError: the name is empty, too long, or has control letters.
-    """
-    values = {"teacher": teacher, "temperature": 1.0}
-    return SoftLabels.parse(values, where="soft labels", error=ArtifactError)
-
-
-def notes(
-    converted: Sequence[str | Path], *, data: str | Path | None = None, **said: object
-) -> Mapping[str, bytes]:
-    """The file `conversion.json`: what was converted, by size and sha256, and how.
-
-    Of a folder the sha256 is over the paths and sha256 of all files below it. Where things are on
-    this machine is left out, and so is what was not said.
-
-    Raises:
-        ArtifactError: a file cannot be read.
-    """
-    try:
-        listed = [_listed(Path(path).expanduser()) for path in converted]
-    except OSError as fault:
-        raise ArtifactError(f"{fault.filename} cannot be read: {fault.strerror}") from None
-    told = {"data": None if data is None else _public(data), **said}
-    page = {"files": listed, **{key: value for key, value in told.items() if value is not None}}
-    return {NOTES: (json.dumps(page, indent=1) + "\n").encode()}
+    return replace(real, classes=names)
 
 
 def wordnet_order() -> tuple[str, ...]:
@@ -164,6 +180,20 @@ def wordnet_order() -> tuple[str, ...]:
     """
     listed = resources.files("d3data.convert").joinpath("imagenet64.txt")
     return tuple(listed.read_text(encoding="ascii").split())
+
+
+def _notes(files: Sequence[str | Path], options: Mapping[str, object]) -> Mapping[str, bytes]:
+    """The file `conversion.json`: what was converted, by size and sha256, and how.
+
+    Of a folder the sha256 is over the paths and sha256 of all files below it. Paths on this
+    machine are omitted.
+    """
+    try:
+        listed = [_listed(Path(path).expanduser()) for path in files]
+    except OSError as fault:
+        raise ArtifactError(f"{fault.filename} cannot be read: {fault.strerror}") from None
+    page = {"files": listed, **{k: value for k, value in options.items() if value is not None}}
+    return {NOTES: (json.dumps(page, indent=1) + "\n").encode()}
 
 
 def _listed(path: Path) -> dict[str, str | int]:
@@ -197,23 +227,18 @@ def _name(path: str | Path) -> str:
 
 
 def _seen(task: Task) -> Origin:
+    same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
     return Origin(
         task=task.name,
-        classes=task.classes,
-        rule=task.rule,
-        mean=task.mean,
-        std=task.std,
-        license=task.license,
-        source=task.source,
-        fingerprint=task.fingerprint,
         images=len(task.train) + len(task.validation),
         seen=task,
+        **{field: getattr(task, field) for field in same},
     )
 
 
 def _known(task: str) -> Origin:
     preset = PRESETS[task]
-    imagenet = preset.source == IMAGENET_SOURCE
+    imagenet = preset.source == PRESETS["imagenet"].source
     return Origin(
         task=task,
         classes=tuple(sorted(wordnet_order()) if imagenet else map(str, range(preset.classes))),

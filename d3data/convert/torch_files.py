@@ -1,8 +1,10 @@
-"""Tensors out of other people's `.pt` files; the one module that opens these.
+"""Tensors from other people's `.pt` files; the one module that calls `torch.load`.
 
-A `.pt` file is a zip archive with a pickle, which is a program. What it may call is a closed
-table here, before `torch.load(weights_only=True)` sees it. Values are mapped from the file, not
-copied by the sizes that the pickle claims, so none takes more memory than the file has bytes.
+A `.pt` file is a zip archive with a pickle, which is a program. `torch.load(weights_only=True)`
+refuses most of what such a program may do. Checked beside it, since it does not refuse them:
+calls that allocate memory (`bytearray`), tuples nested so that hashing one takes hours,
+compressed archives, and tensors larger than the bytes that the file has. Values are mapped from
+the file, not copied.
 """
 
 import pickletools
@@ -19,8 +21,8 @@ from d3data.errors import FormatError
 from d3data.utils.text import brief, printable, some
 
 MOST_PROGRAM = 1 << 20  # bytes of the pickle
-MOST_IN_TUPLE = 1 << 12  # things, with those in tuples in it
-AGAIN = "; nothing in it was run: fetch it again from whoever made it"
+MOST_REUSED = 8  # uses of tuples that were used before; each can double what hashing one takes
+AGAIN = "; nothing in it was run. Download it again, or ask its author for a file of plain tensors"
 CALLS = frozenset(
     {
         "_codecs encode",
@@ -30,17 +32,13 @@ CALLS = frozenset(
         "torch._utils _rebuild_tensor_v2",
     }
 )
+STORAGES = re.compile(r"torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
 PUTS, GETS = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 NAMING = ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
-STORAGES = re.compile(r"torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
-ENTRIES = re.compile(
-    r"[^/]+/(data\.pkl|version|byteorder|\.format_version|\.storage_alignment"
-    r"|\.data/serialization_id|data/[0-9]+)"
-)
 
 
 class Ignored:
-    """What stands where a pickle has scores as NumPy values: nothing of NumPy is called."""
+    """Takes the place of NumPy scalars (DC stores its scores so): NumPy is not called."""
 
     def __init__(self, *_: object) -> None:
         pass
@@ -49,30 +47,30 @@ class Ignored:
         pass
 
 
-IGNORED = {
-    "numpy dtype": Ignored,
-    "numpy.core.multiarray scalar": Ignored,
-    "numpy._core.multiarray scalar": Ignored,
-}
+IGNORED = frozenset(
+    {"numpy dtype", "numpy.core.multiarray scalar", "numpy._core.multiarray scalar"}
+)
 
 
 def read(path: str | Path) -> Any:
     """What a `.pt` file holds: tensors, mapped from the file, in lists and dictionaries.
 
     Raises:
-        FormatError: it is missing or no such file, its pickle calls what is not in the table, or a
-            tensor claims more values than the file has.
+        FormatError: it is missing or not such a file, its pickle calls what is not in `CALLS`, or
+            a tensor claims more values than the file has.
     """
     path = Path(path)
     held = _require_safe(path)
-    known: list[Any] = [(stand_in, name.replace(" ", ".")) for name, stand_in in IGNORED.items()]
+    known: list[Any] = [(Ignored, name.replace(" ", ".")) for name in IGNORED]
     try:
         with torch.serialization.safe_globals(known):
-            content = torch.load(  # noqa: TID251  weights only, and checked before
+            content = torch.load(  # noqa: TID251  weights only, after the checks above
                 path, map_location="cpu", weights_only=True, mmap=True
             )
     except Exception as fault:  # a broken pickle raises of every kind
-        raise FormatError(f"{path} cannot be read as tensors ({_brief(fault)}){AGAIN}") from None
+        raise FormatError(
+            f"{path}: its pickle is broken ({type(fault).__name__}){AGAIN}"
+        ) from None
     _require_held(content, held, path)
     return content
 
@@ -99,113 +97,62 @@ def tensor(
 
 
 def _require_safe(path: Path) -> int:
-    """Refuse an archive with anything beside tensors, and a pickle with other calls.
+    """Refuse an archive or a pickle that is not of plain tensors.
 
     Returns:
-        The bytes of values that the archive has.
+        The bytes of tensor values in the archive.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            if fault := _odd(entries):
-                raise FormatError(f"{path} {fault}{AGAIN}")
-            program = archive.read(next(e for e in entries if e.filename.endswith("/data.pkl")))
+            pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
+            if len(pickles) != 1 or pickles[0].file_size > MOST_PROGRAM:
+                raise FormatError(f"{path} has not one pickle of at most 1 MiB{AGAIN}")
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                raise FormatError(f"{path} is compressed, which PyTorch never does{AGAIN}")
+            program = archive.read(pickles[0])
     except FileNotFoundError:
         raise FormatError(f"{path} does not exist") from None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as fault:
         raise FormatError(
-            f"{path} is not a .pt file as PyTorch 1.6 and newer write it ({_brief(fault)}): it is "
-            "cut off, or older; fetch it again, or ask whoever made it to save it anew"
+            f"{path} is not a .pt file of PyTorch 1.6 or newer ({_brief(fault)}): it is truncated "
+            "or older; download it again, or ask its author to save it with a newer PyTorch"
         ) from None
-    strange = sorted(_calls(program, path) - CALLS - IGNORED.keys())
-    if found := [name for name in strange if not STORAGES.fullmatch(name)]:
-        raise FormatError(
-            f"{path}: its pickle calls {some(map(brief, found), at_most=5)}, which no file of "
-            f"tensors needs{AGAIN}"
-        )
-    _require_small_tuples(program, path)
+    _require_plain(program, path)
     return sum(entry.file_size for entry in entries if "/data/" in entry.filename)
 
 
-def _odd(entries: Sequence[zipfile.ZipInfo]) -> str | None:
-    names = [entry.filename for entry in entries]
-    if strange := [name for name in names if not ENTRIES.fullmatch(name)]:
-        return f"holds {strange[0][:80]!r}, which no file of tensors has"
-    if len(set(names)) < len(names) or len({name.split("/")[0] for name in names}) != 1:
-        return "holds an entry twice, or several archives"
-    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        return "is compressed, which PyTorch never does"
-    programs = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
-    if not programs or programs[0].file_size > MOST_PROGRAM:
-        return f"has no pickle, or one of more than {MOST_PROGRAM >> 20} MiB"
-    return None
-
-
-def _calls(program: bytes, path: Path) -> set[str]:
-    """The names that a pickle refers to; nothing of it is run."""
+def _require_plain(program: bytes, path: Path) -> None:
+    """Refuse a pickle that calls what tensors do not need, or uses tuples again and again."""
+    calls: set[str] = set()
+    tuples: set[object] = set()  # where the pickle's memo has them
+    reused, on_top = 0, False  # on_top: whether the last value put on the stack is a tuple
     try:
-        found = [(op.name, x) for op, x, _ in pickletools.genops(program) if op.name in NAMING]
+        for opcode, argument, _ in pickletools.genops(program):
+            if opcode.name in PUTS:
+                tuples |= {argument} if on_top else set()
+                continue
+            again = opcode.name in GETS and argument in tuples
+            reused, on_top = reused + again, again or "TUPLE" in opcode.name
+            if opcode.name in NAMING:
+                calls.add(str(argument) if opcode.name == "GLOBAL" else opcode.name)
     except Exception as fault:  # of every kind
         raise FormatError(f"{path}: its pickle is broken ({_brief(fault)}){AGAIN}") from None
-    return {str(name) if opcode == "GLOBAL" else opcode for opcode, name in found}
-
-
-def _require_small_tuples(program: bytes, path: Path) -> None:
-    """Refuse tuples that hold each other so often that hashing one would not end."""
-    try:
-        largest = _largest_tuple(program)
-    except (LookupError, ValueError) as fault:
-        raise FormatError(f"{path}: its pickle is broken ({_brief(fault)}){AGAIN}") from None
-    if largest > MOST_IN_TUPLE:
+    unknown = sorted(calls - CALLS - IGNORED)
+    if refused := [name for name in unknown if not STORAGES.fullmatch(name)]:
         raise FormatError(
-            f"{path}: a tuple in its pickle holds more than {MOST_IN_TUPLE:,} things, counted as "
-            f"often as they come, which no file of tensors needs{AGAIN}"
+            f"{path}: its pickle calls {some(map(brief, refused), at_most=5)}, which no file of "
+            f"tensors needs{AGAIN}"
+        )
+    if reused > MOST_REUSED:
+        raise FormatError(
+            f"{path}: its pickle reuses tuples {reused} times, a file of tensors at most "
+            f"{MOST_REUSED} times{AGAIN}"
         )
 
 
-def _largest_tuple(program: bytes) -> int:
-    """How many things a tuple of a pickle holds, those in tuples in it included.
-
-    The pickle's stack is followed with sizes in place of values; nothing of it is run, and the
-    first tuple beyond `MOST_IN_TUPLE` ends it.
-    """
-    stack: list[int] = []
-    marks: list[int] = []
-    memo: dict[object, int] = {}
-    largest = 0
-    for opcode, argument, _ in pickletools.genops(program):
-        if opcode.name in PUTS:
-            memo[argument] = stack[-1]
-        elif opcode.name in GETS:
-            stack.append(memo[argument])
-        elif opcode.name == "MARK":
-            marks.append(len(stack))
-        else:
-            taken = _taken(stack, marks, opcode.stack_before)
-            size = 1 + (sum(taken) if "TUPLE" in opcode.name else 0)
-            stack += [size] * len(opcode.stack_after)
-            largest = max(largest, size)
-            if largest > MOST_IN_TUPLE:
-                break
-    return largest
-
-
-def _taken(stack: list[int], marks: list[int], kinds: Sequence[object]) -> list[int]:
-    """Take off the stack what an instruction takes, that from the last mark on included."""
-    upper = len(stack) if pickletools.stackslice not in kinds else marks.pop()
-    below = [
-        kind for kind in kinds if kind not in (pickletools.markobject, pickletools.stackslice)
-    ]
-    start = upper - len(below)
-    if start < 0:
-        raise LookupError("more is taken off its stack than there is")
-    taken = stack[start:]
-    del stack[start:]
-    return taken
-
-
 def _require_held(content: object, held: int, path: Path) -> None:
-    """No tensor is larger than its storage, nor all storages than the bytes that are held."""
+    """Refuse a tensor larger than its storage, and storages larger than `held` bytes in all."""
     storages: dict[int, int] = {}
     for value in _tensors(content):
         storage = value.untyped_storage()

@@ -24,8 +24,8 @@ from d3data.artifact.drawing import Drawer
 from d3data.data.materialize import block_size, pixels, require_main_process
 from d3data.errors import ExportError, entry
 from d3data.images.formats import WRITERS, hub_datasets
-from d3data.images.formats.base import Plan, Sample, Writer, pieces
-from d3data.images.formats.resumable_export import RECORD, Partial, place, require_same
+from d3data.images.formats.base import ExportPlan, Sample, Writer, shard_ranges
+from d3data.images.formats.resumable_export import RECORD, ResumableExport, place, require_same
 from d3data.images.spec import require_colors
 from d3data.utils.atomic import write_bytes
 from d3data.utils.checks import whole
@@ -167,14 +167,14 @@ def export(
     shards = _default_shards(images, draws.image.values) if shards is None else shards
     whole(shards, "shards", least=1, most=images, error=ExportError)
     identity = {"format": format, "shards": shards, **draws.identity(images)}
-    partial, was_there = Partial(out), os.path.lexists(out)
+    partial, was_there = ResumableExport(out), os.path.lexists(out)
     with partial.explaining():
         if was_there:
             require_same(out, identity)
             partial.tidy(identity)
         else:
             with partial.building(identity):
-                plan = Plan(
+                plan = ExportPlan(
                     partial.whole,
                     partial.pieces,
                     classes=draws.classes,
@@ -195,9 +195,9 @@ def to_hf(data: Drawable, draws_per_class: int | None = None) -> Any:
     images = draws.count(draws_per_class)
     shards = _default_shards(images, draws.image.values)
     identity = json.dumps([draws.identity(images), shards], sort_keys=True)
-    return hub_datasets.stored(
+    return hub_datasets.to_dataset(
         draws.samples,
-        pieces(images, shards),
+        shard_ranges(images, shards),
         classes=draws.classes,
         soft=draws.soft,
         identity=sha256(identity.encode()).hexdigest()[:32],
@@ -213,9 +213,9 @@ def to_iterable(data: Drawable, epochs: int = 1) -> Any:
     epochs = whole(epochs, "epochs", least=1, error=ExportError)
     draws = DrawStream(data)
     each = min(draws.epoch, max(MIN_SHARDS, -(-draws.epoch // STREAM_PIECE)))
-    return hub_datasets.streamed(
+    return hub_datasets.to_iterable_dataset(
         draws.samples,
-        pieces(epochs * draws.epoch, epochs * each),
+        shard_ranges(epochs * draws.epoch, epochs * each),
         classes=draws.classes,
         soft=draws.soft,
     )
@@ -223,8 +223,8 @@ def to_iterable(data: Drawable, epochs: int = 1) -> Any:
 
 def _write(
     writer: Writer,
-    plan: Plan,
-    partial: Partial,
+    plan: ExportPlan,
+    partial: ResumableExport,
     draws: DrawStream,
     progress: Callable[[ExportProgress], None],
 ) -> None:

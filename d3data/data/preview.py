@@ -13,7 +13,7 @@ from torch import Tensor
 
 from d3data.data.gallery import Draws
 from d3data.images.formats import tables
-from d3data.images.png import png
+from d3data.images.png import encode_png
 from d3data.utils.text import cut, plain
 
 PICTURE = "preview.png"
@@ -80,7 +80,7 @@ def table(draws: Draws, names: Sequence[str]) -> bytes:
 
     order = [(r, c) for c in range(draws.images.shape[1]) for r in range(len(draws.classes))]
     columns = {
-        "image": [{"bytes": png(draws.images[at]), "path": None} for at in order],
+        "image": [{"bytes": encode_png(draws.images[at]), "path": None} for at in order],
         "label": [draws.classes[row] for row, _ in order],
         "item": [int(draws.items[at]) for at in order],
         "draw": [int(draws.indices[at]) for at in order],
@@ -103,7 +103,7 @@ def table(draws: Draws, names: Sequence[str]) -> bytes:
 def address(image: Tensor) -> str:
     """An image (C, H, W) as a data: URI."""
     if image.shape[-1] <= EXACT:
-        return f"data:image/png;base64,{base64.b64encode(png(image)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(encode_png(image)).decode()}"
     from torchvision.transforms.v2.functional import to_pil_image
 
     buffer = io.BytesIO()

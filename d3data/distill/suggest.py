@@ -7,14 +7,14 @@ from d3data.distill.experts import NetworkSpec
 from d3data.distill.objectives import MeanMatching
 from d3data.distill.recipe import Optimizer, Recipe, WarmStart
 from d3data.errors import BudgetError, DataError
-from d3data.images.inspection import Inspection
+from d3data.images.scan import ImageScan
 from d3data.images.spec import Image
 
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 STEPS = 200
 
 
-def suggest(inspection: Inspection, *, size: int) -> Recipe:
+def suggest(scan: ImageScan, *, size: int) -> Recipe:
     """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
 
     The path of the images is left out, as it is one of this machine.
@@ -23,18 +23,18 @@ def suggest(inspection: Inspection, *, size: int) -> Recipe:
         DataError: the images have problems, which it lists.
         BudgetError: nothing fits into so few bytes.
     """
-    if inspection.problems:
-        raise DataError(f"{inspection.place}: {'; '.join(inspection.problems)}")
-    assert inspection.spec.channels is not None
-    assert inspection.spec.size is not None
-    side = affordable(inspection.spec.size, inspection.spec.channels, size)
-    spec = inspection.spec.model_copy(update={"data": None, "size": side})
+    if scan.problems:
+        raise DataError(f"{scan.place}: {'; '.join(scan.problems)}")
+    assert scan.spec.channels is not None
+    assert scan.spec.size is not None
+    side = affordable(scan.spec.size, scan.spec.channels, size)
+    spec = scan.spec.model_copy(update={"data": None, "size": side})
     assert spec.channels is not None
     middle = (0.5,) * spec.channels
     image = Image(channels=spec.channels, size=side, mean=middle, std=middle)
-    least = min(inspection.counts["train"])
+    least = min(scan.counts["train"])
     available = least - max(1, round(spec.validation * least))  # without the validation images
-    classes = len(inspection.classes)
+    classes = len(scan.classes)
     bought = plan_budget(image, classes=classes, size=size, most_per_class=available)
     return Recipe(
         name=spec.name,

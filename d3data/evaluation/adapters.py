@@ -17,7 +17,7 @@ from d3data.evaluation.record import TrainingData
 from d3data.hub import names
 from d3data.images import formats
 from d3data.images.formats.index import UNLABELED
-from d3data.images.splits import Gallery, Split
+from d3data.images.splits import DecodedImages, Split
 from d3data.images.tasks import Task
 from d3data.utils.text import some
 
@@ -157,7 +157,7 @@ def as_training_data(data: Any, task: Task | None) -> TrainingData:
 def _from_place(place: str | Path, task: Task) -> Photographs:
     """The train images of a place, whose class names are the task's."""
     index = formats.read(place)
-    portion = index.portions.get("train") or next(iter(index.portions.values()))
+    portion = index.splits.get("train") or next(iter(index.splits.values()))
     unknown = sorted({*index.classes} - {*task.classes})
     if unknown:
         raise DataError(
@@ -167,7 +167,7 @@ def _from_place(place: str | Path, task: Task) -> Photographs:
     if (portion.labels == UNLABELED).any():
         raise DataError(f"{place}: some images have no label: move them into folders of classes")
     ids = torch.tensor([task.classes.index(name) for name in index.classes])
-    gallery = Gallery(portion.images, torch.arange(len(portion.labels)), task.rule)
+    gallery = DecodedImages(portion.images, torch.arange(len(portion.labels)), task.rule)
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)
     split = Split(gallery, labels, classes=classes, mean=task.mean, std=task.std)

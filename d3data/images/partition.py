@@ -1,4 +1,4 @@
-"""From what a place holds to the rows of train, validation and test, all checked."""
+"""The rows of train, validation and test among the images of a place, all checked."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
-from d3data.images.formats.index import UNLABELED, Collection, Images, Portion, Role, stratified
-from d3data.images.png import picture
+from d3data.images.formats.index import (
+    UNLABELED,
+    ImageIndex,
+    Images,
+    IndexedSplit,
+    Role,
+    stratified_split,
+)
+from d3data.images.png import decode_error, open_image
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
 
 SEED = 1  # of the images that are held out
 
 
-class Rows(NamedTuple):
+class SplitRows(NamedTuple):
     """The images of one split: which rows (M,) of a place, and their labels (M,)."""
 
     images: Images
@@ -30,47 +37,47 @@ class Rows(NamedTuple):
         return [_shape(self.images, row) for row in self.rows[spread(len(self.rows), wanted)]]
 
 
-def partition(found: Collection, *, test: Role, validation: float) -> dict[Role, Rows]:
+def partition(index: ImageIndex, *, test: Role, validation: float) -> dict[Role, SplitRows]:
     """The rows of each split.
 
     Args:
-        found: what the place holds.
+        index: the images of a place.
         test: the split to evaluate on; where there is no test split, it is validation.
         validation: the fraction of train that is held out where no validation split is left.
 
     Raises:
         DataError: there is no train split, images are unlabelled, or a class has too few.
     """
-    portions = dict(found.portions)
-    if "validation" in portions and ("test" not in portions or test == "validation"):
-        portions["test"] = portions.pop("validation")
-    if "train" not in portions:
-        raise DataError(f"{found.place}: no train split; call its files or folder train...")
-    for portion in portions.values():
-        _check_labeled(portion, found.place)
+    indexed = dict(index.splits)
+    if "validation" in indexed and ("test" not in indexed or test == "validation"):
+        indexed["test"] = indexed.pop("validation")
+    if "train" not in indexed:
+        raise DataError(f"{index.place} has no train split: name its files or folder train")
+    for split in indexed.values():
+        _check_labeled(split, index.place)
     splits = {
-        part: Rows(portion.images, np.arange(len(portion.labels)), portion.labels)
-        for part, portion in portions.items()
+        part: SplitRows(split.images, np.arange(len(split.labels)), split.labels)
+        for part, split in indexed.items()
     }
     train = splits["train"]
-    cut = "validation" not in splits
-    _check_counts(train.labels, found, least=2 if cut else 1)
-    if cut:
-        kept, held = stratified(train.labels, validation, seed=SEED)
-        splits["train"] = Rows(train.images, kept, train.labels[kept])
-        splits["validation"] = Rows(train.images, held, train.labels[held])
+    hold_out = "validation" not in splits
+    _check_counts(train.labels, index, least=2 if hold_out else 1)
+    if hold_out:
+        kept, held = stratified_split(train.labels, validation, seed=SEED)
+        splits["train"] = SplitRows(train.images, kept, train.labels[kept])
+        splits["validation"] = SplitRows(train.images, held, train.labels[held])
     return splits
 
 
-def fingerprint(found: Collection, splits: dict[Role, Rows], rule: str) -> str:
+def fingerprint(index: ImageIndex, splits: dict[Role, SplitRows], rule: str) -> str:
     """A hex sha256 of classes, data, rows, labels and rule; the same on every machine."""
-    data = [f"{part} {found.portions[part].identity}" for part in sorted(found.portions)]
+    data = [f"{part} {index.splits[part].identity}" for part in sorted(index.splits)]
     rows = [
         piece
         for part in sorted(splits)
         for piece in (part, splits[part].rows.tobytes(), splits[part].labels.tobytes())
     ]
-    return digest([*found.classes, *data, *rows, rule])
+    return digest([*index.classes, *data, *rows, rule])
 
 
 def spread(count: int, wanted: int) -> NDArray[np.int64]:
@@ -81,34 +88,37 @@ def spread(count: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(starts[:, None] + np.arange(16))
 
 
-def _check_labeled(portion: Portion, place: str) -> None:
-    missing = np.flatnonzero(portion.labels == UNLABELED)
+def _check_labeled(split: IndexedSplit, place: str) -> None:
+    missing = np.flatnonzero(split.labels == UNLABELED)
     if len(missing):
-        names = some(portion.images.name(row) for row in missing.tolist())
+        names = some(split.images.name(row) for row in missing.tolist())
         raise DataError(
             f"{place}: {len(missing)} images have no label: {names}; move each into the folder "
             "of its class, give it a label, or remove it"
         )
 
 
-def _check_counts(labels: NDArray[np.int64], found: Collection, *, least: int) -> None:
-    if not found.classes:
-        raise DataError(f"{found.place}: no labelled images; give each class a folder of images")
-    counts = np.bincount(labels, minlength=len(found.classes))
-    few = [f"{found.classes[k]} ({counts[k]})" for k in np.flatnonzero(counts < least)]
+def _check_counts(labels: NDArray[np.int64], index: ImageIndex, *, least: int) -> None:
+    if not index.classes:
+        raise DataError(
+            f"{index.place} has no labelled images: put the images of each class into a folder "
+            "of their own, named after the class"
+        )
+    counts = np.bincount(labels, minlength=len(index.classes))
+    few = [f"{index.classes[k]} ({counts[k]})" for k in np.flatnonzero(counts < least)]
     if few:
         raise DataError(
-            f"{found.place}: classes with too few images in train: {some(few)}; each needs at "
+            f"{index.place}: classes with too few images in train: {some(few)}; each needs at "
             f"least {least}{', as one is held out as validation' if least > 1 else ''}"
         )
 
 
 def _shape(images: Images, row: int) -> tuple[int, int, str]:
     try:
-        found = picture(images, row)
+        image = open_image(images, row)
     except Exception as failure:  # decoders raise of every kind
         raise DataError(
-            f"{images.name(row)} cannot be used ({failure}); repair or remove it and repeat "
-            "(`d3data init` on the data lists all such images)"
+            f"{images.name(row)} cannot be read ({decode_error(failure)}): repair or remove it, "
+            "then repeat (`d3data init` lists all such images)"
         ) from failure
-    return found.width, found.height, found.mode
+    return image.width, image.height, image.mode

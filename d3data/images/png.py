@@ -1,4 +1,4 @@
-"""Images as PNG files and Pillow images."""
+"""Opens images with Pillow and encodes them as PNG."""
 
 import io
 from typing import TYPE_CHECKING
@@ -11,15 +11,24 @@ if TYPE_CHECKING:
     from PIL import Image
 
 
-def picture(images: Images, index: int) -> "Image.Image":
-    """Open one image; its pixels are decoded when they are first looked at."""
+def open_image(images: Images, index: int) -> "Image.Image":
+    """Open one image; its pixels are decoded when they are first accessed."""
     from PIL import Image
 
-    found = images.read(index)
-    return Image.open(io.BytesIO(found)) if isinstance(found, bytes) else found
+    content = images.read(index)
+    return Image.open(io.BytesIO(content)) if isinstance(content, bytes) else content
 
 
-def png(pixels: Tensor) -> bytes:
+def decode_error(failure: Exception) -> str:
+    """Why an image cannot be decoded, for a message that names the image."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(failure, UnidentifiedImageError):
+        return "not an image file that Pillow can read"
+    return str(failure) or type(failure).__name__
+
+
+def encode_png(pixels: Tensor) -> bytes:
     """A uint8 image (C, H, W) as the bytes of a PNG file."""
     from PIL import Image
 

@@ -79,7 +79,9 @@ class Preprocessing(Frozen):
         return image
 
 
-def suited(shapes: Iterable[tuple[int, int, str]], *, size: int | None = None) -> Preprocessing:
+def suggest_rule(
+    shapes: Iterable[tuple[int, int, str]], *, size: int | None = None
+) -> Preprocessing:
     """A rule for images of which (width, height, mode) are known.
 
     Images that are squares of one size from 8 to 512 pixels keep it; otherwise the side is the
@@ -103,7 +105,7 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
     if pixels.dtype != torch.uint8 or pixels.dim() != 3 or pixels.shape[0] not in (1, 3):
         raise DataError(
-            f"a tensor of {pixels.dtype} and shape {tuple(pixels.shape)} is no image; "
+            f"a tensor of {pixels.dtype} and shape {tuple(pixels.shape)} is not an image; "
             "give uint8 (1, H, W) or (3, H, W)"
         )
     array = pixels.permute(1, 2, 0).numpy(force=True)
@@ -111,7 +113,7 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
 
 def _flat(image: "Image.Image", mode: str) -> "Image.Image":
-    """Eight bits, opaque (on white), and `mode` L or RGB."""
+    """Convert to eight bits, opaque (on white), and `mode` L or RGB."""
     from PIL import Image
 
     if image.mode == "F":

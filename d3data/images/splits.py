@@ -1,4 +1,4 @@
-"""Splits of real images: decoded on demand, kept as uint8 while they fit into memory."""
+"""Splits of real images: decoded on demand, kept as uint8 where they fit into memory."""
 
 import os
 from collections.abc import Sequence
@@ -12,9 +12,9 @@ from torch import Tensor
 from d3data.errors import DataError
 from d3data.images.formats.index import Images
 from d3data.images.partition import spread
-from d3data.images.png import picture
+from d3data.images.png import decode_error, open_image
 from d3data.images.preprocessing import Preprocessing
-from d3data.utils.text import some
+from d3data.utils.text import counted, some
 
 MEMORY = 1 << 30  # bytes of decoded images that one split keeps
 
@@ -27,7 +27,7 @@ class Split:
 
     def __init__(
         self,
-        gallery: "Gallery",
+        images: "DecodedImages",
         labels: Tensor,
         *,
         classes: int,
@@ -36,8 +36,8 @@ class Split:
         slots: Tensor | None = None,
     ) -> None:
         self.labels, self.classes = labels, classes
-        self._gallery = gallery
-        self._slots = torch.arange(len(labels)) if slots is None else slots  # (N,) in the gallery
+        self._decoded = images
+        self._slots = torch.arange(len(labels)) if slots is None else slots  # (N,) in `images`
         self._all = torch.arange(len(labels))
         counts = torch.bincount(labels, minlength=classes)
         self._members = labels.argsort(stable=True).split(counts.tolist())
@@ -58,7 +58,7 @@ class Split:
         Raises:
             DataError: some of them cannot be decoded; it names them.
         """
-        return self._gallery.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
+        return self._decoded.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
 
     def read(self, indices: Tensor | Sequence[int]) -> Tensor:
         """Normalised images, (x / 255 - mean) / std: float32 (B, C, H, W), on the CPU."""
@@ -73,7 +73,7 @@ class Split:
         """
         members = self._all if of is None else self._members[of]
         if len(members) == 0:
-            raise DataError(f"there is no image to draw of class {of}")
+            raise DataError(f"class {of} has no images to draw from")
         if size <= len(members):
             chosen = members[torch.randperm(len(members), generator=rng)[:size]]
         else:
@@ -82,7 +82,7 @@ class Split:
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
         """The same images with another mean and standard deviation per channel."""
-        kept, labels = self._gallery, self.labels
+        kept, labels = self._decoded, self.labels
         return Split(kept, labels, classes=self.classes, mean=mean, std=std, slots=self._slots)
 
     def of(self, classes: Sequence[int]) -> "Split":
@@ -91,9 +91,9 @@ class Split:
         new[torch.as_tensor(classes)] = torch.arange(len(classes))
         labels = new[self.labels]
         kept = (labels >= 0).nonzero().flatten()
-        gallery, slots = self._gallery.narrowed(self._slots[kept])
+        images, slots = self._decoded.narrowed(self._slots[kept])
         return Split(
-            gallery,
+            images,
             labels[kept],
             classes=len(classes),
             mean=self._mean.flatten().tolist(),
@@ -102,7 +102,7 @@ class Split:
         )
 
 
-class Gallery:
+class DecodedImages:
     """Some rows (M,) of a place's images, brought to the rule; kept where all M fit `memory`."""
 
     def __init__(
@@ -127,11 +127,11 @@ class Gallery:
             self._ready[missing] = True
         return self._kept[slots]
 
-    def narrowed(self, slots: Tensor) -> "tuple[Gallery, Tensor]":
-        """A gallery for some slots and where they are in it: this one if it keeps its images."""
+    def narrowed(self, slots: Tensor) -> "tuple[DecodedImages, Tensor]":
+        """The images of some slots, and their slots there: `self` where it keeps its images."""
         if self._kept is not None:
             return self, slots
-        fewer = Gallery(self._images, self._rows[slots], self._rule, memory=self._memory)
+        fewer = DecodedImages(self._images, self._rows[slots], self._rule, memory=self._memory)
         return fewer, torch.arange(len(slots))
 
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -157,21 +157,21 @@ class Gallery:
         work = torch.stack([rows, places], dim=1)[rows.argsort()]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             for lots in torch.split(work, _PASS):
-                found = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
-                faults = [fault for lot in found for fault in lot]
+                done = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
+                faults = [fault for lot in done for fault in lot]
                 if faults:
                     raise DataError(
-                        f"{len(faults)} images cannot be used: {some(faults)}; repair or remove "
-                        "them and repeat (`d3data init` on the data lists all)"
+                        f"{counted(len(faults), 'image')} cannot be read: {some(faults)}; repair "
+                        "or remove them, then repeat (`d3data init` lists all such images)"
                     )
 
     def _fill(self, lot: Tensor, out: Tensor) -> list[str]:
         faults = []
         for row, place in lot.tolist():
             try:
-                out[place] = self._rule(picture(self._images, row))
+                out[place] = self._rule(open_image(self._images, row))
             except Exception as failure:  # decoders raise of every kind; all of it is reported
-                faults.append(f"{self._images.name(row)} ({failure})")
+                faults.append(f"{self._images.name(row)} ({decode_error(failure)})")
         return faults
 
 

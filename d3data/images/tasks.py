@@ -17,19 +17,19 @@ from torch import Tensor
 from d3data.errors import DataError, UnknownNameError, nearest
 from d3data.images import formats
 from d3data.images.formats import digits, hub_datasets, placeholder
-from d3data.images.formats.index import Collection
-from d3data.images.partition import Rows, fingerprint, partition
-from d3data.images.preprocessing import Fit, Preprocessing, suited
+from d3data.images.formats.index import ImageIndex
+from d3data.images.partition import SplitRows, fingerprint, partition
+from d3data.images.preprocessing import Fit, Preprocessing, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
-from d3data.images.splits import MEMORY, Gallery, Split
+from d3data.images.splits import MEMORY, DecodedImages, Split
 from d3data.utils.hashing import digest
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some
 
 __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
 
-UNSEEN = "0" * 64  # the fingerprint of images that nobody has looked at
+UNSEEN = "0" * 64  # the fingerprint of images that are not on this machine
 SEEN = 512  # images whose headers tell the size and channels of one's own
 
 
@@ -97,7 +97,7 @@ class Task:
         known = range(len(self.classes))
         if not classes or len({*classes}) != len(classes) or not {*classes} <= {*known}:
             raise DataError(
-                f"{self.name}: {list(classes)} are no distinct classes of 0..{len(known) - 1}"
+                f"{self.name}: {list(classes)} are not distinct classes of 0..{len(known) - 1}"
             )
         return replace(
             self,
@@ -112,7 +112,7 @@ class Task:
 class TaskSpec(Frozen):
     """What names a task, in plain values: the `[task]` table of a recipe.
 
-    A value of None is the preset's, or for one's own images what `suited` derives from them.
+    A value of None is the preset's, or for one's own images what `suggest_rule` derives from them.
     `data` is a place on this machine, so a recipe leaves it out; `columns` are the image and the
     label column of a table; `validation` is the fraction of train that is held out.
     """
@@ -135,48 +135,45 @@ class TaskSpec(Frozen):
         Args:
             data: where they are, in place of `self.data`: a path, `hf:...` or `torchvision:...`.
             memory: bytes of decoded images that each split may keep.
-            imagine: whether as many black images will do, where those of a known data set are
-                not on this machine; its fingerprint is then `UNSEEN`.
+            imagine: use as many black images where those of a known data set are not on this
+                machine; the fingerprint is then `UNSEEN`.
 
         Raises:
             DataError: images are missing, unlabelled or too few.
             UnknownNameError: no data set has this name and no data are given.
         """
         preset = PRESETS.get(self.name)
-        found = _here(self, data or self.data, preset)
-        imagined = found is None and imagine and preset is not None
-        if found is None:
-            found = _imagined(preset) if preset and imagined else _fetched(self, preset)
+        index = _local(self, data or self.data, preset)
+        imagined = index is None and imagine and preset is not None
+        if index is None:
+            index = placeholder.read(preset) if preset and imagined else _download(self, preset)
         test = preset.test if preset else "test"
-        rows = partition(found, test=test, validation=self.validation)
+        rows = partition(index, test=test, validation=self.validation)
         rule = _rule(self, preset, rows["train"])
-        galleries = {
-            part: Gallery(own.images, torch.from_numpy(own.rows), rule, memory=memory)
+        images = {
+            part: DecodedImages(own.images, torch.from_numpy(own.rows), rule, memory=memory)
             for part, own in rows.items()
         }
         if preset and preset.channels == rule.channels:
             mean, std = preset.mean, preset.std
         else:
-            mean, std = galleries["train"].moments()
+            mean, std = images["train"].moments()
+        classes = len(index.classes)
         splits = {
             part: Split(
-                galleries[part],
-                torch.from_numpy(own.labels),
-                classes=len(found.classes),
-                mean=mean,
-                std=std,
+                images[part], torch.from_numpy(own.labels), classes=classes, mean=mean, std=std
             )
             for part, own in rows.items()
         }
         return Task(
             name=self.name,
-            classes=found.classes,
+            classes=index.classes,
             mean=mean,
             std=std,
             rule=rule,
             license=self.license or (preset.license if preset else "not stated"),
             source=self.source or (preset.source if preset else "own images"),
-            fingerprint=UNSEEN if imagined else fingerprint(found, rows, rule.model_dump_json()),
+            fingerprint=UNSEEN if imagined else fingerprint(index, rows, rule.model_dump_json()),
             train=splits["train"],
             validation=splits["validation"],
             test=splits.get("test"),
@@ -215,7 +212,7 @@ def load_task(
     return TaskSpec.parse(values, where="load_task", error=DataError).load(data)
 
 
-def _here(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Collection | None:
+def _local(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> ImageIndex | None:
     if data is not None:
         return formats.read(data, columns=spec.columns)
     if preset and not preset.hub:
@@ -228,18 +225,9 @@ def _here(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Col
     return None
 
 
-def _imagined(preset: Preset) -> Collection:
-    return placeholder.read(
-        images=preset.images,
-        classes=preset.classes,
-        size=preset.native,
-        channels=preset.channels,
-    )
-
-
-def _fetched(spec: TaskSpec, preset: Preset | None) -> Collection:
+def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
     folder = spec.name.replace("-", "_")
-    remedy = f"give its images with --data (data=...), or put them at $D3DATA_DATA/{folder}"
+    remedy = f"give its images with --data (data=...), or put them into $D3DATA_DATA/{folder}"
     if preset is None:
         raise UnknownNameError(
             f"no data set {spec.name!r}: {nearest(spec.name, PRESETS)}; {remedy}"
@@ -252,9 +240,9 @@ def _fetched(spec: TaskSpec, preset: Preset | None) -> Collection:
         ) from failure
 
 
-def _rule(spec: TaskSpec, preset: Preset | None, train: Rows) -> Preprocessing:
+def _rule(spec: TaskSpec, preset: Preset | None, train: SplitRows) -> Preprocessing:
     if preset is None:
-        own = suited(train.shapes(SEEN), size=spec.size)
+        own = suggest_rule(train.shapes(SEEN), size=spec.size)
         return own.model_copy(
             update={"channels": spec.channels or own.channels, "fit": spec.fit or own.fit}
         )

@@ -24,7 +24,7 @@ def test_checkpoints_with_soft_labels_in_a_pattern(tmp_path):
         torch.save(rows, tmp_path / f"{number}_softlabel.pt")
     more = ["--soft-labels", tmp_path / "*_softlabel.pt", "--task", "cifar10", "--norms", "batch"]
     (tmp_path / "names.txt").write_text("\n".join("abcdefghij"))
-    more += ["--classes", tmp_path / "names.txt", "--licence", "MIT", "--json"]
+    more += ["--classes", tmp_path / "names.txt", "--license", "MIT", "--json"]
     told = json.loads(call("d3-official", *paths, "--out", tmp_path / "set", *more))
     data = d3data.load(tmp_path / "set")
     assert told["items"] == 30
@@ -40,11 +40,11 @@ def test_images_with_labels(tmp_path):
     colors = ["--mean", "0,0,0", "--std", "1,1,1"]
     said = call("images", tmp_path / "x.pt", *more, *colors)
     before = (tmp_path / "set" / "d3data.json").read_bytes()
-    assert "is there already" in call("images", tmp_path / "x.pt", *more, *colors, code=1)
+    assert "already exists" in call("images", tmp_path / "x.pt", *more, *colors, code=1)
     assert (tmp_path / "set" / "d3data.json").read_bytes() == before
     assert said.startswith(f"{tmp_path / 'set'}: 10 items")
     elsewhere = [*more[:-1], tmp_path / "other"]
-    assert "give --mean" in call("images", tmp_path / "x.pt", *elsewhere, code=1)
+    assert "give the --mean and --std" in call("images", tmp_path / "x.pt", *elsewhere, code=1)
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,13 @@ from d3data import convert as converting
 from d3data.cards import Facts, card
 from d3data.convert import official_layers
 from d3data.convert.checkpoint import read_checkpoint
-from d3data.convert.provenance import UNSEEN, wordnet_order
+from d3data.convert.classes import published_order
+from d3data.convert.provenance import UNSEEN, origin, wordnet_order
 from d3data.errors import ArtifactError, D3DataError, DataError, FormatError
-from d3data.images.presets import IMAGENET_MEAN, IMAGENET_STD
+from d3data.images.presets import PRESETS
 from d3data.sources import sampling
 
+IMAGENET = PRESETS["imagenet"]
 NEAR = {"rtol": 0, "atol": 1e-5}
 
 
@@ -42,7 +44,8 @@ def test_images_are_those_of_the_published_layers_in_evaluation_mode(tmp_path, k
     found, decoders, stored = convert(tmp_path, kind)
     sources = found.sources()
     assert [s.classes.tolist() for s in sources] == [
-        p.repeat_interleave(3).tolist() for p in torch.arange(theirs.KINDS[kind][2]).chunk(2)
+        p.repeat_interleave(theirs.each(kind)).tolist()
+        for p in torch.arange(theirs.KINDS[kind][2]).chunk(2)
     ]
     for source, decoder, each in zip(sources, decoders, stored, strict=True):
         items = torch.arange(len(each))
@@ -65,32 +68,19 @@ def test_norms_are_folded_in_float64(tmp_path):
         torch.testing.assert_close(source.decoder.ups[0].bias, bias, rtol=1.2e-7, atol=0)
 
 
-@pytest.mark.parametrize(
-    ("kind", "parameters"), [("small", 789_187), ("medium", 5_774_691), ("large", 6_308_547)]
-)
-def test_the_layers_of_these_tests_have_the_published_sizes(kind, parameters):
-    with torch.device("meta"):
-        made = {
-            "small": lambda: theirs.Small(256, 64, 64),
-            "medium": lambda: theirs.Wide(512, 64, linear=True),
-            "large": lambda: theirs.Wide(1024, 64, linear=False),
-        }[kind]()
-    assert sum(parameter.numel() for parameter in made.parameters()) == parameters
-
-
 PUBLISHED = {
-    "imagenet-ipc1": (1, 64, lambda: theirs.Small(256, 64, 64)),
-    "imagenet-ipc2": (2, 2048, lambda: theirs.Wide(512, 64, linear=True)),
-    "imagenet-ipc10": (10, 4096, lambda: theirs.Wide(1024, 64, linear=False)),
+    "imagenet-ipc1": (64, "batch", 789_187, lambda: theirs.Small(256, 64, 64)),
+    "imagenet-ipc2": (2048, "batch", 5_774_691, lambda: theirs.Wide(512, 64, linear=True)),
+    "imagenet-ipc10": (4096, "running", 6_308_547, lambda: theirs.Wide(1024, 64, linear=False)),
 }
 
 
-@pytest.mark.parametrize("norms", ["running", "batch"])
 @pytest.mark.parametrize("name", PUBLISHED)
 @torch.no_grad()
-def test_images_agree_at_the_published_sizes(tmp_path, name, norms):
-    each, latents, make = PUBLISHED[name]
-    made, stored = theirs.with_statistics(make(), seed=0), theirs.priors(2 * each, latents, seed=0)
+def test_images_agree_at_the_published_sizes(tmp_path, name):
+    latents, norms, parameters, make = PUBLISHED[name]
+    made, stored = theirs.with_statistics(make(), seed=0), theirs.priors(4, latents, seed=0)
+    assert sum(parameter.numel() for parameter in made.parameters()) == parameters
     content = {"z_dim": latents, "kernel_num": 256, "im_size": (64, 64), "channel": 3}
     content |= {"syn_img": stored, "vae_state_dict": made.state_dict()}
     torch.save(content, tmp_path / "0.pt")
@@ -99,8 +89,8 @@ def test_images_agree_at_the_published_sizes(tmp_path, name, norms):
         out=tmp_path / "made",
         task="two",
         data=pictures.image_folder(tmp_path / "real"),
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
+        mean=IMAGENET.mean,
+        std=IMAGENET.std,
         norms=norms,
     )
     noise = noise_of(*stored.shape[:2])
@@ -111,7 +101,7 @@ def test_images_agree_at_the_published_sizes(tmp_path, name, norms):
     torch.testing.assert_close(ours, theirs_now, **NEAR)
 
 
-@pytest.mark.parametrize("kind", ["small", "medium", "large", "large-64"])
+@pytest.mark.parametrize("kind", ["small", "medium", "large"])
 @torch.no_grad()
 def test_batch_norms_are_those_of_training_mode_on_all_priors(tmp_path, kind, monkeypatch):
     monkeypatch.setattr(official_layers, "CHUNK", 4)
@@ -127,7 +117,7 @@ def test_batch_norms_are_those_of_training_mode_on_all_priors(tmp_path, kind, mo
 
 @torch.no_grad()
 def test_a_converted_set_loads_like_any_other(tmp_path):
-    more = {"draws_per_class": 7, "licence": "MIT", "step_size": 0.25}
+    more = {"draws_per_class": 7, "license": "MIT", "step_size": 0.25}
     found, decoders, stored = convert(tmp_path, "small", **more)
     assert [source.step_size.tolist() for source in found.sources()] == [[0.25], [0.25]]
     data = d3data.load(tmp_path / "made", output="normalized", seed=5)
@@ -170,7 +160,7 @@ def test_imagenet_has_the_classes_that_the_published_code_means(tmp_path):
         paths, out=tmp_path / "imagenet-ipc1", soft_labels=labels, teacher="ConvNet, epoch 9"
     )
     content = found.manifest.content
-    assert (content.image.mean, content.image.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert (content.image.mean, content.image.std) == (IMAGENET.mean, IMAGENET.std)
     assert content.classes == tuple(sorted(wordnet_order()))
     assert content.classes[0] == "n01440764"  # tench, which they number 448
     assert (content.labels.kind, content.labels.teacher) == ("soft", "ConvNet, epoch 9")
@@ -254,13 +244,13 @@ FAULTS = {
     "other z_dim": (lambda c: c.update(z_dim=7), r"\(15, 7, 2\)"),
     "z_dim a word": (lambda c: c.update(z_dim="6"), "z_dim '6'"),
     "sizes in lists": (lambda c: c.update(im_size=([1], [1])), r"im_size \(list, list\)"),
-    "a width of two": (lambda c: c.update(kernel_num=torch.ones(2)), "kernel_num Tensor"),
+    "a width of two": (lambda c: c.update(kernel_num=torch.ones(2)), "kernel_num is Tensor"),
     "a name that is none": (put(7, torch.ones(1)), "by name"),
     "a name for the terminal": (put("\x1b[2J" * 1000, torch.ones(1)), r"has also '\\x1b\[2J"),
     "no finite image": (lambda c: c["syn_img"].data[..., 0].fill_(3e38), "not finite"),
     "not square": (lambda c: c.update(im_size=(32, 64)), "must be squares"),
     "other size": (lambda c: c.update(im_size=(64, 64)), "different shapes"),
-    "other width": (lambda c: c.update(kernel_num=17), "kernel_num 17"),
+    "other width": (lambda c: c.update(kernel_num=17), "kernel_num is 17"),
     "log-variance": (
         lambda c: c["syn_img"].data.__setitem__((0, 0, 1), 1e4),
         "log-variances beyond",
@@ -305,18 +295,18 @@ def test_subtasks_that_make_no_set_are_refused(tmp_path):
     paths, _, _ = theirs.subtasks(tmp_path, "small")
     medium, _, _ = theirs.subtasks(tmp_path, "medium")
     refused(tmp_path, ArtifactError, "no checkpoints", checkpoints=[])
-    refused(tmp_path, ArtifactError, "comes twice", checkpoints=[paths[0], paths[0]])
+    refused(tmp_path, ArtifactError, "the same", checkpoints=[paths[0], paths[0]])
     content = torch.load(paths[0], weights_only=True)  # noqa: TID251  our own
     torch.save(dict(reversed(content.items())), tmp_path / "again.pt")
     refused(tmp_path, ArtifactError, "the same", checkpoints=[paths[0], tmp_path / "again.pt"])
-    refused(tmp_path, ArtifactError, "do not make 10 classes", checkpoints=[*paths, *medium[:1]])
+    refused(tmp_path, ArtifactError, "do not give 10 classes", checkpoints=[*paths, *medium[:1]])
     refused(tmp_path, ArtifactError, "have the same", checkpoints=[paths[0], medium[1]])
     refused(tmp_path, D3DataError, "32x32", checkpoints=paths, task="tiny-imagenet")
     for blocks, fault in (
         ([range(5), range(4, 9)], "each class number from 0 to 9 once"),
         ([range(5), range(5)], "each class number from 0 to 9 once"),
         ([range(10)], "1 blocks of classes for 2"),
-        ([range(7), range(7, 10)], "cannot share"),
+        ([range(7), range(7, 10)], "not the same number"),
     ):
         refused(tmp_path, ArtifactError, fault, checkpoints=paths, blocks=blocks)
 
@@ -327,8 +317,8 @@ def test_arguments_are_checked(tmp_path):
     refused(tmp_path, ArtifactError, "give both", checkpoints=paths, mean=(0, 0, 0))
     refused(tmp_path, ArtifactError, "not known", checkpoints=paths, task="mine")
     moments = {"mean": (0, 0, 0), "std": (1, 1, 1)}
-    refused(tmp_path, DataError, "too little is known", checkpoints=paths, task="mine", **moments)
-    refused(tmp_path, ArtifactError, "leave it out", checkpoints=paths, class_order="wordnet")
+    refused(tmp_path, DataError, "'mine' is not one of", checkpoints=paths, task="mine", **moments)
+    refused(tmp_path, ArtifactError, "omit it", checkpoints=paths, class_order="wordnet")
     for draws_per_class in (0, 2):
         more = {"checkpoints": paths, "draws_per_class": draws_per_class}
         refused(tmp_path, ArtifactError, "draws_per_class", **more)
@@ -369,9 +359,11 @@ def test_files_whose_names_count_are_given_in_that_order(tmp_path, name):
     names = [f"ImageNet64_{name}_{number}_ipc1" for number in (2, 10)]
     checkpoints, labels = numbered(tmp_path, names)
     backwards = {"checkpoints": checkpoints[::-1]}
-    refused(tmp_path, ArtifactError, r"subtasks \[10, 2\].*ascending", **backwards)
+    refused(tmp_path, ArtifactError, r"numbered \[10, 2\].*ascending", **backwards)
     labeled = {"checkpoints": checkpoints, "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, r"\[2, 10\], the soft labels \[10, 2\]", **labeled)
+    refused(
+        tmp_path, ArtifactError, r"\[2, 10\] by their names, the soft labels \[10, 2\]", **labeled
+    )
     found = converting.d3_official(
         checkpoints[::-1],
         out=tmp_path / "made",
@@ -386,11 +378,11 @@ def test_files_whose_names_count_are_given_in_that_order(tmp_path, name):
 def test_soft_labels_tell_subtasks_that_are_exchanged(tmp_path):
     checkpoints, labels = numbered(tmp_path, ["a", "b"])
     lists = {"checkpoints": checkpoints, "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, "look exchanged", **lists)
+    refused(tmp_path, ArtifactError, "seem to be exchanged", **lists)
     lists = {"checkpoints": checkpoints[::-1], "soft_labels": labels[::-1]}
-    refused(tmp_path, ArtifactError, "look exchanged", **lists)
+    refused(tmp_path, ArtifactError, "seem to be exchanged", **lists)
     lists = {"checkpoints": checkpoints, "soft_labels": [labels[0], labels[0]]}
-    refused(tmp_path, ArtifactError, "comes twice", **lists)
+    refused(tmp_path, ArtifactError, "are the same", **lists)
 
 
 def test_a_teacher_that_likes_some_classes_everywhere_exchanges_nothing(tmp_path):
@@ -404,21 +396,15 @@ def test_a_teacher_that_likes_some_classes_everywhere_exchanges_nothing(tmp_path
     assert converting.d3_official(checkpoints, **lists).manifest.content.labels.kind == "soft"
 
 
-def imagenet(tmp_path, classes, **more):
-    """Two checkpoints of as many classes; which one the published class 0 becomes."""
-    stored = theirs.priors(1000, 6, seed=0)
-    stored[:, 0, 0] = torch.arange(1000)
-    content = theirs.content("small-64", theirs.decoder("small-64", seed=0), stored)
-    torch.save(content, tmp_path / "0.pt")
-    found = converting.d3_official(
-        [tmp_path / "0.pt"], out=tmp_path / "made", classes=classes, **more
-    )
-    (source,) = found.sources()
-    return int(source.classes[source.mean[:, 0] == 0])
-
-
 WORDNET = sorted(wordnet_order())
 FOX = WORDNET.index("n02119789")
+NAMES = [f"class {n}" for n in range(1000)]
+
+
+def ids_of_imagenet(classes, order):
+    """The id of each class of the published code, in a task with these classes."""
+    real = origin("imagenet-64", channels=3, size=64, data=None, classes=classes)
+    return published_order(real, order)
 
 
 @pytest.mark.parametrize(
@@ -427,30 +413,33 @@ FOX = WORDNET.index("n02119789")
         (WORDNET, None, FOX),
         (WORDNET, "wordnet", FOX),
         (WORDNET[::-1], None, 999 - FOX),
-        ([f"class {n}" for n in range(1000)], "wordnet", FOX),
-        ([f"class {n}" for n in range(1000)], "downsampled", 0),
+        (NAMES, "wordnet", FOX),
+        (NAMES, "downsampled", 0),
     ],
     ids=["ids", "ids and order", "ids in another order", "names", "names as theirs"],
 )
-def test_names_or_an_order_tell_which_classes_of_imagenet_are_meant(tmp_path, classes, order, fox):
-    assert imagenet(tmp_path, classes, class_order=order) == fox
+def test_names_or_an_order_tell_which_classes_of_imagenet_are_meant(classes, order, fox):
+    ids = ids_of_imagenet(classes, order)
+    assert ids[0] == fox  # their class 0 is the kit fox
+    assert sorted(ids) == list(range(1000))
 
 
 @pytest.mark.parametrize(
     ("classes", "order", "fault"),
     [
-        ([f"class {n}" for n in range(1000)], None, "--class-order wordnet"),
-        ([*WORDNET[:-1], "toilet"], None, "no WordNet ids"),
+        (NAMES, None, "--class-order wordnet"),
+        ([*WORDNET[:-1], "toilet"], None, "not WordNet ids"),
         (WORDNET[::-1], "wordnet", "in another order"),
         (WORDNET, "alphabetical", "unknown class order"),
     ],
 )
-def test_an_order_of_imagenet_that_is_not_known_is_refused(tmp_path, classes, order, fault):
+def test_an_order_of_imagenet_that_is_not_known_is_refused(classes, order, fault):
     with pytest.raises(D3DataError, match=fault):
-        imagenet(tmp_path, classes, class_order=order)
+        ids_of_imagenet(classes, order)
 
 
 def test_imagenet_of_other_than_a_thousand_classes_is_refused(tmp_path):
-    real = pictures.image_folder(tmp_path / "real")
+    place = pictures.image_folder(tmp_path / "real")
+    real = origin("imagenet-64", channels=3, size=64, data=place, classes=None)
     with pytest.raises(DataError, match="has 2 classes here"):
-        imagenet(tmp_path, None, data=real, blocks=[range(2)])
+        published_order(real, None)

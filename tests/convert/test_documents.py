@@ -41,9 +41,10 @@ def subtasks(folder, name, *, count, each):
 def folder(tmp_path_factory):
     """All files that the pages name."""
     folder = tmp_path_factory.mktemp("documented")
-    for place in (folder, folder / "checkpoints"):
-        subtasks(place, "imagenethalf_{}_ipc2", count=2, each=2)
-        subtasks(place, "imagebatch_{}_ipc1", count=5, each=1)
+    subtasks(folder / "checkpoints", "imagenethalf_{}_ipc2", count=2, each=2)
+    subtasks(folder / "checkpoints", "imagebatch_{}_ipc1", count=5, each=1)
+    for file in [*(folder / "checkpoints").iterdir()]:
+        (folder / file.name).symlink_to(file)
     labels, names = np.arange(2000) % 1000, np.array([f"class {n}" for n in range(1000)])
     pixels = np.zeros((2000, 64, 64, 3), np.uint8)
     for place in ("PATH", "imagenet_64"):
@@ -79,7 +80,7 @@ def words(command, folder):
 @pytest.mark.parametrize(("page", "command"), SHOWN)
 def test_documented_conversions_run(folder, tmp_path, monkeypatch, page, command):
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(whitening, "coloured", lambda whitened, task, **_: whitened)
+    monkeypatch.setattr(whitening, "colored", lambda whitened, task, **_: whitened)
     arguments = words(command, folder)
     place = arguments.index("--out") + 1
     arguments[place] = str(tmp_path / Path(arguments[place]).name)

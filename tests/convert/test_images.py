@@ -123,7 +123,7 @@ def test_uint8_tensors_are_pixels(tmp_path, saved):
     convert(tmp_path, x, labels=y, mean=None, std=None)
     data = d3data.load(tmp_path / "made")
     assert torch.equal(data.draw(0, 13)[0], pixels[13])
-    with pytest.raises(ArtifactError, match="neither normalised"):
+    with pytest.raises(ArtifactError, match="neither normalized"):
         convert(tmp_path, x, labels=y, out=tmp_path / "again")
 
 
@@ -236,9 +236,9 @@ def test_folders_go_to_the_classes_that_they_are_called_after(tmp_path, known, s
 @pytest.mark.parametrize(
     ("names", "faults"),
     [
-        (("one", "two", "four"), ("has not: 'four'", "lacks .* 'Three'")),
+        (("one", "two", "four"), ("not in the task: 'four'", "lacks .* 'Three'")),
         (("one", "two"), ("lacks .* 'Three'",)),
-        (("1", "2", "3"), ("has not: '1', '2', '3'", "from 0 to 2")),
+        (("1", "2", "3"), ("not in the task: '1', '2', '3'", "number, 0 to 2")),
     ],
 )
 def test_folders_that_are_called_otherwise_are_refused(tmp_path, names, faults):
@@ -276,7 +276,7 @@ def drawn(name, count, seed):
 
 @pictures.needs_real
 @pytest.mark.parametrize("name", ["cifar10", "fashion-mnist"])
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(2))
 def test_moments_that_are_wrong_are_refused_and_plausible_ones_are_not(name, seed):
     """Of ten real images; noise and more contrast stand for what distillation does."""
     preset = d3data.images.tasks.PRESETS[name]
@@ -316,7 +316,7 @@ def test_a_value_that_is_no_color_is_refused(tmp_path, saved):
     values = normalized(colors())
     values[0, 0, 0, 0] = 3e38
     x, y = saved(x=values, y=LABELS)
-    with pytest.raises(DataError, match="at a mean"):
+    with pytest.raises(DataError, match="mean absolute value"):
         convert(tmp_path, x, labels=y)
 
 
@@ -325,15 +325,15 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
     x, y, pair, strange = saved(x=values, y=LABELS, pair=[values, LABELS], strange={"z": 1})
     for source, more, kind, fault in (
         (x, {}, ArtifactError, "has no labels"),
-        (pair, {"labels": y}, ArtifactError, "give no others"),
-        (strange, {}, FormatError, "no images by a name"),
-        (x, {"labels": y, "std": None}, ArtifactError, "give --mean and --std"),
+        (pair, {"labels": y}, ArtifactError, "omit --labels"),
+        (strange, {}, FormatError, "but no 'images' or 'x'"),
+        (x, {"labels": y, "std": None}, ArtifactError, "give the --mean and --std"),
         (x, {"labels": y, "std": (0.0, 1.0, 1.0)}, ArtifactError, "std above 0"),
         (x, {"labels": y, "mean": (0.0,)}, ArtifactError, "3 numbers each"),
         (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "100% above 1.1"),
         (x, {"labels": y, "step_size": 0.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "draws_per_class": 0}, ArtifactError, "draws_per_class"),
-        (x, {"labels": y, "std": (1e38,) * 3}, DataError, "pixels would lie"),
+        (x, {"labels": y, "std": (1e38,) * 3}, DataError, "pixels would be"),
         (x, {"labels": y, "zca": 0.1}, ArtifactError, "give --data"),
         (x, {"labels": y, "zca": -1.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "task": "mnist"}, DataError, "3x32x32"),
@@ -349,10 +349,10 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
     ("labels", "fault"),
     [
         (LABELS[:19], r"\(19,\) for 20"),
-        (LABELS + 1, "labels from 1 to 10"),
-        (LABELS - 1, "labels from -1 to 8"),
+        (LABELS + 1, "labels go from 1 to 10"),
+        (LABELS - 1, "labels go from -1 to 8"),
         (torch.eye(10)[LABELS][:, :9], "add up to 1"),
-        (theirs.soft(20, 11, seed=0), "over 11 classes"),
+        (theirs.soft(20, 11, seed=0), "have 11 classes"),
         (torch.randn(20, 10, generator=torch.Generator().manual_seed(0)), "softmax"),
         (LABELS.float(), "neither class numbers"),
     ],
@@ -366,12 +366,12 @@ def test_labels_that_are_none_are_refused(tmp_path, saved, labels, fault):
 @pytest.mark.parametrize(
     ("images", "fault"),
     [
-        (torch.zeros(20, 32, 32), r"no tensor \(N, C, H, W\)"),
+        (torch.zeros(20, 32, 32), r"not a tensor \(N, C, H, W\)"),
         (torch.zeros(20, 3, 32, 31), "squares"),
         (torch.zeros(20, 2, 32, 32), "one or three"),
         (torch.zeros(20, 3, 32, 32).long(), "uint8 or floats"),
         (torch.full((20, 3, 32, 32), torch.nan), "not finite"),
-        ([1, 2, 3], "3 things"),
+        ([1, 2, 3], "a list of 3"),
     ],
 )
 def test_images_that_are_none_are_refused(tmp_path, saved, images, fault):

@@ -99,14 +99,21 @@ def content(kind: str, made: nn.Module, stored: Tensor) -> dict:
     }
 
 
-def subtasks(folder: Path, kind: str, *, count: int = 2, lpc: int = 3):
+def each(kind: str) -> int:
+    """Priors of a class: fewer where there are many classes."""
+    return 3 if KINDS[kind][2] == 10 else 1
+
+
+def subtasks(folder: Path, kind: str, *, count: int = 2):
     """Checkpoints in files, and what is in them: paths, decoders, priors."""
     _, _, classes, latents, _ = KINDS[kind]
     decoders = [decoder(kind, seed=number) for number in range(count)]
-    stored = [priors(classes // count * lpc, latents, seed=number) for number in range(count)]
+    stored = [
+        priors(classes // count * each(kind), latents, seed=number) for number in range(count)
+    ]
     paths = [folder / f"{kind}_{number}_final.pt" for number in range(count)]
-    for path, made, each in zip(paths, decoders, stored, strict=True):
-        torch.save(content(kind, made, each), path)
+    for path, made, rows in zip(paths, decoders, stored, strict=True):
+        torch.save(content(kind, made, rows), path)
     return paths, decoders, stored
 
 

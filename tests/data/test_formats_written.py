@@ -59,7 +59,7 @@ def test_errors_are_a_line_and_a_code(toys, tmp_path):
     out = ["--out", tmp_path / "out"]
     (tmp_path / "out").mkdir()
     _, stderr = call(toys, "--format", "npz", *out, code=1)
-    assert re.fullmatch(r"error: .*out is there already, and is no export: choose.*\n", stderr)
+    assert re.fullmatch(r"error: .*out already exists and is not an export: choose.*\n", stderr)
     assert "tfrecord" in call(toys, "--format", "tfrecord", *out, code=2)[1]
     assert "--draws" in call(toys, "--format", "npz", "--draws", "0", *out, code=2)[1]
     call("no-such-set", "--format", "npz", *out, code=1)

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 
 from d3data.errors import DataError
-from d3data.images.formats.index import Arrays, Collection, Portion
+from d3data.images.formats.index import ImageIndex, IndexedSplit, array_images
 from d3data.images.partition import fingerprint, partition, spread
 
 
-def collection(classes=("ant", "bee"), **portions: list[int]) -> Collection:
-    return Collection(
+def indexed(classes=("ant", "bee"), **splits: list[int]) -> ImageIndex:
+    return ImageIndex(
         classes,
         {
-            part: Portion(
-                Arrays(np.zeros((len(labels), 8, 8), np.uint8), part),
+            part: IndexedSplit(
+                array_images(np.zeros((len(labels), 8, 8), np.uint8), len(labels), part),
                 np.array(labels, np.int64),
                 f"{part} {len(labels)}",
             )
-            for part, labels in portions.items()
+            for part, labels in splits.items()
         },
         "here",
     )
@@ -26,14 +26,14 @@ def collection(classes=("ant", "bee"), **portions: list[int]) -> Collection:
 TWENTY = [0] * 20 + [1] * 10
 
 
-def sizes(found: Collection, **how) -> dict[str, int]:
+def sizes(found: ImageIndex, **how) -> dict[str, int]:
     rows = partition(found, **({"test": "test", "validation": 0.1} | how))
     assert all(len(own.rows) == len(own.labels) for own in rows.values())
     return {part: len(own.rows) for part, own in rows.items()}
 
 
 def test_validation_is_cut_from_train():
-    found = collection(train=TWENTY)
+    found = indexed(train=TWENTY)
     rows = partition(found, test="test", validation=0.1)
     assert {*rows} == {"train", "validation"}
     assert np.bincount(rows["validation"].labels).tolist() == [2, 1]
@@ -44,54 +44,54 @@ def test_validation_is_cut_from_train():
 
 
 def test_without_a_test_split_validation_is_test():
-    assert sizes(collection(train=TWENTY, validation=[0, 1])) == {
+    assert sizes(indexed(train=TWENTY, validation=[0, 1])) == {
         "train": 27, "validation": 3, "test": 2,
     }  # fmt: skip
 
 
 def test_with_both_validation_is_what_the_data_say():
-    found = collection(train=TWENTY, validation=[0, 1], test=[0, 0, 1])
+    found = indexed(train=TWENTY, validation=[0, 1], test=[0, 0, 1])
     assert sizes(found) == {"train": 30, "validation": 2, "test": 3}
 
 
 def test_a_preset_may_be_evaluated_on_its_validation_split():
-    found = collection(train=TWENTY, validation=[0, 1], test=[-1, -1, -1])  # as ImageNet's
+    found = indexed(train=TWENTY, validation=[0, 1], test=[-1, -1, -1])  # as ImageNet's
     assert sizes(found, test="validation") == {"train": 27, "validation": 3, "test": 2}
 
 
 def test_unlabeled_images_are_refused_by_name():
     with pytest.raises(DataError, match=r"here: 2 images have no label: test\[1\], test\[2\]; m"):
-        sizes(collection(train=TWENTY, test=[0, -1, -1]))
+        sizes(indexed(train=TWENTY, test=[0, -1, -1]))
 
 
 def test_classes_with_too_few_images_are_named_with_their_counts():
-    found = collection(("ant", "bee", "cow"), train=[0, 0, 1], test=[0])
+    found = indexed(("ant", "bee", "cow"), train=[0, 0, 1], test=[0])
     with pytest.raises(DataError, match=r"too few images in train: bee \(1\), cow \(0\);.* 2, as"):
         sizes(found)
-    own = collection(("ant", "bee"), train=[0, 0, 1], validation=[0], test=[0])
+    own = indexed(("ant", "bee"), train=[0, 0, 1], validation=[0], test=[0])
     assert sizes(own)["train"] == 3  # nothing has to be cut
 
 
 def test_a_place_without_train_or_without_classes_is_refused():
-    with pytest.raises(DataError, match="here: no train split"):
-        sizes(collection(test=[0, 1]))
-    with pytest.raises(DataError, match="no labelled images; give each class a folder"):
-        sizes(collection((), train=[]))
+    with pytest.raises(DataError, match="here has no train split"):
+        sizes(indexed(test=[0, 1]))
+    with pytest.raises(DataError, match="no labelled images: put"):
+        sizes(indexed((), train=[]))
 
 
 def test_the_fingerprint_changes_with_data_labels_split_and_rule():
-    def of(found: Collection, rule: str = "rule", validation: float = 0.1) -> str:
+    def of(found: ImageIndex, rule: str = "rule", validation: float = 0.1) -> str:
         return fingerprint(found, partition(found, test="test", validation=validation), rule)
 
-    base = of(collection(train=TWENTY))
-    assert base == of(collection(train=TWENTY))
+    base = of(indexed(train=TWENTY))
+    assert base == of(indexed(train=TWENTY))
     other = [
-        of(collection(train=[*TWENTY, 1])),
-        of(collection(train=[0] * 19 + [1] * 11)),
-        of(collection(("ant", "cow"), train=TWENTY)),
-        of(collection(train=TWENTY, test=[0])),
-        of(collection(train=TWENTY), "another rule"),
-        of(collection(train=TWENTY), validation=0.2),
+        of(indexed(train=[*TWENTY, 1])),
+        of(indexed(train=[0] * 19 + [1] * 11)),
+        of(indexed(("ant", "cow"), train=TWENTY)),
+        of(indexed(train=TWENTY, test=[0])),
+        of(indexed(train=TWENTY), "another rule"),
+        of(indexed(train=TWENTY), validation=0.2),
     ]
     assert len({base, *other}) == 7
 

@@ -10,7 +10,7 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
 from d3data.errors import DataError
-from d3data.images.preprocessing import Preprocessing, suited
+from d3data.images.preprocessing import Preprocessing, suggest_rule
 from pictures import picture
 
 FITS = ("squash", "crop", "pad")
@@ -136,7 +136,7 @@ def test_a_tensor_is_treated_as_its_image():
 
 @pytest.mark.parametrize("tensor", [torch.zeros(3, 8, 8), torch.zeros(8, 8, dtype=torch.uint8)])
 def test_a_tensor_that_is_no_image_is_refused(tensor):
-    with pytest.raises(DataError, match="is no image"):
+    with pytest.raises(DataError, match="is not an image"):
         rule("squash")(tensor)
 
 
@@ -162,9 +162,9 @@ def test_a_rule_survives_json():
 
 
 def test_what_suits_follows_the_images():
-    assert suited([(28, 28, "L")] * 3) == rule("crop", 28, channels=1)
-    assert suited([(28, 28, "L"), (28, 28, "RGB")]).channels == 3
-    assert suited([(640, 480, "RGB"), (70, 500, "RGB"), (90, 80, "RGB")]).size == 64
-    assert suited([(1024, 1024, "RGB")]).size == 128
-    assert suited([(10, 12, "L")]).size == 8
-    assert suited([(640, 480, "RGB")], size=48).size == 48
+    assert suggest_rule([(28, 28, "L")] * 3) == rule("crop", 28, channels=1)
+    assert suggest_rule([(28, 28, "L"), (28, 28, "RGB")]).channels == 3
+    assert suggest_rule([(640, 480, "RGB"), (70, 500, "RGB"), (90, 80, "RGB")]).size == 64
+    assert suggest_rule([(1024, 1024, "RGB")]).size == 128
+    assert suggest_rule([(10, 12, "L")]).size == 8
+    assert suggest_rule([(640, 480, "RGB")], size=48).size == 48

@@ -8,7 +8,7 @@ import torch
 
 from d3data.errors import DataError
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.splits import Gallery, Split
+from d3data.images.splits import DecodedImages, Split
 from pictures import encoded, picture
 
 RULE = Preprocessing(channels=3, size=8, fit="squash")
@@ -36,7 +36,7 @@ class Counted:
 
 
 def split(images: Counted, *, classes: int = 3, memory: int = 1 << 20) -> Split:
-    gallery = Gallery(images, torch.arange(len(images)), RULE, memory=memory)
+    gallery = DecodedImages(images, torch.arange(len(images)), RULE, memory=memory)
     labels = torch.arange(len(images)) % classes
     return Split(gallery, labels, classes=classes, mean=MEAN, std=STD)
 
@@ -126,9 +126,9 @@ def test_draws_are_uniform(rng):
 
 
 def test_a_class_without_images_cannot_be_drawn(rng):
-    gallery = Gallery(Counted(2), torch.arange(2), RULE)
+    gallery = DecodedImages(Counted(2), torch.arange(2), RULE)
     found = Split(gallery, torch.zeros(2, dtype=torch.int64), classes=2, mean=MEAN, std=STD)
-    with pytest.raises(DataError, match="no image to draw of class 1"):
+    with pytest.raises(DataError, match="class 1 has no images"):
         found.batch(1, of=1, rng=rng)
 
 
@@ -142,14 +142,16 @@ def test_broken_images_are_reported_together_by_name_and_never_kept(memory):
 
 
 def test_an_image_that_breaks_the_rule_is_reported_by_name():
-    gallery = Gallery(Counted(2), torch.arange(2), Preprocessing(channels=3, size=8, fit="exact"))
+    gallery = DecodedImages(
+        Counted(2), torch.arange(2), Preprocessing(channels=3, size=8, fit="exact")
+    )
     with pytest.raises(DataError, match=r"image-1 .*12x12 pixels where exactly 8x8"):
         gallery.pixels(torch.tensor([1]))
 
 
 def test_moments_are_those_of_the_pixels():
     images = Counted(40)
-    gallery = Gallery(images, torch.arange(40), RULE)
+    gallery = DecodedImages(images, torch.arange(40), RULE)
     values = gallery.pixels(torch.arange(40)).double() / 255
     mean, std = gallery.moments()
     assert np.allclose(mean, values.mean((0, 2, 3)), atol=5e-5)
@@ -161,4 +163,4 @@ def test_moments_of_a_constant_do_not_divide_by_zero():
         def read(self, index: int) -> bytes:
             return encoded(picture(0).point(lambda _: 0))
 
-    assert Gallery(Black(3), torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)
+    assert DecodedImages(Black(3), torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)

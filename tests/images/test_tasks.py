@@ -1,8 +1,7 @@
 """Tasks by name and by path: what is found, what is derived, what is refused."""
 
+import ast
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +9,7 @@ import pydantic
 import pytest
 import torch
 
+import d3data.images
 import pictures
 from d3data.errors import DataError, UnknownNameError
 from d3data.images.formats import hub_datasets, parquet
@@ -103,7 +103,7 @@ def test_a_subtask_has_its_classes_in_the_order_given(nowhere):
 
 @pytest.mark.parametrize("classes", [[], [1, 1], [10], [-1]])
 def test_impossible_subtasks_are_refused(classes):
-    with pytest.raises(DataError, match=r"no distinct classes of 0\.\.9"):
+    with pytest.raises(DataError, match=r"not distinct classes of 0\.\.9"):
         load_task("digits").subtask(classes)
 
 
@@ -200,7 +200,7 @@ def test_broken_headers_and_stray_images_are_named(own):
         load_task("x", data=own)
     (own / "stray.png").unlink()
     (own / "bee" / "3.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"bee/3\.png cannot be used"):
+    with pytest.raises(DataError, match=r"bee/3\.png cannot be read"):
         load_task("x", data=own)
     with pytest.raises(DataError, match=r"bee/3\.png"):
         load_task("cifar10", data=own, fit="crop").train.pixels(range(33))
@@ -216,14 +216,21 @@ def test_every_preset_is_complete():
         assert preset.hub.count("/") >= 1 or name == "digits"
 
 
-def test_importing_tasks_imports_no_library_of_any_format():
-    code = (
-        "import sys; import d3data.images.tasks, d3data.images.inspection; "
-        "print(*{'torchvision', 'datasets', 'webdataset', 'huggingface_hub', 'pyarrow', "
-        "'sklearn', 'PIL'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.split() == []
+def test_no_module_imports_the_library_of_a_format_before_it_is_needed():
+    heavy = {
+        "torchvision",
+        "datasets",
+        "webdataset",
+        "huggingface_hub",
+        "pyarrow",
+        "sklearn",
+        "PIL",
+    }
+    for path in Path(d3data.images.__file__).parent.rglob("*.py"):
+        for node in ast.parse(path.read_text()).body:
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            assert not {name.split(".")[0] for name in names} & heavy, path
 
 
 @needs_real
@@ -234,7 +241,7 @@ def test_importing_tasks_imports_no_library_of_any_format():
 def test_real_presets_have_their_published_moments(name, counts, tolerance):
     task = load_task(name)
     assert (len(task.train), len(task.validation), len(task.test)) == counts
-    rows = np.linspace(0, counts[0] - 1, 2000).astype(int)
+    rows = np.linspace(0, counts[0] - 1, 1000).astype(int)
     pixels = task.train.pixels(rows.tolist()) / 255.0
     assert np.allclose(pixels.mean((0, 2, 3)), task.mean, atol=tolerance * 2)
     assert np.allclose(pixels.std((0, 2, 3)), task.std, atol=tolerance)
@@ -248,9 +255,9 @@ def test_real_photographs_of_mixed_modes_load_as_they_are(name, size, classes):
     task = load_task(name)
     assert (task.channels, task.size, len(task.classes)) == (3, size, classes)
     assert len(task.test) == 50 * classes
-    for label in range(classes):
+    for label in (0, classes - 1):
         images, labels = task.train.batch(2, of=label, rng=RNG)
         assert images.shape == (2, 3, size, size)
         assert labels.tolist() == [label] * 2
-    small = load_task(name, size=32).test
-    assert small.pixels(range(0, len(small), 10)).float().std() > 40
+    small = load_task(name, size=128).test
+    assert small.pixels(range(0, len(small), 50)).float().std() > 40

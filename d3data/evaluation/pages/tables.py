@@ -9,7 +9,7 @@ import torch
 
 from d3data.evaluation.pages import figures
 from d3data.evaluation.pages.figures import INK, LINE, PAPER, SOFT
-from d3data.images.png import png
+from d3data.images.png import encode_png
 
 ROW = 20  # pixels
 DARKEST = 10  # the number of the darkest shade
@@ -51,7 +51,7 @@ class Grid:
         """A grey image as a data address, one pixel a cell; 255 is shade 0."""
         shades = torch.tensor([[cell.shade for cell in row] for row in self.cells])
         pixels = (255 - 12 * shades).to(torch.uint8)[None]
-        return f"data:image/png;base64,{base64.b64encode(png(pixels)).decode()}"
+        return f"data:image/png;base64,{base64.b64encode(encode_png(pixels)).decode()}"
 
 
 def bars_png(bars: Sequence[Rate], heading: str, own: str, rival: str | None) -> bytes:

@@ -1,4 +1,4 @@
-"""Labelled images in other people's formats, one module each: its reading and its writing.
+"""Reads and writes labelled images in common formats, one module each.
 
 hf:ORG/NAME[:CONFIG][@REVISION]    a data set of the Hugging Face Hub
 torchvision:CLASS:ROOT             a torchvision data set that is already at ROOT
@@ -12,7 +12,7 @@ from pathlib import Path
 from d3data.errors import DataError
 from d3data.images.formats import folders, hub_datasets, npz, parquet, torchvision, webdataset
 from d3data.images.formats.base import Writer
-from d3data.images.formats.index import Collection
+from d3data.images.formats.index import ImageIndex
 
 WRITERS: Mapping[str, Writer] = {
     "imagefolder": folders,
@@ -24,7 +24,7 @@ DEPTH = 4  # levels of folders that are looked at to tell the format
 _READERS = {".tar": webdataset.read, "images": folders.read, ".npz": npz.read}
 
 
-def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collection:
+def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> ImageIndex:
     """Index the labelled images of a place; none is decoded.
 
     Args:
@@ -32,7 +32,7 @@ def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collec
         columns: image and label column of a table, where they are not named as usual.
 
     Raises:
-        DataError: nothing is there, or nothing that can be read.
+        DataError: it does not exist, or cannot be read.
     """
     scheme, _, rest = str(place).partition(":")
     if scheme == "hf":
@@ -42,8 +42,8 @@ def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collec
     path = Path(place).expanduser()
     if not path.exists():
         raise DataError(
-            f"{path} does not exist; --data takes a file or folder, hf:ORG/NAME for a data set of "
-            "the Hugging Face Hub, or torchvision:CLASS:ROOT"
+            f"{path} does not exist; give a file or folder, hf:ORG/NAME for a data set of the "
+            "Hugging Face Hub, or torchvision:CLASS:ROOT"
         )
     kind = _kind(path)
     if kind == ".parquet":
@@ -52,21 +52,23 @@ def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> Collec
 
 
 def _kind(path: Path) -> str:
-    """What a file is by its suffix, or a folder by the files nearest to its top."""
-    telling = (".parquet", *_READERS)
+    """The format of a file by its suffix, or of a folder by the files nearest to its top."""
+    suffixes = (".parquet", *_READERS)
     if path.is_file():
-        if path.suffix not in telling:
-            raise DataError(f"{path}: a single file is .parquet, .tar or .npz; or give a folder")
+        if path.suffix not in suffixes:
+            raise DataError(
+                f"{path}: a single file must be .parquet, .tar or .npz; or give a folder"
+            )
         return path.suffix
     level = [path]
     for depth in range(DEPTH):
         entries = [e for folder in level for e in _entries(folder)]
         names = [entry.name for entry in entries if not entry.is_dir()]
-        found = {Path(name).suffix for name in names}
+        kinds = {Path(name).suffix for name in names}
         if depth and any(map(folders.is_image, names)):  # at the top they have no class
-            found.add("images")
-        if kinds := [kind for kind in telling if kind in found]:
-            return kinds[0]
+            kinds.add("images")
+        if known := [kind for kind in suffixes if kind in kinds]:
+            return known[0]
         level = [Path(entry) for entry in entries if entry.is_dir()]
     return "images"
 

@@ -26,7 +26,7 @@ class Sample(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExportPlan:
     """Where images are written, and all that is known before the first of them is made.
 
     Attributes:
@@ -51,7 +51,7 @@ class Plan:
 
     def rows(self, shard: int) -> range:
         """The numbers of the images in one shard."""
-        return pieces(self.count, self.shards)[shard]
+        return shard_ranges(self.count, self.shards)[shard]
 
     def piece(self, name: str, shard: int) -> Path:
         """A file of the scratch folder: what one shard gives to something made of all."""
@@ -62,10 +62,10 @@ class Plan:
         return [self.piece(name, shard) for shard in range(self.shards)]
 
 
-def pieces(count: int, shards: int) -> list[range]:
+def shard_ranges(count: int, shards: int) -> list[range]:
     """So many images, cut into shards of nearly equal size.
 
-    >>> pieces(10, 3)
+    >>> shard_ranges(10, 3)
     [range(0, 3), range(3, 6), range(6, 10)]
     """
     ends = [shard * count // shards for shard in range(shards + 1)]
@@ -82,10 +82,10 @@ class Writer(Protocol):
     FILES: str
     HOW: str
 
-    def write(self, plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+    def write(self, plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
         """Write the images `plan.rows(shard)`; what an earlier try left is written over."""
 
-    def finish(self, plan: Plan) -> None:
+    def finish(self, plan: ExportPlan) -> None:
         """Write what is made of all shards, when they are there; may be done again."""
 
 

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import numpy as np
 
-from d3data.images.formats.base import Plan, Sample, read_names, write_names
-from d3data.images.formats.index import Collection, Portion, Role, classified, role
-from d3data.images.png import png
+from d3data.images.formats.base import ExportPlan, Sample, read_names, write_names
+from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, Role, class_labels, role
+from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 
@@ -39,31 +39,12 @@ _IMAGE = re.compile(
 _DEVICE = re.compile(r"(aux|con|nul|prn|(com|lpt)\d)([ .].*)?", re.IGNORECASE)  # on Windows
 
 
-class Files:
-    """Image files by their paths below `root`, in which `/` separates folders."""
-
-    def __init__(self, root: Path, paths: Sequence[str]) -> None:
-        self.root, self.paths = root, paths
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        """The path below the root."""
-        return self.paths[index]
-
-    def read(self, index: int) -> bytes:
-        """The bytes of the file."""
-        return (self.root / self.paths[index]).read_bytes()
-
-
 def is_image(name: str) -> bool:
     """Whether a file counts as an image by its name; HEIC does, so that nobody misses it."""
     return _IMAGE.fullmatch(name) is not None
 
 
-def read(root: Path) -> Collection:
+def read(root: Path) -> ImageIndex:
     """All images below a folder; the folders that hold them are the classes, in order of name.
 
     The first level is splits where it has a train folder and nothing but split folders.
@@ -79,17 +60,17 @@ def read(root: Path) -> Collection:
     values = {p: np.array([_class(x, depth) for x in own], np.str_) for p, own in paths.items()}
     holders = [root / top for top in tops] if in_splits else [root]
     names = sorted({name for holder in holders for name in _folders(holder)})
-    classes, labels = classified(values, names, str(root))
-    portions = {
-        part: Portion(Files(root, own), labels[part], _identity(root, own))
+    classes, labels = class_labels(values, names, str(root))
+    splits = {
+        part: IndexedSplit(_files(root, own), labels[part], _identity(root, own))
         for part, own in paths.items()
     }
-    told = read_names(root) or []
-    ours = folder_names(told) == names
-    return Collection(tuple(told) if ours else classes, portions, str(root))
+    listed = read_names(root) or []
+    ours = folder_names(listed) == names
+    return ImageIndex(tuple(listed) if ours else classes, splits, str(root))
 
 
-def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
     """Write images as `split/class/00000000.png`, numbered over all classes."""
     split = plan.folder / plan.split
     names = folder_names(plan.classes)
@@ -98,14 +79,14 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
     with replacing(plan.piece(METADATA, shard)) as temporary, temporary.open("w") as lines:
         for number, (pixels, label, soft) in zip(plan.rows(shard), samples, strict=True):
             path = f"{names[label]}/{number:08d}.png"
-            (split / path).write_bytes(png(pixels))
+            (split / path).write_bytes(encode_png(pixels))
             if soft is not None:
                 entry = {"file_name": path, "label": label, "soft_label": soft.tolist()}
                 lines.write(f"{json.dumps(entry)}\n")
         os.sync()  # one for all files, which is many times as fast as one for each
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: ExportPlan) -> None:
     """Write `classes.txt`, and `metadata.jsonl` where labels are soft."""
     write_names(plan.folder, plan.classes)
     if plan.soft:
@@ -137,6 +118,10 @@ def _safe(name: str) -> str:
     name = re.sub(r"[^\w .()&,+-]+", "_", unicodedata.normalize("NFC", name))
     name = name.encode()[:LONGEST].decode(errors="ignore").strip(" .-")
     return f"{name}_" if _DEVICE.fullmatch(name) else name
+
+
+def _files(root: Path, paths: Sequence[str]) -> Images:
+    return Images(len(paths), paths.__getitem__, lambda index: (root / paths[index]).read_bytes())
 
 
 def _folders(root: Path) -> list[str]:

@@ -1,10 +1,10 @@
-"""What every format reads into: labelled images that stay where they are until asked for."""
+"""What every format reads into: an index of labelled images, none of which is read yet."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,24 +22,29 @@ UNLABELED = -1
 _ROLE = re.compile(r"(?<![a-z])(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?:ing)?))(?![a-z])")
 
 
-class Images(Protocol):
-    """Images in a place, encoded or not; nothing is in memory before it is read."""
+@dataclass(frozen=True)
+class Images:
+    """The images of one split, where they are stored.
+
+    Attributes:
+        count: how many there are.
+        name: what messages call the image of an index: its path, or the file and its row.
+        read: its encoded bytes, or the decoded image; called from several threads.
+    """
+
+    count: int
+    name: Callable[[int], str]
+    read: "Callable[[int], bytes | Image.Image]"
 
     def __len__(self) -> int:
-        """How many there are."""
-
-    def name(self, index: int) -> str:
-        """What to call one of them in a message: its path, or the file and its row."""
-
-    def read(self, index: int) -> "bytes | Image.Image":
-        """The bytes of its file, or the image; called from several threads."""
+        return self.count
 
 
 @dataclass(frozen=True)
-class Portion:
+class IndexedSplit:
     """The images of one split: labels are (N,) int64 indices of classes, -1 where none is known.
 
-    `identity` is a digest of what is there (names, sizes or pixels), the same on any machine.
+    `identity` is a digest of the content (names, sizes or pixels), the same on any machine.
     """
 
     images: Images
@@ -48,38 +53,28 @@ class Portion:
 
 
 @dataclass(frozen=True)
-class Collection:
+class ImageIndex:
     """All labelled images of one place, by split."""
 
     classes: tuple[str, ...]
-    portions: Mapping[Role, Portion]
+    splits: Mapping[Role, IndexedSplit]
     place: str
 
 
-@dataclass(frozen=True)
-class Arrays:
-    """Images of one size that are in memory: `pixels` is uint8 (N, H, W) or (N, H, W, 3)."""
+def array_images(
+    arrays: "NDArray[np.uint8] | Callable[[], NDArray[np.uint8]]", count: int, place: str
+) -> Images:
+    """Images of a uint8 array (N, H, W) or (N, H, W, 3), or of a function that loads it."""
+    from PIL import Image
 
-    pixels: NDArray[np.uint8]
-    place: str
+    def read(index: int) -> "Image.Image":
+        return Image.fromarray((arrays() if callable(arrays) else arrays)[index])
 
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.pixels)
-
-    def name(self, index: int) -> str:
-        """The place and the row."""
-        return f"{self.place}[{index}]"
-
-    def read(self, index: int) -> "Image.Image":
-        """The image in one row."""
-        from PIL import Image
-
-        return Image.fromarray(self.pixels[index])
+    return Images(count, lambda index: f"{place}[{index}]", read)
 
 
 def role(name: str, *, whole: bool = False) -> Role | None:
-    """The split that the name of a folder or file speaks of, somewhere or as a `whole`.
+    """The split that the name of a folder or file contains, or is (`whole`).
 
     >>> role("train-00000-of-00002"), role("valid"), role("trainer")
     ('train', 'validation', None)
@@ -91,27 +86,27 @@ def role(name: str, *, whole: bool = False) -> Role | None:
 
 
 def by_role(files: Iterable[Path], root: Path) -> dict[Role, list[Path]]:
-    """Files by the split that their names, or else the folders below `root`, speak of.
+    """Files by the split in their names, or else in the names of the folders below `root`.
 
-    Those that speak of none are train.
+    Those that name none are train.
     """
     parts: dict[Role, list[Path]] = {}
     for file in files:
         *folders, own = file.relative_to(root).parts
-        told = (role(own), *(role(folder, whole=True) for folder in reversed(folders)))
-        parts.setdefault(next(filter(None, told), "train"), []).append(file)
+        roles = (role(own), *(role(folder, whole=True) for folder in reversed(folders)))
+        parts.setdefault(next(filter(None, roles), "train"), []).append(file)
     return parts
 
 
-def stratified(
+def stratified_split(
     labels: NDArray[np.int64], fraction: float, *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cut `fraction` of every class out, at least one image of each, by a fixed seed.
+    """Hold out `fraction` of every class, at least one image of each, by a fixed seed.
 
     The raw words of PCG64 order the images, as NumPy promises these for all its versions.
 
     Returns:
-        Indices of what stays and of what is cut out, both ascending.
+        Indices of what is kept and of what is held out, both ascending.
     """
     order = np.lexsort((np.random.PCG64(seed).random_raw(len(labels)), labels))
     _, starts = np.unique(labels[order], return_index=True)
@@ -121,7 +116,7 @@ def stratified(
     return np.flatnonzero(~out), np.flatnonzero(out)
 
 
-def classified(
+def class_labels(
     values: Mapping[Role, NDArray[Any]], names: Sequence[str] | None, place: str
 ) -> tuple[tuple[str, ...], dict[Role, NDArray[np.int64]]]:
     """Class names, and each split's labels as indices of them.
@@ -132,18 +127,18 @@ def classified(
     Raises:
         DataError: a label has no name.
     """
-    found = np.concatenate(list(values.values()))
-    numeric = bool(np.issubdtype(found.dtype, np.integer))
-    known = np.unique(found[found >= 0] if numeric else found[found != ""])
+    merged = np.concatenate(list(values.values()))
+    numeric = bool(np.issubdtype(merged.dtype, np.integer))
+    known = np.unique(merged[merged >= 0] if numeric else merged[merged != ""])
     if names is not None and numeric:
         if len(known) and known[-1] >= len(names):
-            raise DataError(f"{place}: label {known[-1]} where {len(names)} classes are named")
+            raise DataError(f"{place}: label {known[-1]}, but only {len(names)} class names")
         return tuple(names), {part: np.maximum(own, UNLABELED) for part, own in values.items()}
     classes = [str(value) for value in known] if names is None else list(names)
-    if strangers := sorted({str(value) for value in known} - set(classes)):
-        raise DataError(f"{place}: classes without a name in its list: {some(strangers)}")
+    if unnamed := sorted({str(value) for value in known} - set(classes)):
+        raise DataError(f"{place}: labels that are not in its list of classes: {some(unnamed)}")
     index = {value: classes.index(str(value)) for value in known.tolist()}
     return tuple(classes), {
-        part: np.array([index.get(value, UNLABELED) for value in found.tolist()], np.int64)
-        for part, found in values.items()
+        part: np.array([index.get(value, UNLABELED) for value in own.tolist()], np.int64)
+        for part, own in values.items()
     }

@@ -11,20 +11,24 @@ import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
-from d3data.images.formats.base import Plan, Sample
-from d3data.images.formats.index import Arrays, Collection, Portion, Role, classified
+from d3data.images.formats.base import ExportPlan, Sample
+from d3data.images.formats.index import (
+    ImageIndex,
+    Images,
+    IndexedSplit,
+    Role,
+    array_images,
+    class_labels,
+)
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 FILES = ""  # `datasets` does not read it
 HOW = """\
@@ -37,32 +41,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows
 _KEYS: dict[Role, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
-class Archived:
-    """The images under one key of an archive; `count` of them."""
-
-    def __init__(self, path: Path, key: str, count: int) -> None:
-        self.path, self.key, self.count = path, key, count
-        self._arrays: Arrays | None = None
-        self._lock = threading.Lock()
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return self.count
-
-    def name(self, index: int) -> str:
-        """The file, the key and the row."""
-        return f"{self.path.name} {self.key}[{index}]"
-
-    def read(self, index: int) -> "Image.Image":
-        """The image in one row."""
-        with self._lock:
-            if self._arrays is None:
-                with np.load(self.path, allow_pickle=False) as archive:
-                    self._arrays = Arrays(archive[self.key], self.name(0))
-        return self._arrays.read(index)
-
-
-def read(path: Path) -> Collection:
+def read(path: Path) -> ImageIndex:
     """An archive, or the only one in a folder.
 
     Raises:
@@ -76,21 +55,22 @@ def read(path: Path) -> Collection:
             names = _names(archive["classes"]) if "classes" in archive else None
     except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
         raise DataError(
-            f"{file} is no archive of train_images, train_labels, ... ({failure}); fetch it again"
+            f"{file} is not an archive of train_images, train_labels, ... ({failure}); "
+            "download it again"
         ) from None
     if "train" not in parts:
         raise DataError(f"{file} has no train_images and train_labels")
-    classes, labels = classified(values, names, str(file))
-    portions = {
-        part: Portion(
+    classes, labels = class_labels(values, names, str(file))
+    splits = {
+        part: IndexedSplit(
             _images(file, f"{key}_images", labels[part]), labels[part], _identity(file, key)
         )
         for part, key in parts.items()
     }
-    return Collection(classes, portions, str(file))
+    return ImageIndex(classes, splits, str(file))
 
 
-def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
     """Write the values of one shard into the scratch folder, a file for each array."""
     with ExitStack() as stack:
         files = {
@@ -106,7 +86,7 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
                 files["soft_labels"].write(soft.numpy(force=True).astype("<f4").tobytes())
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: ExportPlan) -> None:
     """Put the archive together, in bounded memory."""
     with (
         replacing(plan.folder / ARCHIVE) as temporary,
@@ -124,7 +104,7 @@ def finish(plan: Plan) -> None:
             np.lib.format.write_array(whole, np.array(plan.classes), allow_pickle=False)
 
 
-def _arrays(plan: Plan) -> dict[str, tuple[str, tuple[int, ...]]]:
+def _arrays(plan: ExportPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
     """What is written: dtype and the shape of one row, by name."""
     channels, height, width = plan.shape
     gray = channels == 1
@@ -137,7 +117,7 @@ def _arrays(plan: Plan) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 def _names(names: NDArray[Any]) -> list[str]:
     if names.ndim != 1 or names.dtype.kind != "U":
-        raise ValueError("its classes are no list of names")
+        raise ValueError("its array classes is not a list of names")
     return [str(name) for name in names]
 
 
@@ -152,11 +132,11 @@ def _only(files: list[Path], folder: Path) -> Path:
 
 def _labels(values: NDArray[Any], file: Path) -> NDArray[np.int64]:
     if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
-        raise DataError(f"{file}: images with several labels each; one is needed")
+        raise DataError(f"{file}: images have several labels each; they must have one")
     return values.reshape(-1).astype(np.int64)
 
 
-def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Archived:
+def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Images:
     with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
         version = np.lib.format.read_magic(member)
         header = (
@@ -170,8 +150,18 @@ def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Archived:
             f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3)"
         )
     if shape[0] != len(labels):
-        raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; fetch it again")
-    return Archived(file, key, shape[0])
+        raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; download it again")
+    lock = threading.Lock()
+    loaded: list[NDArray[np.uint8]] = []
+
+    def load() -> NDArray[np.uint8]:
+        with lock:
+            if not loaded:
+                with np.load(file, allow_pickle=False) as archive:
+                    loaded.append(archive[key])
+        return loaded[0]
+
+    return array_images(load, shape[0], f"{file.name} {key}")
 
 
 def _identity(file: Path, key: str) -> str:

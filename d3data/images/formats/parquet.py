@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import accumulate, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats import tables
-from d3data.images.formats.base import Plan, Sample
-from d3data.images.formats.index import Collection, Portion, by_role, classified
-from d3data.images.png import png
+from d3data.images.formats.base import ExportPlan, Sample
+from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, by_role, class_labels
+from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -36,53 +36,53 @@ CACHE = 1 << 28  # bytes of encoded row groups that stay in memory, for each spl
 GROUP = 256  # images in one row group that is written
 
 
-class Shards:
-    """The images of several Parquet files, in the order of the files."""
+class RowGroups:
+    """Encoded images in the row groups of several Parquet files, in the order of the files."""
 
     def __init__(self, files: Sequence[Path], root: Path, column: str) -> None:
-        self.root, self.column = root, column
-        groups = [(file, g, n) for file in files for g, n in enumerate(_group_sizes(file))]
-        self._groups = [(file, number) for file, number, _ in groups]
-        self._starts = [0, *accumulate(count for _, _, count in groups)]
+        self.column = column
+        self._groups: list[Any] = []
+        self._names: list[tuple[str, int]] = []  # the file of each group, and its first row there
+        self._starts = [0]
+        for file in files:
+            first = self._starts[-1]
+            for group in _fragment(file).split_by_row_group():
+                self._groups.append(group)
+                self._names.append((str(file.relative_to(root)), self._starts[-1] - first))
+                self._starts.append(self._starts[-1] + group.row_groups[0].num_rows)
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __len__(self) -> int:
-        """How many rows all files have."""
-        return self._starts[-1]
+    def images(self) -> Images:
+        """All rows of all files."""
+        return Images(self._starts[-1], self._name, self._read)
 
-    def name(self, index: int) -> str:
-        """The file and the row within it."""
-        group = self._group(index)
-        file, number = self._groups[group]
-        return f"{file.relative_to(self.root)} row {index - self._starts[group - number]}"
+    def _name(self, index: int) -> str:
+        group, row = self._find(index)
+        file, first = self._names[group]
+        return f"{file} row {first + row}"
 
-    def read(self, index: int) -> bytes:
-        """The encoded image in one row."""
-        group = self._group(index)
+    def _read(self, index: int) -> bytes:
+        group, row = self._find(index)
         with self._lock:
             rows = self._rows(group)
-        return tables.encoded(rows[index - self._starts[group]].as_py())
+        return tables.encoded(rows[row].as_py())
 
-    def _group(self, index: int) -> int:
-        return bisect_right(self._starts, index) - 1
+    def _find(self, index: int) -> tuple[int, int]:
+        group = bisect_right(self._starts, index) - 1
+        return group, index - self._starts[group]
 
     def _rows(self, group: int) -> Any:
-        if group in self._cache:
-            self._cache.move_to_end(group)
-            return self._cache[group]
-        import pyarrow.parquet
-
-        file, number = self._groups[group]
-        with pyarrow.parquet.ParquetFile(file) as opened:
-            rows = opened.read_row_group(number, columns=[self.column]).column(0)
-        self._cache[group] = rows
+        if group not in self._cache:
+            rows = self._groups[group].to_table(columns=[self.column]).column(0)
+            self._cache[group] = rows
+        self._cache.move_to_end(group)
         while len(self._cache) > 1 and sum(r.nbytes for r in self._cache.values()) > CACHE:
             self._cache.popitem(last=False)
-        return rows
+        return self._cache[group]
 
 
-def read(path: Path, columns: tuple[str, str] | None = None) -> Collection:
+def read(path: Path, columns: tuple[str, str] | None = None) -> ImageIndex:
     """One file, or all `*.parquet` below a folder.
 
     Raises:
@@ -90,28 +90,28 @@ def read(path: Path, columns: tuple[str, str] | None = None) -> Collection:
     """
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    schemas = [_schema(file) for file in files]
+    schemas = [_fragment(file).physical_schema for file in files]
     image, label = tables.columns(schemas[0], str(path), columns)
     names = {tables.class_names(schema, label) for schema in schemas}
-    strange = [
-        f.name for f, s in zip(files, schemas, strict=True) if not {image, label} <= {*s.names}
-    ]
-    if strange or len(names) > 1:
+    lacking = [f.name for f, s in zip(files, schemas, strict=True) if {image, label} - {*s.names}]
+    if lacking or len(names) > 1:
         raise DataError(
-            f"{path}: its files differ in columns or classes ({some(strange or ['classes'])}); "
+            f"{path}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
             "give the folder of one data set with --data"
         )
     parts = by_role(files, root)
     values = {part: _labels(own, label) for part, own in parts.items()}
-    classes, labels = classified(values, names.pop(), str(path))
-    portions = {
-        part: Portion(Shards(own, root, image), labels[part], _identity(own, root))
+    classes, labels = class_labels(values, names.pop(), str(path))
+    splits = {
+        part: IndexedSplit(
+            RowGroups(own, root, image).images(), labels[part], _identity(own, root)
+        )
         for part, own in parts.items()
     }
-    return Collection(classes, portions, str(path))
+    return ImageIndex(classes, splits, str(path))
 
 
-def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
     """Write images as one Parquet file of PNGs, `train-00000-of-00012.parquet`."""
     import pyarrow
     import pyarrow.parquet
@@ -125,7 +125,9 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
     ):
         while rows := list(islice(numbered, GROUP)):
             columns = {
-                "image": [{"bytes": png(s.pixels), "path": f"{n:08d}.png"} for n, s in rows],
+                "image": [
+                    {"bytes": encode_png(s.pixels), "path": f"{n:08d}.png"} for n, s in rows
+                ],
                 "label": [s.label for _, s in rows],
             }
             if plan.soft:
@@ -133,11 +135,11 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
             writer.write_table(pyarrow.table(columns, schema))
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: ExportPlan) -> None:
     """There is nothing else: every file has the names of the classes."""
 
 
-def _written(plan: Plan) -> Any:
+def _written(plan: ExportPlan) -> Any:
     """The schema of what is written, which tells `datasets` about images and classes."""
     import pyarrow
 
@@ -152,31 +154,22 @@ def _written(plan: Plan) -> Any:
     return pyarrow.schema(list(kinds.items()), metadata=about)
 
 
-def _schema(file: Path) -> Any:
+def _fragment(file: Path) -> Any:
+    """One file as a `pyarrow.dataset.ParquetFileFragment`."""
     import pyarrow
-    import pyarrow.parquet
+    import pyarrow.dataset
 
     try:
-        return pyarrow.parquet.read_schema(file)
-    except pyarrow.ArrowInvalid as failure:
-        raise DataError(f"{file} is no whole Parquet file ({failure}); fetch it again") from None
-
-
-def _group_sizes(file: Path) -> list[int]:
-    import pyarrow.parquet
-
-    metadata = pyarrow.parquet.read_metadata(file)
-    return [metadata.row_group(g).num_rows for g in range(metadata.num_row_groups)]
+        return next(pyarrow.dataset.dataset(file, format="parquet").get_fragments())
+    except (pyarrow.ArrowInvalid, OSError) as failure:
+        raise DataError(
+            f"{file} is truncated or not a Parquet file ({failure}); download it again"
+        ) from None
 
 
 def _labels(files: Iterable[Path], column: str) -> NDArray[Any]:
-    import pyarrow.parquet
-
-    found = []
-    for file in files:
-        with pyarrow.parquet.ParquetFile(file) as opened:
-            found.append(tables.values(opened.read(columns=[column]).column(0), str(file)))
-    return np.concatenate(found)
+    columns = ((_fragment(file).to_table(columns=[column]).column(0), file) for file in files)
+    return np.concatenate([tables.values(values, str(file)) for values, file in columns])
 
 
 def _identity(files: Iterable[Path], root: Path) -> str:

@@ -1,4 +1,4 @@
-"""A folder of many files that is there whole or not at all, and whose making can be broken off."""
+"""Writes a folder of many files as a whole or not at all; an interrupted export is resumed."""
 
 import contextlib
 import json
@@ -19,28 +19,28 @@ _OURS = {RECORD, *_LOCK_FILES, "done", "pieces", "whole"}
 
 
 def place(out: str | Path) -> Path:
-    """The folder that is meant, absolute.
+    """The folder to write, as an absolute path.
 
     Raises:
-        ExportError: no folder can be called so.
+        ExportError: it is not the name of a folder.
     """
     try:
-        found = Path(out).expanduser().absolute()
+        folder = Path(out).expanduser().absolute()
     except (RuntimeError, TypeError) as fault:
-        raise ExportError(f"{out!r} is no folder: {fault}") from None
-    if not found.name or "\0" in str(found):
-        raise ExportError(f"{str(out)!r} is no folder that can be made: choose another name")
-    return found
+        raise ExportError(f"{out!r} is not a folder: {fault}") from None
+    if not folder.name or "\0" in str(folder):
+        raise ExportError(f"{str(out)!r} is not a valid folder name: choose another")
+    return folder
 
 
-class Partial:
-    """The hidden folder beside `out` in which it is built, and what of it is done.
+class ResumableExport:
+    """The hidden folder beside `out` in which an export is built, and how far it is.
 
-    export.json    what it will be
+    export.json    what is exported
     lock           held by the process that builds it
     done/00000     an empty file for every shard that is on the disk
-    pieces/        what is put together at the end
-    whole/         what is renamed to `out` when all is there
+    pieces/        parts of files that are joined at the end
+    whole/         renamed to `out` when it is complete
     """
 
     def __init__(self, out: Path) -> None:
@@ -49,10 +49,10 @@ class Partial:
 
     @contextlib.contextmanager
     def building(self, about: Mapping[str, Any]) -> Iterator[None]:
-        """Begin what `about` tells, or go on with it; on leaving, put it in its place.
+        """Begin the export that `about` describes, or resume it; on leaving, move it to `out`.
 
         Raises:
-            ExportError: the folder holds something else, or another process builds in it.
+            ExportError: the folder has another export, or another process writes it.
         """
         with self._held():
             self._begin(about)
@@ -67,18 +67,18 @@ class Partial:
         return self._mark(shard).exists()
 
     def done(self, shard: int) -> None:
-        """A shard is on the disk."""
+        """Record that a shard is on the disk."""
         write_bytes(self._mark(shard), b"")
 
     def tidy(self, about: Mapping[str, Any]) -> None:
-        """Take away what is left where `out` is in its place already, if anything is."""
-        if self.folder.exists() and _told(self.folder) in (None, about):
+        """Delete the hidden folder of an export that is complete at `out`, if there is one."""
+        if self.folder.exists() and _read_record(self.folder) in (None, about):
             with contextlib.suppress(ExportError), self._held():
                 shutil.rmtree(self.folder)
 
     @contextlib.contextmanager
     def explaining(self) -> Iterator[None]:
-        """Raise ExportError for a full disk and the like, and say how to go on."""
+        """Raise ExportError for a full disk and the like, and say how to resume."""
         try:
             yield
         except (OSError, RunError) as failure:
@@ -86,8 +86,8 @@ class Partial:
             number = getattr(cause, "errno", None)
             reason = cause if number is None else os.strerror(number)
             raise ExportError(
-                f"cannot write {self.out}: {reason}; what is done is kept in {self.folder}: free "
-                "some space, or mend what is wrong, and repeat"
+                f"cannot write {self.out}: {reason}; finished shards are kept in {self.folder}: "
+                "free some space or fix the cause, then repeat to resume"
             ) from failure
 
     def _mark(self, shard: int) -> Path:
@@ -96,7 +96,7 @@ class Partial:
     def _begin(self, about: Mapping[str, Any]) -> None:
         if os.path.lexists(self.out):
             raise ExportError(f"another process has just made {self.out}: repeat to see of what")
-        if _told(self.folder) is None or not self.whole.exists():
+        if _read_record(self.folder) is None or not self.whole.exists():
             self._clear()  # where nothing is begun, or all was renamed
             write_json(self.folder / RECORD, about)
         require_same(self.folder, about)
@@ -138,16 +138,16 @@ class Partial:
 
 
 def require_same(folder: Path, about: Mapping[str, Any]) -> None:
-    """Raise ExportError unless a folder says to be what `about` tells."""
-    told = _told(folder)
-    if told is None:
+    """Raise ExportError unless the record in a folder is `about`."""
+    record = _read_record(folder)
+    if record is None:
         raise ExportError(
-            f"{folder} is there already, and is no export: choose another place, or remove it"
+            f"{folder} already exists and is not an export: choose another place, or delete it"
         )
     if other := [
-        f"{k}: {told.get(k)!r}, not {about.get(k)!r}"
-        for k in sorted({*told, *about})
-        if told.get(k) != about.get(k)
+        f"{k}: {record.get(k)!r}, not {about.get(k)!r}"
+        for k in sorted({*record, *about})
+        if record.get(k) != about.get(k)
     ]:
         raise ExportError(
             f"{folder} is an export of something else ({'; '.join(other)}): choose another place, "
@@ -155,10 +155,10 @@ def require_same(folder: Path, about: Mapping[str, Any]) -> None:
         )
 
 
-def _told(folder: Path) -> dict[str, Any] | None:
-    """What the record in a folder tells, or None where there is no such record."""
+def _read_record(folder: Path) -> dict[str, Any] | None:
+    """The record in a folder, or None where there is none."""
     try:
-        told = json.loads((folder / RECORD).read_bytes())
+        record = json.loads((folder / RECORD).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return None
-    return told if isinstance(told, dict) else None
+    return record if isinstance(record, dict) else None

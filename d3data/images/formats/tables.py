@@ -37,7 +37,7 @@ def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[st
     if found[0] is None or found[1] is None:
         missing = "image" if found[0] is None else "label"
         raise DataError(
-            f"{place}: no {missing} column among {some(schema.names)}; name both with "
+            f"{place} has no {missing} column among {some(schema.names)}; name both with "
             'columns = ["IMAGE", "LABEL"] in the recipe\'s [task]'
         )
     return found[0], found[1]
@@ -56,7 +56,7 @@ def encoded(value: Any) -> bytes:
     """The encoded bytes of one cell: bytes, or a struct of bytes and a path."""
     found = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(found, bytes):
-        raise DataError("holds no encoded image")
+        raise DataError("the cell has no encoded image")
     return found
 
 
@@ -72,7 +72,7 @@ def values(column: Any, place: str) -> NDArray[Any]:
     kinds = pyarrow.types
     if kinds.is_list(column.type) or kinds.is_large_list(column.type):
         if pyarrow.compute.max(pyarrow.compute.list_value_length(column)).as_py() != 1:
-            raise DataError(f"{place}: images with several labels each; one is needed")
+            raise DataError(f"{place}: images have several labels each; they must have one")
         column = pyarrow.compute.list_element(column, 0)
     if kinds.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
@@ -81,4 +81,4 @@ def values(column: Any, place: str) -> NDArray[Any]:
         return np.asarray(numbers.to_numpy(), np.int64)
     if kinds.is_string(column.type) or kinds.is_large_string(column.type):
         return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
-    raise DataError(f"{place}: labels of type {column.type}; integers or strings are needed")
+    raise DataError(f"{place}: labels are {column.type}; they must be integers or strings")

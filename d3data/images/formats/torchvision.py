@@ -1,17 +1,14 @@
 """Data sets of torchvision that are on this machine already; nothing is downloaded here."""
 
 import inspect
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError, nearest
-from d3data.images.formats.index import Collection, Portion, Role, classified
+from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, Role, class_labels
 from d3data.utils.hashing import digest
-
-if TYPE_CHECKING:
-    from PIL import Image
 
 _SPLITS: dict[Role, tuple[str, ...]] = {
     "train": ("train", "trainval"),
@@ -22,27 +19,7 @@ _LABELS = ("targets", "labels", "_labels", "_targets", "y")
 _SAMPLE = 64  # images whose pixels identify a data set
 
 
-class Items:
-    """The images of a torchvision data set."""
-
-    def __init__(self, dataset: Any, place: str) -> None:
-        self.dataset, self.place = dataset, place
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.dataset)
-
-    def name(self, index: int) -> str:
-        """The class, the split and the index."""
-        return f"{self.place}[{index}]"
-
-    def read(self, index: int) -> "Image.Image":
-        """The image at one index."""
-        image: Image.Image = self.dataset[index][0]
-        return image
-
-
-def read(place: str) -> Collection:
+def read(place: str) -> ImageIndex:
     """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`.
 
     Raises:
@@ -52,23 +29,27 @@ def read(place: str) -> Collection:
     kind = _kind(name)
     if not root:
         raise DataError(f"torchvision:{place} has no root; write torchvision:{name}:/where/it/is")
-    tried = {part: _split(kind, root, part) for part in _SPLITS}
-    found = {
-        part: dataset for part, dataset in tried.items() if not isinstance(dataset, Exception)
-    }
-    if "train" not in found:
+    attempts = {part: _split(kind, root, part) for part in _SPLITS}
+    datasets = {part: made for part, made in attempts.items() if not isinstance(made, Exception)}
+    if "train" not in datasets:
         raise DataError(
-            f"torchvision has no {name} at {root} ({tried['train']}); fetch it with "
+            f"torchvision has no {name} at {root} ({attempts['train']}); download it with "
             f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
         )
-    names = getattr(found["train"], "classes", None)
-    values = {part: _labels(dataset) for part, dataset in found.items()}
-    classes, labels = classified(values, [_text(n) for n in names] if names else None, name)
-    portions = {
-        part: Portion(Items(dataset, f"{name} {part}"), labels[part], _identity(dataset, name))
-        for part, dataset in found.items()
+    names = getattr(datasets["train"], "classes", None)
+    values = {part: _labels(dataset) for part, dataset in datasets.items()}
+    classes, labels = class_labels(values, [_text(n) for n in names] if names else None, name)
+    splits = {
+        part: IndexedSplit(
+            _images(dataset, f"{name} {part}"), labels[part], _identity(dataset, name)
+        )
+        for part, dataset in datasets.items()
     }
-    return Collection(classes, portions, f"torchvision:{place}")
+    return ImageIndex(classes, splits, f"torchvision:{place}")
+
+
+def _images(dataset: Any, place: str) -> Images:
+    return Images(len(dataset), lambda index: f"{place}[{index}]", lambda index: dataset[index][0])
 
 
 def _kind(name: str) -> Any:
@@ -102,10 +83,10 @@ def _split(kind: Any, root: str, part: Role) -> Any:
 
 
 def _labels(dataset: Any) -> NDArray[np.int64]:
-    found = next((getattr(dataset, name) for name in _LABELS if hasattr(dataset, name)), None)
-    if found is None:
-        found = [dataset[index][1] for index in range(len(dataset))]
-    return np.asarray(found).astype(np.int64)
+    labels = next((getattr(dataset, name) for name in _LABELS if hasattr(dataset, name)), None)
+    if labels is None:
+        labels = [dataset[index][1] for index in range(len(dataset))]
+    return np.asarray(labels).astype(np.int64)
 
 
 def _text(name: Any) -> str:

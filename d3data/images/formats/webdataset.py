@@ -1,6 +1,6 @@
 """WebDataset shards: tar files in which `key.jpg` and `key.cls` make one labelled image.
 
-Shards are indexed once and images are read where they lie, so a shard must not be compressed.
+Shards are indexed once and images are read in place, so a shard must not be compressed.
 A file `classes.txt` beside the shards, one name a line, names the classes.
 """
 
@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats import folders
-from d3data.images.formats.base import Plan, Sample, read_names, write_names
-from d3data.images.formats.index import UNLABELED, Collection, Portion, Role, by_role, classified
-from d3data.images.png import png
+from d3data.images.formats.base import ExportPlan, Sample, read_names, write_names
+from d3data.images.formats.index import (
+    UNLABELED,
+    ImageIndex,
+    Images,
+    IndexedSplit,
+    Role,
+    by_role,
+    class_labels,
+)
+from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -32,8 +40,8 @@ samples with members `png` and `cls`, the class id, and where the set has soft l
 """
 
 
-class Place(NamedTuple):
-    """Where one image lies: its shard, its name there, and its bytes."""
+class Member(NamedTuple):
+    """Where one image is: its shard, its name there, and its bytes."""
 
     shard: Path
     name: str
@@ -41,29 +49,7 @@ class Place(NamedTuple):
     size: int
 
 
-class Shards:
-    """The images of several tar files."""
-
-    def __init__(self, places: Sequence[Place]) -> None:
-        self.places = places
-
-    def __len__(self) -> int:
-        """How many there are."""
-        return len(self.places)
-
-    def name(self, index: int) -> str:
-        """The shard and the name within it."""
-        return f"{self.places[index].shard.name}:{self.places[index].name}"
-
-    def read(self, index: int) -> bytes:
-        """The bytes of one image."""
-        place = self.places[index]
-        with place.shard.open("rb") as file:
-            file.seek(place.offset)
-            return file.read(place.size)
-
-
-def read(path: Path) -> Collection:
+def read(path: Path) -> ImageIndex:
     """One shard, or all `*.tar` below a folder; those whose names speak of no split are train.
 
     Raises:
@@ -71,23 +57,23 @@ def read(path: Path) -> Collection:
     """
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else sorted(path.rglob("*.tar"))
-    places: dict[Role, list[Place]] = {}
+    members: dict[Role, list[Member]] = {}
     values: dict[Role, NDArray[np.str_] | NDArray[np.int64]] = {}
     for part, own in by_role(files, root).items():
-        found = [sample for file in own for sample in _samples(file)]
-        places[part] = [place for place, _ in found]
-        values[part] = _numbers([text for _, text in found])
-    classes, labels = classified(values, read_names(root), str(path))
-    portions = {
-        part: Portion(
-            Shards(own), labels[part], digest(f"{p.shard.name} {p.name} {p.size}" for p in own)
+        samples = [sample for file in own for sample in _samples(file)]
+        members[part] = [member for member, _ in samples]
+        values[part] = _numbers([text for _, text in samples])
+    classes, labels = class_labels(values, read_names(root), str(path))
+    splits = {
+        part: IndexedSplit(
+            _images(own), labels[part], digest(f"{m.shard.name} {m.name} {m.size}" for m in own)
         )
-        for part, own in places.items()
+        for part, own in members.items()
     }
-    return Collection(classes, portions, str(path))
+    return ImageIndex(classes, splits, str(path))
 
 
-def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
+def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
     """Write images as `shard-000000.tar`, those of another split than train by its name."""
     stem = "shard" if plan.split == "train" else plan.split  # no split is said where it is train
     path = plan.folder / f"{stem}-{shard:06d}.tar"
@@ -96,7 +82,7 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
         tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as tar,
     ):
         for number, (pixels, label, soft) in zip(plan.rows(shard), samples, strict=True):
-            members = {"png": png(pixels), "cls": str(label).encode()}
+            members = {"png": encode_png(pixels), "cls": str(label).encode()}
             if soft is not None:
                 members["json"] = json.dumps({"soft_label": soft.tolist()}).encode()
             for suffix, content in members.items():
@@ -105,15 +91,28 @@ def write(plan: Plan, shard: int, samples: Iterable[Sample]) -> None:
                 tar.addfile(member, io.BytesIO(content))
 
 
-def finish(plan: Plan) -> None:
+def finish(plan: ExportPlan) -> None:
     """Write `classes.txt`."""
     write_names(plan.folder, plan.classes)
 
 
-def _samples(file: Path) -> list[tuple[Place, str]]:
+def _images(members: Sequence[Member]) -> Images:
+    def name(index: int) -> str:
+        return f"{members[index].shard.name}:{members[index].name}"
+
+    def read(index: int) -> bytes:
+        member = members[index]
+        with member.shard.open("rb") as file:
+            file.seek(member.offset)
+            return file.read(member.size)
+
+    return Images(len(members), name, read)
+
+
+def _samples(file: Path) -> list[tuple[Member, str]]:
     from webdataset.tariterators import base_plus_ext
 
-    images: dict[str, Place] = {}
+    images: dict[str, Member] = {}
     labels: dict[str, str] = {}
     try:
         with tarfile.open(file, "r:") as archive:
@@ -125,12 +124,15 @@ def _samples(file: Path) -> list[tuple[Place, str]]:
                     content = archive.extractfile(member)
                     labels[key] = content.read().decode().strip() if content else ""
                 elif folders.is_image(f"image.{suffix}"):
-                    images[key] = Place(file, member.name, member.offset_data, member.size)
+                    images[key] = Member(file, member.name, member.offset_data, member.size)
     except (tarfile.TarError, UnicodeDecodeError, EOFError) as failure:
-        raise DataError(f"{file} is no whole, uncompressed tar file ({failure})") from None
+        raise DataError(
+            f"{file} is truncated, compressed or not a tar file ({failure}); download it again, "
+            "or store it uncompressed"
+        ) from None
     if bare := sorted(labels.keys() - images.keys()):
         raise DataError(f"{file}: labels without an image: {some(bare)}")
-    return [(place, labels.get(key, "")) for key, place in images.items()]
+    return [(member, labels.get(key, "")) for key, member in images.items()]
 
 
 def _numbers(texts: Sequence[str]) -> NDArray[np.str_] | NDArray[np.int64]:

@@ -14,9 +14,9 @@ from pictures import encoded, image_folder, picture, written
 
 
 def labels_of(found, part="train") -> dict[str, int]:
-    portion = found.portions[part]
-    names = [portion.images.name(index) for index in range(len(portion.images))]
-    return dict(zip(names, portion.labels.tolist(), strict=True))
+    split = found.splits[part]
+    names = [split.images.name(index) for index in range(len(split.images))]
+    return dict(zip(names, split.labels.tolist(), strict=True))
 
 
 def test_folders_are_classes_in_ascii_order(tmp_path):
@@ -34,14 +34,14 @@ def test_split_folders_are_splits(tmp_path, names):
         image_folder(tmp_path / name, count=3)
     found = folders.read(tmp_path)
     assert found.classes == ("ant", "bee")
-    assert len(found.portions) == 2
+    assert len(found.splits) == 2
     assert labels_of(found)[f"{names[0]}/bee/2.png"] == 1
 
 
 def test_classes_may_be_called_like_splits(tmp_path):
     found = folders.read(image_folder(tmp_path, classes=("train", "bus", "car")))
     assert found.classes == ("bus", "car", "train")
-    assert {*found.portions} == {"train"}
+    assert {*found.splits} == {"train"}
 
 
 def test_images_lie_at_any_depth_below_their_class(tmp_path):
@@ -85,13 +85,13 @@ def test_an_empty_class_is_a_class_and_an_empty_folder_has_none(tmp_path):
 
 
 def test_identity_follows_names_and_sizes_and_not_places(tmp_path):
-    one = folders.read(image_folder(tmp_path / "one")).portions["train"].identity
+    one = folders.read(image_folder(tmp_path / "one")).splits["train"].identity
     two = image_folder(tmp_path / "two")
-    assert folders.read(two).portions["train"].identity == one
+    assert folders.read(two).splits["train"].identity == one
     (two / "ant" / "0.png").write_bytes(b"12345")
-    changed = folders.read(two).portions["train"].identity
+    changed = folders.read(two).splits["train"].identity
     (two / "ant" / "0.png").rename(two / "ant" / "9.png")
-    assert len({one, changed, folders.read(two).portions["train"].identity}) == 3
+    assert len({one, changed, folders.read(two).splits["train"].identity}) == 3
 
 
 def test_a_link_to_nowhere_is_listed_so_that_it_is_reported(tmp_path):
@@ -107,12 +107,12 @@ def test_what_is_written_is_read_again_with_its_class_names(tmp_path):
     written(folders, tmp_path, samples, classes=classes)
     found = folders.read(tmp_path)
     assert found.classes == classes
-    portion = found.portions["train"]
-    assert len(portion.images) == 6
+    split = found.splits["train"]
+    assert len(split.images) == 6
     for index in range(6):
-        number = int(portion.images.name(index)[-12:-4])
-        assert portion.labels[index] == samples[number][1]
-        assert np.array_equal(picture_of(portion.images.read(index)), pixels[number, 0])
+        number = int(split.images.name(index)[-12:-4])
+        assert split.labels[index] == samples[number][1]
+        assert np.array_equal(picture_of(split.images.read(index)), pixels[number, 0])
 
 
 def test_others_lists_of_classes_rename_nothing(tmp_path):

@@ -5,7 +5,7 @@ import pytest
 
 from d3data.errors import DataError
 from d3data.images.formats import hub_datasets, parquet
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from pictures import image_folder, written
 
 
@@ -34,18 +34,18 @@ def test_it_reads_what_parquet_reads(tmp_path):
     place = folder(tmp_path)
     found, direct = hub_datasets.read(str(place)), parquet.read(place)
     assert found.classes == direct.classes
-    assert {*found.portions} == {*direct.portions} == {"train", "test"}
-    for part, portion in found.portions.items():
-        assert portion.labels.tolist() == direct.portions[part].labels.tolist()
+    assert {*found.splits} == {*direct.splits} == {"train", "test"}
+    for part, split in found.splits.items():
+        assert split.labels.tolist() == direct.splits[part].labels.tolist()
         for index in range(8):
-            expected = direct.portions[part].images.read(index)
-            assert portion.images.read(index) == expected
+            expected = direct.splits[part].images.read(index)
+            assert split.images.read(index) == expected
 
 
 def test_images_that_are_files_are_read_too(tmp_path):
     found = hub_datasets.read(str(image_folder(tmp_path / "pictures" / "train")))
     assert found.classes == ("ant", "bee")
-    with picture(found.portions["train"].images, 0) as image:
+    with open_image(found.splits["train"].images, 0) as image:
         assert np.array(image).shape == (12, 12, 3)
 
 
@@ -55,7 +55,7 @@ def test_columns_that_are_asked_for_must_be_there(tmp_path):
 
 
 def test_what_cannot_be_fetched_is_named(tmp_path):
-    with pytest.raises(DataError, match="hf:nobody/nothing cannot be fetched"):
+    with pytest.raises(DataError, match="hf:nobody/nothing cannot be loaded"):
         hub_datasets.read("nobody/nothing")
 
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d3data.errors import DataError
-from d3data.images.formats.index import by_role, classified, role, stratified
+from d3data.images.formats.index import by_role, class_labels, role, stratified_split
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
 
@@ -46,7 +46,7 @@ def test_a_file_belongs_to_the_split_of_its_name_then_of_its_nearest_folder():
 )
 def test_a_stratified_cut_is_a_partition_with_the_share_of_every_class(labels, fraction):
     values = np.array(labels)
-    kept, cut = stratified(values, fraction, seed=3)
+    kept, cut = stratified_split(values, fraction, seed=3)
     assert sorted([*kept, *cut]) == list(range(len(labels)))
     for label in set(labels):
         assert (values[cut] == label).sum() == max(1, round(fraction * labels.count(label)))
@@ -54,8 +54,8 @@ def test_a_stratified_cut_is_a_partition_with_the_share_of_every_class(labels, f
 
 def test_a_stratified_cut_is_fixed_for_ever_and_follows_its_seed():
     labels = np.arange(40) % 2
-    assert stratified(labels, 0.1, seed=0)[1].tolist() == [2, 3, 11, 20]
-    assert stratified(labels, 0.1, seed=1)[1].tolist() != [2, 3, 11, 20]
+    assert stratified_split(labels, 0.1, seed=0)[1].tolist() == [2, 3, 11, 20]
+    assert stratified_split(labels, 0.1, seed=1)[1].tolist() != [2, 3, 11, 20]
 
 
 def test_digests_tell_where_a_piece_ends():
@@ -65,7 +65,7 @@ def test_digests_tell_where_a_piece_ends():
 
 def test_labels_without_names_are_numbered_over_all_splits():
     values = {"train": np.array([7, 3, -1]), "test": np.array([10])}
-    classes, labels = classified(values, None, "here")
+    classes, labels = class_labels(values, None, "here")
     assert classes == ("3", "7", "10")
     assert labels["train"].tolist() == [1, 0, -1]
     assert labels["test"].tolist() == [2]
@@ -73,15 +73,15 @@ def test_labels_without_names_are_numbered_over_all_splits():
 
 def test_text_labels_are_looked_up_and_empty_ones_are_unlabeled():
     values = {"train": np.array(["bee", "", "ant"])}
-    assert classified(values, None, "here")[1]["train"].tolist() == [1, -1, 0]
-    assert classified(values, ["bee", "ant"], "here")[1]["train"].tolist() == [0, -1, 1]
+    assert class_labels(values, None, "here")[1]["train"].tolist() == [1, -1, 0]
+    assert class_labels(values, ["bee", "ant"], "here")[1]["train"].tolist() == [0, -1, 1]
 
 
 def test_labels_without_a_name_are_refused():
-    with pytest.raises(DataError, match="label 2 where 2 classes"):
-        classified({"train": np.array([0, 2])}, ["a", "b"], "here")
-    with pytest.raises(DataError, match="without a name in its list: cow"):
-        classified({"train": np.array(["cow"])}, ["ant", "bee"], "here")
+    with pytest.raises(DataError, match="label 2, but only 2 class names"):
+        class_labels({"train": np.array([0, 2])}, ["a", "b"], "here")
+    with pytest.raises(DataError, match="not in its list of classes: cow"):
+        class_labels({"train": np.array(["cow"])}, ["ant", "bee"], "here")
 
 
 def test_lists_in_messages_are_short():

@@ -6,7 +6,7 @@ import torch
 
 from d3data.errors import DataError
 from d3data.images.formats import npz
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from pictures import written
 
 
@@ -30,11 +30,11 @@ def test_splits_labels_and_pixels_are_those_of_the_archive(tmp_path, shape, as_f
     found = npz.read(tmp_path if as_folder else path)
     assert found.classes == ("0", "1", "2")
     for part, key in (("train", "train"), ("validation", "val"), ("test", "test")):
-        portion = found.portions[part]
-        assert portion.labels.tolist() == content[f"{key}_labels"][:, 0].tolist()
-        assert len(portion.images) == 12
-        assert np.array_equal(np.array(picture(portion.images, 7)), content[f"{key}_images"][7])
-    assert found.portions["validation"].images.name(7) == "pathmnist.npz val_images[7]"
+        split = found.splits[part]
+        assert split.labels.tolist() == content[f"{key}_labels"][:, 0].tolist()
+        assert len(split.images) == 12
+        assert np.array_equal(np.array(open_image(split.images, 7)), content[f"{key}_images"][7])
+    assert found.splits["validation"].images.name(7) == "pathmnist.npz val_images[7]"
 
 
 @pytest.mark.parametrize("channels", [1, 3])
@@ -46,10 +46,10 @@ def test_what_is_written_is_read_again(tmp_path, channels):
     written(npz, tmp_path, samples, classes=classes, shards=3)
     found = npz.read(tmp_path)
     assert found.classes == classes
-    assert found.portions["train"].labels.tolist() == [0, 2, 0, 2, 0, 2, 0]
-    images = found.portions["train"].images
+    assert found.splits["train"].labels.tolist() == [0, 2, 0, 2, 0, 2, 0]
+    images = found.splits["train"].images
     for index in range(7):
-        array = np.array(picture(images, index)).reshape(6, 6, channels)
+        array = np.array(open_image(images, index)).reshape(6, 6, channels)
         assert np.array_equal(array, pixels[index].permute(1, 2, 0))
     with np.load(tmp_path / "images.npz") as archive:
         assert np.array_equal(archive["train_soft_labels"], soft)
@@ -69,7 +69,7 @@ def test_identity_is_of_the_pixels(tmp_path):
     content["train_images"][0, 0, 0, 0] ^= 1
     np.savez(tmp_path / "c.npz", **content)
     one, same, other = (
-        npz.read(tmp_path / f"{name}.npz").portions["train"].identity for name in "abc"
+        npz.read(tmp_path / f"{name}.npz").splits["train"].identity for name in "abc"
     )
     assert one == same != other
 

@@ -7,7 +7,7 @@ import pytest
 
 from d3data.errors import DataError
 from d3data.images.formats import torchvision
-from d3data.images.png import picture
+from d3data.images.png import open_image
 from pictures import image_folder
 
 
@@ -36,11 +36,11 @@ def test_mnist_has_its_splits_classes_and_pixels(tmp_path):
     content = mnist(tmp_path)
     found = torchvision.read(f"MNIST:{tmp_path}")
     assert found.classes[3] == "3 - three"
-    assert found.portions["train"].labels.tolist() == [*range(10), *range(10)]
-    assert {*found.portions} == {"train", "test"}
-    image = picture(found.portions["test"].images, 4)
+    assert found.splits["train"].labels.tolist() == [*range(10), *range(10)]
+    assert {*found.splits} == {"train", "test"}
+    image = open_image(found.splits["test"].images, 4)
     assert np.array_equal(np.array(image), content["t10k"][4])
-    assert found.portions["test"].images.name(4) == "MNIST test[4]"
+    assert found.splits["test"].images.name(4) == "MNIST test[4]"
 
 
 def test_identity_is_of_the_pixels(tmp_path):
@@ -48,7 +48,7 @@ def test_identity_is_of_the_pixels(tmp_path):
         mnist(tmp_path / name)
     raw = tmp_path / "b" / "MNIST" / "raw" / "train-images-idx3-ubyte"
     raw.write_bytes(raw.read_bytes()[:-1] + b"\x07")
-    one, other = (torchvision.read(f"MNIST:{tmp_path / name}").portions for name in "ab")
+    one, other = (torchvision.read(f"MNIST:{tmp_path / name}").splits for name in "ab")
     assert one["train"].identity != other["train"].identity
     assert one["test"].identity == other["test"].identity
 
@@ -56,7 +56,7 @@ def test_identity_is_of_the_pixels(tmp_path):
 def test_a_data_set_without_splits_is_train(tmp_path):
     found = torchvision.read(f"ImageFolder:{image_folder(tmp_path)}")
     assert found.classes == ("ant", "bee")
-    assert {*found.portions} == {"train"}
+    assert {*found.splits} == {"train"}
 
 
 @pytest.mark.parametrize(

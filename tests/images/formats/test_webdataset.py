@@ -10,7 +10,7 @@ import webdataset
 
 from d3data.errors import DataError
 from d3data.images.formats import webdataset as shards
-from d3data.images.png import picture as opened
+from d3data.images.png import open_image as opened
 from pictures import encoded, picture, written
 
 CLASSES = ("ant", "bee")
@@ -38,13 +38,13 @@ def test_what_is_written_is_read_again(tmp_path):
     ]  # fmt: skip
     found = shards.read(tmp_path)
     assert found.classes == CLASSES
-    portion = found.portions["train"]
-    assert portion.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
-    assert portion.images.name(4) == "shard-000002.tar:00000004.png"
+    split = found.splits["train"]
+    assert split.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
+    assert split.images.name(4) == "shard-000002.tar:00000004.png"
     for index, (pixels, _) in enumerate(samples(7)):
-        array = np.array(opened(portion.images, index))
+        array = np.array(opened(split.images, index))
         assert np.array_equal(array, pixels.permute(1, 2, 0))
-    assert len(found.portions["test"].images) == 2
+    assert len(found.splits["test"].images) == 2
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open
@@ -89,10 +89,10 @@ def test_others_layouts_are_understood(tmp_path):
     }
     tar(tmp_path / "0.tar", members)
     found = shards.read(tmp_path)
-    portion = found.portions["train"]
+    split = found.splits["train"]
     assert found.classes == ("7", "10")
-    assert portion.labels.tolist() == [0, 1, -1]
-    assert [opened(portion.images, index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
+    assert split.labels.tolist() == [0, 1, -1]
+    assert [opened(split.images, index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
 
 
 def test_class_names_may_be_text(tmp_path):
@@ -100,7 +100,7 @@ def test_class_names_may_be_text(tmp_path):
     tar(tmp_path / "train.tar", members)
     found = shards.read(tmp_path / "train.tar")
     assert found.classes == ("ant", "bee")
-    assert found.portions["train"].labels.tolist() == [1, 0]
+    assert found.splits["train"].labels.tolist() == [1, 0]
 
 
 def test_faulty_shards_are_refused(tmp_path):
@@ -111,9 +111,9 @@ def test_faulty_shards_are_refused(tmp_path):
     content = (tmp_path / "short.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(content[:700])
     for name, message in (
-        ("zipped", "no whole, uncompressed tar"),
+        ("zipped", "truncated, compressed"),
         ("bare", "labels without an image: b"),
-        ("short", "no whole, uncompressed tar"),
+        ("short", "truncated, compressed"),
     ):
         with pytest.raises(DataError, match=message):
             shards.read(tmp_path / f"{name}.tar")
