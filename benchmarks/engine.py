@@ -42,7 +42,7 @@ def staged(setting: Setting, folder: Path, steps: int) -> float:
     checkpoint = Checkpoint(folder / "checkpoint.safetensors", every_seconds=30)
     with MetricsLog(folder / "metrics.jsonl", lambda event: None) as journal:
         stage = Stage("distill", steps, checkpoint, journal, None)
-        from_noise(source, setting.bench(stage))
+        from_noise(source, setting.context(stage))
         begin = time.perf_counter()
         optimize(source, stage, setting)
         return time.perf_counter() - begin
@@ -55,7 +55,7 @@ def bare(setting: Setting, folder: Path, steps: int) -> float:
         stage = Stage(
             "distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None
         )
-        bench = setting.bench(stage)
+        bench = setting.context(stage)
     from_noise(source, bench)
     parameters = source.train_only(setting.recipe.optimizers)
     optimizers = [s.build(parameters[p]) for p, s in setting.recipe.optimizers.items()]
