@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from d3data.errors import DataError
-from d3data.evaluation.rows import Row
+from d3data.evaluation.record import Row
 from d3data.utils.schema import Frozen
 
 LOW, HIGH = math.exp(-1), math.exp(1)
@@ -32,7 +32,6 @@ class Scores(Frozen):
     augmentation_robust: float
 
     def lines(self) -> list[str]:
-        """One line for each score."""
         return [
             f"hard label recovery (HLR, smaller is better)  {100 * self.recovery:.1f} points",
             f"improvement over random (IOR)                 {100 * self.improvement:.1f} points",
@@ -60,11 +59,7 @@ def augmentation_robust(augmented: float, plain: float, *, weight: float = 0.5) 
 
 
 def robust(augmented: Sequence[Row], plain: Sequence[Row]) -> Scores:
-    """The scores of a set from its rows under a protocol, and under the same one unaugmented.
-
-    Raises:
-        DataError: a row that they need is missing.
-    """
+    """The scores of a set from its rows under a protocol, and under the same one unaugmented."""
     own = _row(augmented, "distilled", None)
     baseline = "soft" if own.labels == "soft" else "random"
     improvements = [

@@ -3,63 +3,29 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.record import CHUNK, TrainingData
 from d3data.images.tasks import Split, Task
 from d3data.nets import Network
 
 
-class RowData(NamedTuple):
-    """What the networks of one row are trained on, and its size.
-
-    Attributes:
-        data: the images and labels.
-        images_per_class: how many real images are stored; None where new images are drawn.
-        values: stored values, as papers count them: one for each pixel value or label.
-        bytes: stored bytes.
-        note: how it was made, where the row's name does not say it.
-        steps: of training, where they are not what the protocol says for these data.
-    """
-
-    data: TrainingData
-    images_per_class: int | None
-    values: int | None
-    bytes: int | None
-    note: str = ""
-    steps: int | None = None
-
-
 @dataclass(frozen=True)
 class BaselineContext:
-    """What a baseline may use.
-
-    Attributes:
-        task: the real images: the train images, and for choices the validation images.
-        data: the set that it is compared with.
-        values: stored values of the set, as papers count them; None where unknown.
-        bytes: stored bytes of the set; None where unknown.
-        train_teacher: trains a network on all train images.
-        validate: the validation accuracy of a network that is trained on some data, for the
-            protocol's steps over a divisor: (name, data, divisor) -> accuracy.
-        device: where networks are.
-        steps: of training on the set; None where it does not matter.
-        kept: what a baseline keeps from seed to seed.
-    """
+    """What a baseline may use: of the task the train images, for choices those of validation."""
 
     task: Task
-    data: TrainingData
-    values: int | None
+    data: TrainingData  # the set that it is compared with
+    values: int | None  # of the set, as papers count them
     bytes: int | None
-    train_teacher: Callable[[], Network]
+    train_teacher: Callable[[], Network]  # on all train images
+    # validation accuracy of a network trained for a part of the steps: (name, data, divisor)
     validate: Callable[[str, TrainingData, int], float]
     device: torch.device
-    steps: int | None = None
-    kept: dict[str, object] = field(default_factory=dict)
+    steps: int | None = None  # of training on the set
+    kept: dict[str, object] = field(default_factory=dict)  # from seed to seed
 
     @property
     def classes(self) -> int:
@@ -83,7 +49,6 @@ class BaselineContext:
 
     @cached_property
     def teacher(self) -> Network:
-        """A network that was trained on all train images."""
         return self.train_teacher().eval()
 
     @cached_property
@@ -102,14 +67,6 @@ class BaselineContext:
             return torch.cat([teacher(piece).softmax(1).cpu() for piece in pieces])
 
 
-def of_rows(context: BaselineContext, rows: Tensor) -> RowData:
-    """The train images of these rows, with hard labels."""
-    train = context.task.train
-    values = len(rows) * context.pixels
-    data = Photographs(train.read(rows), train.labels[rows])
-    return RowData(data, -(-len(rows) // context.classes), values, values)
-
-
 def rows_of_classes(train: Split) -> list[Tensor]:
     """The rows of the images of each class."""
     return [(train.labels == label).nonzero().flatten() for label in range(len(train.counts()))]
@@ -117,9 +74,6 @@ def rows_of_classes(train: Split) -> list[Tensor]:
 
 def random_rows(train: Split, per_class: int, rng: torch.Generator) -> Tensor:
     """Rows drawn evenly from each class, without replacement; all, where a class has fewer."""
-    return torch.cat(
-        [
-            rows[torch.randperm(len(rows), generator=rng)[:per_class]]
-            for rows in rows_of_classes(train)
-        ]
-    )
+    classes = rows_of_classes(train)
+    orders = [torch.randperm(len(rows), generator=rng)[:per_class] for rows in classes]
+    return torch.cat([rows[order] for rows, order in zip(classes, orders, strict=True)])
