@@ -20,11 +20,7 @@ OwnNetwork = Callable[..., nn.Module]  # (channels=, size=, classes=) -> network
 
 
 def named(text: str) -> NetworkSpec:
-    """The network of a name: `resnet18`, or `resnet18/batch` with another normalisation.
-
-    >>> named("resnet18/batch").norm
-    'batch'
-    """
+    """The network of a name: `resnet18`, or `resnet18/batch` with another normalization."""
     name, slash, norm = text.partition("/")
     values = {"name": name, **({"norm": norm} if slash else {})}
     return NetworkSpec.parse(values, where=f"network {text!r}", error=TrainingError)

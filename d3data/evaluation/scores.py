@@ -41,20 +41,12 @@ class Scores(Frozen):
 
 
 def label_robust(improvement: float, recovery: float, *, weight: float = 0.5) -> float:
-    """LRS = (exp(a) - exp(-1)) / (exp(1) - exp(-1)), a = w IOR - (1 - w) HLR.
-
-    >>> round(label_robust(0.0, 0.0), 4), label_robust(1.0, -1.0)
-    (0.2689, 1.0)
-    """
+    """LRS = (exp(a) - exp(-1)) / (exp(1) - exp(-1)), a = w IOR - (1 - w) HLR."""
     return _unit(weight * improvement - (1 - weight) * recovery)
 
 
 def augmentation_robust(augmented: float, plain: float, *, weight: float = 0.5) -> float:
-    """ARS, likewise of b = g (improvement when augmented) + (1 - g) (improvement when not).
-
-    >>> round(augmentation_robust(0.2, 0.1), 4)
-    0.3378
-    """
+    """ARS, likewise of b = g (improvement when augmented) + (1 - g) (improvement when not)."""
     return _unit(weight * augmented + (1 - weight) * plain)
 
 

@@ -9,7 +9,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import choices
-from d3data.evaluation.baselines.base import BaselineContext
+from d3data.evaluation.baselines.choices import BaselineContext
 from d3data.evaluation.baselines.compressed import compressed
 from d3data.evaluation.protocol_epochs import has_priors
 from d3data.evaluation.record import RowData, TrainingData

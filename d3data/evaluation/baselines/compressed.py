@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from d3data.evaluation.adapters import Photographs
-from d3data.evaluation.baselines.base import BaselineContext, rows_of_classes
+from d3data.evaluation.baselines.choices import BaselineContext, rows_of_classes
 from d3data.evaluation.record import RowData
 from d3data.utils.rng import generator
 

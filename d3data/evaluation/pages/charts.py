@@ -68,12 +68,10 @@ class Chart:
 
     @property
     def label(self) -> str:
-        ends = (
-            f"{one.name} {one.points[0][1]:.1f} %"
-            + (f" to {one.points[-1][1]:.1f} %" if len(one.points) > 1 else "")
-            for one in self.series
-        )
-        return f"{self.title}: {'; '.join(ends)}"
+        def ends(points: Sequence[Point]) -> str:
+            return " to ".join(f"{y:.1f} %" for _, y, _ in (points[0], points[-1])[: len(points)])
+
+        return f"{self.title}: {'; '.join(f'{s.name} {ends(s.points)}' for s in self.series)}"
 
     @property
     def svgs(self) -> "list[Markup]":
@@ -122,11 +120,7 @@ def point(x: float, row: Row) -> Point:
 
 
 def stacked_bar(shares: Sequence[float]) -> list[tuple[float, float, float]]:
-    """The start, the length and the opacity of the pieces of a bar that is 1000 long.
-
-    >>> stacked_bar([0.75, 0.25])
-    [(0.0, 750.0, 1.0), (750.0, 250.0, 0.78)]
-    """
+    """The start, the length and the opacity of the pieces of a bar that is 1000 long."""
     starts = itertools.accumulate((1000 * share for share in shares), initial=0.0)
     opacities = itertools.chain(OPACITIES, itertools.repeat(OPACITIES[-1]))
     pieces = zip(starts, shares, opacities, strict=False)
