@@ -8,12 +8,20 @@ class Refusal(D3DataError):
 
     status = 400
     code: str | None = None
+    message = ""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.message)
+
+
+class Invalid(Refusal):
+    """The request is malformed."""
 
 
 class NotSignedIn(Refusal):
     """No token, or an unknown one."""
 
-    status = 401
+    status, message = 401, "Invalid username or password."
 
 
 class Forbidden(Refusal):
@@ -28,11 +36,7 @@ class NoRepository(Refusal):
     It answers 401 without a token, with which one might see more, and 404 with one.
     """
 
-    status, code = 404, "RepoNotFound"
-
-    def __init__(self, *, signed_in: bool = True) -> None:
-        super().__init__("Repository not found")
-        self.status = 404 if signed_in else 401
+    status, code, message = 404, "RepoNotFound", "Repository not found"
 
 
 class NoRevision(Refusal):
@@ -47,10 +51,7 @@ class NoRevision(Refusal):
 class NoEntry(Refusal):
     """The revision has no such file or folder."""
 
-    status, code = 404, "EntryNotFound"
-
-    def __init__(self, message: str = "Entry not found") -> None:
-        super().__init__(message)
+    status, code, message = 404, "EntryNotFound", "Entry not found"
 
 
 class NotSupported(Refusal):
@@ -68,11 +69,4 @@ class Exists(Refusal):
 class Stale(Refusal):
     """The branch is no longer at the parent of the commit."""
 
-    status = 412
-
-    def __init__(self) -> None:
-        super().__init__("A commit has happened since. Please refresh and try again.")
-
-
-class Invalid(Refusal):
-    """The request is malformed."""
+    status, message = 412, "A commit has happened since. Please refresh and try again."
