@@ -17,20 +17,12 @@ CARD = "README.md"
 
 @dataclass(frozen=True)
 class State:
-    """A repository at one moment.
-
-    Attributes:
-        head: the commit of the branch main.
-        tags: commits by tag.
-        tree: the files of `head`, by path.
-        manifest: the manifest of `head`; None if it is missing or broken.
-        card: the README of `head`; None if it is missing.
-    """
+    """A repository at one moment, at `head`, the commit of the branch main."""
 
     head: str = ""
-    tags: Mapping[str, str] = field(default_factory=dict)
-    tree: Mapping[str, Blob] = field(default_factory=dict)
-    manifest: Manifest | None = None
+    tags: Mapping[str, str] = field(default_factory=dict)  # commits by tag
+    tree: Mapping[str, Blob] = field(default_factory=dict)  # files by path
+    manifest: Manifest | None = None  # None also if it is broken
     card: str | None = None
 
 
@@ -44,12 +36,7 @@ class Change:
 
 
 def fetch_state(client: Client, repository: str) -> State:
-    """The current state of a repository; at most six requests.
-
-    Raises:
-        NotPublishedError: there is none, as far as one may see.
-        FormatError: its card is not text, or has more than 4 MiB.
-    """
+    """The current state of a repository; at most six requests."""
     refs = client.refs(repository)
     if (head := refs.branches.get(MAIN)) is None:
         raise NotPublishedError(f"{repository} has no branch {MAIN}: create it from any commit")

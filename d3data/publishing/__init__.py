@@ -101,15 +101,10 @@ def publish(
 
 
 def _open(client: Client, release: Release, private: bool, *, create: bool, propose: bool) -> bool:
-    """Create the repository, if it is missing and to be created; whether it was missing.
-
-    Raises:
-        AccessError: it is to be private, and is not.
-        NotPublishedError: it is missing, and there is something to propose to it.
-    """
+    """Create the repository, if it is missing and to be created; whether it was missing."""
+    missing = False
     try:
         client.refs(release.repository)
-        missing = False
     except NotPublishedError as failure:
         missing = True
         if propose:

@@ -31,10 +31,9 @@ class Update:
 
     @classmethod
     def of(cls, release: Release, state: State, tagged: Mapping[str, Blob] | None = None) -> Self:
-        """The update of a repository in this state.
+        """The update of a repository; `tagged` are the files of the version, if it is published.
 
-        Where the version is published, `tagged` has the files of its tag. If the branch gets
-        others, Croissant has the addresses of the branch.
+        If the branch gets others, Croissant has the addresses of the branch.
         """
         files = release.merged(state.card)
         listed = {path: content for path, content in files.items() if path not in DERIVED}
@@ -57,11 +56,7 @@ def with_report(client: Client, release: Release, state: State) -> Release:
 
 
 def commit(client: Client, update: Update, tell: Tell) -> str | None:
-    """The commit that holds the release; None where somebody else was faster.
-
-    Raises:
-        HubError: the Hub leaves files out of the commit.
-    """
+    """The commit that holds the release; None where somebody else was faster."""
     if not update.changes:
         return update.state.head
     try:
@@ -78,12 +73,10 @@ def commit(client: Client, update: Update, tell: Tell) -> str | None:
 
 
 def _change(client: Client, update: Update, *, create_pr: bool = False) -> NewCommit:
-    put = {c.path: update.files[c.path] for c in update.changes if c.what != "delete"}
     return client.create_commit(
         update.release.repository,
+        {change.path: update.files.get(change.path) for change in update.changes},
         parent=update.state.head,
-        put=put,
-        delete=[change.path for change in update.changes if change.what == "delete"],
         message=f"{update.release.manifest.about.name} {update.release.version}",
         create_pr=create_pr,
     )
@@ -121,11 +114,7 @@ def propose(client: Client, update: Update, tell: Tell) -> str:
 
 
 def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | None:
-    """The commit of the version, where it is published; None where it is not.
-
-    Raises:
-        VersionTakenError: it holds other content.
-    """
+    """The commit of the version, None where it is not published; or VersionTakenError."""
     if (commit := tags.get(release.tag)) is None:
         return None
     if fault := remote.mismatch(client, release.repository, commit, release.manifest):

@@ -31,9 +31,9 @@ from d3data.errors import (
     VersionTakenError,
 )
 from d3data.hub import remote, resolve
+from d3data.hub.cache import ResolvedRevision
 from d3data.hub.client import Client, HubOptions, NewCommit
 from d3data.hub.names import Repository
-from d3data.hub.revisions import ResolvedRevision
 from d3data.publishing import publish
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
 from d3data.testing.git import Delete, Put
