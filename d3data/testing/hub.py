@@ -13,10 +13,9 @@ from d3data.testing import client, reading, writing
 from d3data.testing.faults import Answer, Cut, Delay, Fault, Faults, Flip, Request, Requests
 from d3data.testing.git import Change, Delete, Put
 from d3data.testing.repository import Kind, Repository
-from d3data.testing.routes import Where, serve
 from d3data.testing.rules import ATTRIBUTES, is_large
 from d3data.testing.server import HOST, Call, Reply, Server
-from d3data.testing.site import Anonymous, Site, User
+from d3data.testing.site import Anonymous, Site, User, Where, serve
 
 ME = User("me", "hf_test")
 OTHER_HOST = "localhost"  # the same machine, but some clients tell origins by their host alone

@@ -10,9 +10,8 @@ from d3data.testing import rules
 from d3data.testing.git import Commit, Entry, git_name, pointer
 from d3data.testing.refusals import Invalid, NoEntry
 from d3data.testing.repository import Repository
-from d3data.testing.routes import OBJECT, PAGE, REPOSITORY, Routes
 from d3data.testing.server import Reply, as_json, ranged, refused
-from d3data.testing.site import KINDS, Context
+from d3data.testing.site import KINDS, OBJECT, PAGE, REPOSITORY, Context, Routes
 
 EXPANDED_PAGE = 50  # entries of a page with the last commit of each
 Fields = dict[str, Any]

@@ -10,9 +10,8 @@ from d3data.testing import rules
 from d3data.testing.git import Change, Delete, Entry, Put
 from d3data.testing.refusals import Exists, Invalid, NoEntry, NotSignedIn, NotSupported
 from d3data.testing.repository import Repository
-from d3data.testing.routes import OBJECT, PAGE, REPOSITORY, Routes
 from d3data.testing.server import Reply, as_json
-from d3data.testing.site import Context, kind_of
+from d3data.testing.site import OBJECT, PAGE, REPOSITORY, Context, Routes, kind_of
 
 LFS_JSON = {"Content-Type": "application/vnd.git-lfs+json"}
 Fields = dict[str, Any]
@@ -100,27 +99,22 @@ def _is_private(body: Fields) -> bool:
     return body.get("visibility") == "private" or bool(body.get("private"))
 
 
-@ROUTES.on("POST", f"{REPOSITORY}/tag/{{revision}}")
-def _tag(context: Context) -> Fields:
+@ROUTES.on("POST", f"{REPOSITORY}/(?P<what>tag|branch)/{{revision}}")
+def _create_ref(context: Context) -> Fields:
     context.require_editor()
-    context.repository.tag(context.call.json()["tag"], context.names["revision"])
-    return {}
-
-
-@ROUTES.on("POST", f"{REPOSITORY}/branch/{{revision}}")
-def _branch(context: Context) -> Fields:
-    context.require_editor()
-    start = context.call.json().get("startingPoint") or "main"
-    context.repository.branch(context.names["revision"], start)
+    repository, body, revision = context.repository, context.call.json(), context.names["revision"]
+    if context.names["what"] == "tag":
+        repository.tag(body["tag"], revision)
+    else:
+        repository.branch(revision, body.get("startingPoint") or "main")
     return {}
 
 
 @ROUTES.on("DELETE", f"{REPOSITORY}/(?P<what>tag|branch)/{{revision}}")
 def _delete_ref(context: Context) -> Fields:
     context.require_editor()
-    repository, name = context.repository, context.names["revision"]
-    delete = repository.delete_tag if context.names["what"] == "tag" else repository.delete_branch
-    delete(name)
+    repository, is_tag = context.repository, context.names["what"] == "tag"
+    (repository.delete_tag if is_tag else repository.delete_branch)(context.names["revision"])
     return {}
 
 

@@ -5,8 +5,6 @@ import io
 import json
 import logging
 import os
-import subprocess
-import sys
 import traceback
 from functools import partial
 from itertools import product
@@ -157,16 +155,6 @@ def test_the_list_says_what_is_published(monkeypatch: pytest.MonkeyPatch, tmp_pa
     (_, line) = call("list", "toys*")[0].splitlines()
     assert line.split() == ["toys-ipc2", "newest", "me/toys", "12,345", "bytes", "91.2", "toys"]
     assert document("list", "toys*")["toys-ipc2"]["accuracy"] == 0.912
-
-
-def test_looking_names_up_needs_nothing_heavy() -> None:
-    code = (
-        "import sys; from d3data.cli import app\n"
-        "try: app(['list'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('torch', 'huggingface_hub') if m in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
 
 
 def test_no_bars_where_there_is_no_terminal(
