@@ -8,11 +8,11 @@ from d3data import cards
 from d3data.artifact import reference_draws, summary
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME, Manifest
+from d3data.artifact.summary import CARD
 from d3data.errors import UnknownNameError
 from d3data.evaluation.report import Report
 from d3data.hub import names, resolve
 from d3data.hub.local import listed
-from d3data.hub.remote import CARD
 
 
 @dataclass(frozen=True)

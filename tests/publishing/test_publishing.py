@@ -15,7 +15,7 @@ import made
 import tiny_runs
 from d3data import artifact
 from d3data.artifact import reference_draws
-from d3data.artifact.manifest import NAME, Manifest
+from d3data.artifact.manifest import NAME, Manifest, parse
 from d3data.errors import (
     AccessError,
     ArtifactError,
@@ -29,11 +29,11 @@ from d3data.errors import (
     UnreachableError,
     VersionTakenError,
 )
-from d3data.hub import remote, resolve
+from d3data.hub import resolve
 from d3data.hub.cache import ResolvedRevision
 from d3data.hub.client import Client, HubOptions, NewCommit
 from d3data.hub.names import Repository
-from d3data.publishing import publish
+from d3data.publishing import publish, steps
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
 from d3data.testing.refusals import NoRepository
 
@@ -148,7 +148,7 @@ def test_a_new_report_goes_to_the_branch_and_the_tag_stays(hub: LocalHub, toys: 
     assert changed == {NAME, "README.md", "croissant.json", "report.json"}
     assert repository.head != first.commit
     assert "report.json" not in repository.files("v1.2.3")
-    pages = [remote.parse(repository.files(at)[NAME], where=at) for at in ("v1.2.3", "main")]
+    pages = [parse(repository.files(at)[NAME], where=at) for at in ("v1.2.3", "main")]
     assert pages[0].content_sha256 == pages[1].content_sha256
     assert publish(toys, "me/toys", report=report).changes == ()
     for at in ("v1.2.3", "main"):
@@ -367,7 +367,7 @@ def test_somebody_else_s_edit_in_between_is_kept(hub: LocalHub, toys: Path) -> N
 @pytest.mark.parametrize("times", [4, 5])
 def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch: Patch) -> None:
     hub.create("me/toys", {"x": b"x"})
-    fetch, moved = remote.fetch_state, []
+    fetch, moved = steps.fetch_state, []
 
     def fetch_and_edit(*arguments: object) -> object:
         state = fetch(*arguments)
@@ -375,7 +375,7 @@ def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch:
             moved.append(edit(hub, f"theirs/{len(moved)}", b"y"))
         return state
 
-    monkeypatch.setattr(remote, "fetch_state", fetch_and_edit)
+    monkeypatch.setattr(steps, "fetch_state", fetch_and_edit)
     if times >= 5:
         with pytest.raises(ConflictError, match="publish it again once nobody"):
             publish(toys, "me/toys")
