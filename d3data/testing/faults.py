@@ -40,7 +40,6 @@ class Answer:
         whole(self.status, "status", least=200, most=599)
 
     def reply(self) -> Reply:
-        """What is sent."""
         code = {"X-Error-Code": self.code} if self.code else {}
         headers = {"X-Error-Message": self.message, **self.headers, **code}
         return as_json({"error": self.message}, headers, status=self.status)
@@ -86,7 +85,6 @@ class Flip:
         whole(self.bits, "bits", least=1, most=0xFF)
 
     def flipped(self, body: bytes) -> bytes:
-        """What is sent for `body`."""
         return body[: self.at] + bytes([body[self.at] ^ self.bits]) + body[self.at + 1 :]
 
 
@@ -157,7 +155,6 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Delete all rules."""
         with self._lock:
             self._rules.clear()
 
@@ -216,11 +213,9 @@ class Requests:
         return len(self.matching(method, path))
 
     def clear(self) -> None:
-        """Delete them all."""
         self._requests.clear()
 
     def add(self, request: Request) -> None:
-        """Add one."""
         self._requests.append(request)
 
 

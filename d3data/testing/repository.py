@@ -26,7 +26,6 @@ class Blobs(dict[str, bytes]):
     """Contents by their sha256; what is put twice is kept once."""
 
     def put(self, content: bytes) -> str:
-        """Keep `content`; its sha256."""
         sha256 = hashlib.sha256(content).hexdigest()
         self.setdefault(sha256, bytes(content))
         return sha256
@@ -100,7 +99,6 @@ class Repository:
         return Entry.in_lfs(sha256, len(self._blobs[sha256]))
 
     def read(self, entry: Entry) -> bytes:
-        """The content of a file."""
         return self._blobs[entry.sha256]
 
     def files(self, revision: str = MAIN) -> dict[str, bytes]:
@@ -274,7 +272,6 @@ class Store:
             return self._repositories[kind, name]
 
     def delete(self, repository: Repository) -> None:
-        """Delete a repository; contents that it shares with others stay."""
         with self._lock:
             self._repositories.pop((repository.kind, repository.name), None)
 
@@ -291,7 +288,6 @@ class Store:
             self._repositories[repository.kind, name] = repository
 
     def all(self, kind: Kind) -> list[Repository]:
-        """The repositories of a kind, the oldest first."""
         with self._lock:
             return [made for (its, _), made in self._repositories.items() if its == kind]
 

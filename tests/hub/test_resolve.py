@@ -31,6 +31,9 @@ from d3data.hub import resolve
 from d3data.hub.client import Blob, is_same
 from d3data.testing import Answer, Cut, Drop, Fault, Flip, LocalHub, client
 
+Patch = pytest.MonkeyPatch
+Log = pytest.LogCaptureFixture
+
 NEEDED = [NAME, *(f"parts/00{n}.safetensors" for n in range(3)), "golden.safetensors"]
 
 
@@ -191,9 +194,7 @@ def test_a_file_that_always_comes_broken_is_an_error_until_it_is_fetched_again(
     assert d3data.load("me/toys@1.2.3").revision == commit
 
 
-def test_offline_the_cache_answers(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_the_cache_answers(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     with pytest.raises(NotCachedError, match=r"me/toys is not in the cache .*nothing of it"):
         hubs.resolve("me/toys", local_files_only=True)
     hubs.resolve("me/toys@main")
@@ -274,7 +275,7 @@ def test_a_cache_that_cannot_be_written_is_read(
 
 
 def test_when_the_hub_is_down_the_last_state_is_taken_with_a_warning(
-    hub: LocalHub, commit: str, caplog: pytest.LogCaptureFixture
+    hub: LocalHub, commit: str, caplog: Log
 ) -> None:
     hubs.resolve("me/toys")
     hubs.resolve("me/toys@main")
@@ -333,7 +334,7 @@ def test_faults_of_the_hub_are_ours_and_say_what_to_do(
     assert hubs.resolve("me/toys@1.2.3").check().manifest.about.version == "1.2.3"
 
 
-def test_a_moved_tag_is_told(hub: LocalHub, commit: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_moved_tag_is_told(hub: LocalHub, commit: str, caplog: Log) -> None:
     hubs.resolve("me/toys")
     repository = hub.repo("me/toys")
     hub.commit("me/toys", {"x": b"x"})
@@ -406,9 +407,7 @@ def test_links_elsewhere_stay_forbidden(hub: LocalHub, commit: str, tmp_path: Pa
             d3data.load(copy)
 
 
-def test_a_cache_without_links(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_without_links(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     folder = hubs.resolve("me/toys").folder
     for path in NEEDED:
         real = blob(folder, path)
@@ -454,9 +453,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         d3data.load("./nowhere", revision="main")
 
 
-def test_what_is_near_a_set_leads_to_it(
-    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_near_a_set_leads_to_it(toys: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     run = tmp_path / "run"
     shutil.copytree(toys, run / "artifact")
     monkeypatch.chdir(tmp_path)
@@ -475,9 +472,7 @@ def test_what_is_near_a_set_leads_to_it(
     assert hubs.resolve("run/").folder == Path("run")
 
 
-def test_a_hub_that_names_no_commit(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_names_no_commit(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     monkeypatch.setattr(HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=None))
     with pytest.raises(HubError, match="the Hub names no commit") as failure:
         hubs.resolve("me/toys@main")
@@ -495,7 +490,7 @@ def test_a_set_of_a_newer_d3data_is_fetched_once(hub: LocalHub, toys: Path) -> N
 
 
 def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HubError) as failure:
@@ -506,9 +501,7 @@ def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
         hubs.resolve("runs/x")
 
 
-def test_a_folder_that_cannot_be_looked_into_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(resolve.os, "access", lambda path, mode: False)  # root may do all
     with pytest.raises(IntegrityError, match="permission denied"):
         hubs.resolve(tmp_path)

@@ -1,11 +1,13 @@
 """The server as any HTTP client sees it, and how it begins and ends."""
 
+import contextlib
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,9 +27,8 @@ def hub() -> Iterator[LocalHub]:
 
 @pytest.fixture
 def connection(hub: LocalHub) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", port(hub))
-    yield connection
-    connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port(hub))) as connection:
+        yield connection
 
 
 def port(hub: LocalHub) -> int:
@@ -241,17 +242,10 @@ def test_a_fault_of_the_hub_itself_is_told(connection, caplog) -> None:
 
 
 def test_many_clients_at_once(hub: LocalHub) -> None:
-    statuses = []
+    def statuses(_: int) -> list[int]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port(hub))) as connection:
+            return [ask(connection)[0] for _ in range(20)]
 
-    def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port(hub))
-        statuses.extend(ask(connection)[0] for _ in range(20))
-        connection.close()
-
-    threads = [threading.Thread(target=client) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [200] * 320
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(statuses, range(16))) == [[200] * 20] * 16
     assert hub.requests.count("GET") == 320

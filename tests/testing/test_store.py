@@ -5,13 +5,13 @@ import hashlib
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from d3data.testing import Repository
-from d3data.testing.git import Commit, Delete, Put
+from d3data.testing.git import Delete, Put
 from d3data.testing.refusals import Exists, Forbidden, Invalid, NoEntry, NoRevision, Stale
 from d3data.testing.repository import Blobs, Store
 
@@ -135,11 +135,6 @@ def test_a_moved_repository_is_found_under_both_names_until_one_is_given_anew() 
     assert store.find("dataset", "me/c") is moved
 
 
-def committed(repository: Repository, change: str, parent: str | None, made: list[Commit]) -> None:
-    with contextlib.suppress(Stale):
-        made.append(repository.commit([put(repository, change, b"")], change, parent=parent))
-
-
 @pytest.fixture
 def _many_switches() -> Iterator[None]:
     """Threads take turns as often as they can."""
@@ -152,19 +147,19 @@ def _many_switches() -> Iterator[None]:
 @pytest.mark.usefixtures("_many_switches")
 @pytest.mark.parametrize("parent", ["stated", "not stated"])
 def test_of_many_commits_at_once_none_is_lost(repository: Repository, parent: str) -> None:
-    made: list[Commit] = []
     head = repository.head if parent == "stated" else None
-    threads = [
-        threading.Thread(target=committed, args=(repository, f"f{n}", head, made))
-        for n in range(16)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(made) == (1 if parent == "stated" else 16)
-    assert len(list(repository.history())) == len(made) + 1
-    assert len(repository.files()) == len(made) + 1
+
+    def commit(number: int) -> int:
+        with contextlib.suppress(Stale):
+            repository.commit([put(repository, f"f{number}", b"")], "t", parent=head)
+            return 1
+        return 0
+
+    with ThreadPoolExecutor(16) as pool:
+        made = sum(pool.map(commit, range(16)))
+    assert made == (1 if parent == "stated" else 16)
+    assert len(list(repository.history())) == made + 1
+    assert len(repository.files()) == made + 1
 
 
 def git(folder, *arguments: str, **environment: str) -> str:
