@@ -101,8 +101,8 @@ class Client:
             )
             numbers = [pull.num for pull in itertools.islice(found, most)]
         pulls = self.refs(repository, pulls=True).pulls if numbers else {}
-        commits = {int(ref.rpartition("/")[2]): commit for ref, commit in pulls.items()}
-        return {n: commits[n] for n in sorted(numbers, reverse=True) if n in commits}
+        commits = {ref.rpartition("/")[2]: commit for ref, commit in pulls.items()}
+        return {n: commits[str(n)] for n in sorted(numbers, reverse=True) if str(n) in commits}
 
     def commit(self, repository: str, ref: str) -> str:
         """The commit of a branch or tag; one request."""
@@ -143,9 +143,9 @@ class Client:
     def download_all(
         self, repository: str, commit: str, paths: Iterable[str], *, force: bool = False
     ) -> None:
-        """Download files into the cache in parallel, but those that do not exist or cannot be got.
+        """Download the files that exist, in parallel; two requests each, and one.
 
-        It takes two requests each, and one.
+        huggingface_hub may leave out files that it cannot get.
         """
         with self._api(f"{repository} at {commit}") as api:
             files = list(paths)

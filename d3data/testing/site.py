@@ -166,10 +166,8 @@ class Context:
 
     def page(self, items: Sequence[Any], size: int | None = None) -> Reply:
         """The page of a listing at `cursor`, linked to the next."""
-        start, size = (
-            int(self.call.one("cursor", "0")),
-            min(size or self.site.page, self.site.page),
-        )
+        start = int(self.call.one("cursor", "0"))
+        size = min(size or self.site.page, self.site.page)
         headers = {}
         if start + size < len(items):
             query = {**self.call.query, "cursor": [str(start + size)]}
