@@ -12,16 +12,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
-import torch
 
 import d3data
 import made
+import reports
 import tiny_runs
 from d3data import artifact
 from d3data.artifact.manifest import NAME, parse
+from d3data.cards import Gallery, previews
 from d3data.errors import HubError
-from d3data.evaluation.baselines import Photographs, RowData
-from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
 from d3data.hub import index, names
 from d3data.hub.client import HubOptions
@@ -52,6 +51,20 @@ def pixels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made.write(tmp_path_factory.mktemp("artifacts") / "toys", "pixels").folder
 
 
+DRAWN: dict[str, dict[str, bytes]] = {}
+
+
+@pytest.fixture(autouse=True)
+def drawn_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures of a set are drawn once for all tests."""
+
+    def drawn(gallery: Gallery) -> dict[str, bytes]:
+        key = gallery.content.model_dump_json()
+        return DRAWN.get(key) or DRAWN.setdefault(key, previews(gallery))
+
+    monkeypatch.setattr("d3data.cards.files.previews", drawn)
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
     """A Hub that this process talks to; nobody waits before trying again."""
@@ -63,41 +76,9 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalHub]:
 def report(place: Path) -> Report:
     """What networks might reach on an artifact."""
     page = artifact.read(place).manifest
-    protocol = {"steps": 1, "batch": 1, "learning_rates": (0.1,), "augment": "none"}
-    trial = Trial(
-        seed=0,
-        learning_rate=0.1,
-        accuracy=0.5,
-        per_class=(0.5,) * 5,
-        confusion=None,
-        loss=1.0,
-        steps=1,
-        images=1,
-        flops=1,
-        memory=None,
-        seconds=1.0,
-        curve=(),
-    )
-    of = RowData(Photographs(torch.zeros(1), torch.zeros(1)), None, 1, 1)
-    row = Row.of("distilled", [trial], network="convnet-w4", labels="hard", of=of)
-    return Report.parse(
-        {
-            "data": "toys",
-            "content_sha256": page.content_sha256,
-            "task": "toys",
-            "fingerprint": "ab" * 32,
-            "split": "test",
-            "tests": 10,
-            "classes": page.content.classes,
-            "protocol": {"name": "tiny", "version": 1, "network": {"width": 4}, **protocol},
-            "rows": [row],
-            "device": "cpu",
-            "threads": 1,
-            "versions": {},
-            "date": "2026-02-03",
-        },
-        where="a report",
-    )
+    classes = page.content.classes
+    row = reports.row("distilled", 0.5, per_class=(0.5,) * len(classes), confusion=None)
+    return reports.report("toys", row, content_sha256=page.content_sha256, classes=classes)
 
 
 def resolve(name: str | Path, *, extras: bool = False, **options: Any) -> LocalCopy:

@@ -1,4 +1,4 @@
-"""Reading the Hub's cache on this machine; only huggingface_hub writes to it.
+"""Commits of revisions, and the Hub's cache on this machine; only huggingface_hub writes to it.
 
     <root>/datasets--org--name/refs/v1.2.0              holds the commit of a tag or a branch
     <root>/datasets--org--name/snapshots/<commit>/...   links to, or is, the files of a commit
@@ -7,16 +7,20 @@
 Source: huggingface.co/docs/huggingface_hub/guides/manage-cache.
 """
 
+import logging
 import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from d3data.errors import IntegrityError
+from d3data.errors import IntegrityError, NotCachedError, NotPublishedError, UnreachableError
 from d3data.hub import names
+from d3data.hub.client import OFFLINE, Client
+from d3data.hub.names import Repository
 
 _COMMIT = re.compile("[0-9a-f]{40}")
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,6 @@ class Snapshot:
 
     @classmethod
     def of(cls, root: Path, repository: str, commit: str) -> "Snapshot":
-        """The snapshot of a commit in the cache `root`."""
         return cls(_repository(root, repository) / "snapshots" / commit)
 
     @classmethod
@@ -40,20 +43,14 @@ class Snapshot:
 
     @property
     def commit(self) -> str:
-        """40 hexadecimal digits."""
         return self.folder.name
 
     @property
     def repository(self) -> str:
-        """The repository of the commit, `org/name`."""
         return self.folder.parents[1].name.removeprefix("datasets--").replace("--", "/")
 
     def links(self, paths: Iterable[str]) -> dict[str, Path]:
-        """The real file of each path that exists.
-
-        Raises:
-            IntegrityError: a link leads out of the cache.
-        """
+        """The real file of each path that exists; IntegrityError if one is out of the cache."""
         root = Path(os.path.realpath(self.folder.parents[2]))
         real = {path: Path(os.path.realpath(self.folder / path)) for path in paths}
         for path, file in real.items():
@@ -66,8 +63,7 @@ class Snapshot:
 
     def missing(self, paths: Iterable[str]) -> list[str]:
         """The paths that do not exist."""
-        paths = list(paths)
-        links = self.links(paths)
+        links = self.links(paths := list(paths))
         return [path for path in paths if path not in links]
 
 
@@ -94,3 +90,82 @@ def cached_versions(root: Path, repository: str) -> list[str]:
 
 def _repository(root: Path, repository: str) -> Path:
     return root / f"datasets--{repository.replace('/', '--')}"
+
+
+@dataclass(frozen=True)
+class ResolvedRevision:
+    """A commit, and the tag or branch that it was found by.
+
+    `unambiguous` is whether the Hub has no branch of the same name as that tag: only then may
+    the cache store the commit under this name.
+    """
+
+    commit: str
+    ref: str
+    unambiguous: bool = True
+
+
+def find_commit(wanted: Repository, client: Client) -> ResolvedRevision:
+    """The commit of a revision now.
+
+    A version whose tag is in the cache costs no request, as tags never move. Where the Hub does
+    not answer, the cached commit of a branch or of the newest version is used, with a warning.
+    """
+    cached, force = _cached(wanted, client), client.options.force_download
+    fixed = wanted.revision.kind in ("version", "commit")
+    if cached is not None and (client.offline or (fixed and not force)):
+        return cached
+    if client.offline:
+        versions = ", ".join(cached_versions(client.root, wanted.name)[-12:])
+        state = f"which has {versions}" if versions else "which has nothing of it"
+        raise NotCachedError(
+            f"{wanted} is not in the cache {client.root} ({state}), and {OFFLINE} and load the "
+            "set once"
+        )
+    try:
+        return _request(wanted, client)
+    except UnreachableError as failure:
+        if cached is None or force:
+            raise
+        log.warning(
+            "%s; using the cached commit of %s of %s, %s",
+            *(failure, cached.ref, wanted.name, cached.commit),
+        )
+        return cached
+
+
+def remember(found: ResolvedRevision, wanted: Repository, client: Client) -> None:
+    """Store the commit of a revision in the cache, once all of it is there."""
+    known = cached_commit(client.root, wanted.name, found.ref)
+    if known is not None and known != found.commit and names.version(found.ref):
+        log.warning(
+            "the tag %s of %s was moved from commit %s to %s, which d3data never does",
+            *(found.ref, wanted.name, known, found.commit),
+        )
+    if known != found.commit and found.unambiguous and not client.offline:
+        client.cache_ref(wanted.name, found.ref)
+
+
+def _cached(wanted: Repository, client: Client) -> ResolvedRevision | None:
+    ref = wanted.revision.ref
+    if ref is None:
+        version = wanted.revision.pick(cached_versions(client.root, wanted.name))
+        ref = version and names.tag(version)
+    commit = ref and cached_commit(client.root, wanted.name, ref)
+    return ResolvedRevision(commit, ref) if ref and commit else None
+
+
+def _request(wanted: Repository, client: Client) -> ResolvedRevision:
+    kind, text = wanted.revision.kind, wanted.revision.text
+    if kind == "commit":
+        return ResolvedRevision(text, text)
+    if kind == "branch":
+        return ResolvedRevision(client.commit(wanted.name, text), text)
+    refs, name = client.refs(wanted.name), wanted.name
+    versions = sorted(filter(None, map(names.version, refs.tags)), key=names.order)
+    if (version := wanted.revision.pick(versions)) is None:
+        listed = f"the versions {', '.join(versions[-12:])}"
+        none = f"no version, which is a tag such as v1.0.0; to load a branch, write {name}@main"
+        raise NotPublishedError(f"{wanted}: {name} has {listed if versions else none}")
+    tag = names.tag(version)
+    return ResolvedRevision(refs.tags[tag], tag, unambiguous=tag not in refs.branches)

@@ -24,25 +24,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DATASET: Any = {"repo_type": "dataset"}
+OFFLINE = "HF_HUB_OFFLINE=1 or local_files_only=True forbids requests to the Hub: unset it"
 
 
 @dataclass(frozen=True)
 class HubOptions:
-    """How a data set is looked up on the Hub.
+    """How a data set is looked up on the Hub."""
 
-    Attributes:
-        revision: a version, range, branch or commit, where the name has none.
-        cache_dir: the folder of the cache; default: that of HF_HUB_CACHE or HF_HOME.
-        token: as huggingface_hub takes it; default: the one the user is logged in with.
-        local_files_only: send no request, as with HF_HUB_OFFLINE=1.
-        force_download: download again what is in the cache.
-    """
-
-    revision: str | None = None
-    cache_dir: str | Path | None = None
-    token: str | bool | None = field(default=None, repr=False)
-    local_files_only: bool = False
-    force_download: bool = False
+    revision: str | None = None  # a version, range, branch or commit, where the name has none
+    cache_dir: str | Path | None = None  # by default that of HF_HUB_CACHE or HF_HOME
+    token: str | bool | None = field(default=None, repr=False)  # by default that of the login
+    local_files_only: bool = False  # send no request, as with HF_HUB_OFFLINE=1
+    force_download: bool = False  # download again what is in the cache
 
 
 DEFAULTS = HubOptions()
@@ -59,7 +52,7 @@ class Blob:
 
 @dataclass(frozen=True)
 class Refs:
-    """Commits by the names of branches, tags and pull requests (`refs/pr/1`)."""
+    """Commits by the names of branches, tags and pull requests (that end in their number)."""
 
     branches: Mapping[str, str]
     tags: Mapping[str, str]
@@ -90,7 +83,6 @@ class Client:
 
     @property
     def has_token(self) -> bool:
-        """Whether requests carry a token."""
         token = self.options.token
         return bool(_login() if token in (None, True) else token)
 
@@ -98,12 +90,8 @@ class Client:
         """All names of commits; one request."""
         with self._api(repository) as api:
             found = api.list_repo_refs(repository, include_pull_requests=pulls, **DATASET)
-        branches, tags, requests = (
-            {ref.name: _commit(ref.target_commit) for ref in refs}
-            for refs in (found.branches, found.tags, found.pull_requests or ())
-        )
-        numbered = {f"refs/{name.removeprefix('refs/')}": at for name, at in requests.items()}
-        return Refs(branches, tags, numbered)
+        kinds = (found.branches, found.tags, found.pull_requests or ())
+        return Refs(*({ref.name: _commit(ref.target_commit) for ref in refs} for refs in kinds))
 
     def open_pull_requests(self, repository: str, *, most: int) -> dict[int, str]:
         """The commits of open pull requests by number, the newest first; two requests."""
@@ -112,9 +100,9 @@ class Client:
                 repository, discussion_type="pull_request", discussion_status="open", **DATASET
             )
             numbers = [pull.num for pull in itertools.islice(found, most)]
-        pulls = {number: f"refs/pr/{number}" for number in sorted(numbers, reverse=True)}
-        commits = self.refs(repository, pulls=True).pulls if pulls else {}
-        return {number: commits[ref] for number, ref in pulls.items() if ref in commits}
+        pulls = self.refs(repository, pulls=True).pulls if numbers else {}
+        commits = {ref.rpartition("/")[2]: commit for ref, commit in pulls.items()}
+        return {n: commits[str(n)] for n in sorted(numbers, reverse=True) if str(n) in commits}
 
     def commit(self, repository: str, ref: str) -> str:
         """The commit of a branch or tag; one request."""
@@ -139,14 +127,13 @@ class Client:
         from huggingface_hub.hf_api import RepoFile
 
         with self._api(f"{repository} at {commit}") as api:
-            listed = list(
-                api.list_repo_tree(repository, revision=commit, recursive=True, **DATASET)
-            )
-        return {
-            file.path: Blob(file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
-            for file in listed
-            if isinstance(file, RepoFile)
-        }
+            return {
+                file.path: Blob(file.size, file.blob_id, file.lfs.sha256 if file.lfs else None)
+                for file in api.list_repo_tree(
+                    repository, revision=commit, recursive=True, **DATASET
+                )
+                if isinstance(file, RepoFile)
+            }
 
     def download(self, repository: str, commit: str, path: str, *, force: bool = False) -> Path:
         """The path of a file in the cache, downloaded if missing or by `force`; two requests."""
@@ -156,22 +143,16 @@ class Client:
     def download_all(
         self, repository: str, commit: str, paths: Iterable[str], *, force: bool = False
     ) -> None:
-        """Download files into the cache in parallel; two requests each, and one.
+        """Download the files that exist, in parallel; two requests each, and one.
 
-        huggingface_hub skips paths that do not exist, and may skip files that it cannot get.
+        huggingface_hub may leave out files that it cannot get.
         """
         with self._api(f"{repository} at {commit}") as api:
             files = list(paths)
             api.snapshot_download(repository, allow_patterns=files, **self._at(commit, force))
 
     def read(self, repository: str, commit: str, path: str, blob: Blob) -> bytes:
-        """The content of a small file, downloaded again if it differs from what the Hub lists.
-
-        Raises:
-            HubError: it cannot be downloaded.
-            FormatError: it has more than 4 MiB.
-            IntegrityError: two downloads differ from what the Hub lists.
-        """
+        """The content of a file of at most 4 MiB, downloaded again if it differs from `blob`."""
         if blob.size > MOST_BYTES:
             raise FormatError(
                 f"{path} of {repository} has {blob.size} bytes, more than the limit of "
@@ -194,23 +175,20 @@ class Client:
     def create_commit(
         self,
         repository: str,
+        files: Mapping[str, bytes | None],
         *,
         parent: str,
-        put: Mapping[str, bytes],
-        delete: Iterable[str],
         message: str,
         create_pr: bool = False,
     ) -> NewCommit:
-        """Make exactly one commit on the branch main, or a pull request of it.
-
-        Raises:
-            ConflictError: main is no longer at `parent`.
-        """
+        """Commit files on `parent`, where main must be, or as a pull request; None deletes."""
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-        operations: list[Any] = [
-            *(CommitOperationAdd(path, content) for path, content in put.items()),
-            *(CommitOperationDelete(path, is_folder=False) for path in delete),
+        operations = [
+            CommitOperationDelete(path, is_folder=False)
+            if content is None
+            else CommitOperationAdd(path, content)
+            for path, content in files.items()
         ]
         options: Any = {"commit_message": message, "parent_commit": parent, "create_pr": create_pr}
         with self._api(repository) as api:
@@ -224,12 +202,11 @@ class Client:
             api.create_tag(repository, tag=tag, revision=commit, **DATASET)
 
     def _at(self, commit: str, force: bool) -> Any:
-        """What both ways of downloading take."""
         return {"revision": commit, "cache_dir": self.root, "force_download": force, **DATASET}
 
     @contextlib.contextmanager
     def _api(self, what: str) -> "Iterator[HfApi]":
-        """huggingface_hub; what it raises inside the block becomes an error about `what`."""
+        """What huggingface_hub raises inside the block becomes an error about `what`."""
         if self.offline:
             raise NotCachedError(f"{what}: {OFFLINE}")
         from huggingface_hub import HfApi
@@ -240,12 +217,7 @@ class Client:
                 yield HfApi(token=token, library_name="d3data", library_version=__version__)
         except Exception as failure:  # HTTP, disk, Xet, huggingface_hub's own checks
             secrets = [str(token or ""), _login()]
-            raise errors.convert(
-                failure, what=what, endpoint=self.endpoint, secrets=secrets
-            ) from None
-
-
-OFFLINE = "HF_HUB_OFFLINE=1 or local_files_only=True forbids requests to the Hub: unset it"
+            raise errors.convert(failure, what, self.endpoint, secrets) from None
 
 
 def is_same(blob: Blob | None, content: bytes) -> bool:
@@ -265,10 +237,8 @@ def read_limited(path: Path) -> bytes:
 
 
 def _commit(text: str | None) -> str:
-    if text is None:
-        raise ValueError("the Hub names no commit")
-    if not re.fullmatch("[0-9a-f]{40}", text):
-        raise ValueError(f"{text!r} is not a commit")
+    if text is None or not re.fullmatch("[0-9a-f]{40}", text):
+        raise ValueError("the Hub names no commit" if text is None else f"{text!r} is no commit")
     return text
 
 

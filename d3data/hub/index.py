@@ -19,9 +19,8 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from d3data.errors import D3DataError, HubError, NotPublishedError, UnknownNameError, nearest
 from d3data.hub import errors, names
-from d3data.hub.cache import Snapshot
+from d3data.hub.cache import Snapshot, find_commit, remember
 from d3data.hub.client import DEFAULTS, Client, HubOptions, read_limited
-from d3data.hub.revisions import find_commit, remember
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
 
@@ -41,9 +40,8 @@ Amount = Annotated[int, Field(ge=1, le=1 << 50, strict=True)]
 
 
 def _integer(value: object) -> object:
-    """The value, unless it only equals an integer, such as true or 1.0."""
     if type(value) is not int:
-        raise ValueError("must be an integer")
+        raise ValueError("must be an integer")  # not true or 1.0, which equal one
     return value
 
 
@@ -63,20 +61,15 @@ class Budget(Frozen):
 class Entry(Frozen):
     """What a short name stands for.
 
-    Attributes:
-        about: one line for people.
-        repository: where it is published; None if it is not, or comes with d3data.
-        version: the version of the bare name; None for the newest of the repository.
-        content_sha256: the content of that version.
-        budget: the limit it was made for.
-        accuracy: of networks of the protocol `standard` on test images, in [0, 1]; None until
-            measured.
+    Without a `repository` it is not published, or comes with d3data; without a `version` it is the
+    newest of the repository. `accuracy` is that of networks of the protocol `standard` on test
+    images, in [0, 1].
     """
 
     about: Line
     repository: Repository | None = None
     version: Version | None = None
-    content_sha256: Digest | None = None
+    content_sha256: Digest | None = None  # of that version
     budget: Budget | None = None
     accuracy: float | None = Field(default=None, ge=0, le=1, strict=True)
 
@@ -98,9 +91,7 @@ class Index(Frozen):
     def _resolvable(self) -> Self:
         for old, new in self.renamed.items():
             if old in self.sets or new not in self.sets:
-                raise ValueError(
-                    f"renamed: {old} -> {new} must map a former name to one of `sets`"
-                )
+                raise ValueError(f"renamed: {old} -> {new} must map an old name to one of `sets`")
         return self
 
 
@@ -119,7 +110,6 @@ class Found:
 
     @property
     def published(self) -> bool:
-        """Whether it can be loaded."""
         return self.entry.repository is not None or self.shipped is not None
 
     @property
@@ -139,12 +129,7 @@ class Found:
 
 
 def find(name: str, options: HubOptions = DEFAULTS) -> Found:
-    """The entry of a short name; `options` are for an index in a repository.
-
-    Raises:
-        UnknownNameError: no index has it.
-        HubError: the index of `D3DATA_INDEX` cannot be read.
-    """
+    """The entry of a short name; `options` are for an index in a repository."""
     lists = indices(options)
     for index in lists:
         if (new := index.renamed.get(name)) is not None:
@@ -160,12 +145,7 @@ def find(name: str, options: HubOptions = DEFAULTS) -> Found:
 
 
 def search(pattern: str = "*") -> dict[str, Found]:
-    """The short names that match a glob such as `digits*`, in order.
-
-    Raises:
-        UnknownNameError: none matches.
-        HubError: the index of `D3DATA_INDEX` cannot be read.
-    """
+    """The short names that match a glob such as `digits*`, in order; at least one."""
     known = {name: entry for index in reversed(indices()) for name, entry in index.sets.items()}
     if not (matching := sorted(name for name in known if fnmatchcase(name, pattern))):
         near = nearest(pattern.strip("*"), known)

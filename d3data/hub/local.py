@@ -15,21 +15,13 @@ from d3data.utils.safe_open import Verify
 
 @dataclass(frozen=True)
 class LocalCopy:
-    """A folder, and what is known of what must be in it.
-
-    Attributes:
-        folder: where it is.
-        name: the name it was resolved from.
-        links: the real file of every path, where the folder is in the Hub's cache.
-        revision: its commit, where it is in the Hub's cache.
-        content_sha256: the content that the name is pinned to, if it is.
-    """
+    """A folder, and what is known of what must be in it."""
 
     folder: Path
-    name: str
-    links: Mapping[str, Path] = field(default_factory=dict)
-    revision: str | None = None
-    content_sha256: str | None = None
+    name: str  # that it was resolved from
+    links: Mapping[str, Path] = field(default_factory=dict)  # real files, in the Hub's cache
+    revision: str | None = None  # its commit, where it is in the Hub's cache
+    content_sha256: str | None = None  # the content that the name is pinned to, if it is
 
     @classmethod
     def of(cls, snapshot: Snapshot, manifest: Manifest, *, name: str) -> "LocalCopy":
@@ -44,11 +36,7 @@ class LocalCopy:
         return None if snapshot is None else snapshot.repository
 
     def read(self, *, verify: Verify = "always") -> Artifact:
-        """The artifact; its parts are read and verified when they are used.
-
-        Raises:
-            ArtifactError: its manifest is broken, or not the one that the name is pinned to.
-        """
+        """The artifact; its parts are read and verified when they are used."""
         with self.suggest_download():
             read = artifact.read(self.folder, verify=verify, links=self.links)
         require_pin(read.manifest, self.content_sha256, name=self.name)
@@ -58,9 +46,6 @@ class LocalCopy:
         """Read and verify every file, and with `golden` draw the reference images again.
 
         In the Hub's cache, optional files that were not downloaded may be missing.
-
-        Raises:
-            ArtifactError: the first fault.
         """
         read = self.read()
         with self.suggest_download():
@@ -79,10 +64,8 @@ class LocalCopy:
         """Let errors inside the block say how to download the set again."""
         try:
             yield
-        except NewerFormatError:
-            raise
         except ArtifactError as fault:
-            if self.revision is None:
+            if self.revision is None or isinstance(fault, NewerFormatError):
                 raise
             raise type(fault)(
                 f"{fault}: `d3data pull --force {self.name}`, or force_download=True"
@@ -90,11 +73,7 @@ class LocalCopy:
 
 
 def manifest_of(snapshot: Snapshot, *, name: str) -> Manifest:
-    """The manifest of a commit in the Hub's cache.
-
-    Raises:
-        ArtifactError: it is missing or broken.
-    """
+    """The manifest of a commit in the Hub's cache."""
     links = snapshot.links([NAME])
     return LocalCopy(snapshot.folder, name, links, snapshot.commit).read().manifest
 

@@ -91,9 +91,6 @@ class Repository(_Revised):
 def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | Repository:
     """The meaning of a name as a user writes it; `revision` is what may come after the @.
 
-    Raises:
-        UnknownNameError: it is not a valid name.
-
     >>> parse("me/x@1.2.0").revision
     Revision(kind='version', text='1.2.0')
     """
@@ -124,19 +121,16 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
 def repository(name: str) -> str:
     """The name, if it is a valid name of a repository; else UnknownNameError."""
     name = without_password(name)
-    if not _REPOSITORY.fullmatch(name) or name.endswith(_MANIFEST):
-        raise UnknownNameError(_not_a_repository(name, clean(name[:200])))
-    return name
-
-
-def _not_a_repository(name: str, shown: str) -> str:
+    if _REPOSITORY.fullmatch(name) and not name.endswith(_MANIFEST):
+        return name
+    shown = clean(name[:200])
     meant = f"write org/name, each of letters, digits, -, . and _; for a folder write ./{shown}"
     url = _URL.match(name)
     if url and _REPOSITORY.fullmatch(url[1]):
         meant = f"write {url[1]}" + (f"@{url[2]}" if url[2] else "")
     elif name.endswith(_MANIFEST):
         meant = f"write the folder of the file, ./{shown.removesuffix(_MANIFEST)}"
-    return f"{shown!r} is not a valid repository name: {meant}"
+    raise UnknownNameError(f"{shown!r} is not a valid repository name: {meant}")
 
 
 def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Revision:
@@ -159,11 +153,7 @@ def parse_revision(text: str, *, given: bool = True, of: str = "org/name") -> Re
 
 
 def tag(version: str) -> str:
-    """The tag of a version.
-
-    >>> tag("1.2.0")
-    'v1.2.0'
-    """
+    """The tag of a version."""
     return f"v{version}"
 
 

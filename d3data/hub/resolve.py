@@ -8,19 +8,12 @@ from pathlib import Path
 
 from d3data.artifact import reference_draws
 from d3data.artifact.manifest import DERIVED, NAME, Manifest
-from d3data.errors import (
-    FormatError,
-    HubError,
-    IntegrityError,
-    NotCachedError,
-    UnknownNameError,
-)
+from d3data.errors import FormatError, HubError, IntegrityError, NotCachedError, UnknownNameError
 from d3data.hub import index, names
-from d3data.hub.cache import Snapshot
+from d3data.hub.cache import Snapshot, find_commit, remember
 from d3data.hub.client import DEFAULTS, OFFLINE, Client, HubOptions
 from d3data.hub.local import LocalCopy, listed, manifest_of, require_pin
 from d3data.hub.names import Folder, Repository, Revision, Short
-from d3data.hub.revisions import find_commit, remember
 from d3data.utils.hashing import file_sha256
 from d3data.utils.text import some
 
@@ -32,15 +25,7 @@ def resolve(
 ) -> LocalCopy:
     """The folder of a data set, downloaded and verified where it is not on this machine.
 
-    Args:
-        name: as `d3data.hub.names` explains.
-        options: how it is looked up on the Hub.
-        extras: download also what training does not need: recipe, report, preview, card.
-
-    Raises:
-        UnknownNameError: it is not a name, not a known short name, or there is no such folder.
-        HubError: the Hub or its cache cannot give it.
-        ArtifactError: what was downloaded is broken.
+    With `extras` also what training does not need is downloaded: recipe, report, preview, card.
     """
     wanted = names.parse(name, revision=options.revision)
     if isinstance(wanted, Folder):
@@ -73,10 +58,6 @@ def pull(
     A version that is in the cache costs no request. Files that are downloaded have the size and
     sha256 that the manifest lists, or are downloaded once more. `name` is the name it was resolved
     from, `pins` the known `content_sha256` by version; `extras` are not needed to train.
-
-    Raises:
-        HubError: the Hub or its cache cannot give it.
-        ArtifactError: it is broken, also when it is downloaded again.
     """
     force = client.options.force_download
     found = find_commit(wanted, client)
@@ -100,7 +81,6 @@ def pull(
 
 
 def _needed(manifest: Manifest, *, extras: bool = False) -> list[str]:
-    """The files that a manifest lists: parts and reference draws, or with `extras` all."""
     others = [entry.path for entry in manifest.files]
     return [
         *(entry.path for entry in manifest.content.parts),
@@ -122,7 +102,6 @@ def _manifest(snapshot: Snapshot, client: Client, *, name: str) -> Manifest:
 def _download(
     snapshot: Snapshot, manifest: Manifest, paths: list[str], client: Client, *, extras: bool
 ) -> None:
-    """Download files, and those once more that differ from the manifest."""
     repository, commit = snapshot.repository, snapshot.commit
     if client.offline:
         raise NotCachedError(
@@ -145,7 +124,6 @@ def _download(
 
 
 def _corrupt(snapshot: Snapshot, manifest: Manifest, paths: Iterable[str]) -> list[str]:
-    """The files that differ from what the manifest lists."""
     entries = {entry.path: (entry.size, entry.sha256) for entry in listed(manifest)}
     real = snapshot.links(paths)
     return [
@@ -184,7 +162,6 @@ def _folder(path: Path) -> LocalCopy:
 
 
 def _typed(folder: Path) -> str:
-    """A folder as a name that stands for it."""
     return str(folder) if folder.is_absolute() or folder.parts[:1] == ("..",) else f"./{folder}"
 
 

@@ -14,14 +14,13 @@ from pathlib import Path
 
 from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
 from d3data.evaluation.report import Report
-from d3data.hub import names, remote, resolve
+from d3data.hub import names, resolve
 from d3data.hub.client import Client, HubOptions
 from d3data.hub.errors import LOG_IN
 from d3data.hub.names import Repository, Revision
-from d3data.hub.remote import Change, State
 from d3data.publishing import steps
 from d3data.publishing.release import Release, prepare
-from d3data.publishing.steps import Tell, Update
+from d3data.publishing.steps import Change, State, Tell, Update
 
 TRIES = 5  # at a repository that somebody else changes at the same time
 
@@ -101,15 +100,10 @@ def publish(
 
 
 def _open(client: Client, release: Release, private: bool, *, create: bool, propose: bool) -> bool:
-    """Create the repository, if it is missing and to be created; whether it was missing.
-
-    Raises:
-        AccessError: it is to be private, and is not.
-        NotPublishedError: it is missing, and there is something to propose to it.
-    """
+    """Create the repository, if it is missing and to be created; whether it was missing."""
+    missing = False
     try:
         client.refs(release.repository)
-        missing = False
     except NotPublishedError as failure:
         missing = True
         if propose:
@@ -138,7 +132,7 @@ def _advance(
 ) -> Publication:
     """Bring the repository to hold the release under its tag; or propose it, or say what to do."""
     for _ in range(TRIES):
-        state = remote.fetch_state(client, release.repository)
+        state = steps.fetch_state(client, release.repository)
         tagged = steps.tagged(client, release, state.tags)
         files = client.tree(release.repository, tagged) if tagged is not None else None
         update = Update.of(steps.with_report(client, release, state), state, files)

@@ -8,39 +8,29 @@ from d3data import cards
 from d3data.artifact import reference_draws, summary
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME, Manifest
+from d3data.artifact.summary import CARD
 from d3data.errors import UnknownNameError
 from d3data.evaluation.report import Report
 from d3data.hub import names, resolve
 from d3data.hub.local import listed
-from d3data.hub.remote import CARD
 
 
 @dataclass(frozen=True)
 class Release:
-    """One version of a set, for one repository.
-
-    Attributes:
-        repository: `owner/name`.
-        endpoint: the address of its Hub.
-        artifact: what it is made of.
-        manifest: its page, which lists also what was made.
-        files: all files by path; the card is as it was made.
-    """
+    """One version of a set, for one repository of the Hub at `endpoint`."""
 
     repository: str
     endpoint: str
-    artifact: Artifact
-    manifest: Manifest
-    files: Mapping[str, bytes]
+    artifact: Artifact  # what it is made of
+    manifest: Manifest  # which lists also what was made
+    files: Mapping[str, bytes]  # by path; the card is as it was made
 
     @property
     def version(self) -> str:
-        """X.Y.Z."""
         return self.manifest.about.version
 
     @property
     def tag(self) -> str:
-        """The name of its tag."""
         return names.tag(self.version)
 
     def __str__(self) -> str:
@@ -51,13 +41,7 @@ class Release:
         return _release(self.artifact, self.repository, self.endpoint, report)
 
     def merged(self, card: str | None) -> dict[str, bytes]:
-        """The files; what people wrote in the `card` of the repository stays.
-
-        Where that has none, it is what they wrote in the artifact's own.
-
-        Raises:
-            FormatError: the card is broken where ours has to go into it.
-        """
+        """The files; what people wrote in the `card` of the repository stays, else in our own."""
         theirs = summary.card(self.artifact) if card is None else card
         text = cards.merge(theirs or "", self.files[CARD].decode())
         return {**self.files, CARD: text.encode()}
@@ -71,14 +55,7 @@ def prepare(
     version: str | None = None,
     report: Report | None = None,
 ) -> Release:
-    """Check an artifact as its readers will, and make the files that it is published with.
-
-    Arguments are those of `publish`; `endpoint` is the address of the Hub.
-
-    Raises:
-        ArtifactError: it has a fault, or the report is of other content.
-        UnknownNameError: there is no such folder, no such way to write a repository or version.
-    """
+    """Check an artifact as its readers will, and make the files that it is published with."""
     names.repository(repository)
     place = resolve.resolve(Path(folder))
     listed_golden = reference_draws.PATH in {entry.path for entry in place.read().manifest.files}

@@ -1,23 +1,69 @@
-"""The steps of publishing: what to change, one commit or a pull request, a tag."""
+"""The steps of publishing: read the repository, commit or propose what it lacks, set the tag."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Literal, Self
 
 from d3data import cards
-from d3data.artifact.manifest import DERIVED
+from d3data.artifact.manifest import DERIVED, NAME, FileEntry, Manifest, PartEntry, parse
+from d3data.artifact.summary import CARD
 from d3data.cards.files import CROISSANT
-from d3data.errors import ArtifactError, ConflictError, HubError, VersionTakenError
+from d3data.errors import (
+    ArtifactError,
+    ConflictError,
+    FormatError,
+    HubError,
+    NotPublishedError,
+    VersionTakenError,
+)
 from d3data.evaluation.report import REPORT, read_report
-from d3data.hub import remote
-from d3data.hub.client import Blob, Client, NewCommit
-from d3data.hub.remote import Change, State
+from d3data.hub.client import Blob, Client, NewCommit, is_same
+from d3data.hub.local import listed
 from d3data.publishing.release import Release
+from d3data.utils.canonical_json import MOST_BYTES
 from d3data.utils.text import some
 
+MAIN = "main"
 PULLS = 20  # the open pull requests of which one may propose the same already
 
 Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class State:
+    """A repository at one moment, at `head`, the commit of the branch main."""
+
+    head: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)  # commits by tag
+    tree: Mapping[str, Blob] = field(default_factory=dict)  # files by path
+    manifest: Manifest | None = None  # None also if it is broken
+    card: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """A change of a file of the branch; `size` is the number of bytes that are sent."""
+
+    path: str
+    what: Literal["add", "replace", "delete"]
+    size: int
+
+
+def fetch_state(client: Client, repository: str) -> State:
+    """The current state of a repository; at most six requests."""
+    refs = client.refs(repository)
+    if (head := refs.branches.get(MAIN)) is None:
+        raise NotPublishedError(f"{repository} has no branch {MAIN}: create it from any commit")
+    tree = client.tree(repository, head)
+    card = None
+    if CARD in tree:
+        try:
+            card = client.read(repository, head, CARD, tree[CARD]).decode()
+        except UnicodeDecodeError as fault:
+            raise FormatError(
+                f"the card of {repository} is not UTF-8 ({fault.reason}): save it again as text"
+            ) from None
+    return State(head, refs.tags, tree, _manifest(client, repository, head, tree), card)
 
 
 @dataclass(frozen=True)
@@ -31,16 +77,15 @@ class Update:
 
     @classmethod
     def of(cls, release: Release, state: State, tagged: Mapping[str, Blob] | None = None) -> Self:
-        """The update of a repository in this state.
+        """The update of a repository; `tagged` are the files of the version, if it is published.
 
-        Where the version is published, `tagged` has the files of its tag. If the branch gets
-        others, Croissant has the addresses of the branch.
+        If the branch gets others, Croissant has the addresses of the branch.
         """
         files = release.merged(state.card)
-        listed = {path: content for path, content in files.items() if path not in DERIVED}
-        if tagged is not None and remote.missing(tagged, listed):
-            files[CROISSANT] = cards.moved(files[CROISSANT].decode(), remote.MAIN).encode()
-        return cls(release, state, files, tuple(remote.changes(state, files)))
+        fixed = {path: content for path, content in files.items() if path not in DERIVED}
+        if tagged is not None and missing(tagged, fixed):
+            files[CROISSANT] = cards.moved(files[CROISSANT].decode(), MAIN).encode()
+        return cls(release, state, files, tuple(_changes(state, files)))
 
 
 def with_report(client: Client, release: Release, state: State) -> Release:
@@ -57,11 +102,7 @@ def with_report(client: Client, release: Release, state: State) -> Release:
 
 
 def commit(client: Client, update: Update, tell: Tell) -> str | None:
-    """The commit that holds the release; None where somebody else was faster.
-
-    Raises:
-        HubError: the Hub leaves files out of the commit.
-    """
+    """The commit that holds the release; None where somebody else was faster."""
     if not update.changes:
         return update.state.head
     try:
@@ -69,7 +110,7 @@ def commit(client: Client, update: Update, tell: Tell) -> str | None:
     except ConflictError:
         return None
     if lost := _lost(client, update, made):
-        head = client.refs(update.release.repository).branches.get(remote.MAIN)
+        head = client.refs(update.release.repository).branches.get(MAIN)
         if head != made.commit:
             return None
         raise lost
@@ -78,12 +119,10 @@ def commit(client: Client, update: Update, tell: Tell) -> str | None:
 
 
 def _change(client: Client, update: Update, *, create_pr: bool = False) -> NewCommit:
-    put = {c.path: update.files[c.path] for c in update.changes if c.what != "delete"}
     return client.create_commit(
         update.release.repository,
+        {change.path: update.files.get(change.path) for change in update.changes},
         parent=update.state.head,
-        put=put,
-        delete=[change.path for change in update.changes if change.what == "delete"],
         message=f"{update.release.manifest.about.name} {update.release.version}",
         create_pr=create_pr,
     )
@@ -92,10 +131,10 @@ def _change(client: Client, update: Update, *, create_pr: bool = False) -> NewCo
 def _lost(client: Client, update: Update, made: NewCommit) -> HubError | None:
     """The error where a commit lacks files of an update; None where it has all."""
     repository = update.release.repository
-    if not (missing := remote.missing(client.tree(repository, made.commit), update.files)):
+    if not (lost := missing(client.tree(repository, made.commit), update.files)):
         return None
     return HubError(
-        f"{repository}: commit {made.commit} was accepted without {some(missing)}: a .gitignore "
+        f"{repository}: commit {made.commit} was accepted without {some(lost)}: a .gitignore "
         "there leaves out what its rules name; delete these rules, and publish again"
     )
 
@@ -105,7 +144,7 @@ def propose(client: Client, update: Update, tell: Tell) -> str:
     repository = update.release.repository
     pages = f"{client.endpoint}/datasets/{repository}/discussions"
     for number, commit in client.open_pull_requests(repository, most=PULLS).items():
-        if not remote.missing(client.tree(repository, commit), update.files):
+        if not missing(client.tree(repository, commit), update.files):
             tell(f"pull request {number} has these changes already")
             return f"{pages}/{number}"
     made = _change(client, update, create_pr=True)
@@ -121,14 +160,10 @@ def propose(client: Client, update: Update, tell: Tell) -> str:
 
 
 def tagged(client: Client, release: Release, tags: Mapping[str, str]) -> str | None:
-    """The commit of the version, where it is published; None where it is not.
-
-    Raises:
-        VersionTakenError: it holds other content.
-    """
+    """The commit of the version, None where it is not published; or VersionTakenError."""
     if (commit := tags.get(release.tag)) is None:
         return None
-    if fault := remote.mismatch(client, release.repository, commit, release.manifest):
+    if fault := _mismatch(client, release.repository, commit, release.manifest):
         raise VersionTakenError(
             f"{release} is published with {fault}, and this has content "
             f"{release.manifest.content_sha256}: versions never change; publish this as another, "
@@ -148,3 +183,53 @@ def tag(client: Client, release: Release, commit: str, tell: Tell) -> str:
         return other
     tell(f"tagged {release.tag}")
     return commit
+
+
+def _mismatch(client: Client, repository: str, commit: str, wanted: Manifest) -> str | None:
+    """What a commit has instead of the version of this manifest; None if it is that version.
+
+    Its files are compared with its own manifest, which may list another report.
+    """
+    tree = client.tree(repository, commit)
+    manifest = _manifest(client, repository, commit, tree)
+    if manifest is None:
+        return "nothing that d3data reads"
+    if manifest.content_sha256 != wanted.content_sha256:
+        return f"content {manifest.content_sha256}"
+    if manifest.about.version != wanted.about.version:
+        return f"version {manifest.about.version} in its {NAME}"
+    lost = [e.path for e in listed(manifest) if not _matches(tree.get(e.path), e)]
+    return f"an incomplete set, without {some(lost)}" if lost else None
+
+
+def _changes(state: State, files: Mapping[str, bytes]) -> list[Change]:
+    """What brings the branch to hold `files`, and no others of the set that it holds now."""
+    sent = [
+        Change(path, "replace" if path in state.tree else "add", len(files[path]))
+        for path in missing(state.tree, files)
+    ]
+    ours = [] if state.manifest is None else [entry.path for entry in listed(state.manifest)]
+    gone = [path for path in ours if path in state.tree and path not in files]
+    return [*sent, *(Change(path, "delete", 0) for path in gone)]
+
+
+def missing(tree: Mapping[str, Blob], files: Mapping[str, bytes]) -> list[str]:
+    """The files that a commit does not hold, byte for byte."""
+    return [path for path, content in files.items() if not is_same(tree.get(path), content)]
+
+
+def _matches(blob: Blob | None, entry: PartEntry | FileEntry) -> bool:
+    """Whether a file may be the listed one; of small files only the size can be compared."""
+    return blob is not None and blob.size == entry.size and blob.sha256 in (None, entry.sha256)
+
+
+def _manifest(
+    client: Client, repository: str, commit: str, tree: Mapping[str, Blob]
+) -> Manifest | None:
+    if NAME not in tree or tree[NAME].size > MOST_BYTES:
+        return None
+    content = client.read(repository, commit, NAME, tree[NAME])
+    try:
+        return parse(content, where=f"{NAME} of {repository} at {commit}")
+    except ArtifactError:
+        return None

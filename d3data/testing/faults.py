@@ -3,13 +3,14 @@
 >>> faults = Faults()
 >>> rule = faults.add(Answer(503, headers={"Retry-After": "0"}), path="*/commit/*", skip=1)
 
-answers the second commit with 503, and the third as usual. `rule.hits` counts.
+answers the second commit with 503, and the third as usual. `rule.hits` counts. Invalid arguments
+raise a D3DataError.
 """
 
 import fnmatch
 import math
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -20,16 +21,13 @@ from d3data.utils.checks import whole
 
 @dataclass(frozen=True)
 class Answer:
-    """Answer with this status instead.
+    """Answer with this status, from 200 to 599, instead.
 
     Args:
         headers: such as Retry-After, in seconds.
         message: the reason, in the body and in X-Error-Message.
         code: X-Error-Code, which decides what error the client raises.
         acted: whether the Hub executes the request first.
-
-    Raises:
-        D3DataError: `status` is not from 200 to 599.
     """
 
     status: int
@@ -42,11 +40,9 @@ class Answer:
         whole(self.status, "status", least=200, most=599)
 
     def reply(self) -> Reply:
-        """What is sent."""
-        told = {"X-Error-Message": self.message, **self.headers}
-        if self.code:
-            told["X-Error-Code"] = self.code
-        return as_json({"error": self.message}, told, status=self.status)
+        code = {"X-Error-Code": self.code} if self.code else {}
+        headers = {"X-Error-Message": self.message, **self.headers, **code}
+        return as_json({"error": self.message}, headers, status=self.status)
 
 
 @dataclass(frozen=True)
@@ -58,11 +54,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Delay:
-    """Wait before anything is done.
-
-    Raises:
-        D3DataError: `seconds` is no length of time.
-    """
+    """Wait this many `seconds` before anything is done."""
 
     seconds: float
 
@@ -73,11 +65,7 @@ class Delay:
 
 @dataclass(frozen=True)
 class Cut:
-    """Send the headers and `after` bytes of the body, then close the connection.
-
-    Raises:
-        D3DataError: `after` is below 0.
-    """
+    """Send the headers and `after` bytes of the body, then close the connection."""
 
     after: int
 
@@ -87,11 +75,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Flip:
-    """Send the body with `bits` of its byte `at` flipped: by default all, with 1 the last.
-
-    Raises:
-        D3DataError: `at` is below 0, or `bits` is not from 1 to 255.
-    """
+    """Send the body with `bits` of its byte `at` flipped: by default all, with 1 the last."""
 
     at: int = 0
     bits: int = 0xFF
@@ -101,7 +85,6 @@ class Flip:
         whole(self.bits, "bits", least=1, most=0xFF)
 
     def flipped(self, body: bytes) -> bytes:
-        """What is sent for `body`."""
         return body[: self.at] + bytes([body[self.at] ^ self.bits]) + body[self.at + 1 :]
 
 
@@ -172,22 +155,14 @@ class Faults:
         return rule
 
     def clear(self) -> None:
-        """Delete all rules."""
         with self._lock:
             self._rules.clear()
 
-    def before(self, call: Call) -> Fault | None:
-        """The fault that comes before the Hub acts."""
-        return self._first(call, _is_early)
-
-    def after(self, call: Call, reply: Reply) -> Fault | None:
-        """The fault that comes after it; one of the body waits for a body that is long enough."""
-        return self._first(call, lambda fault: not _is_early(fault) and _fits(fault, call, reply))
-
-    def _first(self, call: Call, fits: Callable[[Fault], bool]) -> Fault | None:
+    def find(self, call: Call, reply: Reply | None = None) -> Fault | None:
+        """The fault of a request: without a reply, one before the Hub acts; else one after it."""
         with self._lock:
             for rule in self._rules:
-                if fits(rule.fault) and rule.strikes(call):
+                if _is_due(rule.fault, call, reply) and rule.strikes(call):
                     return rule.fault
         return None
 
@@ -219,14 +194,12 @@ class Requests:
 
     def __init__(self) -> None:
         self._requests: list[Request] = []
-        self._lock = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._requests)
 
     def __iter__(self) -> Iterator[Request]:
-        with self._lock:
-            return iter(tuple(self._requests))
+        return iter(tuple(self._requests))
 
     def __str__(self) -> str:
         return "\n".join(map(str, self))
@@ -240,26 +213,21 @@ class Requests:
         return len(self.matching(method, path))
 
     def clear(self) -> None:
-        """Delete them all."""
-        with self._lock:
-            self._requests.clear()
+        self._requests.clear()
 
     def add(self, request: Request) -> None:
-        """Add one."""
-        with self._lock:
-            self._requests.append(request)
+        self._requests.append(request)
 
 
 def _matches(call: "Call | Request", method: str, path: str) -> bool:
     return method in ("*", call.method) and fnmatch.fnmatchcase(call.path, path)
 
 
-def _is_early(fault: Fault) -> bool:
-    return isinstance(fault, Delay) or (isinstance(fault, Answer | Drop) and not fault.acted)
-
-
-def _fits(fault: Fault, call: Call, reply: Reply) -> bool:
-    if isinstance(fault, Cut | Flip):
+def _is_due(fault: Fault, call: Call, reply: Reply | None) -> bool:
+    early = isinstance(fault, Delay) or (isinstance(fault, Answer | Drop) and not fault.acted)
+    if early or reply is None:
+        return early and reply is None
+    if isinstance(fault, Cut | Flip):  # they wait for a body that is long enough
         least = fault.after if isinstance(fault, Cut) else fault.at
         return call.method != "HEAD" and reply.status < 300 and len(reply.body) > least
     return True

@@ -5,9 +5,10 @@ Source: git-scm.com/book, "Git Internals: Git Objects"; the pointer from the LFS
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Self
 
@@ -45,13 +46,11 @@ class Entry:
 
     @classmethod
     def of(cls, content: bytes) -> Self:
-        """A file that git holds itself."""
         sha256 = hashlib.sha256(content).hexdigest()
         return cls(sha256, len(content), False, git_name("blob", content))
 
     @classmethod
     def in_lfs(cls, sha256: str, size: int) -> Self:
-        """A file that git holds a pointer to."""
         return cls(sha256, size, True, git_name("blob", pointer(sha256, size)))
 
     @property
@@ -81,45 +80,54 @@ Change = Put | Delete
 
 @dataclass(frozen=True)
 class Commit:
-    """An immutable tree of files with its history."""
+    """An immutable tree of files with its history, under the name that git would give it."""
 
-    id: str
-    parents: tuple[str, ...]
     files: Mapping[str, Entry]
-    folders: Mapping[str, str]
-    title: str
-    description: str
-    author: str
+    parents: tuple[str, ...]
     date: datetime
+    title: str
+    author: str
+    description: str = ""
 
-    @classmethod
-    def of(
-        cls,
-        files: Mapping[str, Entry],
-        *,
-        parents: tuple[str, ...],
-        title: str,
-        description: str,
-        author: str,
-        date: datetime,
-    ) -> Self:
-        """The commit of a tree, under the name that git would give it."""
-        trees = folders(files)
-        person = f"{author} <{author}@localhost> {int(date.timestamp())} +0000"
-        lines = [f"tree {trees['']}", *(f"parent {parent}" for parent in parents)]
+    @cached_property
+    def folders(self) -> Mapping[str, str]:
+        """git's names of all folders that hold files, the root among them as ''."""
+        rows: dict[str, list[tuple[str, str, str]]] = {"": []}
+        for path, entry in self.files.items():
+            folder, _, name = path.rpartition("/")
+            rows.setdefault(folder, []).append((name, FILE, entry.oid))
+            for parent in parents_of(folder):
+                rows.setdefault(parent, [])
+        names = {}
+        for folder in sorted(rows, key=len, reverse=True):
+            listing = sorted(rows[folder], key=lambda row: row[0] + "/" * (row[1] == FOLDER))
+            tree = (
+                f"{mode} {name}\0".encode() + bytes.fromhex(oid) for name, mode, oid in listing
+            )
+            names[folder] = git_name("tree", b"".join(tree))
+            if folder:
+                parent, _, name = folder.rpartition("/")
+                rows[parent].append((name, FOLDER, names[folder]))
+        return MappingProxyType(names)
+
+    @cached_property
+    def id(self) -> str:
+        person = f"{self.author} <{self.author}@localhost> {int(self.date.timestamp())} +0000"
+        lines = [f"tree {self.folders['']}", *(f"parent {parent}" for parent in self.parents)]
         lines += [f"author {person}", f"committer {person}", ""]
-        lines += ["\n\n".join(filter(None, (title, description)))]
-        name = git_name("commit", "\n".join(lines).encode())
-        tree = MappingProxyType(dict(sorted(files.items())))
-        return cls(name, parents, tree, MappingProxyType(trees), title, description, author, date)
+        lines += ["\n\n".join(filter(None, (self.title, self.description)))]
+        return git_name("commit", "\n".join(lines).encode())
+
+    def name(self, path: str) -> str | None:
+        """git's name of a file or folder; None if there is neither."""
+        return self.files[path].oid if path in self.files else self.folders.get(path)
 
 
-def changed(files: Mapping[str, Entry], changes: Iterable[Change]) -> dict[str, Entry]:
-    """The files after `changes`, which are applied in order.
+def changed(files: Mapping[str, Entry], changes: Iterable[Change]) -> Mapping[str, Entry]:
+    """The files after `changes`, which are applied in order; read-only, in order of their paths.
 
-    Raises:
-        NoEntry: a file or folder to be deleted does not exist.
-        Invalid: a path that git would not take, or a file where a folder is.
+    NoEntry, if a file or folder to be deleted does not exist; Invalid, if git would not take a
+    path, or a file is where a folder is.
     """
     after = dict(files)
     for change in changes:
@@ -138,29 +146,10 @@ def changed(files: Mapping[str, Entry], changes: Iterable[Change]) -> dict[str, 
     for path in after:
         if folder := next((parent for parent in parents_of(path) if parent in after), None):
             raise Invalid(f"{folder} is a file, so {path} cannot be in it")
-    return after
+    return MappingProxyType(dict(sorted(after.items())))
 
 
-def parents_of(path: str) -> Iterable[str]:
+def parents_of(path: str) -> Iterator[str]:
     """The folders that a path is in, the innermost first."""
     while path := path.rpartition("/")[0]:
         yield path
-
-
-def folders(files: Mapping[str, Entry]) -> dict[str, str]:
-    """git's names of all folders that hold `files`, the root among them as ''."""
-    rows: dict[str, list[tuple[str, str, str]]] = {"": []}
-    for path, entry in files.items():
-        folder, _, name = path.rpartition("/")
-        rows.setdefault(folder, []).append((name, FILE, entry.oid))
-        for parent in parents_of(folder):
-            rows.setdefault(parent, [])
-    names = {}
-    for folder in sorted(rows, key=len, reverse=True):
-        listing = sorted(rows[folder], key=lambda row: row[0] + "/" * (row[1] == FOLDER))
-        tree = (f"{mode} {name}\0".encode() + bytes.fromhex(oid) for name, mode, oid in listing)
-        names[folder] = git_name("tree", b"".join(tree))
-        if folder:
-            parent, _, name = folder.rpartition("/")
-            rows[parent].append((name, FOLDER, names[folder]))
-    return names

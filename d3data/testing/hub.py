@@ -1,7 +1,7 @@
 """The Hugging Face Hub on this machine, for as long as a `with` block lasts."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import partial
@@ -9,18 +9,16 @@ from pathlib import Path
 from typing import Literal, Self
 
 from d3data.errors import D3DataError
-from d3data.testing import client, routes
+from d3data.testing import client, reading, writing
 from d3data.testing.faults import Answer, Cut, Delay, Fault, Faults, Flip, Request, Requests
 from d3data.testing.git import Change, Delete, Put
 from d3data.testing.repository import Kind, Repository
 from d3data.testing.rules import ATTRIBUTES, is_large
 from d3data.testing.server import HOST, Call, Reply, Server
-from d3data.testing.site import Accounts, Anonymous, Site, User
-from d3data.utils.checks import whole
+from d3data.testing.site import Anonymous, Site, User, Where, serve
 
 ME = User("me", "hf_test")
 OTHER_HOST = "localhost"  # the same machine, but some clients tell origins by their host alone
-Where = Literal["hub", "storage"]
 Who = User | Literal["first", "nobody"]
 
 
@@ -63,13 +61,7 @@ class LocalHub:
         page: int = 1000,
     ) -> None:
         self.requests, self.faults = Requests(), Faults()
-        self._site = Site(
-            Accounts(users, anonymous),
-            redirect=redirect,
-            large_above=whole(large_above, "large_above"),
-            part_bytes=None if part_bytes is None else whole(part_bytes, "part_bytes", least=1),
-            page=whole(page, "page", least=1),
-        )
+        self._site = Site(users, anonymous, redirect, large_above, part_bytes, page)
         self._ports: dict[Where, int] = {"hub": 0, "storage": 0}
         self._servers: list[Server] = []
         self._stopping = threading.Event()
@@ -89,11 +81,7 @@ class LocalHub:
         return self._site.endpoint
 
     def start(self) -> None:
-        """Open the ports: free ones at first, then the same again.
-
-        Raises:
-            D3DataError: they are open.
-        """
+        """Open the ports, which must be closed: free ones at first, then the same again."""
         if self._servers:
             raise D3DataError("this Hub is running already: `stop()` ends it")
         self._stopping.clear()
@@ -144,22 +132,22 @@ class LocalHub:
 
         Suffix, content and size decide which files are large, as they do for uploads.
         """
+        repository = self.repo(name, kind)
         _require_bytes(files)
-        repository, limit = self.repo(name, kind), self._site.large_above
-        changes: list[Change] = []
-        for path, content in files.items():
+
+        def change(path: str, content: bytes | None) -> Change:
             if content is None:
-                changes.append(Delete(path))
-            else:
-                large = is_large(
-                    path,
-                    sample=content[:512],
-                    size=len(content),
-                    attributes=ATTRIBUTES,
-                    large_above=limit,
-                )
-                changes.append(Put(path, repository.keep(content, large=large)))
-        return repository.commit(changes, title).id
+                return Delete(path)
+            large = is_large(
+                path,
+                sample=content[:512],
+                size=len(content),
+                attributes=ATTRIBUTES,
+                large_above=self._site.large_above,
+            )
+            return Put(path, repository.keep(content, large=large))
+
+        return repository.commit([change(*pair) for pair in files.items()], title).id
 
     def environment(self, home: str | Path, *, user: Who = "first") -> dict[str, str]:
         """Variables that make a new process talk to this Hub alone.
@@ -168,7 +156,7 @@ class LocalHub:
             home: the folder for its caches; made by whoever writes to it first.
             user: who to be logged in as: one of the users, "first" or "nobody".
         """
-        who = self._site.accounts.users[0] if user == "first" else user
+        who = self._site.users[0] if user == "first" else user
         token = who.token if isinstance(who, User) else ""
         return client.environment(self.endpoint, Path(home), token)
 
@@ -177,9 +165,9 @@ class LocalHub:
         return client.using(self.environment(home, user=user))
 
     def _answer(self, where: Where, call: Call) -> Reply | None:
-        serve = partial(routes.serve, self._site, routes.ROUTES[where])
-        reply, fault = self._exchange(serve, call)
-        user = self._site.accounts.token_owner(call.headers)
+        """The reply to a request, None for a dropped connection; logged with the fault it had."""
+        reply, fault = self._exchange(where, call)
+        user = self._site.token_owner(call.headers)
         self.requests.add(
             Request(
                 method=call.method,
@@ -195,17 +183,15 @@ class LocalHub:
         )
         return reply
 
-    def _exchange(
-        self, serve: Callable[[Call], Reply], call: Call
-    ) -> tuple[Reply | None, Fault | None]:
-        """The reply to a request, None for a dropped connection; and the fault it had."""
-        early = self.faults.before(call)
+    def _exchange(self, where: Where, call: Call) -> tuple[Reply | None, Fault | None]:
+        early = self.faults.find(call)
         if isinstance(early, Delay):
             self._stopping.wait(early.seconds)
         elif early is not None:
             return _instead(early), early
-        reply = serve(call)
-        late = self.faults.after(call, reply)
+        routes = [route for route in (*reading.ROUTES, *writing.ROUTES) if route.where == where]
+        reply = serve(self._site, routes, call)
+        late = self.faults.find(call, reply)
         if isinstance(late, Flip):
             return replace(reply, body=late.flipped(reply.body)), late
         if isinstance(late, Cut):

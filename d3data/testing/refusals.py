@@ -8,71 +8,56 @@ class Refusal(D3DataError):
 
     status = 400
     code: str | None = None
+    usual = ""  # what it says if it is given no message
+
+    def __init_subclass__(
+        cls, status: int = 400, code: str | None = None, usual: str = ""
+    ) -> None:
+        cls.status, cls.code, cls.usual = status, code, usual
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(message or self.usual)
 
 
-class NotSignedIn(Refusal):
+class Invalid(Refusal):
+    """The request is malformed."""
+
+
+class NotSignedIn(Refusal, status=401, usual="Invalid username or password."):
     """No token, or an unknown one."""
 
-    status = 401
 
-
-class Forbidden(Refusal):
+class Forbidden(Refusal, status=403):
     """The token does not permit this."""
 
-    status = 403
 
-
-class NoRepository(Refusal):
+class NoRepository(Refusal, status=404, code="RepoNotFound", usual="Repository not found"):
     """The repository is missing, or private and not the user's; the Hub does not tell which.
 
     It answers 401 without a token, with which one might see more, and 404 with one.
     """
 
-    status, code = 404, "RepoNotFound"
 
-    def __init__(self, *, signed_in: bool = True) -> None:
-        super().__init__("Repository not found")
-        self.status = 404 if signed_in else 401
-
-
-class NoRevision(Refusal):
+class NoRevision(Refusal, status=404, code="RevisionNotFound"):
     """There is no such branch, tag or commit."""
-
-    status, code = 404, "RevisionNotFound"
 
     def __init__(self, revision: str) -> None:
         super().__init__(f"Invalid rev id: {revision}")
 
 
-class NoEntry(Refusal):
+class NoEntry(Refusal, status=404, code="EntryNotFound", usual="Entry not found"):
     """The revision has no such file or folder."""
 
-    status, code = 404, "EntryNotFound"
 
-    def __init__(self, message: str = "Entry not found") -> None:
-        super().__init__(message)
-
-
-class NotSupported(Refusal):
+class NotSupported(Refusal, status=404):
     """The URL is unknown here."""
 
-    status = 404
 
-
-class Exists(Refusal):
+class Exists(Refusal, status=409):
     """The name is taken."""
 
-    status = 409
 
-
-class Stale(Refusal):
+class Stale(
+    Refusal, status=412, usual="A commit has happened since. Please refresh and try again."
+):
     """The branch is no longer at the parent of the commit."""
-
-    status = 412
-
-    def __init__(self) -> None:
-        super().__init__("A commit has happened since. Please refresh and try again.")
-
-
-class Invalid(Refusal):
-    """The request is malformed."""

@@ -22,22 +22,12 @@ _SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
 _NAME = re.compile(f"{_SEGMENT}/{_SEGMENT}")
 
 
-class Blobs:
+class Blobs(dict[str, bytes]):
     """Contents by their sha256; what is put twice is kept once."""
 
-    def __init__(self) -> None:
-        self._contents: dict[str, bytes] = {}
-
-    def __getitem__(self, sha256: str) -> bytes:
-        return self._contents[sha256]
-
-    def __len__(self) -> int:
-        return len(self._contents)
-
     def put(self, content: bytes) -> str:
-        """Keep `content`; its sha256."""
         sha256 = hashlib.sha256(content).hexdigest()
-        self._contents.setdefault(sha256, bytes(content))
+        self.setdefault(sha256, bytes(content))
         return sha256
 
 
@@ -68,6 +58,11 @@ class Repository:
         attributes = Put(".gitattributes", self.keep(ATTRIBUTES.encode()))
         self._branches[MAIN] = self._add(None, [attributes], "initial commit").id
         self.created = self.resolve(MAIN).date
+
+    @property
+    def owner(self) -> str:
+        """The user or organization that it belongs to."""
+        return self.name.partition("/")[0]
 
     @property
     def head(self) -> str:
@@ -104,7 +99,6 @@ class Repository:
         return Entry.in_lfs(sha256, len(self._blobs[sha256]))
 
     def read(self, entry: Entry) -> bytes:
-        """The content of a file."""
         return self._blobs[entry.sha256]
 
     def files(self, revision: str = MAIN) -> dict[str, bytes]:
@@ -135,19 +129,14 @@ class Repository:
         changes: Iterable[Change],
         title: str,
         *,
-        description: str = "",
-        author: str | None = None,
         branch: str = MAIN,
         parent: str | None = None,
+        **about: str,
     ) -> Commit:
         """Put a commit on a branch or pull request, in one step or not at all.
 
-        `parent` is the commit that the branch must be at, or the beginning of its id.
-
-        Raises:
-            Stale: the branch is not at `parent`.
-            NoRevision: there is no such branch.
-            Invalid, NoEntry: the changes cannot be made.
+        `parent` is the commit that the branch must be at, or the beginning of its id, else it is
+        Stale; `about` may have a `description` and an `author`.
         """
         with self._lock:
             refs = self._pulls if branch in self._pulls else self._branches
@@ -157,22 +146,16 @@ class Repository:
             head = self._commits[refs[branch]]
             if parent is not None and not _is(head, parent):
                 raise Stale
-            made = self._add(head, changes, title, description, author)
+            made = self._add(head, changes, title, **about)
             refs[branch] = made.id
             return made
 
     def propose(
-        self,
-        changes: Iterable[Change],
-        title: str,
-        *,
-        description: str = "",
-        author: str | None = None,
-        onto: str = MAIN,
+        self, changes: Iterable[Change], title: str, *, onto: str = MAIN, **about: str
     ) -> tuple[int, Commit]:
         """Open a pull request of one commit on `onto`; its number, and its commit."""
         with self._lock:
-            made = self._add(self.resolve(onto), changes, title, description, author)
+            made = self._add(self.resolve(onto), changes, title, **about)
             number = len(self._pulls) + 1
             self._pulls[f"refs/pr/{number}"] = made.id
             return number, made
@@ -247,21 +230,11 @@ class Repository:
             refs[name] = target
 
     def _add(
-        self,
-        parent: Commit | None,
-        changes: Iterable[Change],
-        title: str,
-        description: str = "",
-        author: str | None = None,
+        self, parent: Commit | None, changes: Iterable[Change], title: str, **about: str
     ) -> Commit:
-        made = Commit.of(
-            changed(parent.files if parent else {}, changes),
-            parents=(parent.id,) if parent else (),
-            title=title,
-            description=description,
-            author=author or self.author,
-            date=self._clock(),
-        )
+        files = changed(parent.files if parent else {}, changes)
+        parents = (parent.id,) if parent else ()
+        made = Commit(files, parents, self._clock(), title, **{"author": self.author, **about})
         self._commits[made.id] = made
         return made
 
@@ -277,12 +250,7 @@ class Store:
         self._lock = threading.RLock()
 
     def create(self, kind: Kind, name: str, *, author: str, private: bool = False) -> Repository:
-        """A new repository with one commit, the one of `.gitattributes`.
-
-        Raises:
-            Exists: there is one of that kind and name.
-            Invalid: the name is not of the form owner/name.
-        """
+        """A new repository with one commit, the one of `.gitattributes`."""
         _require_name(name)
         with self._lock:
             if (kind, name) in self._repositories:
@@ -304,16 +272,11 @@ class Store:
             return self._repositories[kind, name]
 
     def delete(self, repository: Repository) -> None:
-        """Delete a repository; contents that it shares with others stay."""
         with self._lock:
             self._repositories.pop((repository.kind, repository.name), None)
 
     def move(self, repository: Repository, name: str) -> None:
-        """Rename a repository; the old name still finds it until it is used again.
-
-        Raises:
-            Exists, Invalid: as in `create`.
-        """
+        """Rename a repository; the old name still finds it until it is used again."""
         _require_name(name)
         with self._lock:
             if (repository.kind, name) in self._repositories:
@@ -325,7 +288,6 @@ class Store:
             self._repositories[repository.kind, name] = repository
 
     def all(self, kind: Kind) -> list[Repository]:
-        """The repositories of a kind, the oldest first."""
         with self._lock:
             return [made for (its, _), made in self._repositories.items() if its == kind]
 

@@ -22,12 +22,7 @@ _TAGGED = ("license", "language", "task_categories", "task_ids", "size_categorie
 def is_large(path: str, *, sample: bytes, size: int, attributes: str, large_above: int) -> bool:
     """Whether the Hub wants a file in LFS: by `.gitattributes`, because it is no text, or by size.
 
-    Args:
-        path: where the file goes.
-        sample: its first 512 bytes.
-        size: in bytes; an empty file is never large.
-        attributes: the repository's `.gitattributes`.
-        large_above: the size above which any file is large.
+    `sample` has its first 512 bytes; an empty file is never large.
 
     >>> is_large("a/b.bin", sample=b"text", size=4, attributes="*.bin filter=lfs", large_above=9)
     True
@@ -76,11 +71,7 @@ def _is_text(sample: bytes) -> bool:
 
 
 def metadata(readme: str) -> dict[str, Any]:
-    """The metadata of a card, {} where it has none.
-
-    Raises:
-        Invalid: the YAML is broken, is not a mapping, or has a single value where a list belongs.
-    """
+    """The metadata of a card; Invalid, if it is no mapping or has a value in place of a list."""
     import yaml
 
     block = _FRONT_MATTER.match(readme)

@@ -6,7 +6,7 @@ import logging
 import socket
 import threading
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -29,7 +29,6 @@ class Call:
 
     @property
     def path(self) -> str:
-        """The path with %2F and the like resolved."""
         return urllib.parse.unquote(self.quoted)
 
     def json(self) -> dict[str, Any]:
@@ -43,11 +42,9 @@ class Call:
         return value
 
     def one(self, name: str, default: str = "") -> str:
-        """The last value of a query parameter."""
         return self.query.get(name, [default])[-1]
 
     def flag(self, name: str) -> bool:
-        """Whether a query parameter is on."""
         return self.one(name).lower() in ("1", "true")
 
 
@@ -74,17 +71,6 @@ def refused(refusal: Refusal, headers: Mapping[str, str] | None = None) -> Reply
     if refusal.code:
         fields["X-Error-Code"] = refusal.code
     return as_json({"error": message}, {**fields, **(headers or {})}, status=refusal.status)
-
-
-def page(call: Call, items: Sequence[Any], size: int, *, endpoint: str) -> Reply:
-    """The page of a listing at `cursor`, linked to the next."""
-    start = int(call.one("cursor", "0"))
-    headers = {}
-    if start + size < len(items):
-        query = {**call.query, "cursor": [str(start + size)]}
-        url = f"{endpoint}{call.quoted}?{urllib.parse.urlencode(query, doseq=True)}"
-        headers["Link"] = f'<{url}>; rel="next"'
-    return as_json(items[start : start + size], headers)
 
 
 def ranged(call: Call, content: bytes, headers: Mapping[str, str]) -> Reply:
@@ -131,19 +117,17 @@ class Server(ThreadingHTTPServer):
         self.server_close()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start the thread of a connection."""
         with self._lock:
             self._open.add(request)
         super().process_request(request, client_address)
 
     def shutdown_request(self, request: Any) -> None:
-        """Close a connection that has ended."""
         with self._lock:
             self._open.discard(request)
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours."""
+        # a client that went away is no error of ours
         log.debug("connection with %s ended early", client_address, exc_info=True)
 
 
@@ -159,29 +143,18 @@ class Handler(BaseHTTPRequestHandler):
         """Requests are logged elsewhere."""
 
     def answer(self) -> None:
-        """Answer the request that was just read."""
-        body = self._body()
-        if body is None:
+        if (body := self._body()) is None:
             self.close_connection = True
             return
         quoted, _, query = self.path.partition("?")
-        call = Call(
-            method=self.command,
-            quoted=quoted,
-            query=urllib.parse.parse_qs(query, keep_blank_values=True),
-            headers={name.lower(): value for name, value in self.headers.items()},
-            body=body,
-        )
+        values = urllib.parse.parse_qs(query, keep_blank_values=True)
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        call = Call(self.command, quoted, values, headers, body)
         try:
             reply = self.server.answer(call)
         except Exception as failure:
             log.exception("%s %s failed", call.method, call.path)
             reply = as_json({"error": f"LocalHub failed: {failure!r}"}, status=500)
-        self._send(reply)
-
-    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
-
-    def _send(self, reply: Reply | None) -> None:
         if reply is None:
             self.close_connection = True
             return
@@ -192,8 +165,9 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(reply.body[: reply.cut])
-        if reply.cut is not None:
-            self.close_connection = True
+        self.close_connection |= reply.cut is not None
+
+    do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = answer
 
     def _body(self) -> bytes | None:
         """The body of the request; None where the client went away before its end."""

@@ -8,6 +8,7 @@ import hubs
 from d3data.testing import LocalHub
 
 hub, no_index, pixels, toys = hubs.hub, hubs.no_index, hubs.pixels, hubs.toys
+drawn_once = hubs.drawn_once
 
 
 @pytest.fixture

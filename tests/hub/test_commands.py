@@ -5,8 +5,6 @@ import io
 import json
 import logging
 import os
-import subprocess
-import sys
 import traceback
 from functools import partial
 from itertools import product
@@ -26,6 +24,9 @@ from d3data.hub import client, errors, index
 from d3data.publishing import publish
 from d3data.testing import Answer, LocalHub, User
 from d3data.testing.client import using
+
+Patch = pytest.MonkeyPatch
+Log = pytest.LogCaptureFixture
 
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 
@@ -128,12 +129,7 @@ def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit
     ],
 )
 def test_failures_are_one_line(
-    hub: LocalHub,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    arguments: Any,
-    code: int,
-    said: str,
+    hub: LocalHub, tmp_path: Path, monkeypatch: Patch, arguments: Any, code: int, said: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     out, told = call(*arguments, code=code)
@@ -142,13 +138,10 @@ def test_failures_are_one_line(
     assert "Traceback" not in told
 
 
-def test_the_list_says_what_is_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_list_says_what_is_published(monkeypatch: Patch, tmp_path: Path) -> None:
     out, _ = call("list", "digits*")
-    assert [line.split()[0] for line in out.splitlines()] == [
-        "name",
-        "digits-ipc10",
-        "digits-ipc4",
-    ]
+    first = [line.split()[0] for line in out.splitlines()]
+    assert first == ["name", "digits-ipc10", "digits-ipc4"]
     place = tmp_path / "index.json"
     entry = {"about": "toys", "repository": "me/toys", "accuracy": 0.912}
     entry["budget"] = {"bytes": 12345}
@@ -159,18 +152,8 @@ def test_the_list_says_what_is_published(monkeypatch: pytest.MonkeyPatch, tmp_pa
     assert document("list", "toys*")["toys-ipc2"]["accuracy"] == 0.912
 
 
-def test_looking_names_up_needs_nothing_heavy() -> None:
-    code = (
-        "import sys; from d3data.cli import app\n"
-        "try: app(['list'])\nexcept SystemExit: pass\n"
-        "print([m for m in ('torch', 'huggingface_hub') if m in sys.modules])"
-    )
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.splitlines()[-1] == "[]"
-
-
 def test_no_bars_where_there_is_no_terminal(
-    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     variables = hub.environment(tmp_path / "other")
     del variables["HF_HUB_DISABLE_PROGRESS_BARS"]
@@ -184,15 +167,12 @@ def test_no_bars_where_there_is_no_terminal(
 
 def texts(folder: Path) -> list[Path]:
     """The files below a folder that hold the token."""
-    return [
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and TOKEN.encode() in path.read_bytes()
-    ]
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return [path for path in files if TOKEN.encode() in path.read_bytes()]
 
 
 def test_no_token_is_told_or_kept(
-    tmp_path: Path, toys: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, toys: Path, caplog: Log, capfd: pytest.CaptureFixture[str]
 ) -> None:
     told = []
     with LocalHub(users=(User("me", TOKEN),)) as hub, hub.using(tmp_path / "home"):
@@ -278,7 +258,7 @@ def test_what_others_say_is_cleaned(said: str, cleaned: str) -> None:
     assert errors.clean(said, ["mine", ""]) == cleaned
 
 
-def test_bars_are_drawn_again_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bars_are_drawn_again_after_a_failure(monkeypatch: Patch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_PROGRESS_BARS", None)
     monkeypatch.setattr("sys.stderr", io.StringIO())
     with contextlib.suppress(ZeroDivisionError), client._bars_on_terminals():
@@ -298,7 +278,7 @@ def test_what_the_hub_will_not_take_is_told_with_its_reason(
 
 
 def test_the_card_of_a_name_of_the_hub_is_of_its_repository(
-    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, commit: str, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     place = tmp_path / "index.json"
     listed = {"toys-ipc2": {"about": "toys", "repository": "me/toys"}}

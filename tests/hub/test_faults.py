@@ -20,7 +20,7 @@ from d3data.testing import Answer, Cut, Delay, Drop, Fault, Flip, LocalHub
 
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 
-CASES = 500 if tiny_runs.soaking() else 4
+CASES = 500 if tiny_runs.soaking() else 3
 SPOILT = (Cut, Flip)  # what a load is to survive in every sample, too
 STATUSES = (400, 401, 403, 404, 408, 409, 412, 429, 500, 502, 503, 504)
 REQUESTS = {"publish": 48, "renew": 40, "load": 15}  # about how many each makes

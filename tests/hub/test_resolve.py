@@ -30,7 +30,9 @@ from d3data.errors import (
 from d3data.hub import resolve
 from d3data.hub.client import Blob, is_same
 from d3data.testing import Answer, Cut, Drop, Fault, Flip, LocalHub, client
-from d3data.testing.git import Put
+
+Patch = pytest.MonkeyPatch
+Log = pytest.LogCaptureFixture
 
 NEEDED = [NAME, *(f"parts/00{n}.safetensors" for n in range(3)), "golden.safetensors"]
 
@@ -50,7 +52,7 @@ def test_a_listed_file_is_recognized_by_git_s_name_or_its_sha256() -> None:
 
 
 def test_a_cold_pull_asks_for_what_is_needed_and_a_warm_load_for_nothing(
-    hub: LocalHub, commit: str
+    hub: LocalHub, commit: str, toys: Path
 ) -> None:
     place = hubs.resolve("me/toys")
     assert len(hub.requests) <= 14
@@ -64,16 +66,11 @@ def test_a_cold_pull_asks_for_what_is_needed_and_a_warm_load_for_nothing(
     for name in ("me/toys@1.2.3", "me/toys@v1.2.3", f"me/toys@{commit}"):
         assert d3data.load(name).revision == commit
     assert len(hub.requests) == 0
-    assert d3data.load("me/toys").revision == commit
+    data, published = d3data.load("me/toys"), d3data.load(toys)
+    assert (data.version, data.revision, data.card) == ("1.2.3", commit, None)
+    assert hubs.images(data) == hubs.images(published)
+    assert data.ledger.content_bytes == published.ledger.content_bytes
     assert [str(request) for request in hub.requests] == ["GET /api/datasets/me/toys/refs -> 200"]
-
-
-def test_what_is_loaded_is_what_was_published(hub: LocalHub, commit: str, toys: Path) -> None:
-    data = d3data.load("me/toys")
-    assert hubs.images(data) == hubs.images(d3data.load(toys))
-    assert (data.version, data.revision) == ("1.2.3", commit)
-    assert data.card is None
-    assert data.ledger.content_bytes == d3data.load(toys).ledger.content_bytes
 
 
 def test_extras_are_fetched_when_they_are_asked_for(hub: LocalHub, commit: str) -> None:
@@ -98,7 +95,7 @@ def test_the_bare_name_is_the_newest_version_and_never_a_branch(
     about = made.ABOUT.model_copy(update={"version": "1.10.0"})
     newer = made.write(pixels.parent / "newer", about=about)
     for tag, files in (("v1.10.0", hubs.files_of(newer.folder)), ("nightly", {"x": b"x"})):
-        repository.commit([Put(p, repository.keep(c)) for p, c in files.items()], tag)
+        hub.commit("me/toys", files)
         repository.tag(tag)
     head = repository.head
     tagged = repository.tags["v1.10.0"]
@@ -135,14 +132,10 @@ def test_without_a_listing_files_are_fetched_one_by_one(hub: LocalHub, commit: s
     rule = hub.faults.add(Answer(403), path="*/tree/*", times=None)
     hubs.resolve("me/toys").check(golden=True)
     assert rule.hits == 1
-
-
-def test_a_commit_that_lacks_a_part_is_told(hub: LocalHub, toys: Path) -> None:
-    files = hubs.files_of(toys)
-    del files[NEEDED[2]]
-    hub.create("me/half", files)
-    with pytest.raises(NotPublishedError, match=f"{NEEDED[2]} of me/half at .*an incomplete one"):
-        hubs.resolve("me/half@main")
+    hub.faults.clear()
+    hub.commit("me/toys", {NEEDED[2]: None})
+    with pytest.raises(NotPublishedError, match=f"{NEEDED[2]} of me/toys at .*an incomplete one"):
+        hubs.resolve("me/toys@main")
 
 
 def test_a_private_set_needs_a_token(tmp_path: Path, toys: Path) -> None:
@@ -164,10 +157,9 @@ def test_a_tag_that_holds_another_version_is_refused(hub: LocalHub, toys: Path) 
 
 
 def test_a_branch_is_no_version(hub: LocalHub, commit: str) -> None:
-    repository = hub.repo("me/toys")
-    repository.commit([Put("x", repository.keep(b"x"))], "x")
+    hub.commit("me/toys", {"x": b"x"})
     for name in ("v1.2.3", "v2.0.0"):
-        repository.branch(name)
+        hub.repo("me/toys").branch(name)
     for _ in range(2):  # the second finds in the cache what the first has noted there
         for name in ("me/toys@1.2.3", "me/toys", "me/toys@~=1.0"):
             assert hubs.resolve(name).revision == commit
@@ -202,9 +194,7 @@ def test_a_file_that_always_comes_broken_is_an_error_until_it_is_fetched_again(
     assert d3data.load("me/toys@1.2.3").revision == commit
 
 
-def test_offline_the_cache_answers(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_offline_the_cache_answers(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     with pytest.raises(NotCachedError, match=r"me/toys is not in the cache .*nothing of it"):
         hubs.resolve("me/toys", local_files_only=True)
     hubs.resolve("me/toys@main")
@@ -213,14 +203,8 @@ def test_offline_the_cache_answers(
     for offline in ({"local_files_only": True}, {}):
         if not offline:
             monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-        for name in (
-            "me/toys",
-            "me/toys@1.2.3",
-            "me/toys@~=1.0",
-            "me/toys@main",
-            f"me/toys@{commit}",
-        ):
-            assert hubs.resolve(name, **offline).revision == commit
+        for after in ("", "@1.2.3", "@~=1.0", "@main", f"@{commit}"):
+            assert hubs.resolve(f"me/toys{after}", **offline).revision == commit
         with pytest.raises(NotCachedError, match=r"has 1\.2\.3.*HF_HUB_OFFLINE=1 or"):
             hubs.resolve("me/toys@2.0.0", **offline)
         with pytest.raises(NotCachedError, match=r"HF_HUB_OFFLINE=1 or"):
@@ -249,7 +233,7 @@ def test_a_version_is_known_to_the_cache_once_all_of_it_is_there(
     about = made.ABOUT.model_copy(update={"version": "1.3.0"})
     newer = hubs.files_of(made.write(tmp_path / "newer", "pixels", about=about).folder)
     repository = hub.repo("me/toys")
-    repository.commit([Put(path, repository.keep(c)) for path, c in newer.items()], "1.3.0")
+    hub.commit("me/toys", newer)
     repository.tag("v1.3.0")
     hub.faults.add(Answer(500), path="*002.safetensors", times=None)
     for name in ("me/toys", "me/toys@1.3.0"):
@@ -291,7 +275,7 @@ def test_a_cache_that_cannot_be_written_is_read(
 
 
 def test_when_the_hub_is_down_the_last_state_is_taken_with_a_warning(
-    hub: LocalHub, commit: str, caplog: pytest.LogCaptureFixture
+    hub: LocalHub, commit: str, caplog: Log
 ) -> None:
     hubs.resolve("me/toys")
     hubs.resolve("me/toys@main")
@@ -350,10 +334,10 @@ def test_faults_of_the_hub_are_ours_and_say_what_to_do(
     assert hubs.resolve("me/toys@1.2.3").check().manifest.about.version == "1.2.3"
 
 
-def test_a_moved_tag_is_told(hub: LocalHub, commit: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_moved_tag_is_told(hub: LocalHub, commit: str, caplog: Log) -> None:
     hubs.resolve("me/toys")
     repository = hub.repo("me/toys")
-    repository.commit([Put("x", repository.keep(b"x"))], "x")
+    hub.commit("me/toys", {"x": b"x"})
     repository.delete_tag("v1.2.3")
     repository.tag("v1.2.3")
     assert hubs.resolve("me/toys@1.2.3").revision == commit
@@ -423,9 +407,7 @@ def test_links_elsewhere_stay_forbidden(hub: LocalHub, commit: str, tmp_path: Pa
             d3data.load(copy)
 
 
-def test_a_cache_without_links(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_cache_without_links(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     folder = hubs.resolve("me/toys").folder
     for path in NEEDED:
         real = blob(folder, path)
@@ -471,9 +453,7 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
         d3data.load("./nowhere", revision="main")
 
 
-def test_what_is_near_a_set_leads_to_it(
-    toys: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_near_a_set_leads_to_it(toys: Path, tmp_path: Path, monkeypatch: Patch) -> None:
     run = tmp_path / "run"
     shutil.copytree(toys, run / "artifact")
     monkeypatch.chdir(tmp_path)
@@ -492,9 +472,7 @@ def test_what_is_near_a_set_leads_to_it(
     assert hubs.resolve("run/").folder == Path("run")
 
 
-def test_a_hub_that_names_no_commit(
-    hub: LocalHub, commit: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_hub_that_names_no_commit(hub: LocalHub, commit: str, monkeypatch: Patch) -> None:
     monkeypatch.setattr(HfApi, "dataset_info", lambda *_, **__: SimpleNamespace(sha=None))
     with pytest.raises(HubError, match="the Hub names no commit") as failure:
         hubs.resolve("me/toys@main")
@@ -512,7 +490,7 @@ def test_a_set_of_a_newer_d3data_is_fetched_once(hub: LocalHub, toys: Path) -> N
 
 
 def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
-    hub: LocalHub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub: LocalHub, tmp_path: Path, monkeypatch: Patch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(HubError) as failure:
@@ -523,9 +501,7 @@ def test_a_folder_that_is_written_as_a_repository_is_pointed_out(
         hubs.resolve("runs/x")
 
 
-def test_a_folder_that_cannot_be_looked_into_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_that_cannot_be_looked_into_is_told(tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setattr(resolve.os, "access", lambda path, mode: False)  # root may do all
     with pytest.raises(IntegrityError, match="permission denied"):
         hubs.resolve(tmp_path)

@@ -86,8 +86,6 @@ class Session:
         self.upload = {"repo_id": NAME, "folder_path": out, **SORT}
         self.api.upload_folder(**self.upload)
         assert len(self.names()) == 6
-
-    def step_upload_unchanged(self):
         before = self.head()
         self.api.upload_folder(**self.upload)
         assert self.head() == before
@@ -101,8 +99,6 @@ class Session:
             parent_commit=self.old,
         )
         assert self.head() == self.first
-
-    def step_stale_parent(self):
         add = CommitOperationAdd("report.json", b"[2]")
         error = refused(HfHubHTTPError, self.commit, add, parent_commit=self.old, status=412)
         assert "A commit has happened since" in str(error)
@@ -158,9 +154,8 @@ class Session:
         assert [(pull.num, pull.status) for pull in found] == [
             (number, "open") for number in (4, 3, 2, 1)
         ]
-        assert (
-            list(self.api.get_repo_discussions(NAME, discussion_type="discussion", **SORT)) == []
-        )
+        others = self.api.get_repo_discussions(NAME, discussion_type="discussion", **SORT)
+        assert list(others) == []
 
     def step_info(self):
         info = self.api.dataset_info(NAME, revision="v1.0.0", files_metadata=True)
@@ -179,8 +174,6 @@ class Session:
         assert inside[0].last_commit.title == "Upload folder using huggingface_hub"
         with_error = self.api.list_repo_tree(NAME, "nothing", **SORT)
         refused(EntryNotFoundError, list, with_error)
-
-    def step_paths_info(self):
         paths = ["README.md", "parts", "nothing"]
         found = self.api.get_paths_info(NAME, paths, **SORT)
         assert {info.path for info in found} == {"README.md", "parts"}
@@ -206,8 +199,6 @@ class Session:
         assert Path(snapshot_download(NAME, revision=self.tagged, **SORT)) == by_tag
         refused(RevisionNotFoundError, snapshot_download, NAME, revision="v9", **SORT)
         refused(RepositoryNotFoundError, snapshot_download, "me/none", **SORT)
-
-    def step_verify_checksums(self):
         found = self.api.verify_repo_checksums(NAME, revision=self.tagged, **SORT)
         assert (found.checked_count, found.mismatches) == (len(self.names("v1.0.0")), [])
 
@@ -216,13 +207,11 @@ class Session:
         assert Path(path).read_bytes() == noise(900, 2)
         refused(EntryNotFoundError, hf_hub_download, NAME, "nothing", **SORT)
 
-    def step_large_upload(self):
-        self.large = noise(10_600_000)  # clients write what they download every 10 MiB
-        self.commit(CommitOperationAdd("cut.bin", self.large))
-
-    def step_cut_connection(self):
+    def step_large_file_over_a_cut_connection(self):
+        large = noise(10_600_000)  # clients write what they download every 10 MiB
+        self.commit(CommitOperationAdd("cut.bin", large))
         path = hf_hub_download(NAME, "cut.bin", **SORT)
-        assert Path(path).read_bytes() == self.large
+        assert Path(path).read_bytes() == large
 
     def step_local_dir(self):
         out = self.folder / "local"
@@ -251,20 +240,16 @@ class Session:
         assert "# More flowers" in DatasetCard.load(NAME).text
         broken = CommitOperationAdd("README.md", b"---\ntags: [a\n---\n")
         assert "Invalid metadata" in str(refused(ValueError, self.commit, broken))
-
-    def step_card_without_metadata(self):
         with warnings.catch_warnings(record=True) as seen:
             warnings.simplefilter("always")
             self.commit(CommitOperationAdd("README.md", b"# No metadata\n"))
         assert any("empty or missing yaml metadata" in str(one.message) for one in seen)
 
-    def step_delete_files(self):
+    def step_delete_files_and_tags(self):
         self.api.delete_file("later.txt", NAME, **SORT)
         self.api.delete_folder("parts", NAME, **SORT)
         assert not {"later.txt", "parts/000.safetensors"} & set(self.names())
         refused(EntryNotFoundError, self.api.delete_file, "later.txt", NAME, **SORT)
-
-    def step_delete_tag(self):
         self.api.delete_tag(NAME, tag="v1.0.0", **SORT)
         refused(RevisionNotFoundError, self.api.delete_tag, NAME, tag="v1.0.0", **SORT)
         assert self.head(self.tagged) == self.tagged
@@ -279,14 +264,12 @@ class Session:
             assert self.api.repo_info("me/other", repo_type=kind).id == "me/other"
         assert [model.id for model in self.api.list_models()] == ["me/other"]
 
-    def step_private(self):
+    def step_private_and_rights(self):
         self.api.create_repo("me/secret", private=True, **SORT)
         assert self.api.dataset_info("me/secret").private
         refused(RepositoryNotFoundError, self.api.dataset_info, "me/secret", token=False)
         self.api.update_repo_settings("me/secret", private=False, **SORT)
         assert not self.api.dataset_info("me/secret", token=False).private
-
-    def step_rights(self):
         refused(HfHubHTTPError, self.api.create_repo, "you/x", **SORT, status=403)
         add = CommitOperationAdd("x.txt", b"x")
         refused(HfHubHTTPError, self.commit, add, token=False, status=401)

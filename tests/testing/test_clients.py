@@ -13,8 +13,9 @@ import client_session
 import huggingface_hub
 import pytest
 from huggingface_hub import HfApi, constants, hf_hub_download, snapshot_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, RepositoryNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
 
+import hubs
 import tiny_runs
 from d3data.testing import Answer, Cut, Drop, Flip, LocalHub, User
 from d3data.testing.git import Delete, Put
@@ -22,7 +23,6 @@ from d3data.testing.refusals import Invalid, NoRevision, Stale
 
 HERE = Path(__file__).parent
 OLD = "1.31"  # of huggingface_hub, the first that pyproject.toml permits
-CLIENT_S_OWN = "ignore:Use 'content=<...>' to upload:DeprecationWarning"  # of uploads, in 2.4
 SORT = {"repo_type": "dataset"}
 
 
@@ -94,7 +94,7 @@ def test_a_whole_session(client: str, tmp_path: Path) -> None:
     assert not tokens
 
 
-@pytest.mark.filterwarnings(CLIENT_S_OWN)
+@pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 def test_a_whole_session_in_this_process(tmp_path: Path) -> None:
     with LocalHub(redirect=False) as hub, hub.using(tmp_path / "home"):
         hub.faults.add(Cut(10_500_000), method="GET", path="*/cut.bin")
@@ -102,24 +102,11 @@ def test_a_whole_session_in_this_process(tmp_path: Path) -> None:
         assert {request.where for request in hub.requests.matching("GET")} == {"hub"}
 
 
-def test_a_session_of_d3data(client: str, tmp_path: Path) -> None:
+def test_a_session_of_d3data_and_datasets(client: str, tmp_path: Path) -> None:
     with LocalHub() as hub:
-        found = session(hub, client, "d3data_session.py", tmp_path)
+        found = session(hub, client, "libraries_session.py", tmp_path)
     assert found["client"].startswith(OLD if client else "")
-    assert found["passed"] == [
-        "publish",
-        "load_elsewhere",
-        "load_again",
-        "evaluate",
-        "load_preview",
-        "load_nothing",
-    ]
-
-
-def test_a_session_of_datasets(client: str, tmp_path: Path) -> None:
-    with LocalHub() as hub:
-        found = session(hub, client, "datasets_session.py", tmp_path)
-    assert found["passed"] == ["push", "load", "load_revision", "stream", "load_configs"]
+    assert len(found["passed"]) == 6
 
 
 def test_what_a_pinned_download_asks_for(hub: LocalHub) -> None:
@@ -194,15 +181,12 @@ def test_a_tired_hub_is_asked_again(hub: LocalHub) -> None:
     assert (rule.hits, hub.requests.count(path="*/tree/*")) == (2, 3)
 
 
-@pytest.mark.parametrize("status", [401, 403, 404, 409, 429, 500])
-def test_errors_are_raised_as_they_come(hub: LocalHub, status: int) -> None:
-    hub.faults.add(Answer(status, message="no luck"))
-    with pytest.raises(HfHubHTTPError, match="no luck") as failure:
-        HfApi().dataset_info("me/x")
-    assert failure.value.response.status_code == status
-
-
-def test_an_error_code_decides_the_error(hub: LocalHub) -> None:
+def test_errors_are_raised_as_they_come(hub: LocalHub) -> None:
+    for status in (401, 403, 404, 409, 429, 500):
+        hub.faults.add(Answer(status, message="no luck"))
+        with pytest.raises(HfHubHTTPError, match="no luck") as failure:
+            HfApi().dataset_info("me/x")
+        assert failure.value.response.status_code == status
     hub.faults.add(Answer(404, code="RepoNotFound"))
     with pytest.raises(RepositoryNotFoundError):
         HfApi().dataset_info("me/x")
@@ -215,16 +199,6 @@ def test_the_client_takes_a_flipped_byte_and_a_check_finds_it(hub: LocalHub) -> 
     snapshot_download("me/x", **SORT)
     found = HfApi().verify_repo_checksums("me/x", **SORT)
     assert [mismatch["path"] for mismatch in found.mismatches] == ["a.txt"]
-
-
-def test_while_the_hub_is_down_the_cache_answers(hub: LocalHub) -> None:
-    here = snapshot_download("me/x", **SORT)
-    hub.stop()
-    assert snapshot_download("me/x", **SORT) == here
-    with pytest.raises(LocalEntryNotFoundError):
-        snapshot_download("me/y", **SORT)
-    hub.start()
-    assert HfApi().dataset_info("me/x").sha == Path(here).name
 
 
 def test_users_have_their_own_sessions(tmp_path: Path) -> None:

@@ -66,12 +66,14 @@ def test_what_is_public(hub: LocalHub, request_, me, reader, you, nobody) -> Non
     wrong = 200 if request_ is CARD else 401
     wanted = {"wrong": wrong, "nobody": nobody, "reader": reader, "you": you, "me": me}
     repository = hub.repo("me/public")
+
+    def state() -> tuple[object, ...]:
+        return (repository.head, repository.tags, repository.pulls, repository.private)
+
     for who, status in wanted.items():
-        before = (repository.head, repository.tags, repository.pulls, repository.private)
+        before = state()
         assert ask(hub, who, request_)[0] == status, who
-        if status >= 400:
-            after = (repository.head, repository.tags, repository.pulls, repository.private)
-            assert after == before
+        assert status < 400 or state() == before
 
 
 @pytest.mark.parametrize("request_", [READ, FILE, TAG, COMMIT, PROPOSAL, SETTINGS, BATCH, DELETE])
@@ -84,12 +86,9 @@ def test_what_is_private_is_not_there_for_others(hub: LocalHub, request_) -> Non
     assert hub.repo("me/secret").tags == {}
 
 
-def test_a_reader_reads_what_is_private(hub: LocalHub) -> None:
+def test_a_reader_and_a_list_show_what_one_may_see(hub: LocalHub) -> None:
     assert ask(hub, "reader", READ, "secret")[0] == 200
     assert ask(hub, "reader", TAG, "secret")[0] == 403
-
-
-def test_a_list_has_what_one_may_see(hub: LocalHub) -> None:
     counts = {
         who: len(http_client.ask(hub, "GET", "/api/datasets", token=TOKENS[who])[1])
         for who in ("me", "reader", "you", "nobody")

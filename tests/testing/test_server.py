@@ -1,11 +1,13 @@
 """The server as any HTTP client sees it, and how it begins and ends."""
 
+import contextlib
 import http.client
 import json
 import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -25,9 +27,8 @@ def hub() -> Iterator[LocalHub]:
 
 @pytest.fixture
 def connection(hub: LocalHub) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", port(hub))
-    yield connection
-    connection.close()
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port(hub))) as connection:
+        yield connection
 
 
 def port(hub: LocalHub) -> int:
@@ -49,12 +50,9 @@ def test_a_connection_serves_many_requests(connection) -> None:
         assert ask(connection, "/nowhere")[0] == 404
         assert ask(connection)[:2] == (200, TEXT)
     assert connection.sock is first
-
-
-def test_a_head_tells_what_a_get_would(connection) -> None:
-    told = ask(connection, method="HEAD")[2]
-    assert {**told, "Date": ""} == {**ask(connection)[2], "Date": ""}
-    assert told["Content-Length"] == "10"
+    head = ask(connection, method="HEAD")[2]
+    assert {**head, "Date": ""} == {**ask(connection)[2], "Date": ""}
+    assert head["Content-Length"] == "10"
 
 
 @pytest.mark.parametrize(
@@ -91,12 +89,8 @@ def test_errors_are_said_in_headers_too(connection) -> None:
     assert (status, headers["X-Error-Code"]) == (404, "EntryNotFound")
     assert headers["X-Error-Message"] == json.loads(body)["error"] == "Entry not found"
     assert len(headers["X-Repo-Commit"]) == 40
-    assert ask(connection, "/api/datasets/me/x/revision/v9")[2]["X-Error-Code"] == (
-        "RevisionNotFound"
-    )
-
-
-def test_what_is_not_spoken_says_so(connection) -> None:
+    missing = ask(connection, "/api/datasets/me/x/revision/v9")
+    assert missing[2]["X-Error-Code"] == "RevisionNotFound"
     status, body, _ = ask(connection, "/api/datasets/me/x/xet-write-token/main")
     assert (status, "HF_HUB_DISABLE_XET=1" in body.decode()) == (404, True)
     _, body, _ = ask(connection, "/api/daily_papers")
@@ -240,7 +234,7 @@ def test_a_client_that_goes_away_is_no_trouble(hub: LocalHub, connection) -> Non
     assert hub.requests.count("POST") == 0
 
 
-def test_a_fault_of_the_hub_itself_is_told(hub: LocalHub, connection, caplog) -> None:
+def test_a_fault_of_the_hub_itself_is_told(connection, caplog) -> None:
     headers = {"Authorization": "Bearer hf_test"}
     status, body, _ = ask(connection, "/api/repos/create", "POST", b'{"nam": 1}', **headers)
     assert (status, "KeyError" in body.decode()) == (500, True)
@@ -248,17 +242,10 @@ def test_a_fault_of_the_hub_itself_is_told(hub: LocalHub, connection, caplog) ->
 
 
 def test_many_clients_at_once(hub: LocalHub) -> None:
-    statuses = []
+    def statuses(_: int) -> list[int]:
+        with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port(hub))) as connection:
+            return [ask(connection)[0] for _ in range(20)]
 
-    def client() -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", port(hub))
-        statuses.extend(ask(connection)[0] for _ in range(20))
-        connection.close()
-
-    threads = [threading.Thread(target=client) for _ in range(16)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert statuses == [200] * 320
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(statuses, range(16))) == [[200] * 20] * 16
     assert hub.requests.count("GET") == 320

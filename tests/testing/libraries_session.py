@@ -1,4 +1,4 @@
-"""What d3data does with a Hub, with whichever client is here: python d3data_session.py FOLDER.
+"""What d3data and `datasets` do with a Hub, with whichever client is here: python ... FOLDER.
 
 Prints the names of the steps that passed.
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 
 import datasets
 import huggingface_hub
-import pytest
 import torch
+from datasets import ClassLabel, Dataset, Features, Image, load_dataset
+from PIL import Image as Picture
 
 import d3data
-from d3data.errors import NotPublishedError
 from d3data.evaluation.protocols import protocols
 from d3data.hub import index
 from d3data.hub.resolve import resolve
@@ -31,14 +31,11 @@ def publish(folder):
     assert proposed[0].pull_request == proposed[1].pull_request
 
 
-def load_elsewhere(folder):
+def load(folder):
     data = d3data.load(NAME, cache_dir=folder / "elsewhere")
     images, labels = next(iter(torch.utils.data.DataLoader(data, batch_size=len(data))))
     assert images.shape == (1280, 1, 8, 8)
     assert set(labels.tolist()) == set(range(10))
-
-
-def load_again(folder):
     first = d3data.load(NAME)
     kept = d3data.load(f"{NAME}@{first.version}", local_files_only=True)
     assert kept.revision == first.revision
@@ -53,21 +50,36 @@ def evaluate(folder):
 
 
 def load_preview(folder):
-    preview = datasets.load_dataset(NAME, split="train")
+    preview = load_dataset(NAME, split="train")
     assert preview.column_names == ["image", "label", "item", "draw"]
     assert preview.features["label"].names == [str(digit) for digit in range(10)]
     assert preview[0]["image"].size == (8, 8)
 
 
-def load_nothing(folder):
-    with pytest.raises(NotPublishedError, match="no such data set"):
-        d3data.load("me/nothing")
+def push_pictures(folder):
+    rows = {"image": [Picture.new("RGB", (4, 4), (v, 0, 0)) for v in (1, 2, 3)]}
+    features = Features({"image": Image(), "label": ClassLabel(names=["ant", "bee"])})
+    made = Dataset.from_dict(rows | {"label": [0, 1, 1]}, features=features)
+    made.push_to_hub("me/pictures")
+    huggingface_hub.create_tag("me/pictures", tag="v1.0.0", repo_type="dataset")
+    made.select([2]).push_to_hub("me/pictures")
 
 
-STEPS = (publish, load_elsewhere, load_again, evaluate, load_preview, load_nothing)
+def load_pictures(folder):
+    newest = load_dataset("me/pictures", split="train")
+    assert newest["label"] == [1]
+    assert newest.features["label"].names == ["ant", "bee"]
+    assert newest[0]["image"].getpixel((0, 0)) == (3, 0, 0)
+    for streaming in (False, True):
+        first = load_dataset("me/pictures", split="train", revision="v1.0.0", streaming=streaming)
+        assert [row["label"] for row in first] == [0, 1, 1]
+
+
+STEPS = (publish, load, evaluate, load_preview, push_pictures, load_pictures)
 
 if __name__ == "__main__":
     for step in STEPS:
         step(Path(sys.argv[1]))
     passed = [step.__name__ for step in STEPS]
-    sys.stdout.write(json.dumps({"client": huggingface_hub.__version__, "passed": passed}))
+    versions = {"client": huggingface_hub.__version__, "datasets": datasets.__version__}
+    sys.stdout.write(json.dumps({**versions, "passed": passed}))
