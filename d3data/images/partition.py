@@ -10,11 +10,10 @@ from d3data.images.formats.index import (
     UNLABELED,
     ImageIndex,
     Images,
-    IndexedSplit,
     Role,
+    decode_error,
     stratified_split,
 )
-from d3data.images.png import decode_error, open_image
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
 
@@ -29,36 +28,28 @@ class SplitRows(NamedTuple):
     labels: NDArray[np.int64]
 
     def shapes(self, wanted: int) -> list[tuple[int, int, str]]:
-        """Width, height and mode of about `wanted` images spread over all, from their headers.
-
-        Raises:
-            DataError: one has no readable header.
-        """
-        return [_shape(self.images, row) for row in self.rows[spread(len(self.rows), wanted)]]
+        """Width, height and mode of about `wanted` images spread over all, from their headers."""
+        rows = self.rows[spread(len(self.rows), wanted)]
+        return [_shape(self.images, row) for row in rows.tolist()]
 
 
 def partition(index: ImageIndex, *, test: Role, validation: float) -> dict[Role, SplitRows]:
-    """The rows of each split.
+    """The rows of each split, all with labels, and of every class some to train on.
 
-    Args:
-        index: the images of a place.
-        test: the split to evaluate on; where there is no test split, it is validation.
-        validation: the fraction of train that is held out where no validation split is left.
-
-    Raises:
-        DataError: there is no train split, images are unlabelled, or a class has too few.
+    `test` is the split to evaluate on; where there is no test split, it is validation. The
+    fraction `validation` of train is held out where no validation split is left.
     """
     indexed = dict(index.splits)
     if "validation" in indexed and ("test" not in indexed or test == "validation"):
         indexed["test"] = indexed.pop("validation")
     if "train" not in indexed:
         raise DataError(f"{index.place} has no train split: name its files or folder train")
-    for split in indexed.values():
-        _check_labeled(split, index.place)
     splits = {
         part: SplitRows(split.images, np.arange(len(split.labels)), split.labels)
         for part, split in indexed.items()
     }
+    for split in splits.values():
+        _check_labeled(split, index.place)
     train = splits["train"]
     hold_out = "validation" not in splits
     _check_counts(train.labels, index, least=2 if hold_out else 1)
@@ -88,7 +79,7 @@ def spread(count: int, wanted: int) -> NDArray[np.int64]:
     return np.unique(starts[:, None] + np.arange(16))
 
 
-def _check_labeled(split: IndexedSplit, place: str) -> None:
+def _check_labeled(split: SplitRows, place: str) -> None:
     missing = np.flatnonzero(split.labels == UNLABELED)
     if len(missing):
         names = some(split.images.name(row) for row in missing.tolist())
@@ -115,7 +106,7 @@ def _check_counts(labels: NDArray[np.int64], index: ImageIndex, *, least: int) -
 
 def _shape(images: Images, row: int) -> tuple[int, int, str]:
     try:
-        image = open_image(images, row)
+        image = images.open(row)
     except Exception as failure:  # decoders raise of every kind
         raise DataError(
             f"{images.name(row)} cannot be read ({decode_error(failure)}): repair or remove it, "

@@ -10,9 +10,8 @@ import torch
 from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.images.formats.index import Images
+from d3data.images.formats.index import Images, decode_error
 from d3data.images.partition import spread
-from d3data.images.png import decode_error, open_image
 from d3data.images.preprocessing import Preprocessing
 from d3data.utils.text import counted, some
 
@@ -45,11 +44,9 @@ class Split:
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 
     def __len__(self) -> int:
-        """How many images it has."""
         return len(self.labels)
 
     def counts(self) -> list[int]:
-        """How many images each class has."""
         return [len(members) for members in self._members]
 
     def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
@@ -82,8 +79,10 @@ class Split:
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
         """The same images with another mean and standard deviation per channel."""
-        kept, labels = self._decoded, self.labels
-        return Split(kept, labels, classes=self.classes, mean=mean, std=std, slots=self._slots)
+        moments = {"mean": mean, "std": std}
+        return Split(
+            self._decoded, self.labels, classes=self.classes, slots=self._slots, **moments
+        )
 
     def of(self, classes: Sequence[int]) -> "Split":
         """The images of some classes, relabelled 0, 1, ... in the order given."""
@@ -149,7 +148,8 @@ class DecodedImages:
         value = torch.arange(256, dtype=torch.float64) / 255
         mean = share @ value
         std = (share @ value**2 - mean**2).clamp(min=1e-6).sqrt()
-        return _rounded(mean), _rounded(std)
+        rounded = [tuple(round(number, 4) for number in row.tolist()) for row in (mean, std)]
+        return rounded[0], rounded[1]
 
     def _decode(self, slots: Tensor, places: Tensor, out: Tensor) -> None:
         """Decode `slots` into `out[places]`, in the order in which they are stored."""
@@ -169,11 +169,7 @@ class DecodedImages:
         faults = []
         for row, place in lot.tolist():
             try:
-                out[place] = self._rule(open_image(self._images, row))
+                out[place] = self._rule(self._images.open(row))
             except Exception as failure:  # decoders raise of every kind; all of it is reported
                 faults.append(f"{self._images.name(row)} ({decode_error(failure)})")
         return faults
-
-
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(value, 4) for value in values.tolist())

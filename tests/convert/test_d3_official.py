@@ -11,7 +11,7 @@ import pictures
 import theirs
 from d3data import convert as converting
 from d3data.cards import Facts, card
-from d3data.convert import official_layers
+from d3data.convert import checkpoint as checkpoints
 from d3data.convert.checkpoint import read_checkpoint
 from d3data.convert.classes import published_order
 from d3data.convert.provenance import UNSEEN, origin, wordnet_order
@@ -52,8 +52,8 @@ def test_images_are_those_of_the_published_layers_in_evaluation_mode(tmp_path, k
         noise = noise_of(*each.shape[:2])
         theirs_now = decoder(latents_of(each, noise))
         assert theirs_now.std() > 0.1
-        torch.testing.assert_close(source.images(items, noise), theirs_now, **NEAR)
-        torch.testing.assert_close(source.images(items, None), decoder(each[:, :, 0]), **NEAR)
+        torch.testing.assert_close(source(items, noise), theirs_now, **NEAR)
+        torch.testing.assert_close(source(items, None), decoder(each[:, :, 0]), **NEAR)
 
 
 @torch.no_grad()
@@ -97,21 +97,21 @@ def test_images_agree_at_the_published_sizes(tmp_path, name):
     theirs_now = made.train(norms == "batch")(latents_of(stored, noise))
     assert theirs_now.std() > 0.1
     (source,) = found.sources()
-    ours = source.images(torch.arange(len(stored)), noise)
+    ours = source(torch.arange(len(stored)), noise)
     torch.testing.assert_close(ours, theirs_now, **NEAR)
 
 
 @pytest.mark.parametrize("kind", ["small", "medium", "large"])
 @torch.no_grad()
 def test_batch_norms_are_those_of_training_mode_on_all_priors(tmp_path, kind, monkeypatch):
-    monkeypatch.setattr(official_layers, "CHUNK", 4)
+    monkeypatch.setattr(checkpoints, "CHUNK", 4)
     found, decoders, stored = convert(tmp_path, kind, norms="batch")
     for source, decoder, each in zip(found.sources(), decoders, stored, strict=True):
         noise = noise_of(*each.shape[:2])
         frozen = decoder(latents_of(each, noise))
         theirs_now = decoder.train()(latents_of(each, noise))
         assert (theirs_now - frozen).abs().mean() > 0.01
-        ours = source.images(torch.arange(len(each)), noise)
+        ours = source(torch.arange(len(each)), noise)
         torch.testing.assert_close(ours, theirs_now, **NEAR)
 
 

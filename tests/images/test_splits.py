@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from d3data.errors import DataError
+from d3data.images.formats.index import Images
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.splits import DecodedImages, Split
 from pictures import encoded, picture
@@ -15,22 +16,17 @@ RULE = Preprocessing(channels=3, size=8, fit="squash")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
-class Counted:
+class Counted(Images):
     """Encoded pictures that count how often each is read; those in `broken` are cut off."""
 
     def __init__(self, count: int, broken: tuple[int, ...] = ()) -> None:
-        self.files = [encoded(picture(index)) for index in range(count)]
-        for index in broken:
-            self.files[index] = self.files[index][:40]
+        super().__init__(count, "image-{}".format, self.counted)
+        self.files = [
+            encoded(picture(index))[: 40 if index in broken else None] for index in range(count)
+        ]
         self.reads: Counter[int] = Counter()
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        return f"image-{index}"
-
-    def read(self, index: int) -> bytes:
+    def counted(self, index: int) -> bytes:
         self.reads[index] += 1
         return self.files[index]
 
@@ -159,8 +155,5 @@ def test_moments_are_those_of_the_pixels():
 
 
 def test_moments_of_a_constant_do_not_divide_by_zero():
-    class Black(Counted):
-        def read(self, index: int) -> bytes:
-            return encoded(picture(0).point(lambda _: 0))
-
-    assert DecodedImages(Black(3), torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)
+    images = Images(3, str, lambda _: picture(0).point(lambda _: 0))
+    assert DecodedImages(images, torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)

@@ -3,15 +3,14 @@
 import numpy as np
 from sklearn.datasets import load_digits
 
-from d3data.images.formats import digits
-from d3data.images.png import open_image
+from d3data.images.formats import builtin
 
 
 def test_the_split_is_stratified_whole_and_without_overlap():
-    found = digits.read()
+    found = builtin.digits()
     train, test = found.splits["train"], found.splits["test"]
     assert (len(train.labels), len(test.labels)) == (1438, 359)
-    images = [open_image(s.images, n) for s in (train, test) for n in range(len(s.labels))]
+    images = [s.images.open(n) for s in (train, test) for n in range(len(s.labels))]
     both = np.stack([np.array(image) for image in images])
     assert both.astype(int).sum() == np.rint(load_digits().images * 255 / 16).sum()
     shares = np.bincount(test.labels) / np.bincount(load_digits().target)
@@ -19,6 +18,6 @@ def test_the_split_is_stratified_whole_and_without_overlap():
 
 
 def test_pixels_are_the_original_gray_levels():
-    image = np.array(open_image(digits.read().splits["train"].images, 0))
+    image = np.array(builtin.digits().splits["train"].images.open(0))
     assert image.shape == (8, 8)
     assert {*image.ravel()} <= {round(level * 255 / 16) for level in range(17)}

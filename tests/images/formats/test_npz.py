@@ -6,7 +6,6 @@ import torch
 
 from d3data.errors import DataError
 from d3data.images.formats import npz
-from d3data.images.png import open_image
 from pictures import written
 
 
@@ -33,7 +32,7 @@ def test_splits_labels_and_pixels_are_those_of_the_archive(tmp_path, shape, as_f
         split = found.splits[part]
         assert split.labels.tolist() == content[f"{key}_labels"][:, 0].tolist()
         assert len(split.images) == 12
-        assert np.array_equal(np.array(open_image(split.images, 7)), content[f"{key}_images"][7])
+        assert np.array_equal(np.array(split.images.open(7)), content[f"{key}_images"][7])
     assert found.splits["validation"].images.name(7) == "pathmnist.npz val_images[7]"
 
 
@@ -49,7 +48,7 @@ def test_what_is_written_is_read_again(tmp_path, channels):
     assert found.splits["train"].labels.tolist() == [0, 2, 0, 2, 0, 2, 0]
     images = found.splits["train"].images
     for index in range(7):
-        array = np.array(open_image(images, index)).reshape(6, 6, channels)
+        array = np.array(images.open(index)).reshape(6, 6, channels)
         assert np.array_equal(array, pixels[index].permute(1, 2, 0))
     with np.load(tmp_path / "images.npz") as archive:
         assert np.array_equal(archive["train_soft_labels"], soft)

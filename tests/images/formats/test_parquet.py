@@ -11,7 +11,6 @@ import torch
 
 from d3data.errors import DataError
 from d3data.images.formats import parquet
-from d3data.images.png import open_image as opened
 from pictures import ROOT, encoded, needs_real, picture, written
 
 CLASSES = ("ant", "bee", "cow")
@@ -49,7 +48,7 @@ def test_what_is_written_is_read_again(tmp_path, channels, monkeypatch):
         split = found.splits[part]
         assert split.labels.tolist() == [label for _, label in expected]
         for index, (pixels, _) in enumerate(expected):
-            array = np.array(opened(split.images, index)).reshape(9, 9, channels)
+            array = np.array(split.images.open(index)).reshape(9, 9, channels)
             assert np.array_equal(array, pixels.permute(1, 2, 0))
 
 
@@ -103,7 +102,7 @@ def test_plain_bytes_and_lists_of_one_label_are_understood(tmp_path):
     found = parquet.read(path)
     assert found.classes == ("2", "4")
     assert found.splits["train"].labels.tolist() == [1, 0, 1]
-    assert opened(found.splits["train"].images, 2).size == (12, 12)
+    assert found.splits["train"].images.open(2).size == (12, 12)
 
 
 def test_nulls_and_negative_numbers_are_unlabeled(tmp_path):

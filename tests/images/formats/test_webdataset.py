@@ -10,7 +10,6 @@ import webdataset
 
 from d3data.errors import DataError
 from d3data.images.formats import webdataset as shards
-from d3data.images.png import open_image as opened
 from pictures import encoded, picture, written
 
 CLASSES = ("ant", "bee")
@@ -42,7 +41,7 @@ def test_what_is_written_is_read_again(tmp_path):
     assert split.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
     assert split.images.name(4) == "shard-000002.tar:00000004.png"
     for index, (pixels, _) in enumerate(samples(7)):
-        array = np.array(opened(split.images, index))
+        array = np.array(split.images.open(index))
         assert np.array_equal(array, pixels.permute(1, 2, 0))
     assert len(found.splits["test"].images) == 2
 
@@ -92,7 +91,7 @@ def test_others_layouts_are_understood(tmp_path):
     split = found.splits["train"]
     assert found.classes == ("7", "10")
     assert split.labels.tolist() == [0, 1, -1]
-    assert [opened(split.images, index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
+    assert [split.images.open(index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
 
 
 def test_class_names_may_be_text(tmp_path):
