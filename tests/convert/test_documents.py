@@ -14,7 +14,7 @@ import pictures
 import theirs
 from d3data.cli import app
 from d3data.convert import whitening
-from d3data.images.tasks import load_task
+from d3data.images import formats
 
 ROOT = Path(__file__).parent.parent.parent
 CIFAR = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -52,11 +52,7 @@ def folder(tmp_path_factory):
         where = folder / place / "real.npz"
         np.savez_compressed(where, train_images=pixels, train_labels=labels, classes=names)
     for place in ("cifar10", "folder"):
-        for number, name in enumerate(CIFAR):
-            (folder / place / name).mkdir(parents=True)
-            for index in range(2):
-                picture = pictures.picture(number, width=32, height=32)
-                picture.save(folder / place / name / f"{index}.png")
+        pictures.image_folder(folder / place, classes=CIFAR, count=2, side=32)
     images, kinds = torch.rand(10, 3, 32, 32), torch.arange(10)
     mean, std = torch.tensor([[0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]])[..., None, None]
     experiments = {"data": [[(images - mean) / std, kinds]]}
@@ -89,7 +85,7 @@ def test_documented_conversions_run(folder, tmp_path, monkeypatch, page, command
     made = d3data.load(arguments[place])
     if "--data" in arguments:
         real = arguments[arguments.index("--data") + 1]
-        assert tuple(made.classes) == load_task("real", data=folder / real).classes
+        assert tuple(made.classes) == formats.read(folder / real).classes
 
 
 def test_conversions_are_documented():
