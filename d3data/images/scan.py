@@ -13,8 +13,8 @@ import numpy as np
 from d3data.errors import DataError
 from d3data.images import formats
 from d3data.images.formats.index import UNLABELED, Images, IndexedSplit, Role, decode_error
-from d3data.images.partition import spread
 from d3data.images.preprocessing import suggest_rule
+from d3data.images.splits import spread
 from d3data.images.tasks import TaskSpec
 from d3data.utils.text import counted, some
 

@@ -5,7 +5,7 @@ import pytest
 
 from d3data.errors import DataError
 from d3data.images.formats.index import ImageIndex, IndexedSplit, array_images
-from d3data.images.partition import fingerprint, partition, spread
+from d3data.images.splits import fingerprint, partition, spread
 
 
 def indexed(classes=("ant", "bee"), **splits: list[int]) -> ImageIndex:

@@ -200,7 +200,7 @@ def test_broken_headers_and_stray_images_are_named(own):
         load_task("x", data=own)
     (own / "stray.png").unlink()
     (own / "bee" / "3.png").write_bytes(b"no image")
-    with pytest.raises(DataError, match=r"bee/3\.png cannot be read"):
+    with pytest.raises(DataError, match=r"1 image cannot be read: bee/3\.png"):
         load_task("x", data=own)
     with pytest.raises(DataError, match=r"bee/3\.png"):
         load_task("cifar10", data=own, fit="crop").train.pixels(range(33))

@@ -43,7 +43,13 @@ _KEYS: dict[Role, str] = {"train": "train", "validation": "val", "test": "test"}
 
 def read(path: Path) -> ImageIndex:
     """An archive, or the only one in a folder."""
-    file = path if path.is_file() else _only(sorted(path.glob("*.npz")), path)
+    files = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    if len(files) != 1:
+        raise DataError(
+            f"{path} has {len(files)} archives ({some(file.name for file in files)}); give one of "
+            "them with --data"
+        )
+    file = files[0]
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             parts = {part: key for part, key in _KEYS.items() if f"{key}_images" in archive}
@@ -105,15 +111,6 @@ def _arrays(plan: ExportPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
         "labels": ("<i8", ()),
         **({"soft_labels": ("<f4", (len(plan.classes),))} if plan.soft else {}),
     }
-
-
-def _only(files: list[Path], folder: Path) -> Path:
-    if len(files) != 1:
-        raise DataError(
-            f"{folder} has {len(files)} archives ({some(file.name for file in files)}); "
-            "give one of them with --data"
-        )
-    return files[0]
 
 
 def _labels(values: NDArray[Any], file: Path) -> NDArray[np.int64]:
