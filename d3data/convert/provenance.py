@@ -132,7 +132,11 @@ def origin(
     Nothing is downloaded. Class names are those of the images unless given, or else numbers.
     """
     if data is not None or task == "digits":
-        real = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
+        seen = load_task(task, data=data, size=size, channels=3 if channels == 3 else 1)
+        same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
+        images = len(seen.train) + len(seen.validation)
+        about = {field: getattr(seen, field) for field in same}
+        real = Origin(task=task, images=images, seen=seen, **about)
     elif task in PRESETS:
         real = _known(task)
     else:
@@ -204,16 +208,6 @@ def _public(data: str | Path) -> str:
 
 def _name(path: str | Path) -> str:
     return Path(path).expanduser().resolve().name
-
-
-def _seen(task: Task) -> Origin:
-    same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
-    return Origin(
-        task=task.name,
-        images=len(task.train) + len(task.validation),
-        seen=task,
-        **{field: getattr(task, field) for field in same},
-    )
 
 
 def _known(task: str) -> Origin:

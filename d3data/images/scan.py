@@ -52,21 +52,14 @@ class ImageScan:
             return ("there are no classes: put the images of each class into a folder of its own",)
         per_class = zip(self.classes, self.counts["train"], strict=True)
         few = [name for name, count in per_class if count < 2]
-        faults = {
-            f"{counted(len(self.broken), 'image')} cannot be decoded": self.broken,
-            f"{counted(len(self.unlabeled), 'image')} without a label": self.unlabeled,
-            f"{counted(len(few), 'class', 'classes')} with fewer than 2 images": few,
-        }
-        remedies = (
-            "repair or remove it",
-            "move it into the folder of its class",
-            "add images or remove it",
+        broken, bare = (counted(len(names), "image") for names in (self.broken, self.unlabeled))
+        small = counted(len(few), "class", "classes")
+        problems = (
+            (self.broken, f"{broken} cannot be decoded", "repair or remove it"),
+            (self.unlabeled, f"{bare} without a label", "move it into the folder of its class"),
+            (few, f"{small} with fewer than 2 images", "add images or remove it"),
         )
-        return tuple(
-            f"{fault} ({some(names)}): {remedy}"
-            for (fault, names), remedy in zip(faults.items(), remedies, strict=True)
-            if names
-        )
+        return tuple(f"{fault} ({some(names)}): {fix}" for names, fault, fix in problems if names)
 
 
 def scan_images(place: str | Path, *, most: int = MOST) -> ImageScan:

@@ -190,13 +190,12 @@ def test_soft_labels_go_with_their_items(tmp_path):
 
 
 def test_names_and_fingerprint_come_from_the_real_images(tmp_path):
-    names = tuple(f"class {letter}" for letter in "abcdefghij")
-    pictures.image_folder(tmp_path / "real", classes=names, count=6)
-    found, _, _ = convert(tmp_path, "small", data=tmp_path / "real")
+    names = tuple("abcdefghij")
+    real = pictures.image_folder(tmp_path / "real", classes=names, count=2)
+    found, _, _ = convert(tmp_path, "small", data=real)
     made = found.manifest.about.provenance
-    assert found.manifest.content.classes == names
+    assert (found.manifest.content.classes, made.images) == (names, 20)
     assert made.fingerprint != UNSEEN
-    assert made.images == 60
 
 
 def changed(path, change):

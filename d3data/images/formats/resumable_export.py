@@ -88,20 +88,17 @@ class ResumableExport:
         if os.path.lexists(self.out):
             raise ExportError(f"another process has just made {self.out}: repeat to see of what")
         if _read_record(self.folder) is None or not self.whole.exists():
-            self._clear()  # where nothing is begun, or all was renamed
+            for path in self.folder.iterdir():  # nothing is begun, or all was renamed
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in _LOCK_FILES:
+                    path.unlink()
             write_json(self.folder / RECORD, about)
         require_same(self.folder, about)
         for folder in (self.whole, self.pieces, self.folder / "done"):
             folder.mkdir(exist_ok=True)
         for left in self.folder.rglob(".*"):  # temporary files of a process that was killed
             left.unlink()
-
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in _LOCK_FILES:
-                path.unlink()
 
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
