@@ -29,13 +29,18 @@ def encoded(image: Image.Image, kind: str = "png") -> bytes:
 
 
 def image_folder(
-    root: Path, *, classes: tuple[str, ...] = ("ant", "bee"), count: int = 4, kind: str = "png"
+    root: Path,
+    *,
+    classes: tuple[str, ...] = ("ant", "bee"),
+    count: int = 4,
+    kind: str = "png",
+    side: int = 12,
 ) -> Path:
     """`class/0.png`, ... with pictures of their own."""
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True, exist_ok=True)
         for index in range(count):
-            image = picture(100 * label + index)
+            image = picture(100 * label + index, width=side, height=side)
             (root / name / f"{index}.{kind}").write_bytes(encoded(image, kind))
     return root
 

@@ -30,13 +30,10 @@ GAIN = 0.01  # of the teacher's probability: more than chance gives
 
 
 def class_ids(names: Sequence[str], classes: Sequence[str], where: str | Path) -> list[int]:
-    """The id in a task of each class that is named at `where`.
+    """The id in a task of each class that is named at `where`, all of them.
 
     Names are those of the classes, or of the folders that `d3data export` makes of them, or the
     numbers from 0 on.
-
-    Raises:
-        ArtifactError: they are none of these, or a class is missing.
 
     >>> class_ids(["bee", "ant"], ["ant", "bee"], "x"), class_ids(["1", "00"], ["a", "b"], "x")
     ([1, 0], [1, 0])
@@ -69,14 +66,8 @@ def is_number(name: str) -> bool:
 def published_order(real: Origin, class_order: ClassOrder | None) -> list[int]:
     """The id in the task of each class of the published code.
 
-    Args:
-        real: the task; of ImageNet, class names that are WordNet ids tell their order.
-        class_order: the order of ImageNet's classes where their names do not tell: by WordNet id,
-            or as the downsampled ImageNet has them.
-
-    Raises:
-        DataError: it is not known which classes the task's are, or they are not 1,000.
-        ArtifactError: `class_order` is unknown, or the task is not ImageNet.
+    Of ImageNet, class names that are WordNet ids tell the order of classes; `class_order` does
+    where they do not.
     """
     published = wordnet_order()
     orders = {"wordnet": tuple(sorted(published)), "downsampled": published}
@@ -118,13 +109,8 @@ def class_blocks(
 ) -> list[list[int]]:
     """The ids of the task that the classes of each checkpoint have, in its own order.
 
-    Args:
-        checkpoints: one for each subtask.
-        order: the id in the task of each class of the published code.
-        blocks: the published numbers of each checkpoint's classes; consecutive unless given.
-
-    Raises:
-        ArtifactError: priors and classes do not go together, or a class is missing or repeated.
+    `order` has the id of each class of the published code, `blocks` the published numbers of each
+    checkpoint's classes, consecutive unless given.
     """
     if blocks is None:
         blocks = _contiguous(checkpoints, len(order))
@@ -144,12 +130,7 @@ def class_blocks(
 
 
 def require_order(checkpoints: Paths, soft_labels: Paths, *, ascending: bool) -> None:
-    """Refuse files whose names number subtasks, and not in one order.
-
-    Raises:
-        ArtifactError: checkpoints do not ascend where they must, or soft labels are numbered
-            otherwise than checkpoints.
-    """
+    """Refuse files whose names number subtasks, and not in one order."""
     ours, theirs = _numbers(checkpoints), _numbers(soft_labels)
     if ascending and ours and any(after <= before for before, after in pairwise(ours)):
         raise ArtifactError(
@@ -164,11 +145,7 @@ def require_order(checkpoints: Paths, soft_labels: Paths, *, ascending: bool) ->
 
 
 def require_distinct(tensors: Sequence[Tensor], paths: Paths) -> None:
-    """Refuse a subtask that is given twice, under whatever name.
-
-    Raises:
-        ArtifactError: two files have the same values.
-    """
+    """Refuse a subtask that is given twice, under whatever name."""
     for (one, first), (other, second) in combinations(zip(tensors, paths, strict=True), 2):
         if torch.equal(one, other):
             raise ArtifactError(
@@ -181,15 +158,8 @@ def require_own_classes(
 ) -> None:
     """Refuse two files whose soft labels fit each other's classes better than their own.
 
-    What a teacher gives to a block of classes in every image, whatever it shows, cancels.
-
-    Args:
-        labels: (N, K) probabilities of each subtask.
-        blocks: the classes of each.
-        paths: the files, for the message.
-
-    Raises:
-        ArtifactError: exchanged, they would have more of their probability on their own classes.
+    `labels` are (N, K) probabilities of each subtask, `blocks` the classes of each. What a teacher
+    gives to a block of classes in every image, whatever it shows, cancels.
     """
     mass = torch.tensor(
         [[float(rows[:, list(ids)].sum(1).mean()) for ids in blocks] for rows in labels],
@@ -223,6 +193,5 @@ def _contiguous(checkpoints: Sequence[Checkpoint], classes: int) -> list[range]:
 
 
 def _numbers(paths: Paths) -> list[int] | None:
-    """The subtasks' numbers by their names, or None where a name has none."""
     matches = [NUMBERED.search(Path(path).name) for path in paths]
     return [int(match[1]) for match in matches if match] if all(matches) else None

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.part import Part
-from d3data.convert import official_layers, torch_files
-from d3data.convert.checkpoint import Checkpoint, read_checkpoint
+from d3data.convert import torch_files
+from d3data.convert.checkpoint import Checkpoint, read_checkpoint, use_batch
 from d3data.convert.classes import (
     ClassOrder,
     class_blocks,
@@ -155,10 +155,7 @@ def _image(
 
 
 def _one_spec(subtasks: Sequence[Checkpoint], image: Image) -> GaussianSpec:
-    decoders = [
-        official_layers.spec_of(one.state, latents=one.mean.shape[1], image=image, where=one.where)
-        for one in subtasks
-    ]
+    decoders = [one.decoder_spec(image) for one in subtasks]
     for one, spec in zip(subtasks, decoders, strict=True):
         if spec != decoders[0]:
             raise ArtifactError(
@@ -205,16 +202,14 @@ def _part(
     norms: Norms,
     step_size: float,
 ) -> Part:
-    decoder = official_layers.decoder_of(
-        one.state, spec=spec.decoder, image=image, where=one.where
-    )
+    decoder = one.decoder(spec.decoder, image)
     items, values = one.mean.shape
     noise = torch.from_numpy(sampling.noise(0, 0, range(items), values=values))
     latents = one.mean + one.std * noise
     if norms == "batch":
-        official_layers.use_batch(decoder, latents)
+        use_batch(decoder, latents)
     each = len(one.mean) // len(ids)
-    official_layers.require_finite(decoder, latents[::each], where=one.where)
+    one.require_finite(decoder, latents[::each])
     rows = torch.arange(len(one.mean)).view(len(ids), each)[torch.tensor(ids).argsort()].flatten()
     tensors = {
         "mean": one.mean[rows],

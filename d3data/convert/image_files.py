@@ -11,7 +11,6 @@ from torch import Tensor
 from d3data.convert import torch_files
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
-from d3data.images.png import open_image
 from d3data.images.preprocessing import GRAY, Preprocessing
 from d3data.utils.text import brief
 
@@ -43,10 +42,6 @@ def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> 
     Read are a tensor of images; a list [images, labels]; a dictionary with `images` and `labels`,
     or `x` and `y`; and what the code of DC, DSA and DM saves, `{"data": [[images, labels], ...]}`
     with the sets of several experiments, of which `index` chooses one.
-
-    Raises:
-        FormatError: a file holds something else.
-        ArtifactError: labels are missing, or there are two of them.
     """
     values, own = _pair(torch_files.read(path), index, path)
     if (own is None) == (labels is None):
@@ -59,28 +54,22 @@ def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> 
 
 
 def read_images(place: str | Path) -> StoredImages:
-    """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
-
-    Raises:
-        DataError: there are none, or they cannot be read.
-        FormatError: they are of several shapes, or unlabelled.
-    """
+    """The images of a folder with a folder for each class, or of a NumPy archive; all are read."""
     index = formats.read(place)
     train = index.splits["train"]
     labels = torch.from_numpy(train.labels)
     if len(labels) == 0 or labels.min() < 0:
         raise FormatError(f"{place} has no images, or images without a label")
-    first = open_image(train.images, 0)
+    first = train.images.open(0)
     channels, size = 1 if first.mode in GRAY else 3, first.width
     rule = Preprocessing.parse(
         {"channels": channels, "size": size}, where=str(place), error=FormatError
     )
-    pixels = [rule(open_image(train.images, number)) for number in range(len(labels))]
+    pixels = [rule(train.images.open(number)) for number in range(len(labels))]
     return StoredImages(torch.stack(pixels), labels, index.classes)
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
-    """Images, and labels or None."""
     if isinstance(content, dict) and isinstance(content.get("data"), list):
         sets = content["data"]
         if not 0 <= index < len(sets):
@@ -113,31 +102,27 @@ def _images(value: object, path: str | Path) -> Tensor:
         )
     if value.dtype != torch.uint8 and not value.is_floating_point():
         raise FormatError(f"{path}: images are {value.dtype}, expected uint8 or floats")
-    found = torch_files.tensor(
-        value, where=f"{path}: images", shape=value.shape, dtype=value.dtype
-    )
-    return found if found.dtype == torch.uint8 else found.float()
+    images = _checked(value, f"{path}: images")
+    return images if images.dtype == torch.uint8 else images.float()
 
 
 def _labels(value: object, count: int, where: str) -> Tensor:
     if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
         raise FormatError(f"{where}: labels are {brief(shape)} for {count} images")
-    found = torch_files.tensor(
-        value, where=f"{where}: labels", shape=value.shape, dtype=value.dtype
-    )
-    if found.ndim == 1 and not found.is_floating_point() and found.dtype != torch.bool:
-        return found.long()
-    require_probabilities(found, where)
-    return found.float()
+    labels = _checked(value, f"{where}: labels")
+    if labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
+        return labels.long()
+    require_probabilities(labels, where)
+    return labels.float()
+
+
+def _checked(value: Tensor, where: str) -> Tensor:
+    return torch_files.tensor(value, where=where, shape=value.shape, dtype=value.dtype)
 
 
 def require_probabilities(labels: Tensor, where: str | Path) -> None:
-    """Refuse labels (N, K) whose rows are not probabilities.
-
-    Raises:
-        FormatError: one is negative, or a row does not add up to 1.
-    """
+    """Refuse labels (N, K) whose rows are not probabilities."""
     fits = labels.ndim == 2 and labels.is_floating_point() and labels.numel() > 0
     if not fits or labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
         raise FormatError(

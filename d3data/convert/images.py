@@ -179,11 +179,7 @@ def _unwhitened(stored: StoredImages, moments: Tensor, real: Origin, zca: float)
 
 
 def _renormalized(values: Tensor, moments: Tensor, image: Image) -> Tensor:
-    """Values of one normalisation, or uint8 pixels -> those that `image` says; float32.
-
-    Raises:
-        DataError: the values were not normalised so.
-    """
+    """Values of one normalisation, or uint8 pixels -> those that `image` says; float32."""
     given = values.double() / (255 if values.dtype == torch.uint8 else 1)
     mean, std = moments[..., None, None]
     _require_plausible(given * std + mean, mean)
@@ -193,7 +189,6 @@ def _renormalized(values: Tensor, moments: Tensor, image: Image) -> Tensor:
 
 
 def _require_plausible(pixels: Tensor, mean: Tensor) -> None:
-    """Refuse values outside the range that distilled images reach."""
     below = float((pixels < -BEYOND).double().mean())
     above = float((pixels > 1 + BEYOND).double().mean())
     middle = float(pixels.abs().mean())
@@ -211,7 +206,6 @@ def _require_plausible(pixels: Tensor, mean: Tensor) -> None:
 
 
 def _part(stored: StoredImages, pixels: Tensor, real: Origin, step_size: float) -> Part:
-    """All images, class after class."""
     kinds, classes = stored.kinds, len(real.classes)
     if stored.labels.ndim == 2 and stored.labels.shape[1] != classes:
         raise FormatError(

@@ -50,12 +50,7 @@ class Origin:
 
 @dataclass(frozen=True)
 class Target:
-    """Where a converted set is written, and what its manifest says that its files do not.
-
-    Raises:
-        ArtifactError: something is at `out`, a number is out of range, or the teacher's name is
-            empty, too long, or has control characters.
-    """
+    """Where a converted set is written, and what its manifest says that its files do not."""
 
     out: str | Path
     data: str | Path | None
@@ -93,15 +88,8 @@ class Target:
     ) -> Artifact:
         """Write the artifact: all of it, or nothing.
 
-        Args:
-            real: the images that were distilled; their license is the set's unless given.
-            parts: one for each subtask.
-            spec: the kind of source that the parts hold.
-            image: the shape and normalization of the set's images.
-            method: its name, for the manifest.
-            reference: the method's papers.
-            files: what was converted.
-            options: how, for `conversion.json`; those that are None are omitted.
+        `files` are what was converted and `options` how, for `conversion.json`, which omits those
+        that are None.
         """
         provenance = {
             "task": real.task,
@@ -141,18 +129,14 @@ def origin(
 ) -> Origin:
     """What is known of `task` at this shape: from its images at `data`, else from its preset.
 
-    Args:
-        task: a preset's name, or any with `data`.
-        channels: C of the set's images.
-        size: their side in pixels.
-        data: where the real images are; without them nothing is downloaded.
-        classes: the class names; those of the images unless given, or else numbers.
-
-    Raises:
-        DataError: too little is known of the task, or it has another shape.
+    Nothing is downloaded. Class names are those of the images unless given, or else numbers.
     """
     if data is not None or task == "digits":
-        real = _seen(load_task(task, data=data, size=size, channels=3 if channels == 3 else 1))
+        seen = load_task(task, data=data, size=size, channels=3 if channels == 3 else 1)
+        same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
+        images = len(seen.train) + len(seen.validation)
+        about = {field: getattr(seen, field) for field in same}
+        real = Origin(task=task, images=images, seen=seen, **about)
     elif task in PRESETS:
         real = _known(task)
     else:
@@ -224,16 +208,6 @@ def _public(data: str | Path) -> str:
 
 def _name(path: str | Path) -> str:
     return Path(path).expanduser().resolve().name
-
-
-def _seen(task: Task) -> Origin:
-    same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
-    return Origin(
-        task=task.name,
-        images=len(task.train) + len(task.validation),
-        seen=task,
-        **{field: getattr(task, field) for field in same},
-    )
 
 
 def _known(task: str) -> Origin:

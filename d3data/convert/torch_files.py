@@ -55,9 +55,8 @@ IGNORED = frozenset(
 def read(path: str | Path) -> Any:
     """What a `.pt` file holds: tensors, mapped from the file, in lists and dictionaries.
 
-    Raises:
-        FormatError: it is missing or not such a file, its pickle calls what is not in `CALLS`, or
-            a tensor claims more values than the file has.
+    FormatError where its pickle calls what is not in `CALLS`, or a tensor claims more values than
+    the file has.
     """
     path = Path(path)
     held = _require_safe(path)
@@ -78,11 +77,7 @@ def read(path: str | Path) -> Any:
 def tensor(
     value: object, *, where: str, shape: Sequence[int], dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """A copy of `value`, if it is a finite tensor of this shape and type.
-
-    Raises:
-        FormatError: it is not.
-    """
+    """A copy of `value`; FormatError where it is no finite tensor of this shape and type."""
     if not isinstance(value, Tensor):
         raise FormatError(f"{where} is a {type(value).__name__}, where a tensor is expected")
     if tuple(value.shape) != tuple(shape) or value.dtype != dtype:
@@ -97,11 +92,7 @@ def tensor(
 
 
 def _require_safe(path: Path) -> int:
-    """Refuse an archive or a pickle that is not of plain tensors.
-
-    Returns:
-        The bytes of tensor values in the archive.
-    """
+    """The bytes of tensor values in an archive; refused if it is not of plain tensors."""
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

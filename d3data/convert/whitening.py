@@ -15,16 +15,10 @@ MOST_VALUES = 12_288  # of an image: the covariance of 64x64 colour has 151 mill
 
 
 def colored(whitened: Tensor, task: Task, *, regularization: float, moments: Tensor) -> Tensor:
-    """Undo ZCA: (N, C, H, W) whitened values -> normalised ones.
+    """Undo ZCA with `regularization` r: (N, C, H, W) whitened values -> normalised ones.
 
-    Args:
-        whitened: what is to be undone.
-        task: the real images, of which all but the test images were whitened.
-        regularization: r, added to the eigenvalues.
-        moments: (2, C) mean and standard deviation with which images were normalised before.
-
-    Raises:
-        DataError: the images are too large for a covariance.
+    All but the test images of `task` were whitened, after they were normalised with the mean and
+    standard deviation in `moments` (2, C).
     """
     values = whitened[0].numel()
     if values > MOST_VALUES:

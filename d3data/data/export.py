@@ -212,7 +212,7 @@ def to_iterable(data: Drawable, epochs: int = 1) -> Any:
     epochs = whole(epochs, "epochs", least=1, error=ExportError)
     draws = DrawStream(data)
     each = min(draws.epoch, max(MIN_SHARDS, -(-draws.epoch // STREAM_PIECE)))
-    return hub_datasets.to_iterable_dataset(
+    return hub_datasets.to_dataset(
         draws.samples,
         shard_ranges(epochs * draws.epoch, epochs * each),
         classes=draws.classes,

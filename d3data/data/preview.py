@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from d3data.data.gallery import Draws
-from d3data.images.formats import tables
+from d3data.images.formats import parquet
 from d3data.images.png import encode_png
 from d3data.utils.text import cut, plain
 
@@ -86,7 +86,7 @@ def table(draws: Draws, names: Sequence[str]) -> bytes:
         "draw": [int(draws.indices[at]) for at in order],
     }
     number = {"dtype": "int64", "_type": "Value"}
-    features = {**tables.features(names, soft=False), "item": number, "draw": number}
+    features = {**parquet.features(names, soft=False), "item": number, "draw": number}
     cell = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
     kinds = [(name, cell if name == "image" else pyarrow.int64()) for name in columns]
     metadata = {"huggingface": json.dumps({"info": {"features": features}})}

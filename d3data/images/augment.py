@@ -35,9 +35,9 @@ OperationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
 
 @dataclass(frozen=True)
 class Drawn:
-    """What was drawn: the operations, in order, each with its (B, 3) or (1, 3) numbers in [0, 1).
+    """What was drawn: the operations, in order, each with its numbers in [0, 1).
 
-    One row is shared by all images of whatever batch it is applied to.
+    Numbers are (B, 3), or (1, 3) for any batch whose images share them.
     """
 
     steps: tuple[tuple[OperationName, Tensor], ...]
@@ -56,13 +56,10 @@ class Augmentation(Frozen):
     choose: bool = True
 
     def draw(self, count: int, rng: torch.Generator, *, shared: bool = False) -> Drawn:
-        """Draw the changes of a batch of `count` images.
+        """Draw the changes of a batch of `count` images, from a generator on the CPU.
 
-        Args:
-            count: how many images.
-            rng: a generator on the CPU.
-            shared: all images get the same numbers, and then a batch of any size may be given
-                to `apply`: what real and synthetic batches share.
+        Where they are shared, all images get the same numbers, and then a batch of any size may
+        be given to `apply`: what real and synthetic batches share.
         """
         chosen = self.operations
         if self.choose and chosen:
@@ -105,7 +102,7 @@ def crop(images: Tensor, uniform: Tensor) -> Tensor:
 
 
 def _shifted(side: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
-    """(B,) -> where each line is read, and whether that is inside the image: (B, side) both."""
+    """(B,) -> where each line is read and whether that is inside the image, (B, side) each."""
     most = int(side * SHIFT + 0.5)
     shift = _whole(uniform, 2 * most + 1) - most
     source = torch.arange(side, device=uniform.device) + shift[:, None]
@@ -157,13 +154,8 @@ def _whole(uniform: Tensor, count: int) -> Tensor:
     return (uniform * count).long().clamp(max=count - 1)
 
 
-operations: dict[OperationName, Callable[[Tensor, Tensor], Tensor]] = {
-    "color": color,
-    "crop": crop,
-    "cutout": cutout,
-    "flip": flip,
-    "scale": scale,
-    "rotate": rotate,
+operations: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    operation.__name__: operation for operation in (color, crop, cutout, flip, scale, rotate)
 }
 
 augmentations = {
@@ -176,9 +168,5 @@ augmentations = {
 
 
 def augmentation(name: str) -> Augmentation:
-    """The augmentation of that name.
-
-    Raises:
-        RecipeError: there is none.
-    """
+    """The augmentation of that name; RecipeError where there is none."""
     return entry(augmentations, name, what="augmentation")

@@ -1,31 +1,8 @@
-"""Opens images with Pillow and encodes them as PNG."""
+"""Encodes images as PNG."""
 
 import io
-from typing import TYPE_CHECKING
 
 from torch import Tensor
-
-from d3data.images.formats.index import Images
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-
-def open_image(images: Images, index: int) -> "Image.Image":
-    """Open one image; its pixels are decoded when they are first accessed."""
-    from PIL import Image
-
-    content = images.read(index)
-    return Image.open(io.BytesIO(content)) if isinstance(content, bytes) else content
-
-
-def decode_error(failure: Exception) -> str:
-    """Why an image cannot be decoded, for a message that names the image."""
-    from PIL import UnidentifiedImageError
-
-    if isinstance(failure, UnidentifiedImageError):
-        return "not an image file that Pillow can read"
-    return str(failure) or type(failure).__name__
 
 
 def encode_png(pixels: Tensor) -> bytes:

@@ -64,13 +64,22 @@ class Preprocessing(Frozen):
         return torch.from_numpy(array).reshape(self.size, self.size, -1).permute(2, 0, 1)
 
     def _fitted(self, image: "Image.Image") -> "Image.Image":
+        from PIL import Image
+
         size, shape = self.size, image.size
         if self.fit == "squash":
             return _resized(image, (size, size))
         if self.fit == "crop":
-            return _center(_resized(image, _covering(shape, size)), size)
+            width, height = (size * side // min(shape) for side in shape)
+            left, top = round((width - size) / 2), round((height - size) / 2)
+            return _resized(image, (width, height)).crop((left, top, left + size, top + size))
         if self.fit == "pad":
-            return _framed(_resized(image, _inside(shape, size - 2 * self.padding)), size)
+            inner = size - 2 * self.padding
+            width, height = (max(1, round(inner * side / max(shape))) for side in shape)
+            canvas = Image.new(image.mode, (size, size))
+            corner = (size - width) // 2, (size - height) // 2
+            canvas.paste(_resized(image, (width, height)), corner)
+            return canvas
         if shape != (size, size):
             raise DataError(
                 f"{shape[0]}x{shape[1]} pixels where exactly {size}x{size} are expected; "
@@ -113,26 +122,20 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
 
 def _flat(image: "Image.Image", mode: str) -> "Image.Image":
-    """Convert to eight bits, opaque (on white), and `mode` L or RGB."""
+    """Eight bits, opaque (on white), and `mode` L or RGB."""
     from PIL import Image
 
     if image.mode == "F":
         raise DataError("floating-point pixels have no known range; store the image with 8 bits")
     if image.mode.startswith("I"):
-        image = _eight_bits(image)
+        wide = np.asarray(image).astype(np.int64)
+        if wide.min() < 0 or wide.max() > 0xFFFF:
+            raise DataError("32-bit pixels have no known range; store the image with 8 or 16 bits")
+        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
     if image.mode in TRANSPARENT or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == mode else image.convert(mode)
-
-
-def _eight_bits(image: "Image.Image") -> "Image.Image":
-    from PIL import Image
-
-    wide = np.asarray(image).astype(np.int64)
-    if wide.min() < 0 or wide.max() > 0xFFFF:
-        raise DataError("32-bit pixels have no known range; store the image with 8 or 16 bits")
-    return Image.fromarray(((wide + 128) // 257).astype(np.uint8))
 
 
 def _resized(image: "Image.Image", shape: tuple[int, int]) -> "Image.Image":
@@ -141,26 +144,3 @@ def _resized(image: "Image.Image", shape: tuple[int, int]) -> "Image.Image":
     if image.size == shape:
         return image
     return image.resize(shape, Image.Resampling.BILINEAR)  # Pillow averages when it shrinks
-
-
-def _covering(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    shorter = min(shape)
-    return size * shape[0] // shorter, size * shape[1] // shorter
-
-
-def _inside(shape: tuple[int, int], size: int) -> tuple[int, int]:
-    longer = max(shape)
-    return max(1, round(size * shape[0] / longer)), max(1, round(size * shape[1] / longer))
-
-
-def _center(image: "Image.Image", size: int) -> "Image.Image":
-    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
-    return image.crop((left, top, left + size, top + size))
-
-
-def _framed(image: "Image.Image", size: int) -> "Image.Image":
-    from PIL import Image
-
-    canvas = Image.new(image.mode, (size, size))
-    canvas.paste(image, ((size - image.width) // 2, (size - image.height) // 2))
-    return canvas

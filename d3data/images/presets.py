@@ -32,12 +32,8 @@ class Preset(Frozen):
         return 1 if len(self.mean) == 1 else 3
 
 
-def _read() -> dict[str, Preset]:
-    text = resources.files("d3data.images").joinpath("presets.toml").read_text(encoding="utf-8")
-    return {
-        name: Preset.parse(row, where=f"presets.toml, {name}")
-        for name, row in tomllib.loads(text).items()
-    }
-
-
-PRESETS = _read()
+_TABLE = resources.files("d3data.images").joinpath("presets.toml").read_text(encoding="utf-8")
+PRESETS = {
+    name: Preset.parse(row, where=f"presets.toml, {name}")
+    for name, row in tomllib.loads(_TABLE).items()
+}

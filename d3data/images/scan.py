@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +12,9 @@ import numpy as np
 
 from d3data.errors import DataError
 from d3data.images import formats
-from d3data.images.formats.index import UNLABELED, Images, IndexedSplit, Role
-from d3data.images.partition import spread
-from d3data.images.png import decode_error, open_image
+from d3data.images.formats.index import UNLABELED, Images, IndexedSplit, Role, decode_error
 from d3data.images.preprocessing import suggest_rule
+from d3data.images.splits import spread
 from d3data.images.tasks import TaskSpec
 from d3data.utils.text import counted, some
 
@@ -53,33 +52,18 @@ class ImageScan:
             return ("there are no classes: put the images of each class into a folder of its own",)
         per_class = zip(self.classes, self.counts["train"], strict=True)
         few = [name for name, count in per_class if count < 2]
-        listed = (
-            (self.broken, ("image",), "cannot be decoded", "repair or remove it"),
-            (
-                self.unlabeled,
-                ("image",),
-                "without a label",
-                "move it into the folder of its class",
-            ),
-            (few, ("class", "classes"), "with fewer than 2 images", "add images or remove it"),
+        broken, bare = (counted(len(names), "image") for names in (self.broken, self.unlabeled))
+        small = counted(len(few), "class", "classes")
+        problems = (
+            (self.broken, f"{broken} cannot be decoded", "repair or remove it"),
+            (self.unlabeled, f"{bare} without a label", "move it into the folder of its class"),
+            (few, f"{small} with fewer than 2 images", "add images or remove it"),
         )
-        return tuple(
-            f"{counted(len(names), *words)} {fault} ({some(names)}): {fix}"
-            for names, words, fault, fix in listed
-            if names
-        )
+        return tuple(f"{fault} ({some(names)}): {fix}" for names, fault, fix in problems if names)
 
 
 def scan_images(place: str | Path, *, most: int = MOST) -> ImageScan:
-    """Index a place, decode its images and suggest a task.
-
-    Args:
-        place: a path, `hf:...` or `torchvision:...`, as `load_task` takes it.
-        most: images that are decoded at most, spread evenly; all are indexed.
-
-    Raises:
-        DataError: nothing is there, or no image can be decoded.
-    """
+    """Index a place, as `load_task` takes it, decode at most `most` images and suggest a task."""
     index = formats.read(place)
     total = sum(len(split.labels) for split in index.splits.values())
     share = min(1.0, most / max(1, total))
@@ -94,11 +78,15 @@ def scan_images(place: str | Path, *, most: int = MOST) -> ImageScan:
     return ImageScan(
         place=index.place,
         classes=index.classes,
-        counts={part: _counts(own, index.classes) for part, own in index.splits.items()},
+        counts={part: _counts(own, len(index.classes)) for part, own in index.splits.items()},
         sizes=tuple((width, height, count) for (width, height), count in sizes),
         modes=tuple(Counter(mode for _, _, mode in shapes).most_common()),
         broken=tuple(broken),
-        unlabeled=tuple(name for own in index.splits.values() for name in _unlabeled(own)),
+        unlabeled=tuple(
+            own.images.name(row)
+            for own in index.splits.values()
+            for row in np.flatnonzero(own.labels == UNLABELED).tolist()
+        ),
         checked=len(decoded),
         total=total,
         spec=TaskSpec(
@@ -112,7 +100,6 @@ def scan_images(place: str | Path, *, most: int = MOST) -> ImageScan:
 
 
 def _decode(split: IndexedSplit, share: float) -> list[tuple[str, Shape | str]]:
-    """The name of each image that was decoded and its shape, or why it cannot be decoded."""
     count = len(split.labels)
     rows = spread(count, max(16, round(share * count))).tolist()
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
@@ -122,7 +109,7 @@ def _decode(split: IndexedSplit, share: float) -> list[tuple[str, Shape | str]]:
 
 def _shape(images: Images, row: int) -> Shape | str:
     try:
-        with open_image(images, row) as image:
+        with images.open(row) as image:
             shape = image.width, image.height, image.mode
             image.draft(image.mode, (1, 1))  # a JPEG is read whole, but not transformed whole
             image.load()
@@ -131,14 +118,9 @@ def _shape(images: Images, row: int) -> Shape | str:
     return shape
 
 
-def _counts(split: IndexedSplit, classes: Sequence[str]) -> tuple[int, ...]:
+def _counts(split: IndexedSplit, classes: int) -> tuple[int, ...]:
     labeled = split.labels[split.labels != UNLABELED]
-    return tuple(np.bincount(labeled, minlength=len(classes)).tolist())
-
-
-def _unlabeled(split: IndexedSplit) -> list[str]:
-    rows = np.flatnonzero(split.labels == UNLABELED)
-    return [split.images.name(row) for row in rows.tolist()]
+    return tuple(np.bincount(labeled, minlength=classes).tolist())
 
 
 def _task_name(place: str) -> str:

@@ -11,8 +11,6 @@ from d3data.errors import D3DataError
 from d3data.utils.schema import Frozen, stored_as
 
 Mean = Annotated[float, Field(ge=-100, le=100)]
-
-
 Deviation = Annotated[float, Field(ge=1e-4, le=100)]
 
 
@@ -86,7 +84,6 @@ def require_colors(image: Image, asked: str) -> None:
 
 @lru_cache(16)
 def _moments(image: Image, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation, (C, 1, 1) each."""
     with torch.inference_mode(False):  # they are kept for callers of every mode
         mean, std = torch.tensor([image.mean, image.std], device=device)[..., None, None]
     return mean, std

@@ -1,25 +1,135 @@
-"""Splits of real images: decoded on demand, kept as uint8 where they fit into memory."""
+"""Splits of real images: which images of a place are in them, and their pixels.
+
+Images are decoded on demand, and kept as uint8 where they fit into memory.
+"""
 
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.images.formats.index import Images
-from d3data.images.partition import spread
-from d3data.images.png import decode_error, open_image
+from d3data.images.formats.index import (
+    UNLABELED,
+    ImageIndex,
+    Images,
+    Role,
+    decode_error,
+    stratified_split,
+)
 from d3data.images.preprocessing import Preprocessing
+from d3data.utils.hashing import digest
 from d3data.utils.text import counted, some
 
+SEED = 1  # of the images that are held out
 MEMORY = 1 << 30  # bytes of decoded images that one split keeps
 
 _AT_ONCE = 64  # images that a thread decodes before it takes the next lot
 _PASS = 2048  # images that are decoded before the broken ones among them are reported
+
+
+class SplitRows(NamedTuple):
+    """The images of one split: which rows (M,) of a place, and their labels (M,)."""
+
+    images: Images
+    rows: NDArray[np.int64]
+    labels: NDArray[np.int64]
+
+    def shapes(self, wanted: int) -> list[tuple[int, int, str]]:
+        """Width, height and mode of about `wanted` images spread over all, from their headers."""
+        rows = self.rows[spread(len(self.rows), wanted)]
+        return [self._shape(row) for row in rows.tolist()]
+
+    def _shape(self, row: int) -> tuple[int, int, str]:
+        try:
+            image = self.images.open(row)
+        except Exception as failure:  # decoders raise of every kind
+            raise _unreadable([f"{self.images.name(row)} ({decode_error(failure)})"]) from failure
+        return image.width, image.height, image.mode
+
+
+def partition(index: ImageIndex, *, test: Role, validation: float) -> dict[Role, SplitRows]:
+    """The rows of each split, all with labels, and of every class some to train on.
+
+    `test` is the split to evaluate on; where there is no test split, it is validation. The
+    fraction `validation` of train is held out where no validation split is left.
+    """
+    indexed = dict(index.splits)
+    if "validation" in indexed and ("test" not in indexed or test == "validation"):
+        indexed["test"] = indexed.pop("validation")
+    if "train" not in indexed:
+        raise DataError(f"{index.place} has no train split: name its files or folder train")
+    splits = {
+        part: SplitRows(split.images, np.arange(len(split.labels)), split.labels)
+        for part, split in indexed.items()
+    }
+    for split in splits.values():
+        _check_labeled(split, index.place)
+    train = splits["train"]
+    hold_out = "validation" not in splits
+    _check_counts(train.labels, index, least=2 if hold_out else 1)
+    if hold_out:
+        kept, held = stratified_split(train.labels, validation, seed=SEED)
+        splits["train"] = SplitRows(train.images, kept, train.labels[kept])
+        splits["validation"] = SplitRows(train.images, held, train.labels[held])
+    return splits
+
+
+def fingerprint(index: ImageIndex, splits: dict[Role, SplitRows], rule: str) -> str:
+    """A hex sha256 of classes, data, rows, labels and rule; the same on every machine."""
+    data = [f"{part} {index.splits[part].identity}" for part in sorted(index.splits)]
+    rows = [
+        piece
+        for part in sorted(splits)
+        for piece in (part, splits[part].rows.tobytes(), splits[part].labels.tobytes())
+    ]
+    return digest([*index.classes, *data, *rows, rule])
+
+
+def spread(count: int, wanted: int) -> NDArray[np.int64]:
+    """About `wanted` indices below `count`, in runs of 16, so that few row groups are touched."""
+    if count <= wanted:
+        return np.arange(count)
+    starts = np.linspace(0, count - 16, wanted // 16).astype(np.int64)
+    return np.unique(starts[:, None] + np.arange(16))
+
+
+def _check_labeled(split: SplitRows, place: str) -> None:
+    missing = np.flatnonzero(split.labels == UNLABELED)
+    if len(missing):
+        names = some(split.images.name(row) for row in missing.tolist())
+        raise DataError(
+            f"{place}: {len(missing)} images have no label: {names}; move each into the folder "
+            "of its class, give it a label, or remove it"
+        )
+
+
+def _check_counts(labels: NDArray[np.int64], index: ImageIndex, *, least: int) -> None:
+    if not index.classes:
+        raise DataError(
+            f"{index.place} has no labelled images: put the images of each class into a folder "
+            "of their own, named after the class"
+        )
+    counts = np.bincount(labels, minlength=len(index.classes))
+    few = [f"{index.classes[k]} ({counts[k]})" for k in np.flatnonzero(counts < least)]
+    if few:
+        raise DataError(
+            f"{index.place}: classes with too few images in train: {some(few)}; each needs at "
+            f"least {least}{', as one is held out as validation' if least > 1 else ''}"
+        )
+
+
+def _unreadable(faults: list[str]) -> DataError:
+    return DataError(
+        f"{counted(len(faults), 'image')} cannot be read: {some(faults)}; repair or remove them, "
+        "then repeat (`d3data init` lists all such images)"
+    )
 
 
 class Split:
@@ -45,11 +155,9 @@ class Split:
         self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
 
     def __len__(self) -> int:
-        """How many images it has."""
         return len(self.labels)
 
     def counts(self) -> list[int]:
-        """How many images each class has."""
         return [len(members) for members in self._members]
 
     def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
@@ -82,8 +190,10 @@ class Split:
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
         """The same images with another mean and standard deviation per channel."""
-        kept, labels = self._decoded, self.labels
-        return Split(kept, labels, classes=self.classes, mean=mean, std=std, slots=self._slots)
+        moments = {"mean": mean, "std": std}
+        return Split(
+            self._decoded, self.labels, classes=self.classes, slots=self._slots, **moments
+        )
 
     def of(self, classes: Sequence[int]) -> "Split":
         """The images of some classes, relabelled 0, 1, ... in the order given."""
@@ -149,7 +259,8 @@ class DecodedImages:
         value = torch.arange(256, dtype=torch.float64) / 255
         mean = share @ value
         std = (share @ value**2 - mean**2).clamp(min=1e-6).sqrt()
-        return _rounded(mean), _rounded(std)
+        rounded = [tuple(round(number, 4) for number in row.tolist()) for row in (mean, std)]
+        return rounded[0], rounded[1]
 
     def _decode(self, slots: Tensor, places: Tensor, out: Tensor) -> None:
         """Decode `slots` into `out[places]`, in the order in which they are stored."""
@@ -160,20 +271,13 @@ class DecodedImages:
                 done = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
                 faults = [fault for lot in done for fault in lot]
                 if faults:
-                    raise DataError(
-                        f"{counted(len(faults), 'image')} cannot be read: {some(faults)}; repair "
-                        "or remove them, then repeat (`d3data init` lists all such images)"
-                    )
+                    raise _unreadable(faults)
 
     def _fill(self, lot: Tensor, out: Tensor) -> list[str]:
         faults = []
         for row, place in lot.tolist():
             try:
-                out[place] = self._rule(open_image(self._images, row))
+                out[place] = self._rule(self._images.open(row))
             except Exception as failure:  # decoders raise of every kind; all of it is reported
                 faults.append(f"{self._images.name(row)} ({decode_error(failure)})")
         return faults
-
-
-def _rounded(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(value, 4) for value in values.tolist())

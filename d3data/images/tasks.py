@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pydantic
 import torch
@@ -16,13 +16,19 @@ from torch import Tensor
 
 from d3data.errors import DataError, UnknownNameError, nearest
 from d3data.images import formats
-from d3data.images.formats import digits, hub_datasets, placeholder
-from d3data.images.formats.index import ImageIndex
-from d3data.images.partition import SplitRows, fingerprint, partition
+from d3data.images.formats import builtin, hub_datasets
+from d3data.images.formats.index import ImageIndex, Role
 from d3data.images.preprocessing import Fit, Preprocessing, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
-from d3data.images.splits import MEMORY, DecodedImages, Split
+from d3data.images.splits import (
+    MEMORY,
+    DecodedImages,
+    Split,
+    SplitRows,
+    fingerprint,
+    partition,
+)
 from d3data.utils.hashing import digest
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some
@@ -54,8 +60,7 @@ class Task:
     test: Split | None
 
     def __repr__(self) -> str:
-        parts = {"train": self.train, "validation": self.validation, "test": self.test}
-        counts = ", ".join(f"{name} {len(split)}" for name, split in parts.items() if split)
+        counts = ", ".join(f"{part} {len(own)}" for part, own in self._splits().items() if own)
         color = "grey" if self.channels == 1 else "RGB"
         return (
             f"Task({self.name}: {len(self.classes)} classes ({some(self.classes)}), "
@@ -79,14 +84,8 @@ class Task:
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Task":
         """The same images with another mean and standard deviation per channel."""
-        return replace(
-            self,
-            mean=tuple(mean),
-            std=tuple(std),
-            train=self.train.renormalized(mean, std),
-            validation=self.validation.renormalized(mean, std),
-            test=self.test.renormalized(mean, std) if self.test else None,
-        )
+        splits = {part: own.renormalized(mean, std) for part, own in self._splits().items()}
+        return replace(self, mean=tuple(mean), std=tuple(std), **splits)
 
     def subtask(self, classes: Sequence[int]) -> "Task":
         """The task of some of its classes, relabelled 0, 1, ... in the order given.
@@ -103,10 +102,12 @@ class Task:
             self,
             classes=tuple(self.classes[label] for label in classes),
             fingerprint=digest([self.fingerprint, *map(str, classes)]),
-            train=self.train.of(classes),
-            validation=self.validation.of(classes),
-            test=self.test.of(classes) if self.test else None,
+            **{part: own.of(classes) for part, own in self._splits().items()},
         )
+
+    def _splits(self) -> dict[str, Any]:
+        splits = {"train": self.train, "validation": self.validation, "test": self.test}
+        return {part: own for part, own in splits.items() if own is not None}
 
 
 class TaskSpec(Frozen):
@@ -127,6 +128,11 @@ class TaskSpec(Frozen):
     license: str | None = stored_as("licence", default=None)
     source: str | None = None
 
+    @property
+    def folder(self) -> str:
+        """What its folder in `$D3DATA_DATA` is called."""
+        return self.name.replace("-", "_")
+
     def load(
         self, data: str | Path | None = None, *, memory: int = MEMORY, imagine: bool = False
     ) -> Task:
@@ -146,7 +152,7 @@ class TaskSpec(Frozen):
         index = _local(self, data or self.data, preset)
         imagined = index is None and imagine and preset is not None
         if index is None:
-            index = placeholder.read(preset) if preset and imagined else _download(self, preset)
+            index = builtin.black(preset) if preset and imagined else _download(self, preset)
         test = preset.test if preset else "test"
         rows = partition(index, test=test, validation=self.validation)
         rule = _rule(self, preset, rows["train"])
@@ -158,13 +164,11 @@ class TaskSpec(Frozen):
             mean, std = preset.mean, preset.std
         else:
             mean, std = images["train"].moments()
-        classes = len(index.classes)
-        splits = {
-            part: Split(
-                images[part], torch.from_numpy(own.labels), classes=classes, mean=mean, std=std
-            )
-            for part, own in rows.items()
-        }
+
+        def split(part: Role) -> Split:
+            labels = torch.from_numpy(rows[part].labels)
+            return Split(images[part], labels, classes=len(index.classes), mean=mean, std=std)
+
         return Task(
             name=self.name,
             classes=index.classes,
@@ -174,9 +178,9 @@ class TaskSpec(Frozen):
             license=self.license or (preset.license if preset else "not stated"),
             source=self.source or (preset.source if preset else "own images"),
             fingerprint=UNSEEN if imagined else fingerprint(index, rows, rule.model_dump_json()),
-            train=splits["train"],
-            validation=splits["validation"],
-            test=splits.get("test"),
+            train=split("train"),
+            validation=split("validation"),
+            test=split("test") if "test" in rows else None,
         )
 
 
@@ -216,18 +220,16 @@ def _local(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> Im
     if data is not None:
         return formats.read(data, columns=spec.columns)
     if preset and not preset.hub:
-        return digits.read()
-    folder = spec.name.replace("-", "_")
+        return builtin.digits()
     root = Path(os.environ.get("D3DATA_DATA") or os.devnull)
     for place in sorted(root.iterdir()) if root.is_dir() else ():
-        if place.name.replace("-", "_") == folder:
+        if place.name.replace("-", "_") == spec.folder:
             return formats.read(place, columns=spec.columns)
     return None
 
 
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
-    folder = spec.name.replace("-", "_")
-    remedy = f"give its images with --data (data=...), or put them into $D3DATA_DATA/{folder}"
+    remedy = f"give its images with --data (data=...), or put them into $D3DATA_DATA/{spec.folder}"
     if preset is None:
         raise UnknownNameError(
             f"no data set {spec.name!r}: {nearest(spec.name, PRESETS)}; {remedy}"

@@ -23,7 +23,6 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.export import DrawStream, export
 from d3data.errors import D3DataError, ExportError
 from d3data.images import formats
-from d3data.images.png import open_image
 from killing import dies
 
 FORMATS = ("imagefolder", "npz", "parquet", "webdataset")
@@ -110,7 +109,7 @@ def test_our_reader_finds_the_pixels_of_materialize_and_the_names(nasty, copies,
     ]
     assert sorted(numbers) == list(range(COUNT))
     for row, number in enumerate(numbers):
-        assert near(open_image(portion.images, row), images[number])
+        assert near(portion.images.open(row), images[number])
         assert portion.labels[row] == labels[number]
 
 

@@ -1,4 +1,4 @@
-"""Splits: what is read, what is drawn, what is kept in memory."""
+"""Splits: which images are in them, what is read, what is drawn, what is kept in memory."""
 
 from collections import Counter
 
@@ -7,30 +7,26 @@ import pytest
 import torch
 
 from d3data.errors import DataError
+from d3data.images.formats.index import ROLES, ImageIndex, Images, IndexedSplit, array_images
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.splits import DecodedImages, Split
+from d3data.images.splits import DecodedImages, Split, fingerprint, partition, spread
 from pictures import encoded, picture
 
 RULE = Preprocessing(channels=3, size=8, fit="squash")
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 
 
-class Counted:
+class Counted(Images):
     """Encoded pictures that count how often each is read; those in `broken` are cut off."""
 
     def __init__(self, count: int, broken: tuple[int, ...] = ()) -> None:
-        self.files = [encoded(picture(index)) for index in range(count)]
-        for index in broken:
-            self.files[index] = self.files[index][:40]
+        super().__init__(count, "image-{}".format, self.counted)
+        self.files = [
+            encoded(picture(index))[: 40 if index in broken else None] for index in range(count)
+        ]
         self.reads: Counter[int] = Counter()
 
-    def __len__(self) -> int:
-        return len(self.files)
-
-    def name(self, index: int) -> str:
-        return f"image-{index}"
-
-    def read(self, index: int) -> bytes:
+    def counted(self, index: int) -> bytes:
         self.reads[index] += 1
         return self.files[index]
 
@@ -159,8 +155,90 @@ def test_moments_are_those_of_the_pixels():
 
 
 def test_moments_of_a_constant_do_not_divide_by_zero():
-    class Black(Counted):
-        def read(self, index: int) -> bytes:
-            return encoded(picture(0).point(lambda _: 0))
+    images = Images(3, str, lambda _: picture(0).point(lambda _: 0))
+    assert DecodedImages(images, torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)
 
-    assert DecodedImages(Black(3), torch.arange(3), RULE).moments() == ((0.0,) * 3, (0.001,) * 3)
+
+def indexed(classes=("ant", "bee"), **splits: list[int]) -> ImageIndex:
+    def split(part: str, labels: list[int]) -> IndexedSplit:
+        images = array_images(np.zeros((len(labels), 8, 8), np.uint8), len(labels), part)
+        return IndexedSplit(images, np.array(labels, np.int64), f"{part} {len(labels)}")
+
+    return ImageIndex(classes, {part: split(part, own) for part, own in splits.items()}, "here")
+
+
+TWENTY = [0] * 20 + [1] * 10
+
+
+def sizes(found: ImageIndex, **how) -> dict[str, int]:
+    rows = partition(found, **({"test": "test", "validation": 0.1} | how))
+    assert all(len(own.rows) == len(own.labels) for own in rows.values())
+    return {part: len(own.rows) for part, own in rows.items()}
+
+
+def test_validation_is_cut_from_train():
+    found = indexed(train=TWENTY)
+    rows = partition(found, test="test", validation=0.1)
+    assert {*rows} == {"train", "validation"}
+    assert np.bincount(rows["validation"].labels).tolist() == [2, 1]
+    both = np.concatenate([rows["train"].rows, rows["validation"].rows])
+    assert sorted(both) == list(range(30))
+    for own in rows.values():
+        assert np.array_equal(own.labels, np.array(TWENTY)[own.rows])
+
+
+@pytest.mark.parametrize(
+    ("splits", "test", "expected"),
+    [
+        ({"validation": [0, 1]}, "test", [27, 3, 2]),
+        ({"validation": [0, 1], "test": [0, 0, 1]}, "test", [30, 2, 3]),
+        ({"validation": [0, 1], "test": [-1]}, "validation", [27, 3, 2]),
+    ],
+    ids=["validation is test", "both are given", "as of ImageNet"],
+)
+def test_what_the_data_bring_stays_and_the_rest_is_cut_from_train(splits, test, expected):
+    found = sizes(indexed(train=TWENTY, **splits), test=test)
+    assert [found[part] for part in ROLES] == expected
+
+
+@pytest.mark.parametrize(
+    ("classes", "splits", "message"),
+    [
+        (("a", "b"), {"train": TWENTY, "test": [0, -1]}, r"1 images have no label: test\[1\]"),
+        (("a", "b", "c"), {"train": [0, 0, 1]}, r"too few .*: b \(1\), c \(0\);.* 2, as"),
+        (("a", "b"), {"test": [0, 1]}, "here has no train split"),
+        ((), {"train": []}, "no labelled images: put"),
+    ],
+)
+def test_places_that_make_no_task_are_refused(classes, splits, message):
+    with pytest.raises(DataError, match=message):
+        sizes(indexed(classes, **splits))
+
+
+def test_one_image_of_a_class_is_enough_where_nothing_has_to_be_cut():
+    assert sizes(indexed(train=[0, 0, 1], validation=[0], test=[0]))["train"] == 3
+
+
+def test_the_fingerprint_changes_with_data_labels_split_and_rule():
+    def of(found: ImageIndex, rule: str = "rule", validation: float = 0.1) -> str:
+        return fingerprint(found, partition(found, test="test", validation=validation), rule)
+
+    base = of(indexed(train=TWENTY))
+    assert base == of(indexed(train=TWENTY))
+    other = [
+        of(indexed(train=[*TWENTY, 1])),
+        of(indexed(train=[0] * 19 + [1] * 11)),
+        of(indexed(("ant", "cow"), train=TWENTY)),
+        of(indexed(train=TWENTY, test=[0])),
+        of(indexed(train=TWENTY), "another rule"),
+        of(indexed(train=TWENTY), validation=0.2),
+    ]
+    assert len({base, *other}) == 7
+
+
+@pytest.mark.parametrize(("count", "wanted"), [(5, 16), (16, 16), (1000, 64), (40, 32)])
+def test_a_spread_reaches_from_the_first_to_the_last(count, wanted):
+    found = spread(count, wanted)
+    assert len(found) == min(count, wanted)
+    assert (found[0], found[-1]) == (0, count - 1)
+    assert np.all(np.diff(found) > 0)

@@ -27,12 +27,7 @@ _READERS = {".tar": webdataset.read, "images": folders.read, ".npz": npz.read}
 def read(place: str | Path, *, columns: tuple[str, str] | None = None) -> ImageIndex:
     """Index the labelled images of a place; none is decoded.
 
-    Args:
-        place: a path, or `hf:...` or `torchvision:...` as above.
-        columns: image and label column of a table, where they are not named as usual.
-
-    Raises:
-        DataError: it does not exist, or cannot be read.
+    `columns` are the image and label column of a table, where they are not named as usual.
     """
     scheme, _, rest = str(place).partition(":")
     if scheme == "hf":

@@ -27,17 +27,10 @@ class Sample(NamedTuple):
 
 @dataclass(frozen=True)
 class ExportPlan:
-    """Where images are written, and all that is known before the first of them is made.
+    """`count` images (C, H, W), to be written into `folder` in shards of nearly equal size.
 
-    Attributes:
-        folder: what other tools will read.
-        scratch: a folder for what is only put together when all shards are written.
-        classes: names, in order of class id; anybody's text.
-        shape: (C, H, W) of every image.
-        count: N.
-        shards: in how many pieces of nearly equal size they are written.
-        soft: whether samples have soft labels.
-        split: what the images are for, in the words of the format's names.
+    `scratch` is a folder for what is only put together when all shards are written; class names
+    may be anybody's text.
     """
 
     folder: Path
@@ -50,24 +43,18 @@ class ExportPlan:
     split: str = "train"
 
     def rows(self, shard: int) -> range:
-        """The numbers of the images in one shard."""
         return shard_ranges(self.count, self.shards)[shard]
 
     def piece(self, name: str, shard: int) -> Path:
-        """A file of the scratch folder: what one shard gives to something made of all."""
+        """A file of the scratch folder: what one shard gives to a file made of all."""
         return self.scratch / f"{name}-{shard:05d}"
 
     def pieces(self, name: str) -> list[Path]:
-        """The files of all shards, in order."""
         return [self.piece(name, shard) for shard in range(self.shards)]
 
 
 def shard_ranges(count: int, shards: int) -> list[range]:
-    """So many images, cut into shards of nearly equal size.
-
-    >>> shard_ranges(10, 3)
-    [range(0, 3), range(3, 6), range(6, 10)]
-    """
+    """So many images, cut into shards of nearly equal size."""
     ends = [shard * count // shards for shard in range(shards + 1)]
     return [range(*both) for both in pairwise(ends)]
 
@@ -90,16 +77,12 @@ class Writer(Protocol):
 
 
 def write_names(folder: Path, classes: Sequence[str]) -> None:
-    """Write `classes.txt`: a name a line, in order of class id."""
+    """Write `classes.txt`, a name a line."""
     write_bytes(folder / NAMES, "".join(f"{name}\n" for name in classes).encode())
 
 
 def read_names(folder: Path) -> list[str] | None:
-    """The names in `classes.txt`, or None where there is no such file.
-
-    Raises:
-        DataError: it is not text.
-    """
+    """The names in `classes.txt`, or None where there is no such file."""
     path = folder / NAMES
     if not path.is_file():
         return None

@@ -11,12 +11,13 @@ import re
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from d3data.images.formats.base import ExportPlan, Sample, read_names, write_names
-from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, Role, class_labels, role
+from d3data.images.formats.index import ImageIndex, Images, Role, StoredSplit, index_images, role
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -49,25 +50,19 @@ def read(root: Path) -> ImageIndex:
 
     The first level is splits where it has a train folder and nothing but split folders.
     """
-    tops = _folders(root)
-    roles = {top: role(top, whole=True) for top in tops}
+    roles = {top: role(top, whole=True) for top in _folders(root)}
     in_splits = "train" in roles.values() and None not in roles.values()
     depth = int(in_splits)
     paths: dict[Role, list[str]] = {"train": []}
     for path in _images(root):
         part = roles.get(path.split("/")[0]) if in_splits else None
         paths.setdefault(part or "train", []).append(path)
-    values = {p: np.array([_class(x, depth) for x in own], np.str_) for p, own in paths.items()}
-    holders = [root / top for top in tops] if in_splits else [root]
+    stored = {part: _split(root, own, depth) for part, own in paths.items()}
+    holders = [root / top for top in roles] if in_splits else [root]
     names = sorted({name for holder in holders for name in _folders(holder)})
-    classes, labels = class_labels(values, names, str(root))
-    splits = {
-        part: IndexedSplit(_files(root, own), labels[part], _identity(root, own))
-        for part, own in paths.items()
-    }
+    index = index_images(stored, names, str(root))
     listed = read_names(root) or []
-    ours = folder_names(listed) == names
-    return ImageIndex(tuple(listed) if ours else classes, splits, str(root))
+    return replace(index, classes=tuple(listed)) if folder_names(listed) == names else index
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -114,14 +109,19 @@ def folder_names(classes: Sequence[str]) -> list[str]:
 
 
 def _safe(name: str) -> str:
-    """A name without what some file system takes amiss; perhaps nothing is left of it."""
     name = re.sub(r"[^\w .()&,+-]+", "_", unicodedata.normalize("NFC", name))
     name = name.encode()[:LONGEST].decode(errors="ignore").strip(" .-")
     return f"{name}_" if _DEVICE.fullmatch(name) else name
 
 
-def _files(root: Path, paths: Sequence[str]) -> Images:
-    return Images(len(paths), paths.__getitem__, lambda index: (root / paths[index]).read_bytes())
+def _split(root: Path, paths: Sequence[str], depth: int) -> StoredSplit:
+    files = [root / path for path in paths]  # a link to nowhere is reported when it is read
+    images = Images(len(paths), paths.__getitem__, lambda index: files[index].read_bytes())
+    steps = [path.split("/") for path in paths]
+    classes = [step[depth] if len(step) > depth + 1 else "" for step in steps]
+    sizes = [file.stat().st_size if file.exists() else -1 for file in files]
+    identity = digest(f"{path} {size}" for path, size in zip(paths, sizes, strict=True))
+    return images, np.array(classes, np.str_), identity
 
 
 def _folders(root: Path) -> list[str]:
@@ -134,16 +134,3 @@ def _images(root: Path) -> Iterator[str]:
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         below = Path(folder).relative_to(root)
         yield from ((below / file).as_posix() for file in sorted(files) if is_image(file))
-
-
-def _class(path: str, depth: int) -> str:
-    steps = path.split("/")
-    return steps[depth] if len(steps) > depth + 1 else ""
-
-
-def _identity(root: Path, paths: Sequence[str]) -> str:
-    return digest(f"{path} {_bytes(root / path)}" for path in paths)
-
-
-def _bytes(path: Path) -> int:
-    return path.stat().st_size if path.exists() else -1  # a link to nowhere: broken, when read

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from d3data.errors import DataError
-from d3data.images.formats import tables
+from d3data.images.formats import parquet
 from d3data.images.formats.base import Sample
-from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, Role, class_labels, role
+from d3data.images.formats.index import ImageIndex, Images, Role, index_images, role
 from d3data.images.png import encode_png
 from d3data.utils.hashing import digest
 
@@ -23,28 +23,19 @@ _EXPORT = "refs/convert/parquet"  # where the Hub keeps Parquet copies, a folder
 
 
 def read(reference: str, columns: tuple[str, str] | None = None) -> ImageIndex:
-    """Fetch a data set, or find it in the cache, and index its splits.
-
-    Raises:
-        DataError: it cannot be fetched, or has no columns of images and labels.
-    """
+    """Fetch a data set, or find it in the cache, and index its splits."""
     datasets = _load(reference)
     schema = datasets["train"].features.arrow_schema
-    image, label = tables.columns(schema, reference, columns)
-    values = {
-        part: tables.values(dataset.data.column(label), reference)
-        for part, dataset in datasets.items()
-    }
-    classes, labels = class_labels(values, tables.class_names(schema, label), reference)
-    splits = {
-        part: IndexedSplit(
+    image, label = parquet.columns(schema, reference, columns)
+    stored = {
+        part: (
             _images(dataset, image, f"{reference} {part}"),
-            labels[part],
+            parquet.values(dataset.data.column(label), reference),
             digest([reference, part, str(len(dataset)), str(dataset.info.dataset_size)]),
         )
         for part, dataset in datasets.items()
     }
-    return ImageIndex(classes, splits, f"hf:{reference}")
+    return index_images(stored, parquet.class_names(schema, label), f"hf:{reference}")
 
 
 def _images(dataset: Any, column: str, place: str) -> Images:
@@ -56,7 +47,7 @@ def _images(dataset: Any, column: str, place: str) -> Images:
         if isinstance(cell, dict) and cell.get("bytes") is None and cell.get("path"):
             image: Image.Image = feature.decode_example(cell)
             return image
-        return tables.encoded(cell)
+        return parquet.encoded(cell)
 
     return Images(len(cells), lambda index: f"{place} row {index}", read)
 
@@ -84,33 +75,29 @@ def features(classes: Sequence[str], *, soft: bool) -> Any:
     """The columns of a set as a `datasets.Features`: image, label and, where soft, soft_label."""
     import datasets
 
-    return datasets.Features.from_dict(tables.features(classes, soft=soft))
+    return datasets.Features.from_dict(parquet.features(classes, soft=soft))
 
 
 def to_dataset(
-    samples: Samples, cuts: list[range], *, classes: Sequence[str], soft: bool, identity: str
+    samples: Samples,
+    cuts: list[range],
+    *,
+    classes: Sequence[str],
+    soft: bool,
+    identity: str | None = None,
 ) -> Any:
-    """A `datasets.Dataset` of samples in the cache, which is looked up there by its identity."""
+    """A `datasets.Dataset` of samples, looked up in the cache by its identity.
+
+    Without an identity, a `datasets.IterableDataset` of which each cut is a shard.
+    """
     import datasets
 
+    arguments = {"samples": samples, "cuts": cuts}
+    columns = features(classes, soft=soft)
+    if identity is None:
+        return datasets.IterableDataset.from_generator(_rows, columns, gen_kwargs=arguments)
     return datasets.Dataset.from_generator(
-        _rows,
-        features=features(classes, soft=soft),
-        gen_kwargs={"samples": samples, "cuts": cuts},
-        fingerprint=identity,
-    )
-
-
-def to_iterable_dataset(
-    samples: Samples, cuts: list[range], *, classes: Sequence[str], soft: bool
-) -> Any:
-    """A `datasets.IterableDataset` of samples, of which each cut is a shard."""
-    import datasets
-
-    return datasets.IterableDataset.from_generator(
-        _rows,
-        features=features(classes, soft=soft),
-        gen_kwargs={"samples": samples, "cuts": cuts},
+        _rows, columns, gen_kwargs=arguments, fingerprint=identity
     )
 
 

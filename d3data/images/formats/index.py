@@ -1,5 +1,6 @@
 """What every format reads into: an index of labelled images, none of which is read yet."""
 
+import io
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,10 +27,8 @@ _ROLE = re.compile(r"(?<![a-z])(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?
 class Images:
     """The images of one split, where they are stored.
 
-    Attributes:
-        count: how many there are.
-        name: what messages call the image of an index: its path, or the file and its row.
-        read: its encoded bytes, or the decoded image; called from several threads.
+    `name` is what messages call the image of an index: its path, or the file and its row. `read`
+    gives its encoded bytes, or the decoded image, and is called from several threads.
     """
 
     count: int
@@ -38,6 +37,13 @@ class Images:
 
     def __len__(self) -> int:
         return self.count
+
+    def open(self, index: int) -> "Image.Image":
+        """Open one image; its pixels are decoded when they are first accessed."""
+        from PIL import Image
+
+        content = self.read(index)
+        return Image.open(io.BytesIO(content)) if isinstance(content, bytes) else content
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,9 @@ class IndexedSplit:
     identity: str
 
 
+StoredSplit = tuple[Images, NDArray[Any], str]  # labels (N,) as the format has them, identity
+
+
 @dataclass(frozen=True)
 class ImageIndex:
     """All labelled images of one place, by split."""
@@ -59,6 +68,19 @@ class ImageIndex:
     classes: tuple[str, ...]
     splits: Mapping[Role, IndexedSplit]
     place: str
+
+
+def index_images(
+    stored: Mapping[Role, StoredSplit], names: Sequence[str] | None, place: str
+) -> ImageIndex:
+    """The index of what a format has read, with labels numbered as `class_labels` does."""
+    labels = {part: values for part, (_, values, _) in stored.items()}
+    classes, numbers = class_labels(labels, names, place)
+    splits = {
+        part: IndexedSplit(images, numbers[part], identity)
+        for part, (images, _, identity) in stored.items()
+    }
+    return ImageIndex(classes, splits, place)
 
 
 def array_images(
@@ -71,6 +93,15 @@ def array_images(
         return Image.fromarray((arrays() if callable(arrays) else arrays)[index])
 
     return Images(count, lambda index: f"{place}[{index}]", read)
+
+
+def decode_error(failure: Exception) -> str:
+    """Why an image cannot be decoded, for a message that names the image."""
+    from PIL import UnidentifiedImageError
+
+    if isinstance(failure, UnidentifiedImageError):
+        return "not an image file that Pillow can read"
+    return str(failure) or type(failure).__name__
 
 
 def role(name: str, *, whole: bool = False) -> Role | None:
@@ -86,10 +117,7 @@ def role(name: str, *, whole: bool = False) -> Role | None:
 
 
 def by_role(files: Iterable[Path], root: Path) -> dict[Role, list[Path]]:
-    """Files by the split in their names, or else in the names of the folders below `root`.
-
-    Those that name none are train.
-    """
+    """Files by the split in their names, else in those of folders below `root`, else train."""
     parts: dict[Role, list[Path]] = {}
     for file in files:
         *folders, own = file.relative_to(root).parts
@@ -101,12 +129,9 @@ def by_role(files: Iterable[Path], root: Path) -> dict[Role, list[Path]]:
 def stratified_split(
     labels: NDArray[np.int64], fraction: float, *, seed: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Hold out `fraction` of every class, at least one image of each, by a fixed seed.
+    """Indices kept and held out, ascending: `fraction` of every class, at least one image of each.
 
     The raw words of PCG64 order the images, as NumPy promises these for all its versions.
-
-    Returns:
-        Indices of what is kept and of what is held out, both ascending.
     """
     order = np.lexsort((np.random.PCG64(seed).random_raw(len(labels)), labels))
     _, starts = np.unique(labels[order], return_index=True)
@@ -123,9 +148,6 @@ def class_labels(
 
     Integers index `names`; without names, the distinct integers or strings of all splits are the
     classes, in ascending order. Negative numbers and empty strings are unlabelled.
-
-    Raises:
-        DataError: a label has no name.
     """
     merged = np.concatenate(list(values.values()))
     numeric = bool(np.issubdtype(merged.dtype, np.integer))

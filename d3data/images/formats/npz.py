@@ -10,6 +10,7 @@ import threading
 import zipfile
 from collections.abc import Iterable
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,10 @@ from d3data.errors import DataError
 from d3data.images.formats.base import ExportPlan, Sample
 from d3data.images.formats.index import (
     ImageIndex,
-    Images,
-    IndexedSplit,
     Role,
+    StoredSplit,
     array_images,
-    class_labels,
+    index_images,
 )
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -42,17 +42,21 @@ _KEYS: dict[Role, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
 def read(path: Path) -> ImageIndex:
-    """An archive, or the only one in a folder.
-
-    Raises:
-        DataError: it is broken, has no such keys, volumes for images, or several labels an image.
-    """
-    file = path if path.is_file() else _only(sorted(path.glob("*.npz")), path)
+    """An archive, or the only one in a folder."""
+    files = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    if len(files) != 1:
+        raise DataError(
+            f"{path} has {len(files)} archives ({some(file.name for file in files)}); give one of "
+            "them with --data"
+        )
+    file = files[0]
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             parts = {part: key for part, key in _KEYS.items() if f"{key}_images" in archive}
             values = {part: _labels(archive[f"{key}_labels"], file) for part, key in parts.items()}
-            names = _names(archive["classes"]) if "classes" in archive else None
+            names = archive.get("classes")
+            if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+                raise ValueError("its array classes is not a list of names")
     except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
         raise DataError(
             f"{file} is not an archive of train_images, train_labels, ... ({failure}); "
@@ -60,14 +64,8 @@ def read(path: Path) -> ImageIndex:
         ) from None
     if "train" not in parts:
         raise DataError(f"{file} has no train_images and train_labels")
-    classes, labels = class_labels(values, names, str(file))
-    splits = {
-        part: IndexedSplit(
-            _images(file, f"{key}_images", labels[part]), labels[part], _identity(file, key)
-        )
-        for part, key in parts.items()
-    }
-    return ImageIndex(classes, splits, str(file))
+    stored = {part: _split(file, f"{key}_images", values[part]) for part, key in parts.items()}
+    return index_images(stored, None if names is None else names.tolist(), str(file))
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -115,36 +113,18 @@ def _arrays(plan: ExportPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def _names(names: NDArray[Any]) -> list[str]:
-    if names.ndim != 1 or names.dtype.kind != "U":
-        raise ValueError("its array classes is not a list of names")
-    return [str(name) for name in names]
-
-
-def _only(files: list[Path], folder: Path) -> Path:
-    if len(files) != 1:
-        raise DataError(
-            f"{folder} has {len(files)} archives ({some(file.name for file in files)}); "
-            "give one of them with --data"
-        )
-    return files[0]
-
-
 def _labels(values: NDArray[Any], file: Path) -> NDArray[np.int64]:
     if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
         raise DataError(f"{file}: images have several labels each; they must have one")
     return values.reshape(-1).astype(np.int64)
 
 
-def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Images:
+def _split(file: Path, key: str, labels: NDArray[np.int64]) -> StoredSplit:
     with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
-        version = np.lib.format.read_magic(member)
-        header = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, kind = header(member)
+        info = archive.getinfo(member.name)
+        first = np.lib.format.read_magic(member) == (1, 0)
+        read_header = np.lib.format.read_array_header_1_0
+        shape, _, kind = (read_header if first else np.lib.format.read_array_header_2_0)(member)
     if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
         raise DataError(
             f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3)"
@@ -152,19 +132,16 @@ def _images(file: Path, key: str, labels: NDArray[np.int64]) -> Images:
     if shape[0] != len(labels):
         raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; download it again")
     lock = threading.Lock()
-    loaded: list[NDArray[np.uint8]] = []
 
+    @cache
     def load() -> NDArray[np.uint8]:
+        with np.load(file, allow_pickle=False) as archive:
+            values: NDArray[np.uint8] = archive[key]
+            return values
+
+    def locked() -> NDArray[np.uint8]:
         with lock:
-            if not loaded:
-                with np.load(file, allow_pickle=False) as archive:
-                    loaded.append(archive[key])
-        return loaded[0]
+            return load()
 
-    return array_images(load, shape[0], f"{file.name} {key}")
-
-
-def _identity(file: Path, key: str) -> str:
-    with zipfile.ZipFile(file) as archive:
-        info = archive.getinfo(f"{key}_images.npy")
-    return digest([f"{key} {info.file_size} {info.CRC:08x}"])
+    identity = digest([f"{key.removesuffix('_images')} {info.file_size} {info.CRC:08x}"])
+    return array_images(locked, len(labels), f"{file.name} {key}"), labels, identity

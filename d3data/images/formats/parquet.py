@@ -10,7 +10,7 @@ import threading
 from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
-from d3data.images.formats import tables
 from d3data.images.formats.base import ExportPlan, Sample
-from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, by_role, class_labels
+from d3data.images.formats.index import UNLABELED, ImageIndex, Images, by_role, index_images
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -32,6 +31,9 @@ HOW = """\
 columns `image` (Image), `label` (ClassLabel, with the names of the classes) and, where the set has
 soft labels, `soft_label`.
 """
+IMAGE = ("image", "img", "images", "jpg", "png", "picture")
+LABEL = ("label", "labels", "fine_label", "target", "class", "cls")
+
 CACHE = 1 << 28  # bytes of encoded row groups that stay in memory, for each split
 GROUP = 256  # images in one row group that is written
 
@@ -41,32 +43,29 @@ class RowGroups:
 
     def __init__(self, files: Sequence[Path], root: Path, column: str) -> None:
         self.column = column
-        self._groups: list[Any] = []
-        self._names: list[tuple[str, int]] = []  # the file of each group, and its first row there
-        self._starts = [0]
-        for file in files:
-            first = self._starts[-1]
-            for group in _fragment(file).split_by_row_group():
-                self._groups.append(group)
-                self._names.append((str(file.relative_to(root)), self._starts[-1] - first))
-                self._starts.append(self._starts[-1] + group.row_groups[0].num_rows)
+        groups = [(file, part) for file in files for part in _fragment(file).split_by_row_group()]
+        self._groups = [group for _, group in groups]
+        rows = [group.row_groups[0].num_rows for group in self._groups]
+        self._starts = [0, *accumulate(rows)]
+        self._files = [str(file.relative_to(root)) for file, _ in groups]
+        self._firsts: dict[str, int] = {}  # the first row of each file
+        for file, start in zip(self._files, self._starts, strict=False):
+            self._firsts.setdefault(file, start)
         self._cache: OrderedDict[int, Any] = OrderedDict()
         self._lock = threading.Lock()
 
     def images(self) -> Images:
-        """All rows of all files."""
         return Images(self._starts[-1], self._name, self._read)
 
     def _name(self, index: int) -> str:
-        group, row = self._find(index)
-        file, first = self._names[group]
-        return f"{file} row {first + row}"
+        file = self._files[self._find(index)[0]]
+        return f"{file} row {index - self._firsts[file]}"
 
     def _read(self, index: int) -> bytes:
         group, row = self._find(index)
         with self._lock:
             rows = self._rows(group)
-        return tables.encoded(rows[row].as_py())
+        return encoded(rows[row].as_py())
 
     def _find(self, index: int) -> tuple[int, int]:
         group = bisect_right(self._starts, index) - 1
@@ -74,41 +73,35 @@ class RowGroups:
 
     def _rows(self, group: int) -> Any:
         if group not in self._cache:
-            rows = self._groups[group].to_table(columns=[self.column]).column(0)
-            self._cache[group] = rows
+            self._cache[group] = self._groups[group].to_table(columns=[self.column]).column(0)
         self._cache.move_to_end(group)
         while len(self._cache) > 1 and sum(r.nbytes for r in self._cache.values()) > CACHE:
             self._cache.popitem(last=False)
         return self._cache[group]
 
 
-def read(path: Path, columns: tuple[str, str] | None = None) -> ImageIndex:
-    """One file, or all `*.parquet` below a folder.
-
-    Raises:
-        DataError: a file is broken, or its columns or classes are not those of the others.
-    """
+def read(path: Path, wanted: tuple[str, str] | None = None) -> ImageIndex:
+    """One file, or all `*.parquet` below a folder."""
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
     schemas = [_fragment(file).physical_schema for file in files]
-    image, label = tables.columns(schemas[0], str(path), columns)
-    names = {tables.class_names(schema, label) for schema in schemas}
+    image, label = columns(schemas[0], str(path), wanted)
+    names = {class_names(schema, label) for schema in schemas}
     lacking = [f.name for f, s in zip(files, schemas, strict=True) if {image, label} - {*s.names}]
     if lacking or len(names) > 1:
         raise DataError(
             f"{path}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
             "give the folder of one data set with --data"
         )
-    parts = by_role(files, root)
-    values = {part: _labels(own, label) for part, own in parts.items()}
-    classes, labels = class_labels(values, names.pop(), str(path))
-    splits = {
-        part: IndexedSplit(
-            RowGroups(own, root, image).images(), labels[part], _identity(own, root)
+    stored = {
+        part: (
+            RowGroups(own, root, image).images(),
+            np.concatenate([_labels(file, label) for file in own]),
+            digest(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in own),
         )
-        for part, own in parts.items()
+        for part, own in by_role(files, root).items()
     }
-    return ImageIndex(classes, splits, str(path))
+    return index_images(stored, names.pop(), str(path))
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -140,7 +133,6 @@ def finish(plan: ExportPlan) -> None:
 
 
 def _written(plan: ExportPlan) -> Any:
-    """The schema of what is written, which tells `datasets` about images and classes."""
     import pyarrow
 
     kinds = {
@@ -149,8 +141,8 @@ def _written(plan: ExportPlan) -> Any:
     }
     if plan.soft:
         kinds["soft_label"] = pyarrow.list_(pyarrow.float32(), len(plan.classes))
-    features = tables.features(plan.classes, soft=plan.soft)
-    about = {"huggingface": json.dumps({"info": {"features": features}})}
+    info = {"features": features(plan.classes, soft=plan.soft)}
+    about = {"huggingface": json.dumps({"info": info})}
     return pyarrow.schema(list(kinds.items()), metadata=about)
 
 
@@ -167,10 +159,68 @@ def _fragment(file: Path) -> Any:
         ) from None
 
 
-def _labels(files: Iterable[Path], column: str) -> NDArray[Any]:
-    columns = ((_fragment(file).to_table(columns=[column]).column(0), file) for file in files)
-    return np.concatenate([tables.values(values, str(file)) for values, file in columns])
+def _labels(file: Path, column: str) -> NDArray[Any]:
+    return values(_fragment(file).to_table(columns=[column]).column(0), str(file))
 
 
-def _identity(files: Iterable[Path], root: Path) -> str:
-    return digest(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in files)
+def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:
+    """The columns that are written, in the words of `datasets`: image, label, soft_label."""
+    number = {"dtype": "float32", "_type": "Value"}
+    label = {"feature": number, "length": len(classes), "_type": "List"}
+    return {
+        "image": {"_type": "Image"},
+        "label": {"names": [*classes], "_type": "ClassLabel"},
+        **({"soft_label": label} if soft else {}),
+    }
+
+
+def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[str, str]:
+    """The image and label columns of a `pyarrow.Schema`: those wanted, or those named as usual."""
+    image, label = ((name,) for name in wanted) if wanted else (IMAGE, LABEL)
+
+    def named(names: Sequence[str], what: str) -> str:
+        if column := next((name for name in names if name in schema.names), None):
+            return column
+        raise DataError(
+            f"{place} has no {what} column among {some(schema.names)}; name both with "
+            'columns = ["IMAGE", "LABEL"] in the recipe\'s [task]'
+        )
+
+    return named(image, "image"), named(label, "label")
+
+
+def class_names(schema: Any, label: str) -> tuple[str, ...] | None:
+    """The class names that the schema's `huggingface` metadata gives a column, if any."""
+    text = (schema.metadata or {}).get(b"huggingface", b"{}")
+    feature = json.loads(text).get("info", {}).get("features", {}).get(label, {})
+    feature = feature.get("feature", feature)  # a list of one label
+    names = feature.get("names") if isinstance(feature, dict) else None
+    return tuple(names) if names else None
+
+
+def encoded(value: Any) -> bytes:
+    """The encoded bytes of one cell: bytes, or a struct of bytes and a path."""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    if not isinstance(content, bytes):
+        raise DataError("the cell has no encoded image")
+    return content
+
+
+def values(column: Any, place: str) -> NDArray[Any]:
+    """The labels in a `pyarrow.ChunkedArray`: int64 (N,), or strings; nulls are unlabelled."""
+    import pyarrow
+    import pyarrow.compute
+
+    kinds = pyarrow.types
+    if kinds.is_list(column.type) or kinds.is_large_list(column.type):
+        if pyarrow.compute.max(pyarrow.compute.list_value_length(column)).as_py() != 1:
+            raise DataError(f"{place}: images have several labels each; they must have one")
+        column = pyarrow.compute.list_element(column, 0)
+    if kinds.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if kinds.is_integer(column.type) or kinds.is_boolean(column.type):
+        numbers = column.cast(pyarrow.int64()).fill_null(UNLABELED)
+        return np.asarray(numbers.to_numpy(), np.int64)
+    if kinds.is_string(column.type) or kinds.is_large_string(column.type):
+        return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
+    raise DataError(f"{place}: labels are {column.type}; they must be integers or strings")

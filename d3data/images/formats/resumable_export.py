@@ -19,11 +19,7 @@ _OURS = {RECORD, *_LOCK_FILES, "done", "pieces", "whole"}
 
 
 def place(out: str | Path) -> Path:
-    """The folder to write, as an absolute path.
-
-    Raises:
-        ExportError: it is not the name of a folder.
-    """
+    """The folder to write, as an absolute path."""
     try:
         folder = Path(out).expanduser().absolute()
     except (RuntimeError, TypeError) as fault:
@@ -49,11 +45,7 @@ class ResumableExport:
 
     @contextlib.contextmanager
     def building(self, about: Mapping[str, Any]) -> Iterator[None]:
-        """Begin the export that `about` describes, or resume it; on leaving, move it to `out`.
-
-        Raises:
-            ExportError: the folder has another export, or another process writes it.
-        """
+        """Begin the export that `about` describes, or resume it; on leaving, move it to `out`."""
         with self._held():
             self._begin(about)
             yield
@@ -63,7 +55,6 @@ class ResumableExport:
             shutil.rmtree(self.folder)
 
     def is_done(self, shard: int) -> bool:
-        """Whether a shard is on the disk."""
         return self._mark(shard).exists()
 
     def done(self, shard: int) -> None:
@@ -97,7 +88,11 @@ class ResumableExport:
         if os.path.lexists(self.out):
             raise ExportError(f"another process has just made {self.out}: repeat to see of what")
         if _read_record(self.folder) is None or not self.whole.exists():
-            self._clear()  # where nothing is begun, or all was renamed
+            for path in self.folder.iterdir():  # nothing is begun, or all was renamed
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name not in _LOCK_FILES:
+                    path.unlink()
             write_json(self.folder / RECORD, about)
         require_same(self.folder, about)
         for folder in (self.whole, self.pieces, self.folder / "done"):
@@ -105,27 +100,21 @@ class ResumableExport:
         for left in self.folder.rglob(".*"):  # temporary files of a process that was killed
             left.unlink()
 
-    def _clear(self) -> None:
-        for path in self.folder.iterdir():
-            if path.is_dir():
-                shutil.rmtree(path)
-            elif path.name not in _LOCK_FILES:
-                path.unlink()
-
     @contextlib.contextmanager
     def _held(self) -> Iterator[None]:
         """Keep other processes out, until this one leaves or ends."""
+
+        def taken(holder: str) -> ExportError:
+            return ExportError(
+                f"{self.out} is being written by {holder}: wait for it, or choose another place"
+            )
+
         self._require_ours()
-        with hold(self.folder / _LOCK, taken=self._taken):
+        with hold(self.folder / _LOCK, taken=taken):
             yield
 
-    def _taken(self, holder: str) -> ExportError:
-        return ExportError(
-            f"{self.out} is being written by {holder}: wait for it, or choose another place"
-        )
-
     def _require_ours(self) -> None:
-        """Raise ExportError where the hidden folder is not one of ours, lest it is emptied."""
+        """Refuse a hidden folder that is not one of ours, lest it is emptied."""
         if not os.path.lexists(self.folder):
             return
         ours = self.folder.is_dir() and not self.folder.is_symlink()
@@ -156,7 +145,6 @@ def require_same(folder: Path, about: Mapping[str, Any]) -> None:
 
 
 def _read_record(folder: Path) -> dict[str, Any] | None:
-    """The record in a folder, or None where there is none."""
     try:
         record = json.loads((folder / RECORD).read_bytes())
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):

@@ -4,10 +4,9 @@ import inspect
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from d3data.errors import DataError, nearest
-from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, Role, class_labels
+from d3data.images.formats.index import ImageIndex, Images, Role, StoredSplit, index_images
 from d3data.utils.hashing import digest
 
 _SPLITS: dict[Role, tuple[str, ...]] = {
@@ -20,11 +19,7 @@ _SAMPLE = 64  # images whose pixels identify a data set
 
 
 def read(place: str) -> ImageIndex:
-    """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`.
-
-    Raises:
-        DataError: there is no such class, or its files are not at the root.
-    """
+    """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`."""
     name, _, root = place.partition(":")
     kind = _kind(name)
     if not root:
@@ -37,32 +32,35 @@ def read(place: str) -> ImageIndex:
             f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
         )
     names = getattr(datasets["train"], "classes", None)
-    values = {part: _labels(dataset) for part, dataset in datasets.items()}
-    classes, labels = class_labels(values, [_text(n) for n in names] if names else None, name)
-    splits = {
-        part: IndexedSplit(
-            _images(dataset, f"{name} {part}"), labels[part], _identity(dataset, name)
-        )
-        for part, dataset in datasets.items()
-    }
-    return ImageIndex(classes, splits, f"torchvision:{place}")
+    stored = {part: _stored(dataset, name, part) for part, dataset in datasets.items()}
+    return index_images(stored, [*map(_text, names)] if names else None, f"torchvision:{place}")
 
 
-def _images(dataset: Any, place: str) -> Images:
-    return Images(len(dataset), lambda index: f"{place}[{index}]", lambda index: dataset[index][0])
+def _stored(dataset: Any, name: str, part: Role) -> StoredSplit:
+    labels = next((getattr(dataset, key) for key in _LABELS if hasattr(dataset, key)), None)
+    if labels is None:
+        labels = [dataset[index][1] for index in range(len(dataset))]
+    rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
+    pixels = (dataset[row][0].tobytes() for row in rows.tolist())
+    identity = digest([name, str(len(dataset)), *pixels])
+    images = Images(
+        len(dataset), lambda index: f"{name} {part}[{index}]", lambda index: dataset[index][0]
+    )
+    return images, np.asarray(labels).astype(np.int64), identity
 
 
 def _kind(name: str) -> Any:
     import torchvision.datasets
 
-    known = [
-        key
+    base = torchvision.datasets.VisionDataset
+    kinds = {
+        key: value
         for key, value in vars(torchvision.datasets).items()
-        if inspect.isclass(value) and issubclass(value, torchvision.datasets.VisionDataset)
-    ]
-    if name not in known:
-        raise DataError(f"torchvision has no data set {name!r}: {nearest(name, known)}")
-    return getattr(torchvision.datasets, name)
+        if inspect.isclass(value) and issubclass(value, base)
+    }
+    if name not in kinds:
+        raise DataError(f"torchvision has no data set {name!r}: {nearest(name, kinds)}")
+    return kinds[name]
 
 
 def _split(kind: Any, root: str, part: Role) -> Any:
@@ -82,18 +80,5 @@ def _split(kind: Any, root: str, part: Role) -> Any:
     return failure
 
 
-def _labels(dataset: Any) -> NDArray[np.int64]:
-    labels = next((getattr(dataset, name) for name in _LABELS if hasattr(dataset, name)), None)
-    if labels is None:
-        labels = [dataset[index][1] for index in range(len(dataset))]
-    return np.asarray(labels).astype(np.int64)
-
-
 def _text(name: Any) -> str:
     return name if isinstance(name, str) else ", ".join(name)  # ImageNet has synonyms
-
-
-def _identity(dataset: Any, name: str) -> str:
-    rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
-    pixels = (dataset[row][0].tobytes() for row in rows.tolist())
-    return digest([name, str(len(dataset)), *pixels])

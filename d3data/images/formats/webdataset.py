@@ -7,9 +7,9 @@ A file `classes.txt` beside the shards, one name a line, names the classes.
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +21,9 @@ from d3data.images.formats.index import (
     UNLABELED,
     ImageIndex,
     Images,
-    IndexedSplit,
-    Role,
+    StoredSplit,
     by_role,
-    class_labels,
+    index_images,
 )
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
@@ -50,31 +49,15 @@ class Member(NamedTuple):
 
 
 def read(path: Path) -> ImageIndex:
-    """One shard, or all `*.tar` below a folder; those whose names speak of no split are train.
-
-    Raises:
-        DataError: a shard is compressed or cut off, or a sample has a label and no image.
-    """
+    """One shard, or all `*.tar` below a folder."""
     root = path.parent if path.is_file() else path
     files = [path] if path.is_file() else sorted(path.rglob("*.tar"))
-    members: dict[Role, list[Member]] = {}
-    values: dict[Role, NDArray[np.str_] | NDArray[np.int64]] = {}
-    for part, own in by_role(files, root).items():
-        samples = [sample for file in own for sample in _samples(file)]
-        members[part] = [member for member, _ in samples]
-        values[part] = _numbers([text for _, text in samples])
-    classes, labels = class_labels(values, read_names(root), str(path))
-    splits = {
-        part: IndexedSplit(
-            _images(own), labels[part], digest(f"{m.shard.name} {m.name} {m.size}" for m in own)
-        )
-        for part, own in members.items()
-    }
-    return ImageIndex(classes, splits, str(path))
+    stored = {part: _split(own) for part, own in by_role(files, root).items()}
+    return index_images(stored, read_names(root), str(path))
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
-    """Write images as `shard-000000.tar`, those of another split than train by its name."""
+    """Write images as `shard-000000.tar`, or `test-000000.tar`."""
     stem = "shard" if plan.split == "train" else plan.split  # no split is said where it is train
     path = plan.folder / f"{stem}-{shard:06d}.tar"
     with (
@@ -96,9 +79,9 @@ def finish(plan: ExportPlan) -> None:
     write_names(plan.folder, plan.classes)
 
 
-def _images(members: Sequence[Member]) -> Images:
-    def name(index: int) -> str:
-        return f"{members[index].shard.name}:{members[index].name}"
+def _split(files: Iterable[Path]) -> StoredSplit:
+    samples = [sample for file in files for sample in _samples(file)]
+    members, texts = [member for member, _ in samples], [text for _, text in samples]
 
     def read(index: int) -> bytes:
         member = members[index]
@@ -106,7 +89,12 @@ def _images(members: Sequence[Member]) -> Images:
             file.seek(member.offset)
             return file.read(member.size)
 
-    return Images(len(members), name, read)
+    names = [f"{member.shard.name}:{member.name}" for member in members]
+    labels: NDArray[Any] = np.array(texts, np.str_)
+    if all(text.lstrip("-").isdigit() for text in texts if text):
+        labels = np.array([int(text) if text else UNLABELED for text in texts], np.int64)
+    identity = digest(f"{m.shard.name} {m.name} {m.size}" for m in members)
+    return Images(len(members), names.__getitem__, read), labels, identity
 
 
 def _samples(file: Path) -> list[tuple[Member, str]]:
@@ -133,9 +121,3 @@ def _samples(file: Path) -> list[tuple[Member, str]]:
     if bare := sorted(labels.keys() - images.keys()):
         raise DataError(f"{file}: labels without an image: {some(bare)}")
     return [(member, labels.get(key, "")) for key, member in images.items()]
-
-
-def _numbers(texts: Sequence[str]) -> NDArray[np.str_] | NDArray[np.int64]:
-    if all(text.lstrip("-").isdigit() for text in texts if text):
-        return np.array([int(text) if text else UNLABELED for text in texts], np.int64)
-    return np.array(texts, np.str_)

@@ -5,7 +5,6 @@ import pytest
 
 from d3data.errors import DataError
 from d3data.images.formats import hub_datasets, parquet
-from d3data.images.png import open_image
 from pictures import image_folder, written
 
 
@@ -45,7 +44,7 @@ def test_it_reads_what_parquet_reads(tmp_path):
 def test_images_that_are_files_are_read_too(tmp_path):
     found = hub_datasets.read(str(image_folder(tmp_path / "pictures" / "train")))
     assert found.classes == ("ant", "bee")
-    with open_image(found.splits["train"].images, 0) as image:
+    with found.splits["train"].images.open(0) as image:
         assert np.array(image).shape == (12, 12, 3)
 
 

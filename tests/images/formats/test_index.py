@@ -9,8 +9,6 @@ from hypothesis import strategies as st
 
 from d3data.errors import DataError
 from d3data.images.formats.index import by_role, class_labels, role, stratified_split
-from d3data.utils.hashing import digest
-from d3data.utils.text import some
 
 
 @pytest.mark.parametrize(
@@ -58,11 +56,6 @@ def test_a_stratified_cut_is_fixed_for_ever_and_follows_its_seed():
     assert stratified_split(labels, 0.1, seed=1)[1].tolist() != [2, 3, 11, 20]
 
 
-def test_digests_tell_where_a_piece_ends():
-    assert digest(["ab", "c"]) != digest(["a", "bc"])
-    assert digest(["ab"]) == digest([b"ab"])
-
-
 def test_labels_without_names_are_numbered_over_all_splits():
     values = {"train": np.array([7, 3, -1]), "test": np.array([10])}
     classes, labels = class_labels(values, None, "here")
@@ -82,7 +75,3 @@ def test_labels_without_a_name_are_refused():
         class_labels({"train": np.array([0, 2])}, ["a", "b"], "here")
     with pytest.raises(DataError, match="not in its list of classes: cow"):
         class_labels({"train": np.array(["cow"])}, ["ant", "bee"], "here")
-
-
-def test_lists_in_messages_are_short():
-    assert some(str(number) for number in range(20)) == "0, 1, 2, 3, 4, 5, 6, 7 and 12 more"

@@ -11,15 +11,14 @@ import torch
 
 from d3data.errors import DataError
 from d3data.images.formats import parquet
-from d3data.images.png import open_image as opened
 from pictures import ROOT, encoded, needs_real, picture, written
 
 CLASSES = ("ant", "bee", "cow")
 
 
-def samples(count: int, channels: int = 3) -> list[tuple[torch.Tensor, int]]:
+def samples(count: int) -> list[tuple[torch.Tensor, int]]:
     rng = torch.Generator().manual_seed(count)
-    pixels = torch.randint(256, (count, channels, 9, 9), generator=rng, dtype=torch.uint8)
+    pixels = torch.randint(256, (count, 3, 9, 9), generator=rng, dtype=torch.uint8)
     return [(image, index % 3) for index, image in enumerate(pixels)]
 
 
@@ -35,22 +34,6 @@ def table(path, columns: dict, *, names: list[str] | None = None, group: int = 4
 
 def cells(count: int) -> list[dict]:
     return [{"bytes": encoded(picture(index)), "path": None} for index in range(count)]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_what_is_written_is_read_again(tmp_path, channels, monkeypatch):
-    monkeypatch.setattr(parquet, "GROUP", 4)
-    train, test = samples(11, channels), samples(5, channels)
-    written(parquet, tmp_path, train, classes=CLASSES, shards=2)
-    written(parquet, tmp_path, test, classes=CLASSES, split="test")
-    found = parquet.read(tmp_path)
-    assert found.classes == CLASSES
-    for part, expected in (("train", train), ("test", test)):
-        split = found.splits[part]
-        assert split.labels.tolist() == [label for _, label in expected]
-        for index, (pixels, _) in enumerate(expected):
-            array = np.array(opened(split.images, index)).reshape(9, 9, channels)
-            assert np.array_equal(array, pixels.permute(1, 2, 0))
 
 
 def test_datasets_reads_what_is_written(tmp_path):
@@ -82,34 +65,25 @@ def test_splits_are_told_by_names_and_folders(tmp_path):
     assert {*parquet.read(tmp_path).splits} == {"train", "validation", "test"}
 
 
-@pytest.mark.parametrize(("image", "label"), [("img", "fine_label"), ("image", "label")])
-def test_usual_column_names_are_found(tmp_path, image, label):
+IMAGE = encoded(picture(0))
+
+
+@pytest.mark.parametrize(
+    ("columns", "names", "wanted", "classes", "labels"),
+    [
+        ({"coarse_label": [5, 5], "fine_label": [1, 0]}, None, None, ("0", "1"), [1, 0]),
+        ({"label": [0, 1], "kind": ["dog", "cat"]}, None, ("img", "kind"), ("cat", "dog"), [1, 0]),
+        ({"label": [[4], [2], [4]]}, None, None, ("2", "4"), [1, 0, 1]),
+        ({"label": [0, None, -5]}, ["ant", "bee"], None, ("ant", "bee"), [0, -1, -1]),
+    ],
+    ids=["usual names", "names asked for", "lists of one label", "nulls and negative numbers"],
+)
+def test_labels_are_found_in_their_column(tmp_path, columns, names, wanted, classes, labels):
     path = tmp_path / "train.parquet"
-    table(path, {"coarse_label": [5, 5], label: [1, 0], image: cells(2)})
-    assert parquet.read(path).splits["train"].labels.tolist() == [1, 0]
-
-
-def test_columns_that_are_asked_for_win(tmp_path):
-    path = tmp_path / "train.parquet"
-    table(path, {"label": [0, 1], "image": cells(2), "kind": ["dog", "cat"]})
-    found = parquet.read(path, ("image", "kind"))
-    assert found.classes == ("cat", "dog")
-    assert found.splits["train"].labels.tolist() == [1, 0]
-
-
-def test_plain_bytes_and_lists_of_one_label_are_understood(tmp_path):
-    path = tmp_path / "train.parquet"
-    table(path, {"image": [encoded(picture(0))] * 3, "label": [[4], [2], [4]]})
-    found = parquet.read(path)
-    assert found.classes == ("2", "4")
-    assert found.splits["train"].labels.tolist() == [1, 0, 1]
-    assert opened(found.splits["train"].images, 2).size == (12, 12)
-
-
-def test_nulls_and_negative_numbers_are_unlabeled(tmp_path):
-    path = tmp_path / "train.parquet"
-    table(path, {"image": cells(3), "label": [0, None, -5]}, names=["ant", "bee"])
-    assert parquet.read(path).splits["train"].labels.tolist() == [0, -1, -1]
+    table(path, columns | {"img": [IMAGE] * len(labels)}, names=names)
+    found = parquet.read(path, wanted)
+    assert (found.classes, found.splits["train"].labels.tolist()) == (classes, labels)
+    assert found.splits["train"].images.open(1).size == (12, 12)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ import pytest
 
 from d3data.errors import DataError
 from d3data.images.formats import torchvision
-from d3data.images.png import open_image
 from pictures import image_folder
 
 
@@ -38,7 +37,7 @@ def test_mnist_has_its_splits_classes_and_pixels(tmp_path):
     assert found.classes[3] == "3 - three"
     assert found.splits["train"].labels.tolist() == [*range(10), *range(10)]
     assert {*found.splits} == {"train", "test"}
-    image = open_image(found.splits["test"].images, 4)
+    image = found.splits["test"].images.open(4)
     assert np.array_equal(np.array(image), content["t10k"][4])
     assert found.splits["test"].images.name(4) == "MNIST test[4]"
 

@@ -10,10 +10,7 @@ import webdataset
 
 from d3data.errors import DataError
 from d3data.images.formats import webdataset as shards
-from d3data.images.png import open_image as opened
 from pictures import encoded, picture, written
-
-CLASSES = ("ant", "bee")
 
 
 def samples(count: int) -> list[tuple[torch.Tensor, int]]:
@@ -30,23 +27,6 @@ def tar(path, members: dict[str, bytes], mode: str = "w") -> None:
             archive.addfile(info, io.BytesIO(content))
 
 
-def test_what_is_written_is_read_again(tmp_path):
-    written(shards, tmp_path, samples(7), shards=3)
-    written(shards, tmp_path, samples(2), split="test")
-    assert sorted(path.name for path in tmp_path.glob("*.tar")) == [
-        *(f"shard-00000{n}.tar" for n in range(3)), "test-000000.tar",
-    ]  # fmt: skip
-    found = shards.read(tmp_path)
-    assert found.classes == CLASSES
-    split = found.splits["train"]
-    assert split.labels.tolist() == [0, 1, 0, 1, 0, 1, 0]
-    assert split.images.name(4) == "shard-000002.tar:00000004.png"
-    for index, (pixels, _) in enumerate(samples(7)):
-        array = np.array(opened(split.images, index))
-        assert np.array_equal(array, pixels.permute(1, 2, 0))
-    assert len(found.splits["test"].images) == 2
-
-
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the library leaves its files open
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_the_library_reads_what_is_written(tmp_path):
@@ -58,6 +38,16 @@ def test_the_library_reads_what_is_written(tmp_path):
     for (array, label), (pixels, expected) in zip(read, samples(3), strict=True):
         assert label == expected
         assert np.array_equal(array, pixels.permute(1, 2, 0))
+
+
+def test_shards_are_called_by_their_split_and_number(tmp_path):
+    written(shards, tmp_path, samples(7), shards=3)
+    written(shards, tmp_path, samples(2), split="test")
+    assert sorted(path.name for path in tmp_path.glob("*.tar")) == [
+        *(f"shard-00000{n}.tar" for n in range(3)), "test-000000.tar",
+    ]  # fmt: skip
+    found = shards.read(tmp_path)
+    assert found.splits["train"].images.name(4) == "shard-000002.tar:00000004.png"
 
 
 def test_a_shard_tells_nothing_of_when_and_by_whom_it_was_written(tmp_path):
@@ -92,7 +82,7 @@ def test_others_layouts_are_understood(tmp_path):
     split = found.splits["train"]
     assert found.classes == ("7", "10")
     assert split.labels.tolist() == [0, 1, -1]
-    assert [opened(split.images, index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
+    assert [split.images.open(index).format for index in range(3)] == ["JPEG", "WEBP", "PNG"]
 
 
 def test_class_names_may_be_text(tmp_path):
