@@ -42,8 +42,6 @@ class Facts:
     """A set: its manifest, its ledger, what it reaches, and where it is published, if it is.
 
     Attributes:
-        manifest: its page.
-        ledger: what its bytes are spent on.
         report: what networks reach on it.
         repo: the repository, `owner/name`.
         endpoint: the address of the Hub that has the repository.
@@ -92,7 +90,6 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return self.manifest.about.name
 
     @property
@@ -117,7 +114,6 @@ class Facts:
 
     @property
     def address(self) -> str | None:
-        """Where it is published."""
         return None if self.repo is None else f"{self.hub}/datasets/{self.repo}"
 
     @property
@@ -139,7 +135,6 @@ class Facts:
 
     @property
     def precision(self) -> str:
-        """How its values are stored."""
         return summary.stored(self.manifest)
 
     @property
@@ -150,7 +145,6 @@ class Facts:
 
     @property
     def summary(self) -> str:
-        """One sentence that says what it is."""
         content, made = self.manifest.content, self.manifest.about.provenance
         fresh = ", sampled anew at every draw" if self.fresh else ""
         return (
@@ -166,7 +160,6 @@ class Facts:
 
     @cached_property
     def citation(self) -> str:
-        """BibTeX of the method and of the data."""
         return bibtex(self.manifest.about)
 
     @property
@@ -177,7 +170,6 @@ class Facts:
 
     @property
     def tags(self) -> list[str]:
-        """What it is found by."""
         method = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", self.manifest.about.method.name.lower())
         size = [f"ipc-{number}" for number in re.findall(r"-(?:u8)?ipc(\d+)", self.name)]
         return [*TAGS, *size, *(word for word in dict.fromkeys(method) if word in METHODS)]
@@ -190,7 +182,6 @@ class Facts:
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """What its size is equal to."""
         ledger = self.ledger
         return [
             ("values, as papers count them", f"{ledger.published_values:,}"),
@@ -202,7 +193,6 @@ class Facts:
 
     @property
     def made(self) -> list[tuple[str, str]]:
-        """How it was made: what, and how it was."""
         about = self.manifest.about
         made = about.provenance
         return [
@@ -236,6 +226,5 @@ class Facts:
 
     @property
     def protocol(self) -> str:
-        """How the results were measured."""
         assert self.report is not None, "there are no results"
         return measured(self.report)

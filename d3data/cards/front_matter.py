@@ -47,24 +47,12 @@ _Dumper.add_representer(str, _represent)
 
 
 def dump(value: Mapping[str, Any] | Sequence[Any], *, line_end: str = "\n") -> str:
-    """Keys, or the entries of a list, as YAML, in their order.
-
-    >>> print(dump({"license": "mit", "tags": ["image", "no"]}), end="")
-    license: mit
-    tags:
-    - image
-    - "no"
-    """
+    """Keys, or the entries of a list, as YAML, in their order."""
     return _dumped(value, line_break=line_end) if value else ""
 
 
 def load(text: str) -> dict[str, Any]:
-    """The keys and values of YAML.
-
-    Raises:
-        FormatError: it is broken, too long, no table of keys, has a key twice, or asks for more
-            than data.
-    """
+    """The keys and values of YAML; FormatError where it is broken or asks for more than data."""
     if len(text) > MOST:
         raise FormatError(
             f"the YAML of the card has {len(text)} characters, and at most {MOST} are read: move "
@@ -100,16 +88,8 @@ def merge(
 
     Lines of other keys stay as they are, with order and comments, and so do the lines of people's
     entries in a list of both. Where keys do not begin lines, or refer to a value of ours, all is
-    written anew, unless that would lose a comment.
-
-    Args:
-        text: what stands between the lines of dashes.
-        ours: our keys.
-        was: the tags that were ours when `text` was written.
-        line_end: of the lines that are written.
-
-    Raises:
-        FormatError: as `load`, or a comment would be lost.
+    written anew; FormatError where that would lose a comment. `was` are the tags that were ours
+    when `text` was written.
     """
     theirs = load(text)
     kept = {
@@ -196,7 +176,7 @@ def _spliced(
 
 
 def _inline(lines: Sequence[str], start: int, node: yaml.Node, value: Any) -> list[str]:
-    """The lines of a key, the first of number `start`, with the value in place of the old one.
+    """The lines of a key, from number `start` on, with the value in place of the old one.
 
     Nothing where the old value is no word and no list in brackets, or stands elsewhere.
     """
@@ -213,16 +193,9 @@ def _inline(lines: Sequence[str], start: int, node: yaml.Node, value: Any) -> li
 
 
 def _listed(
-    lines: Sequence[str],
-    node: yaml.Node,
-    value: Sequence[Any],
-    kept: Sequence[int] | None,
-    line_end: str,
+    lines: Sequence[str], node: yaml.Node, value: Any, kept: Sequence[int] | None, line_end: str
 ) -> list[str]:
-    """The lines of a list in which the entries `kept` stay, with the new ones before them.
-
-    Comments stay. Nothing where the lines hold no such list.
-    """
+    """The lines of a list, or nothing: comments and the entries `kept` stay, new ones precede."""
     dashes = [n for n, line in enumerate(lines) if re.match(r" *-\s", line)]
     if kept is None or not dashes or not isinstance(node, yaml.SequenceNode):
         return []

@@ -41,24 +41,13 @@ KNOWN = {
     "pddl": f"{_SPDX}/PDDL-1.0.html",
     "unlicense": f"{_SPDX}/Unlicense.html",
 }
-SPELT = {
-    "cc0": "cc0-1.0",
-    "cc-zero": "cc0-1.0",
-    "odbl-1.0": "odbl",
-    "odc-by-1.0": "odc-by",
-    "pddl-1.0": "pddl",
-}
+SPELT = {"cc0": "cc0-1.0", "cc-zero": "cc0-1.0"}
+SPELT |= {"odbl-1.0": "odbl", "odc-by-1.0": "odc-by", "pddl-1.0": "pddl"}
 
 
 @dataclass(frozen=True)
 class License:
-    """What the Hub is told of a licence.
-
-    Attributes:
-        id: an identifier of the Hub; `other` for terms that it has no name for.
-        name: a short name of such terms; None where the identifier says it.
-        link: where the terms are; None where nobody said.
-    """
+    """An identifier of the Hub, or `other` with a `name`; `link` is where the terms are."""
 
     id: str
     name: str | None
@@ -68,8 +57,6 @@ class License:
 def license(words: str) -> License:
     """The licence that a manifest words so; an address among the words is where the terms are.
 
-    >>> license("CC BY 4.0").id
-    'cc-by-4.0'
     >>> license("see https://example.org/terms")
     License(id='other', name='see-https-example.org-terms', link='https://example.org/terms')
     """

@@ -31,11 +31,6 @@ class Shown:
     walk: list[str]
     ends: list[str]
 
-    @property
-    def size(self) -> int:
-        """How many characters they take."""
-        return sum(map(len, (*self.draws, *self.means, *self.walk)))
-
 
 def page(facts: Facts, gallery: Gallery) -> str:
     """The page of a set: the same facts and images give the same page.
@@ -76,9 +71,9 @@ def is_page(content: bytes) -> bool:
 
 
 def _affordable(gallery: Gallery) -> Iterator[Shown]:
-    names = gallery.names
     first = _shown(gallery, 0)
-    chosen = spread(len(names), max(1, min(CLASSES, BUDGET // first.size)))
+    size = sum(map(len, (*first.draws, *first.means, *first.walk)))
+    chosen = spread(len(gallery.names), max(1, min(CLASSES, BUDGET // size)))
     yield first
     yield from (_shown(gallery, label) for label in chosen[1:])
 

@@ -1,7 +1,8 @@
 """The command that looks for copies of real images in a data set: audit."""
 
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -9,10 +10,8 @@ from d3data.cli.options import Data, Device, Json, Name, Task
 from d3data.cli.output import give, require_suffix, say
 from d3data.cli.progress import Display
 
-if TYPE_CHECKING:
-    from d3data.evaluation import Audit
-
 SHOWN = 5  # pairs of each space
+NUMBERS = attrgetter("train", "train_distance", "test", "test_distance", "ratio")
 HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", "ratio")
 
 
@@ -24,8 +23,7 @@ def audit(
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write all of it here, as JSON.")] = None,
     pairs: Annotated[
-        Path | None,
-        typer.Option(help="Draw the closest pairs: a PNG that shows REAL images."),
+        Path | None, typer.Option(help="Draw the closest pairs: a PNG that shows REAL images.")
     ] = None,
     attach: Annotated[
         bool, typer.Option("--attach", help="Write it into the artifact, for its card.")
@@ -44,6 +42,7 @@ def audit(
     from d3data.evaluation.leakage.audit import PATH, opened
     from d3data.utils import canonical_json
     from d3data.utils.atomic import write_bytes, write_json
+    from d3data.utils.text import table
 
     folder = Path(name)
     if attach and not (folder / NAME).is_file():
@@ -66,24 +65,10 @@ def audit(
     if attach:
         artifact.extend(folder, {PATH: canonical_json.encode(result.brief().dump())})
         say(f"{folder / PATH} is written: `d3data card {name}` includes it")
-    give(_text(result), result.dump(), as_json=json)
-
-
-def _text(result: "Audit") -> str:
-    from d3data.utils.text import table
-
     rows = [
-        [
-            one.space,
-            pair.item,
-            pair.draw or "mean",
-            pair.train,
-            pair.train_distance,
-            pair.test,
-            pair.test_distance,
-            pair.ratio,
-        ]
+        [one.space, pair.item, pair.draw or "mean", *NUMBERS(pair)]
         for one in result.spaces
         for pair in one.closest[:SHOWN]
     ]
-    return "\n\n".join([result.data, *result.sentences(), table(HEADINGS, rows)])
+    text = "\n\n".join([result.data, *result.sentences(), table(HEADINGS, rows)])
+    give(text, result.dump(), as_json=json)

@@ -2,16 +2,12 @@
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from d3data.cli.options import Json, Name, OfRepository, ReportFile
-from d3data.cli.output import give, read_file, require_suffix, say
-
-if TYPE_CHECKING:
-    from d3data.artifact.artifact import Artifact
-    from d3data.evaluation.report import Report
+from d3data.cli.output import give, read_file, read_report, require_suffix, say
 
 
 def preview(
@@ -24,7 +20,7 @@ def preview(
     json: Json = False,
 ) -> None:
     """Draw a picture, a row of draws for each class, or a page of its own."""
-    from d3data.cards import Facts, Gallery, page, picture
+    from d3data.cards import Facts, Gallery, page, picture, stored_report
     from d3data.hub.resolve import resolve
     from d3data.utils.atomic import write_bytes
 
@@ -39,7 +35,7 @@ def preview(
         write_bytes(made["preview"], picture(gallery))
     if html is not None:
         made["page"] = html
-        facts = Facts.of(artifact, _report(artifact, report))
+        facts = Facts.of(artifact, read_report(report) if report else stored_report(artifact))
         write_bytes(html, page(facts, gallery).encode())
     paths = {what: str(path) for what, path in made.items()}
     give("\n".join(paths.values()), paths, as_json=json)
@@ -73,7 +69,8 @@ def card(
     place = resolve(name, extras=True)
     repo = repo or cards.repository(old) or place.repository
     artifact, endpoint = place.read(), Client().endpoint if repo else cards.HUB
-    facts = cards.finished(artifact, _report(artifact, report), repo=repo, endpoint=endpoint)
+    measured = read_report(report) if report else None
+    facts = cards.finished(artifact, measured, repo=repo, endpoint=endpoint)
     text = cards.merge(old, cards.card(facts))
     if check is not None and (line := _difference(old, text)):
         raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
@@ -86,14 +83,6 @@ def card(
         typer.echo(str(out))
     else:
         typer.echo(text, nl=False)
-
-
-def _report(artifact: "Artifact", path: Path | None) -> "Report | None":
-    from d3data import cards
-
-    if path is None:
-        return cards.stored_report(artifact)
-    return cards.read_report(read_file(path), where=str(path))
 
 
 def _text(path: Path) -> str:

@@ -57,8 +57,7 @@ def init(
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
     size, images = parse_size(budget), scan_images(place)
-    for line in describe(images):
-        say(line)
+    say(describe(images))
     recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
     made = f"d3data init {quote(place)} --budget {quote(budget)}"
@@ -73,8 +72,8 @@ def init(
     typer.echo(str(out))
 
 
-def describe(images: "ImageScan") -> list[str]:
-    """What a place with images holds, a line each."""
+def describe(images: "ImageScan") -> str:
+    """What a place with images holds, in lines."""
     sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
     modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])
     counts = [
@@ -83,7 +82,7 @@ def describe(images: "ImageScan") -> list[str]:
         if each
     ]
     rule = images.spec
-    return [
+    lines = [
         f"{images.place}: {images.total} images of {len(images.classes)} classes, "
         f"{images.checked} looked at",
         *counts,
@@ -92,6 +91,7 @@ def describe(images: "ImageScan") -> list[str]:
         f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}",
         *(f"problem: {problem}" for problem in images.problems),
     ]
+    return "\n".join(lines)
 
 
 def distill(
@@ -209,7 +209,6 @@ def status(
 ) -> None:
     """Show how far a run is."""
     from d3data.distill import status
-    from d3data.utils.text import duration, table
 
     run = status(folder)
     rows = [

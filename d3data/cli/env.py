@@ -14,13 +14,10 @@ def env(json: Json = False) -> None:
 
     import torch
 
-    from d3data.utils.device import cores
+    from d3data.utils.device import cores, versions
     from d3data.utils.text import table
-    from d3data.utils.version import __version__
 
-    values = {
-        "d3data": __version__,
-        "python": platform.python_version(),
+    values = versions() | {
         **{package: version(package) for package in PACKAGES},
         "platform": platform.platform(),
         "cores": cores(),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from d3data.cli.options import Data, Device, Json, Name, Task
-from d3data.cli.output import give, read_file, require_suffix, say
+from d3data.cli.output import give, read_report, require_suffix, say
 from d3data.cli.progress import Display
 
 if TYPE_CHECKING:
@@ -120,7 +120,7 @@ def report(
     if html is None and png is None:
         raise typer.BadParameter("say where: --html report.html, --png FOLDER, or both")
     _require_places(html, png)
-    _draw([_report(path) for path in reports], None, html=html, png=png)
+    _draw([*map(read_report, reports)], None, html=html, png=png)
 
 
 def compare(
@@ -152,17 +152,17 @@ def compare(
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
     known = [
-        _report(Path(name)) if name.endswith(".json") else plan(name, options=options)
+        read_report(Path(name)) if name.endswith(".json") else plan(name, options=options)
         for name in names
     ]
     shared = [
         Comparability.of(one) if isinstance(one, Report) else one.comparability for one in known
     ]
     require_comparable([*zip(names, shared, strict=True)])
-    plans = [one for one in known if not isinstance(one, Report)]
     comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
-    for one in plans:
-        one.clear()
+    for one in known:
+        if not isinstance(one, Report):
+            one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
     rows = [[name, *row.cells()[4:7]] for name, row in comparison.rows]
     lines = [table(headings, rows), "", *(one.line() for one in comparison.differences)]
@@ -192,7 +192,6 @@ def protocols(json: Json = False) -> None:
 
 
 def _run(planned: "EvaluationPlan") -> "Report":
-    """The report of an evaluation, which continues where it was stopped."""
     stopped = "run the same command again to continue from here"
     with Display(stopped) as display, _stoppable(display.step) as step:
         return planned.run(progress=step)
@@ -221,8 +220,15 @@ def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progre
 
 def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:
     """Refuse what cannot be written, before anything is trained."""
-    for path in (html, png, out):
-        _require_writable(path)
+    for path in filter(None, (html, png, out)):
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.lstat()
+        except OSError as failure:
+            raise typer.BadParameter(f"{path}: {failure.strerror}") from None
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
     require_suffix(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
@@ -230,23 +236,9 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
         raise typer.BadParameter(f"{png} exists and is no folder: choose another one for --png")
 
 
-def _require_writable(path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.lstat()
-    except OSError as failure:
-        raise typer.BadParameter(f"{path}: {failure.strerror}") from None
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
-
-
 def _draw(
     reports: list["Report"], of: "Artifact | None", *, html: Path | None, png: Path | None
 ) -> None:
-    """Write the page and the pictures that are asked for, and say where they are."""
     from d3data.cards import report_page, report_pictures
     from d3data.utils.atomic import write_bytes
 
@@ -263,9 +255,3 @@ def _kind(text: str) -> "Labels":
     if text not in ("hard", "soft"):
         raise typer.BadParameter(f"{text!r}: write hard, soft or hard,soft", param_hint="--labels")
     return "hard" if text == "hard" else "soft"
-
-
-def _report(path: Path) -> "Report":
-    from d3data.evaluation.report import read_report
-
-    return read_report(read_file(path), where=str(path))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from d3data.cli.options import Json, Name, ReportFile, ToRepository
-from d3data.cli.output import as_name, give, read_file, say
+from d3data.cli.output import as_name, give, read_report, say
 
 if TYPE_CHECKING:
     from d3data.publishing import Publication
@@ -79,20 +79,11 @@ def publish(
 
     If interrupted, run it again.
     """
-    from d3data import cards
     from d3data.publishing import publish
 
-    own = cards.read_report(read_file(report), where=str(report)) if report else None
-    done = publish(
-        folder,
-        repository,
-        version=version,
-        private=private,
-        create_pr=create_pr,
-        dry_run=dry_run,
-        report=own,
-        tell=say,
-    )
+    own = read_report(report) if report else None
+    options = {"private": private, "create_pr": create_pr, "dry_run": dry_run}
+    done = publish(folder, repository, version=version, report=own, tell=say, **options)
     give(_summary(done), asdict(done), as_json=json)
 
 

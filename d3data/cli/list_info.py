@@ -19,18 +19,11 @@ def list_sets(
     from d3data.utils.text import table
 
     sets = index.search(pattern)
-    rows = [
-        [
-            name,
-            one.entry.version or ("newest" if one.published else "not published yet"),
-            one.entry.repository or "",
-            _budget(one),
-            "" if one.entry.accuracy is None else f"{100 * one.entry.accuracy:.1f}",
-            one.entry.about,
-        ]
+    document = {
+        name: {**one.entry.dump(), "folder": one.shipped and str(one.shipped)}
         for name, one in sets.items()
-    ]
-    document = {name: _document(one) for name, one in sets.items()}
+    }
+    rows = [[name, *_cells(one)] for name, one in sets.items()]
     headings = ["name", "version", "where", "budget", "accuracy %", "what"]
     give(table(headings, rows), document, as_json=json)
 
@@ -61,28 +54,21 @@ def info(name: Name, json: Json = False) -> None:
         "",
         str(ledger),
     ]
-    numbers = {
-        "published_values": ledger.published_values,
-        "stored_values": ledger.stored_values,
-        "ipc_floats": ledger.ipc_floats,
-        "ipc_bytes": ledger.ipc_bytes,
-        "bytes": dict(ledger.purposes),
-    }
+    counts = ("published_values", "stored_values", "ipc_floats", "ipc_bytes")
+    numbers = {count: getattr(ledger, count) for count in counts}
     document = {
         "folder": str(place.folder),
         "revision": place.revision,
         "manifest": page.dump(),
-        "ledger": numbers,
+        "ledger": numbers | {"bytes": dict(ledger.purposes)},
     }
     give(upright("\n".join(lines)), document, as_json=json)
 
 
-def _budget(one: "Found") -> str:
-    """What a set was to fit into."""
-    if (budget := one.entry.budget) is None:
-        return ""
-    return f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
-
-
-def _document(one: "Found") -> dict[str, object]:
-    return {**one.entry.dump(), "folder": one.shipped and str(one.shipped)}
+def _cells(one: "Found") -> list[str]:
+    entry, budget, fits = one.entry, one.entry.budget, ""
+    if budget is not None:
+        fits = f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
+    version = entry.version or ("newest" if one.published else "not published yet")
+    accuracy = "" if entry.accuracy is None else f"{100 * entry.accuracy:.1f}"
+    return [version, entry.repository or "", fits, accuracy, entry.about]

@@ -22,7 +22,6 @@ def _repository(text: str | None) -> str | None:
 
 
 def _checked(parse: Callable[[str], object], text: str) -> str:
-    """The name if it can be parsed; else the command ends as wrong usage."""
     from d3data.errors import UnknownNameError
 
     try:
@@ -69,7 +68,4 @@ ReportFile = Annotated[
     typer.Option("--report", help="What `d3data evaluate --out` wrote; default: the set's own."),
 ]
 OutFolder = Annotated[Path, typer.Option(help="The folder of the new artifact.")]
-Draws = Annotated[
-    int | None, typer.Option(min=1, help="Draws of each class; default: those of an epoch.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Give one JSON document and nothing else.")]

@@ -77,12 +77,11 @@ class Frozen(pydantic.BaseModel):
 
 def _wide(values: Any) -> bool:
     """Whether a table has too many keys, at any depth."""
-    level = [values] if isinstance(values, dict | list | tuple) else []
-    while level:
+    level = [values]
+    while level := [value for value in level if isinstance(value, dict | list | tuple)]:
         if any(isinstance(value, dict) and len(value) > MOST_KEYS for value in level):
             return True
-        inner = (value.values() if isinstance(value, dict) else value for value in level)
-        level = [v for values in inner for v in values if isinstance(v, dict | list | tuple)]
+        level = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
     return False
 
 
@@ -98,9 +97,8 @@ def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError)
 
 def _follows_from(before: Any, entry: Any) -> bool:
     """Whether a list is said to be too short only because it ended with its first fault."""
-    if before is None or entry["type"] != "too_short":
-        return False
-    return bool(before["loc"][: len(entry["loc"])] == entry["loc"])
+    inside = before is not None and before["loc"][: len(entry["loc"])] == entry["loc"]
+    return bool(inside and entry["type"] == "too_short")
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
