@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from d3data.cli.audit import audit
 from d3data.cli.cards import card, preview
 from d3data.cli.convert import convert
 from d3data.cli.distill import distill, init, recipes, status
-from d3data.cli.env import env
-from d3data.cli.evaluation import compare, evaluate, protocols, report
+from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
 from d3data.cli.export import export, quantize
-from d3data.cli.hub import publish, pull, verify
-from d3data.cli.list_info import info, list_sets
-from d3data.cli.output import say
+from d3data.cli.hub import info, list_sets, publish, pull, verify
+from d3data.cli.options import Json
+from d3data.cli.output import give, say
 from d3data.errors import D3DataError, FormatError, IntegrityError
+from d3data.utils.text import table
 from d3data.utils.version import __version__
+
+PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "pydantic", "typer")
 
 
 class Group(TyperGroup):
@@ -58,6 +59,28 @@ def d3data(
     ] = False,
 ) -> None:
     """Distilled image data sets: make them, look at them, evaluate them."""
+
+
+def env(json: Json = False) -> None:
+    """Show versions and devices, for a report of a fault."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from d3data.utils.device import cores, versions
+
+    values = versions() | {
+        **{package: version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "cores": cores(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "D3DATA_DATA": os.environ.get("D3DATA_DATA"),
+    }
+    give(
+        table(["what", "value"], [[key, str(values[key])] for key in values]), values, as_json=json
+    )
 
 
 app.command("list")(list_sets)

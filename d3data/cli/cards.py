@@ -8,6 +8,8 @@ import typer
 
 from d3data.cli.options import Json, Name, OfRepository, ReportFile
 from d3data.cli.output import give, read_file, read_report, require_suffix, say
+from d3data.errors import FormatError, IntegrityError
+from d3data.utils.atomic import write_bytes
 
 
 def preview(
@@ -22,7 +24,6 @@ def preview(
     """Draw a picture, a row of draws for each class, or a page of its own."""
     from d3data.cards import Facts, Gallery, page, picture, stored_report
     from d3data.hub.resolve import resolve
-    from d3data.utils.atomic import write_bytes
 
     require_suffix(out, ".png")
     require_suffix(html, ".html")
@@ -58,10 +59,8 @@ def card(
 ) -> None:
     """Make the card of a data set, as the Hub shows it once it is published."""
     from d3data import cards
-    from d3data.errors import IntegrityError
     from d3data.hub.client import Client
     from d3data.hub.resolve import resolve
-    from d3data.utils.atomic import write_bytes
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
@@ -86,8 +85,6 @@ def card(
 
 
 def _text(path: Path) -> str:
-    from d3data.errors import FormatError
-
     try:
         return read_file(path).decode()
     except UnicodeDecodeError as fault:

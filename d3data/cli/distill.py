@@ -10,6 +10,7 @@ import typer
 from d3data.cli.options import Data, Device, Json
 from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
+from d3data.utils.atomic import write_bytes
 from d3data.utils.text import duration, table
 
 if TYPE_CHECKING:
@@ -50,7 +51,6 @@ def init(
     """Look at real images, and write a recipe for them."""
     from d3data.distill.suggest import parse_size, suggest
     from d3data.images.scan import scan_images
-    from d3data.utils.atomic import write_bytes
 
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")

@@ -1,5 +1,6 @@
 """Full precision inside, everything as it was outside, whichever switches a program uses."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -64,19 +65,14 @@ def test_everything_is_ieee_inside_and_as_it_was_after(program: str) -> None:
     assert (state(), older()) == before
 
 
-def test_a_failure_inside_puts_all_back() -> None:
-    before = state(), older()
-    with pytest.raises(ZeroDivisionError), full_precision(torch.device("cpu")):
-        _ = 1 / 0
-    assert (state(), older()) == before
-
-
-def test_autocast_ends_at_the_block() -> None:
-    one = torch.ones(2, 2)
+def test_autocast_ends_at_the_block_and_a_failure_inside_puts_all_back() -> None:
+    one, before = torch.ones(2, 2), (state(), older())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        with full_precision(torch.device("cpu")):
+        with contextlib.suppress(ZeroDivisionError), full_precision(torch.device("cpu")):
             assert (one @ one).dtype == torch.float32
+            _ = 1 / 0
         assert (one @ one).dtype == torch.bfloat16
+    assert (state(), older()) == before
 
 
 def test_threads_that_draw_at_the_same_time_leave_the_switches_as_they_were() -> None:
