@@ -11,29 +11,10 @@ from d3data.artifact.manifest import NAME
 from d3data.cards.facts import HUB, Facts
 from d3data.data.preview import TABLE
 from d3data.hub import names
+from d3data.utils import templates
 
 VERSION = "http://mlcommons.org/croissant/1.1"
-OWN = (  # names that Croissant adds to schema.org's and uses as they are
-    "arrayShape citeAs column containedIn equivalentProperty extract field fileObject "
-    "fileProperty fileSet format includes isArray isLiveDataset jsonPath key md5 parentField "
-    "path recordSet references regex repeated replace samplingRate separator source subField "
-    "transform"
-)
-_NAMES: dict[str, Any] = {
-    "@language": "en",
-    "@vocab": "https://schema.org/",
-    "conformsTo": "dct:conformsTo",
-    "cr": "http://mlcommons.org/croissant/",
-    "data": {"@id": "cr:data", "@type": "@json"},
-    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "description": {"@container": "@language"},
-    "examples": {"@id": "cr:examples", "@type": "@json"},
-    "name": {"@container": "@language"},
-    "rai": "http://mlcommons.org/croissant/RAI/",
-    "sc": "https://schema.org/",
-}
-CONTEXT = dict(sorted({**_NAMES, **{name: f"cr:{name}" for name in OWN.split()}}.items()))
+CONTEXT = json.loads(templates.read("cards/croissant_context.json"))
 BYTES = "application/octet-stream"
 ENCODINGS = {
     "json": "application/json",

@@ -25,9 +25,7 @@ WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"}  # 
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml has no types
-    """Knows the line of the value that it is making."""
-
-    line = 0
+    line = 0  # of the value that it is making
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         self.line = node.start_mark.line
@@ -35,10 +33,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml has no types
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes every text that a reader of another YAML could take for something else."""
+    pass
 
 
 def _represent(dumper: _Dumper, value: str) -> Any:
+    """Quotes every text that a reader of another YAML could take for something else."""
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./*-]*", value) and value.lower() not in WORDS
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if plain else '"')
 
@@ -105,13 +104,10 @@ def merge(
     return dump(wanted, line_end=line_end)
 
 
-def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> list[int]:
-    """The places of people's entries in a list of both."""
-    return [place for place, entry in enumerate(_entries(value)) if not is_ours(entry)]
-
-
-def _entries(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> dict[int, Any]:
+    """People's entries in a list of both, by their places."""
+    entries = value if isinstance(value, list) else [] if value is None else [value]
+    return {place: entry for place, entry in enumerate(entries) if not is_ours(entry)}
 
 
 def _is_preview(config: Any) -> bool:
@@ -119,16 +115,15 @@ def _is_preview(config: Any) -> bool:
 
 
 def _renewed(
-    theirs: Mapping[str, Any], ours: Mapping[str, Any], places: Mapping[str, list[int]]
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], kept: Mapping[str, dict[int, Any]]
 ) -> dict[str, Any]:
-    """Their keys and ours, with their entries at these places; a license is renewed as a whole."""
-    kept = {key: value for key, value in theirs.items() if key not in LICENSE or key in ours}
-    others = {key: [_entries(theirs.get(key))[n] for n in places[key]] for key in places}
-    mine = [dict(config) for config in ours["configs"]]
-    if any(isinstance(config, dict) and config.get("default") for config in others["configs"]):
+    """Their keys and ours, and their entries of lists; a license is renewed as a whole."""
+    others = {key: value for key, value in theirs.items() if key not in LICENSE or key in ours}
+    tags, configs = ([*kept[key].values()] for key in ("tags", "configs"))
+    mine = ours["configs"]
+    if any(isinstance(config, dict) and config.get("default") for config in configs):
         mine = [{k: v for k, v in config.items() if k != "default"} for config in mine]
-    both = {"tags": [*ours["tags"], *others["tags"]], "configs": [*mine, *others["configs"]]}
-    return {**kept, **ours, **both}
+    return {**others, **ours, "tags": [*ours["tags"], *tags], "configs": [*mine, *configs]}
 
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:
@@ -145,7 +140,7 @@ def _spliced(
     text: str,
     changed: Mapping[str, Any],
     gone: Collection[str],
-    kept: Mapping[str, Sequence[int]],
+    kept: Mapping[str, Collection[int]],
     line_end: str,
 ) -> str:
     """The YAML `text` with these values in the place of the old ones or else at its end.
@@ -193,7 +188,7 @@ def _inline(lines: Sequence[str], start: int, node: yaml.Node, value: Any) -> li
 
 
 def _listed(
-    lines: Sequence[str], node: yaml.Node, value: Any, kept: Sequence[int] | None, line_end: str
+    lines: Sequence[str], node: yaml.Node, value: Any, kept: Collection[int] | None, line_end: str
 ) -> list[str]:
     """The lines of a list, or nothing: comments and the entries `kept` stay, new ones precede."""
     dashes = [n for n, line in enumerate(lines) if re.match(r" *-\s", line)]

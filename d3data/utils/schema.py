@@ -87,7 +87,7 @@ def _wide(values: Any) -> bool:
 
 def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) -> str:
     entries: list[Any] = failure.errors(include_url=False, include_context=False)
-    pairs = pairwise([None, *entries])
+    pairs = pairwise([{"loc": ()}, *entries])
     entries = [entry for before, entry in pairs if not _follows_from(before, entry)]
     faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
     if more := len(entries) - len(faults):
@@ -119,7 +119,7 @@ def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
     here = [model]
     for step in path:
         fields = [m.model_fields[step] for m in here if step in m.model_fields]
-        kinds = [m for m in here if _kind(m) == step]
+        kinds = [m for m in here if getattr(m.model_fields.get("kind"), "default", None) == step]
         here = kinds or [m for field in fields for m in _models(field.annotation)] or here
     return [str(f.validation_alias or key) for m in here for key, f in m.model_fields.items()]
 
@@ -129,6 +129,3 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
         return [annotation]
     return [m for part in get_args(annotation) for m in _models(part)]
 
-
-def _kind(model: type[pydantic.BaseModel]) -> Any:
-    return model.model_fields["kind"].default if "kind" in model.model_fields else None

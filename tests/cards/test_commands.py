@@ -35,8 +35,8 @@ def test_a_preview_is_a_picture_or_a_page(folder, tmp_path, monkeypatch):
     assert call("preview", folder, "--out", "b.png")[0] == "b.png\n"
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "preview.png").read_bytes()
     (tmp_path / "preview.png").unlink()
-    made = call("preview", folder, "--html", "x.html", "--json")[0]
-    assert json.loads(made) == {"page": "x.html"}
+    printed = call("preview", folder, "--html", "x.html", "--json")[0]
+    assert json.loads(printed) == {"page": "x.html"}
     assert not (tmp_path / "preview.png").exists()
     assert "Nobody has measured it yet" in (tmp_path / "x.html").read_text(encoding="utf-8")
     assert call("preview", folder, "--html", "y.html", "--out", "y.png")[0] == "y.png\ny.html\n"
@@ -83,16 +83,13 @@ def test_a_card_is_checked(folder, tmp_path):
 
 
 def test_the_card_that_was_published_is_up_to_date(folder, tmp_path):
-    found = made.artifact.read(folder)
+    found, path = made.artifact.read(folder), tmp_path / "README.md"
     files = derived(found, report(found), repo="me/toys")
-    path = tmp_path / "README.md"
     path.write_bytes(files["README.md"])
-    whole = made.artifact.extend(made.write(tmp_path / "whole").folder, files)
-    call("card", whole.folder, "--check", path)
     write_json(tmp_path / "r.json", report(found).dump())
     call("card", folder, "--check", path, "--report", tmp_path / "r.json")
-    call("card", folder, "--out", path, "--report", tmp_path / "r.json")
-    assert path.read_bytes() == files["README.md"]
+    whole = made.artifact.extend(folder, files)
+    call("card", whole.folder, "--check", path)
     told = call("card", whole.folder, "--check", path, "--repo", "you/toys", code=3)[1]
     assert "me/toys@1.2.3" in told
 

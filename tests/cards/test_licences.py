@@ -2,7 +2,7 @@
 
 import pytest
 
-from d3data.cards.licenses import KNOWN, License, license
+from d3data.cards.facts import LICENSES, License, license
 from d3data.images.presets import PRESETS
 
 HUB = """
@@ -14,7 +14,7 @@ cdla-permissive-1.0 cdla-permissive-2.0 gpl-2.0 gpl-3.0 odc-by odbl unlicense pd
 
 
 def test_identifiers_are_those_of_the_hub():
-    assert set(KNOWN) == set(HUB.split())
+    assert set(LICENSES) == set(HUB.split())
 
 
 OTHER = ("Apache License", "CC BY", "CC BY 5.0", "not stated", "like MIT, but not for sale", "",
