@@ -128,4 +128,3 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
     return [m for part in get_args(annotation) for m in _models(part)]
-

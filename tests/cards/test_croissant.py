@@ -84,15 +84,14 @@ def test_each_file_has_its_hash(whole):
         assert entry["contentSize"] == f"{len(content)} B"
 
 
-def test_published_files_are_those_of_the_version_or_of_a_branch(mlcroissant, whole):
+def test_published_files_are_those_of_the_version_or_of_a_branch(whole):
     text = croissant(facts(whole))
     found = json.loads(text)["distribution"]
     base = "https://huggingface.co/datasets/me/toys-ipc2/resolve/v1.2.3/"
     assert [entry["contentUrl"] for entry in found] == [base + entry["@id"] for entry in found]
     there = moved(text, "main")
-    checked(mlcroissant, json.loads(there))
     assert there.replace("/resolve/main/", "/resolve/v1.2.3/") == text
-    assert there.count("/resolve/main/") == len(json.loads(text)["distribution"])
+    assert there.count("/resolve/main/") == len(found)
     assert moved(there, "v1.2.3") == text
 
 
