@@ -75,6 +75,8 @@ class Facts:
     """A set: its manifest, its ledger, what it reaches, and where it is published, if it is.
 
     Attributes:
+        manifest: what the artifact says of itself.
+        ledger: what its bytes are spent on.
         report: what networks reach on it.
         repo: the repository, `owner/name`.
         endpoint: the address of the Hub that has the repository.

@@ -62,6 +62,7 @@ def _environment(*, html: bool) -> "jinja2.Environment":
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT),
         autoescape=html,  # noqa: S701  Markdown is escaped by `finalize`
+        # strangers' words leave ours the right way round; what is HTML already stays
         finalize=(lambda x: upright(x) if type(x) is str else x) if html else text,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
