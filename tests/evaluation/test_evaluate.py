@@ -57,19 +57,20 @@ def test_the_set_may_be_named_by_its_folder(report, pixels, tiny):
     assert all(event.loss > 0 for event in events)
 
 
-def test_the_same_images_as_tensors_train_alike_and_validation_is_tested_on(
-    report, pixels, digits, tiny
-):
+def test_stored_images_and_the_same_images_as_tensors_train_alike(report, pixels, digits, tiny):
     data = Photographs(*pixels.batch(0, range(len(pixels))))
     same = evaluate(data, digits, protocol=tiny, baselines=())
     assert outcomes(same) == outcomes(report)[:2]
     assert (same.data, same.content_sha256) == ("Photographs", None)
+
+
+def test_validation_is_tested_on_validation(pixels, digits, tiny):
     hidden, options = replace(digits, test=None), {"seeds": [0], "baselines": ()}
     report = evaluate(pixels, hidden, protocol=tiny, split="validation", **options)
     assert (report.split, report.tests) == ("validation", len(digits.validation))
 
 
-def test_a_loss_or_logits_that_are_not_finite_stop_and_say_where(pixels, digits, tiny):
+def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
     class Breaking(Photographs):
         def batch(self, epoch, indices, *, device):
             images, labels = super().batch(epoch, indices, device=device)
@@ -80,6 +81,8 @@ def test_a_loss_or_logits_that_are_not_finite_stop_and_say_where(pixels, digits,
     with pytest.raises(TrainingError, match=r"network 1 of 2 \(seed 0\).* step \d of 12.*0\.05"):
         evaluate(data, digits, protocol=tiny)
 
+
+def test_logits_that_are_not_finite_stop_and_say_where(pixels, tiny):
     def ruin(network, data, *, seed, device):
         with torch.no_grad():
             network[1].bias[3] = torch.nan
@@ -131,7 +134,8 @@ def test_of_several_rates_the_best_on_validation_is_taken(pixels, tiny):
 
 
 def test_scores_are_those_of_the_rows(pixels, tiny):
-    report = evaluate(pixels, protocol=tiny, scores=True, seeds=[0], baselines=())
+    options = {"seeds": [0], "baselines": ()}
+    report = evaluate(pixels, protocol=tiny, scores=True, **options)
     assert [row.name for row in report.rows] == ["distilled", "random", "real"]
     own, random, real = (row.mean for row in report.rows)
     bare = tiny.model_copy(update={"augment": "none"})
@@ -175,8 +179,9 @@ def test_recovery_is_that_of_hard_labels():
 def test_scores_by_hand():
     """(e^a - 1/e) / (e - 1/e) for a = (0.2 - 0.3) / 2, and for b = (0.2 + 0.1) / 2."""
     assert label_robust(0.2, 0.3) == pytest.approx((0.951229 - 0.367879) / 2.350402, abs=1e-6)
-    expected = (1.161834 - 0.367879) / 2.350402
-    assert augmentation_robust(0.2, 0.1) == pytest.approx(expected, abs=1e-6)
+    assert augmentation_robust(0.2, 0.1) == pytest.approx(
+        (1.161834 - 0.367879) / 2.350402, abs=1e-6
+    )
     assert label_robust(-1.0, 1.0) == pytest.approx(0)
     assert label_robust(1.0, 0.0, weight=1.0) == pytest.approx(1)
 
@@ -290,7 +295,7 @@ def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch)
     drawn = []
 
     def recorded(context, *, rng):
-        row = baselines.choices.random(context, rng=rng)
+        row = baselines.plain.random(context, rng=rng)
         drawn.append(row.data.images)
         return row
 

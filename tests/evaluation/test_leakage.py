@@ -22,7 +22,7 @@ from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.leakage import distances, record, search
 from d3data.evaluation.leakage.audit import PATH, stored_audit
 from d3data.evaluation.leakage.distances import SetImages, nearest
-from d3data.evaluation.leakage.search import attack, combined_p_value, p_values
+from d3data.evaluation.leakage.statistics import attack, combined_p_value, p_values
 from d3data.images.spec import Whitening
 from toys import image_of
 
@@ -89,7 +89,10 @@ def test_nearest_is_what_comparing_all_pairs_finds():
     assert torch.allclose(found.distance.double(), apart.amin(1), rtol=1e-6, atol=0)
     assert torch.allclose(back.double(), apart.amin(0), rtol=1e-6, atol=0)
     assert found.distance[3] == back[50] == 0
-    real = points(20, 8) + 1000  # small distances between large points keep their digits
+
+
+def test_small_distances_between_large_points_keep_their_digits():
+    real = points(20, 8) + 1000
     queries = real + 1e-3
     found, back = nearest(queries, in_parts(real, 7))
     expected = (queries.double() - real.double()).norm(dim=1)
@@ -138,6 +141,8 @@ def test_the_interval_of_the_attack_holds_the_truth_in_95_of_100_cases():
         held += found.low <= truth <= found.high
     assert 0.92 < held / 400 < 0.98
 
+
+def test_an_attack_that_is_always_right_has_no_interval_beyond_one():
     found = attack(torch.zeros(5), torch.ones(5))
     assert (found.auc, found.low, found.high) == (1, 1, 1)
     wide = attack(torch.zeros(2), torch.tensor([0.0, 1.0]))
@@ -231,12 +236,14 @@ def test_distances_are_those_of_all_images_in_float64(planted, of_planted, digit
 
     for split in ("train", "test"):
         real = getattr(digits, split)
-        apart = torch.cdist(unit(mine), unit(real.read(range(len(real))))) / 8
-        least, pairs = apart.amin(1).tolist(), found.spaces[0].means
-        distances = [getattr(pair, f"{split}_distance") for pair in pairs]
-        assert distances == pytest.approx(least, rel=1e-4, abs=1e-7)
-        rows = [getattr(pair, split) for pair in pairs]
-        assert apart[range(len(rows)), rows].tolist() == pytest.approx(least, abs=1e-7)
+        apart = torch.cdist(unit(mine), unit(real.read(range(len(real)))))
+        apart = apart.square().mul(1 / 64).sqrt()
+        distances = [getattr(pair, f"{split}_distance") for pair in found.spaces[0].means]
+        assert distances == pytest.approx(apart.amin(1).tolist(), rel=1e-4, abs=1e-7)
+        rows = [getattr(pair, split) for pair in found.spaces[0].means]
+        assert apart[range(len(rows)), rows].tolist() == pytest.approx(
+            apart.amin(1).tolist(), abs=1e-7
+        )
 
 
 def test_as_many_train_images_as_test_images_are_compared(digits):
@@ -286,10 +293,11 @@ def test_copies_are_every_mean_and_the_first_draws_of_every_item(priors):
     means = priors.drawer.decode(priors.drawer.mean_latents(range(18)), residual=False)
     assert torch.allclose(images[:, 0], means, atol=1e-6)
     seen = {item: [] for item in range(18)}
-    numbers, drawer = range(len(priors)), priors.drawer
     for epoch in range(20):
-        drawn = drawer.items(epoch, numbers), drawer.images(epoch, numbers)
-        for item, image in zip(*drawn, strict=True):
+        numbers = range(len(priors))
+        for item, image in zip(
+            priors.drawer.items(epoch, numbers), priors.drawer.images(epoch, numbers), strict=True
+        ):
             seen[item].append(image)
     for item, drawn in seen.items():
         assert torch.allclose(images[item, 1:], torch.stack(drawn[:5]), atol=1e-6)
@@ -325,7 +333,13 @@ def test_draws_that_copy_are_suspects_though_their_mean_is_not():
     assert search.suspects(ratios, usual) == (1, 2)
 
 
-def test_sentences_say_what_was_measured_and_what_was_not(of_priors, of_pixels, digits):
+def test_too_few_test_images_say_so(of_pixels):
+    assert "too few test images" not in " ".join(of_pixels.sentences())
+    few = of_pixels.model_copy(update={"honest": 98})
+    assert "too few test images" in few.sentences()[1]
+
+
+def test_sentences_say_what_was_measured_and_what_was_not(of_priors, digits):
     found = of_priors
     first, by_pixels, by_features, last = found.sentences()
     assert "18 priors' means and 5 draws of each" in first
@@ -339,9 +353,6 @@ def test_sentences_say_what_was_measured_and_what_was_not(of_priors, of_pixels, 
     assert "12 of 18 items" in sentence
     assert "at most 0.36" in sentence
     assert sentence.endswith("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more.")
-    assert "too few test images" not in " ".join(of_pixels.sentences())
-    few = of_pixels.model_copy(update={"honest": 98})
-    assert "too few test images" in few.sentences()[1]
 
 
 def untouched(progress):
@@ -364,7 +375,7 @@ def test_progress_goes_to_the_end_of_every_stage(of_planted):
     [
         ({"task": {"test": None}}, DataError, "no test images, and an audit"),
         ({"task": {"classes": tuple("abcdefghij")}}, DataError, "differ in"),
-        ({"draws": 0}, D3DataError, "draws .* got 0"),
+        ({"draws": 0}, D3DataError, "draws=0"),
         ({"device": "cuda:9"}, DeviceError, "cuda:9"),
     ],
 )
@@ -375,12 +386,15 @@ def test_what_cannot_be_audited_is_refused_first(pixels, digits, tiny, changes, 
         audited(pixels, task, tiny, progress=untouched, **more)
 
 
-def test_whitened_and_infinite_values_are_refused(digits, tiny, tmp_path):
+def test_whitened_values_are_refused(digits, tiny, tmp_path):
     whitening = Whitening(regularization=0.1, images_sha256="ab" * 32)
     image = made.IMAGE.model_copy(update={"whitening": whitening})
     found = made.write(tmp_path / "a", image=image)
     with pytest.raises(DataError, match=r"whitened, .* cannot be compared"):
         audited(found.folder, digits, tiny, progress=untouched)
+
+
+def test_values_that_are_not_finite_are_refused(digits, tiny):
     broken = photographs(torch.zeros(400, 1, 8, 8))
     broken.images[300] = torch.nan
     with pytest.raises(ArtifactError, match="not finite"):
@@ -455,15 +469,21 @@ def contents(data):
     }
 
 
-def test_cards_refuse_audits_of_other_content_and_escape_words(pixels, of_pixels, tmp_path):
-    def facts(name, **changes):
-        page = of_pixels.model_copy(update=changes).model_dump_json()
-        artifact.write(tmp_path / name, **contents(pixels))
-        return cards.Facts.of(artifact.extend(tmp_path / name, {PATH: page.encode()}))
-
+def test_an_audit_of_other_content_is_refused_by_the_card(pixels, of_pixels, tmp_path):
+    found = of_pixels.model_copy(update={"content_sha256": "0" * 64})
+    folder = tmp_path / "set"
+    artifact.write(folder, **contents(pixels))
+    other = artifact.extend(folder, {PATH: found.model_dump_json().encode()})
     with pytest.raises(ArtifactError, match=r"audit is of content 0000.*audit it again"):
-        facts("other", content_sha256="0" * 64)
-    assert "](http://a.b)" not in cards.card(facts("evil", task="[x](http://a.b)"))
+        cards.Facts.of(other)
+
+
+def test_words_of_strangers_in_an_audit_stay_words(pixels, of_pixels, tmp_path):
+    evil = of_pixels.model_copy(update={"task": "[x](http://a.b)"})
+    folder = tmp_path / "set"
+    artifact.write(folder, **contents(pixels))
+    other = artifact.extend(folder, {PATH: evil.model_dump_json().encode()})
+    assert "](http://a.b)" not in cards.card(cards.Facts.of(other))
 
 
 def test_real_images_never_get_into_an_artifact(pixels, tmp_path, quick):
