@@ -34,6 +34,7 @@ def card(facts: Facts) -> str:
 def keys(facts: Facts) -> dict[str, Any]:
     """What the Hub reads: the keys of a card that d3data owns."""
     license = facts.license
+    files = [{"split": "train", "path": "preview/train-*.parquet"}]
     values: dict[str, Any] = {
         "pretty_name": facts.title,
         "license": license.id,
@@ -44,13 +45,7 @@ def keys(facts: Facts) -> dict[str, Any]:
         "task_ids": ["multi-class-image-classification"],
         "size_categories": [size_category(facts.draws)],
         "tags": facts.tags,
-        "configs": [
-            {
-                "config_name": "preview",
-                "default": True,
-                "data_files": [{"split": "train", "path": "preview/train-*.parquet"}],
-            }
-        ],
+        "configs": [{"config_name": "preview", "default": True, "data_files": files}],
     }
     return {key: value for key, value in values.items() if value is not None}
 
@@ -92,10 +87,7 @@ def _text(facts: Facts) -> str:
 
 
 def reproduce(content: Content, recipe: str) -> str:
-    """A sentence in Markdown: by which commands the set is made from its recipe.
-
-    Empty where the text of the recipe is broken.
-    """
+    """A sentence in Markdown: which commands make the set again; empty for a broken recipe."""
     distill = "`d3data distill recipe.toml`"
     purposes = {purpose(name) for name in content.layout(content.parts[0])}
     rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
@@ -110,7 +102,6 @@ def reproduce(content: Content, recipe: str) -> str:
 
 
 def _quantization(recipe: str) -> Quantization | None:
-    """How a recipe stores what it makes."""
     try:
         table = tomllib.loads(recipe).get("quantize", {})
         wanted = {key: table[key] for key in table if key != "steps"}

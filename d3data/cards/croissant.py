@@ -7,43 +7,20 @@ import hashlib
 import json
 from typing import Any
 
-from d3data.artifact.manifest import NAME, FileEntry, PartEntry
+from d3data.artifact.manifest import NAME
 from d3data.cards.facts import HUB, Facts
 from d3data.data.preview import TABLE
 from d3data.hub import names
+from d3data.utils import templates
 
 VERSION = "http://mlcommons.org/croissant/1.1"
-OWN = (  # names that Croissant adds to schema.org's and uses as they are
-    "arrayShape citeAs column containedIn equivalentProperty extract field fileObject "
-    "fileProperty fileSet format includes isArray isLiveDataset jsonPath key md5 parentField "
-    "path recordSet references regex repeated replace samplingRate separator source subField "
-    "transform"
-)
-CONTEXT: dict[str, Any] = dict(
-    sorted(
-        {
-            "@language": "en",
-            "@vocab": "https://schema.org/",
-            "conformsTo": "dct:conformsTo",
-            "cr": "http://mlcommons.org/croissant/",
-            "data": {"@id": "cr:data", "@type": "@json"},
-            "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-            "dct": "http://purl.org/dc/terms/",
-            "description": {"@container": "@language"},
-            "examples": {"@id": "cr:examples", "@type": "@json"},
-            "name": {"@container": "@language"},
-            "rai": "http://mlcommons.org/croissant/RAI/",
-            "sc": "https://schema.org/",
-            **{name: f"cr:{name}" for name in OWN.split()},
-        }.items()
-    )
-)
+CONTEXT = json.loads(templates.read("cards/croissant_context.json"))
+BYTES = "application/octet-stream"
 ENCODINGS = {
     "json": "application/json",
     "md": "text/markdown",
     "parquet": "application/x-parquet",
     "png": "image/png",
-    "safetensors": "application/octet-stream",
     "toml": "application/toml",
 }
 
@@ -51,7 +28,10 @@ ENCODINGS = {
 def croissant(facts: Facts) -> str:
     """The `croissant.json` of a set, with the sha256 of each file that its manifest lists."""
     about, license = facts.manifest.about, facts.license
-    made, origin = about.provenance, facts.origin
+    made, origin, creator = about.provenance, facts.origin, {"name": "d3data"}
+    if facts.repo is not None:
+        owner = facts.repo.partition("/")[0]
+        creator = {"name": owner, "url": f"{facts.hub}/{owner}"}
     document = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -60,7 +40,7 @@ def croissant(facts: Facts) -> str:
         "description": f"{facts.summary} Every image is synthetic.",
         "url": facts.address,
         "license": [*dict.fromkeys(filter(None, (license.link, made.license)))],
-        "creator": _creator(facts),
+        "creator": {"@type": "Organization"} | creator,
         "datePublished": made.date,
         "version": about.version,
         "citeAs": facts.citation,
@@ -91,19 +71,15 @@ def _location(address: str, revision: str, path: str) -> str:
     return f"{address}/resolve/{revision}/{path}"
 
 
-def _creator(facts: Facts) -> dict[str, str]:
-    """Who publishes it; else what made it."""
-    if facts.repo is None:
-        return {"@type": "Organization", "name": "d3data"}
-    owner = facts.repo.partition("/")[0]
-    return {"@type": "Organization", "name": owner, "url": f"{facts.hub}/{owner}"}
-
-
 def _files(facts: Facts) -> list[dict[str, str]]:
     page = facts.manifest.encode()
     own = NAME, len(page), hashlib.sha256(page).hexdigest()
-    listed: list[PartEntry | FileEntry] = [*facts.manifest.content.parts, *facts.manifest.files]
-    entries = [own, *((entry.path, entry.size, entry.sha256) for entry in listed)]
+    parts, others = facts.manifest.content.parts, facts.manifest.files
+    entries = [
+        own,
+        *((part.path, part.size, part.sha256) for part in parts),
+        *((file.path, file.size, file.sha256) for file in others),
+    ]
     tag, address = names.tag(facts.manifest.about.version), facts.address
     return [
         {
@@ -112,7 +88,7 @@ def _files(facts: Facts) -> list[dict[str, str]]:
             "name": path,
             "contentUrl": _location(address, tag, path) if address else path,
             "contentSize": f"{size} B",
-            "encodingFormat": ENCODINGS.get(path.rpartition(".")[2], "application/octet-stream"),
+            "encodingFormat": ENCODINGS.get(path.rpartition(".")[2], BYTES),
             "sha256": digest,
         }
         for path, size, digest in entries
@@ -123,30 +99,25 @@ def _records(facts: Facts) -> list[dict[str, Any]]:
     """The rows of the preview, where the set has one."""
     if TABLE not in {entry.path for entry in facts.manifest.files}:
         return []
-    kinds = {
-        "image": ("sc:ImageObject", "a draw"),
-        "label": ("sc:Integer", "the class id, counted from 0"),
-        "item": ("sc:Integer", "the item that the draw is made from"),
-        "draw": ("sc:Integer", "the index of the draw in epoch 0"),
+    columns = {
+        "image": "a draw",
+        "label": "the class id, counted from 0",
+        "item": "the item that the draw is made from",
+        "draw": "the index of the draw in epoch 0",
     }
-    fields = [
+    fields: list[dict[str, Any]] = [
         {
             "@type": "cr:Field",
             "@id": f"preview/{name}",
             "name": f"preview/{name}",
             "description": words,
-            "dataType": kind,
-            "source": {"fileObject": {"@id": TABLE}, "extract": {"column": name}}
-            | ({"transform": {"jsonPath": "bytes"}} if name == "image" else {}),
+            "dataType": "sc:Integer",
+            "source": {"fileObject": {"@id": TABLE}, "extract": {"column": name}},
         }
-        for name, (kind, words) in kinds.items()
+        for name, words in columns.items()
     ]
-    return [
-        {
-            "@type": "cr:RecordSet",
-            "@id": "preview",
-            "name": "preview",
-            "description": "The first draws of epoch 0, decoded: a preview",
-            "field": fields,
-        }
-    ]
+    fields[0]["dataType"] = "sc:ImageObject"
+    fields[0]["source"]["transform"] = {"jsonPath": "bytes"}
+    about = "The first draws of epoch 0, decoded: a preview"
+    record = {"@id": "preview", "name": "preview", "description": about, "field": fields}
+    return [{"@type": "cr:RecordSet"} | record]

@@ -1,6 +1,7 @@
 """What cards, pages and Croissant say of a set: plain words, which templates escape."""
 
 import re
+import tomllib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Self
@@ -11,7 +12,6 @@ from d3data.artifact.citations import bibtex
 from d3data.artifact.ledger import Ledger
 from d3data.artifact.manifest import Manifest
 from d3data.cards.front_matter import TAGS
-from d3data.cards.licenses import License, license
 from d3data.errors import ArtifactError
 from d3data.evaluation.leakage.audit import stored_audit
 from d3data.evaluation.leakage.record import Audit
@@ -19,6 +19,8 @@ from d3data.evaluation.record import Row
 from d3data.evaluation.report import Report, called, measured
 from d3data.hub import errors, index, names
 from d3data.images.presets import PRESETS
+from d3data.utils import templates
+from d3data.utils.markdown import address
 from d3data.utils.text import counted, duration, figures, percent, upright, weight
 
 HUB = "https://huggingface.co"
@@ -35,6 +37,37 @@ LIMITS = (
     "It was made with small convolutional networks of one kind. Other networks, sizes and tasks "
     "may gain less from it: only what was measured is known.",
 )
+_PLAIN = re.compile("[A-Za-z0-9 ._/()-]+")  # words of which a slug leaves nothing out
+_TABLE = tomllib.loads(templates.read("cards/licenses.toml"))
+LICENSES: dict[str, str] = _TABLE["links"]
+
+
+@dataclass(frozen=True)
+class License:
+    """An identifier of the Hub, or `other` with a `name`; `link` is where the terms are."""
+
+    id: str
+    name: str | None
+    link: str | None
+
+
+def license(words: str) -> License:
+    """The licence that a manifest words so; an address among the words is where the terms are.
+
+    >>> license("see https://example.org/terms")
+    License(id='other', name='see-https-example.org-terms', link='https://example.org/terms')
+    """
+    slug = _slug(words.lower().removesuffix("licence").removesuffix("license"))
+    spelt = _TABLE["spelled"].get(slug, slug)
+    if spelt in LICENSES and _PLAIN.fullmatch(words):
+        return License(spelt, None, LICENSES[spelt])
+    whole = words.isascii() and spelt not in LICENSES  # else the name would leave terms out
+    name = _slug(words.lower())[:60].strip("-.") if whole else ""
+    return License("other", name or "see-card", address(words))
+
+
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", words).strip("-.")
 
 
 @dataclass(frozen=True)
@@ -42,7 +75,7 @@ class Facts:
     """A set: its manifest, its ledger, what it reaches, and where it is published, if it is.
 
     Attributes:
-        manifest: its page.
+        manifest: what the artifact says of itself.
         ledger: what its bytes are spent on.
         report: what networks reach on it.
         repo: the repository, `owner/name`.
@@ -92,7 +125,6 @@ class Facts:
 
     @property
     def name(self) -> str:
-        """Its name."""
         return self.manifest.about.name
 
     @property
@@ -117,7 +149,6 @@ class Facts:
 
     @property
     def address(self) -> str | None:
-        """Where it is published."""
         return None if self.repo is None else f"{self.hub}/datasets/{self.repo}"
 
     @property
@@ -139,7 +170,6 @@ class Facts:
 
     @property
     def precision(self) -> str:
-        """How its values are stored."""
         return summary.stored(self.manifest)
 
     @property
@@ -150,7 +180,6 @@ class Facts:
 
     @property
     def summary(self) -> str:
-        """One sentence that says what it is."""
         content, made = self.manifest.content, self.manifest.about.provenance
         fresh = ", sampled anew at every draw" if self.fresh else ""
         return (
@@ -166,7 +195,6 @@ class Facts:
 
     @cached_property
     def citation(self) -> str:
-        """BibTeX of the method and of the data."""
         return bibtex(self.manifest.about)
 
     @property
@@ -177,7 +205,6 @@ class Facts:
 
     @property
     def tags(self) -> list[str]:
-        """What it is found by."""
         method = re.findall(r"[a-z0-9]+(?:-[a-z0-9]+)*", self.manifest.about.method.name.lower())
         size = [f"ipc-{number}" for number in re.findall(r"-(?:u8)?ipc(\d+)", self.name)]
         return [*TAGS, *size, *(word for word in dict.fromkeys(method) if word in METHODS)]
@@ -190,7 +217,6 @@ class Facts:
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """What its size is equal to."""
         ledger = self.ledger
         return [
             ("values, as papers count them", f"{ledger.published_values:,}"),
@@ -202,7 +228,6 @@ class Facts:
 
     @property
     def made(self) -> list[tuple[str, str]]:
-        """How it was made: what, and how it was."""
         about = self.manifest.about
         made = about.provenance
         return [
@@ -236,6 +261,5 @@ class Facts:
 
     @property
     def protocol(self) -> str:
-        """How the results were measured."""
         assert self.report is not None, "there are no results"
         return measured(self.report)

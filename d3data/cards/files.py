@@ -26,9 +26,10 @@ def derived(
 
     The picture and the table are of its content alone. `README.md` and `croissant.json` are of the
     manifest that the artifact has once it lists these and `report.json`, where there is a report.
+    Whether it has some of them already changes nothing.
 
     Args:
-        artifact: whose files; whether it has some of them already changes nothing.
+        artifact: whose files.
         report: what networks reach on it; the one that it has unless given.
         repo: where it will be published, `owner/name`.
         endpoint: the address of the Hub that it will be published on.
@@ -64,10 +65,8 @@ def previews(gallery: Gallery) -> dict[str, bytes]:
     """The picture and the table of some draws, by path."""
     classes, count = preview.affordable(len(gallery.names), gallery.image.values)
     draws = gallery.draws(spread(len(gallery.names), classes), count)
-    return {
-        preview.PICTURE: picture(gallery),
-        preview.TABLE: preview.table(draws, gallery.names),
-    }
+    table = preview.table(draws, gallery.names)
+    return {preview.PICTURE: picture(gallery), preview.TABLE: table}
 
 
 def picture(gallery: Gallery) -> bytes:
@@ -77,9 +76,9 @@ def picture(gallery: Gallery) -> bytes:
 
 
 def _encoded(report: Report | None) -> dict[str, bytes]:
-    """The file of a report, where there is one."""
-    text = json.dumps(report and report.dump(), indent=2, ensure_ascii=False)
-    return {} if report is None else {REPORT: f"{text}\n".encode()}
+    if report is None:
+        return {}
+    return {REPORT: (json.dumps(report.dump(), indent=2, ensure_ascii=False) + "\n").encode()}
 
 
 def _with_files(facts: Facts, files: dict[str, bytes]) -> Facts:

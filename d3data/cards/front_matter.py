@@ -25,9 +25,7 @@ WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan"}  # 
 
 
 class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml has no types
-    """Knows the line of the value that it is making."""
-
-    line = 0
+    line = 0  # of the value that it is making
 
     def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
         self.line = node.start_mark.line
@@ -35,10 +33,11 @@ class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # pyyaml has no types
 
 
 class _Dumper(yaml.SafeDumper):  # type: ignore[misc]
-    """Quotes every text that a reader of another YAML could take for something else."""
+    pass
 
 
 def _represent(dumper: _Dumper, value: str) -> Any:
+    """Quotes every text that a reader of another YAML could take for something else."""
     plain = re.fullmatch(r"[A-Za-z][A-Za-z0-9_./*-]*", value) and value.lower() not in WORDS
     return dumper.represent_scalar("tag:yaml.org,2002:str", value, None if plain else '"')
 
@@ -47,24 +46,12 @@ _Dumper.add_representer(str, _represent)
 
 
 def dump(value: Mapping[str, Any] | Sequence[Any], *, line_end: str = "\n") -> str:
-    """Keys, or the entries of a list, as YAML, in their order.
-
-    >>> print(dump({"license": "mit", "tags": ["image", "no"]}), end="")
-    license: mit
-    tags:
-    - image
-    - "no"
-    """
+    """Keys, or the entries of a list, as YAML, in their order."""
     return _dumped(value, line_break=line_end) if value else ""
 
 
 def load(text: str) -> dict[str, Any]:
-    """The keys and values of YAML.
-
-    Raises:
-        FormatError: it is broken, too long, no table of keys, has a key twice, or asks for more
-            than data.
-    """
+    """The keys and values of YAML; FormatError where it is broken or asks for more than data."""
     if len(text) > MOST:
         raise FormatError(
             f"the YAML of the card has {len(text)} characters, and at most {MOST} are read: move "
@@ -100,16 +87,8 @@ def merge(
 
     Lines of other keys stay as they are, with order and comments, and so do the lines of people's
     entries in a list of both. Where keys do not begin lines, or refer to a value of ours, all is
-    written anew, unless that would lose a comment.
-
-    Args:
-        text: what stands between the lines of dashes.
-        ours: our keys.
-        was: the tags that were ours when `text` was written.
-        line_end: of the lines that are written.
-
-    Raises:
-        FormatError: as `load`, or a comment would be lost.
+    written anew; FormatError where that would lose a comment. `was` are the tags that were ours
+    when `text` was written.
     """
     theirs = load(text)
     kept = {
@@ -125,13 +104,10 @@ def merge(
     return dump(wanted, line_end=line_end)
 
 
-def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> list[int]:
-    """The places of people's entries in a list of both."""
-    return [place for place, entry in enumerate(_entries(value)) if not is_ours(entry)]
-
-
-def _entries(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
+def _theirs(value: Any, is_ours: Callable[[Any], bool]) -> dict[int, Any]:
+    """People's entries in a list of both, by their places."""
+    entries = value if isinstance(value, list) else [] if value is None else [value]
+    return {place: entry for place, entry in enumerate(entries) if not is_ours(entry)}
 
 
 def _is_preview(config: Any) -> bool:
@@ -139,16 +115,15 @@ def _is_preview(config: Any) -> bool:
 
 
 def _renewed(
-    theirs: Mapping[str, Any], ours: Mapping[str, Any], places: Mapping[str, list[int]]
+    theirs: Mapping[str, Any], ours: Mapping[str, Any], kept: Mapping[str, dict[int, Any]]
 ) -> dict[str, Any]:
-    """Their keys and ours, with their entries at these places; a license is renewed as a whole."""
-    kept = {key: value for key, value in theirs.items() if key not in LICENSE or key in ours}
-    others = {key: [_entries(theirs.get(key))[n] for n in places[key]] for key in places}
-    mine = [dict(config) for config in ours["configs"]]
-    if any(isinstance(config, dict) and config.get("default") for config in others["configs"]):
+    """Their keys and ours, and their entries of lists; a license is renewed as a whole."""
+    others = {key: value for key, value in theirs.items() if key not in LICENSE or key in ours}
+    tags, configs = ([*kept[key].values()] for key in ("tags", "configs"))
+    mine = ours["configs"]
+    if any(isinstance(config, dict) and config.get("default") for config in configs):
         mine = [{k: v for k, v in config.items() if k != "default"} for config in mine]
-    both = {"tags": [*ours["tags"], *others["tags"]], "configs": [*mine, *others["configs"]]}
-    return {**kept, **ours, **both}
+    return {**others, **ours, "tags": [*ours["tags"], *tags], "configs": [*mine, *configs]}
 
 
 def _says(text: str, wanted: Mapping[str, Any]) -> bool:
@@ -165,7 +140,7 @@ def _spliced(
     text: str,
     changed: Mapping[str, Any],
     gone: Collection[str],
-    kept: Mapping[str, Sequence[int]],
+    kept: Mapping[str, Collection[int]],
     line_end: str,
 ) -> str:
     """The YAML `text` with these values in the place of the old ones or else at its end.
@@ -196,7 +171,7 @@ def _spliced(
 
 
 def _inline(lines: Sequence[str], start: int, node: yaml.Node, value: Any) -> list[str]:
-    """The lines of a key, the first of number `start`, with the value in place of the old one.
+    """The lines of a key, from number `start` on, with the value in place of the old one.
 
     Nothing where the old value is no word and no list in brackets, or stands elsewhere.
     """
@@ -213,16 +188,9 @@ def _inline(lines: Sequence[str], start: int, node: yaml.Node, value: Any) -> li
 
 
 def _listed(
-    lines: Sequence[str],
-    node: yaml.Node,
-    value: Sequence[Any],
-    kept: Sequence[int] | None,
-    line_end: str,
+    lines: Sequence[str], node: yaml.Node, value: Any, kept: Collection[int] | None, line_end: str
 ) -> list[str]:
-    """The lines of a list in which the entries `kept` stay, with the new ones before them.
-
-    Comments stay. Nothing where the lines hold no such list.
-    """
+    """The lines of a list, or nothing: comments and the entries `kept` stay, new ones precede."""
     dashes = [n for n, line in enumerate(lines) if re.match(r" *-\s", line)]
     if kept is None or not dashes or not isinstance(node, yaml.SequenceNode):
         return []

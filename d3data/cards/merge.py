@@ -67,7 +67,6 @@ def tagged(tags: list[str]) -> str:
 
 
 def _line_end(text: str) -> str:
-    """How the first line of a text ends."""
     return "\r\n" if re.match(r"[^\n]*\r\n", text) else "\n"
 
 
@@ -78,7 +77,7 @@ def _has_keys(block: str) -> bool:
 
 
 def _around(text: str) -> tuple[str, str, str]:
-    """What stands before our text, our text, and what stands after it."""
+    """The text before ours, ours, and the text after it."""
     marks, end = list(_marks(text)), _line_end(text)
     if not marks:
         missing = (end * 2).removeprefix(text[-len(end) :]) if text.strip() else end

@@ -31,11 +31,6 @@ class Shown:
     walk: list[str]
     ends: list[str]
 
-    @property
-    def size(self) -> int:
-        """How many characters they take."""
-        return sum(map(len, (*self.draws, *self.means, *self.walk)))
-
 
 def page(facts: Facts, gallery: Gallery) -> str:
     """The page of a set: the same facts and images give the same page.
@@ -76,34 +71,32 @@ def is_page(content: bytes) -> bool:
 
 
 def _affordable(gallery: Gallery) -> Iterator[Shown]:
-    names = gallery.names
     first = _shown(gallery, 0)
-    chosen = spread(len(names), max(1, min(CLASSES, BUDGET // first.size)))
+    size = sum(map(len, (*first.draws, *first.means, *first.walk)))
+    chosen = spread(len(gallery.names), max(1, min(CLASSES, BUDGET // size)))
     yield first
     yield from (_shown(gallery, label) for label in chosen[1:])
 
 
 def _shown(gallery: Gallery, label: int) -> Shown:
     draws, walk = gallery.draws([label], DRAWS), gallery.walk(label, FRAMES)
+    frames = [] if walk is None else list(walk.images)
+    ends = () if walk is None else walk.ends
     latents = gallery.content.source.random
     means = gallery.means(label, MEANS) if latents else ()
     items = (gallery.place(item)[1] for item in draws.items[0].tolist())
     return Shown(
         name=upright(gallery.names[label]),
-        draws=[address(image) for image in draws.images[0]],
+        draws=[*map(address, draws.images[0])],
         hints=[
             f"draw {index}, of item {item + 1}"
             for index, item in zip(draws.indices[0], items, strict=True)
         ],
-        means=[address(image) for image in means],
+        means=[*map(address, means)],
         items=gallery.content.items_per_class[label],
-        walk=[] if walk is None else [address(image) for image in walk.images],
-        ends=[] if walk is None else [_end(gallery, *end) for end in walk.ends],
+        walk=[*map(address, frames)],
+        ends=[f"prior {n + 1} of \u201c{upright(gallery.names[end])}\u201d" for end, n in ends],
     )
-
-
-def _end(gallery: Gallery, label: int, number: int) -> str:
-    return f"prior {number + 1} of \u201c{upright(gallery.names[label])}\u201d"
 
 
 def _figures(facts: Facts) -> list[tuple[str, str]]:

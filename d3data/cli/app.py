@@ -8,28 +8,25 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from d3data.cli import (
-    audit,
-    cards,
-    convert,
-    distill,
-    env,
-    evaluation,
-    export,
-    hub,
-    list_info,
-    quantize,
-)
-from d3data.cli.output import say
+from d3data.cli.cards import card, preview
+from d3data.cli.convert import convert
+from d3data.cli.distill import distill, init, recipes, status
+from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
+from d3data.cli.export import export, quantize
+from d3data.cli.hub import info, list_sets, publish, pull, verify
+from d3data.cli.options import Json
+from d3data.cli.output import give, say
 from d3data.errors import D3DataError, FormatError, IntegrityError
+from d3data.utils.text import table
 from d3data.utils.version import __version__
+
+PACKAGES = ("torch", "torchvision", "numpy", "safetensors", "pydantic", "typer")
 
 
 class Group(TyperGroup):
     """Commands whose errors become a line on stderr and an exit code, unless --debug is given."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -64,23 +61,31 @@ def d3data(
     """Distilled image data sets: make them, look at them, evaluate them."""
 
 
-app.command("list")(list_info.list_sets)
-app.command()(list_info.info)
-app.command()(hub.pull)
-app.command()(hub.verify)
-app.command()(cards.preview)
-app.command()(cards.card)
-app.command()(export.export)
-app.command()(quantize.quantize)
-app.add_typer(convert.convert, name="convert")
-app.command()(distill.init)
-app.command()(distill.distill)
-app.add_typer(distill.recipes, name="recipes")
-app.command()(distill.status)
-app.command()(evaluation.evaluate)
-app.command()(evaluation.report)
-app.command()(evaluation.compare)
-app.command()(evaluation.protocols)
-app.command()(audit.audit)
-app.command()(hub.publish)
-app.command()(env.env)
+def env(json: Json = False) -> None:
+    """Show versions and devices, for a report of a fault."""
+    import os
+    import platform
+    from importlib.metadata import version
+
+    import torch
+
+    from d3data.utils.device import cores, versions
+
+    values = versions() | {
+        **{package: version(package) for package in PACKAGES},
+        "platform": platform.platform(),
+        "cores": cores(),
+        "cuda": [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())],
+        "D3DATA_DATA": os.environ.get("D3DATA_DATA"),
+    }
+    give(
+        table(["what", "value"], [[key, str(values[key])] for key in values]), values, as_json=json
+    )
+
+
+app.command("list")(list_sets)
+for command in (info, pull, verify, preview, card, export, quantize, init, distill, status,
+                evaluate, report, compare, protocols, audit, publish, env):  # fmt: skip
+    app.command()(command)
+app.add_typer(convert, name="convert")
+app.add_typer(recipes, name="recipes")

@@ -2,16 +2,14 @@
 
 import difflib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from d3data.cli.options import Json, Name, OfRepository, ReportFile
-from d3data.cli.output import give, read_file, require_suffix, say
-
-if TYPE_CHECKING:
-    from d3data.artifact.artifact import Artifact
-    from d3data.evaluation.report import Report
+from d3data.cli.output import give, read_file, read_report, require_suffix, say
+from d3data.errors import FormatError, IntegrityError
+from d3data.utils.atomic import write_bytes
 
 
 def preview(
@@ -24,9 +22,8 @@ def preview(
     json: Json = False,
 ) -> None:
     """Draw a picture, a row of draws for each class, or a page of its own."""
-    from d3data.cards import Facts, Gallery, page, picture
+    from d3data.cards import Facts, Gallery, page, picture, stored_report
     from d3data.hub.resolve import resolve
-    from d3data.utils.atomic import write_bytes
 
     require_suffix(out, ".png")
     require_suffix(html, ".html")
@@ -39,7 +36,7 @@ def preview(
         write_bytes(made["preview"], picture(gallery))
     if html is not None:
         made["page"] = html
-        facts = Facts.of(artifact, _report(artifact, report))
+        facts = Facts.of(artifact, read_report(report) if report else stored_report(artifact))
         write_bytes(html, page(facts, gallery).encode())
     paths = {what: str(path) for what, path in made.items()}
     give("\n".join(paths.values()), paths, as_json=json)
@@ -62,10 +59,8 @@ def card(
 ) -> None:
     """Make the card of a data set, as the Hub shows it once it is published."""
     from d3data import cards
-    from d3data.errors import IntegrityError
     from d3data.hub.client import Client
     from d3data.hub.resolve import resolve
-    from d3data.utils.atomic import write_bytes
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
@@ -73,7 +68,8 @@ def card(
     place = resolve(name, extras=True)
     repo = repo or cards.repository(old) or place.repository
     artifact, endpoint = place.read(), Client().endpoint if repo else cards.HUB
-    facts = cards.finished(artifact, _report(artifact, report), repo=repo, endpoint=endpoint)
+    measured = read_report(report) if report else None
+    facts = cards.finished(artifact, measured, repo=repo, endpoint=endpoint)
     text = cards.merge(old, cards.card(facts))
     if check is not None and (line := _difference(old, text)):
         raise IntegrityError(f"{check} is not up to date: {line}; `--out {check}` renews it")
@@ -88,17 +84,7 @@ def card(
         typer.echo(text, nl=False)
 
 
-def _report(artifact: "Artifact", path: Path | None) -> "Report | None":
-    from d3data import cards
-
-    if path is None:
-        return cards.stored_report(artifact)
-    return cards.read_report(read_file(path), where=str(path))
-
-
 def _text(path: Path) -> str:
-    from d3data.errors import FormatError
-
     try:
         return read_file(path).decode()
     except UnicodeDecodeError as fault:

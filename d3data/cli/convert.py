@@ -2,15 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
 from d3data.cli.options import Json, OutFolder
 from d3data.cli.output import as_name, give
-
-if TYPE_CHECKING:
-    from d3data.artifact.artifact import Artifact
 
 convert = typer.Typer(
     help="Make an artifact of a distilled set that others published.", no_args_is_help=True
@@ -47,26 +44,16 @@ Classes = Annotated[
     Any,
     typer.Option(parser=_lines, metavar="FILE", help="The class names of the task, a line each."),
 ]
-Mean = Annotated[
-    Any,
-    typer.Option(
-        parser=_numbers,
-        metavar="NUMBERS",
-        help="What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6.",
-    ),
-]
-Std = Annotated[
-    Any,
-    typer.Option(parser=_numbers, metavar="NUMBERS", help="What they were then divided by."),
-]
+NUMBERS: dict[str, Any] = {"parser": _numbers, "metavar": "NUMBERS"}
+SUBTRACTED = "What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6."
+Mean = Annotated[Any, typer.Option(**NUMBERS, help=SUBTRACTED)]
+Std = Annotated[Any, typer.Option(**NUMBERS, help="What they were then divided by.")]
 Teacher = Annotated[str, typer.Option(help="The network behind soft labels.")]
 Name = Annotated[str | None, typer.Option(help="Of the set; default: that of its folder.")]
 License = Annotated[
     str | None,
     typer.Option(
-        "--license",
-        "--licence",
-        help="The terms of the set; default: those of the real images.",
+        "--license", "--licence", help="The terms of the set; default: those of the real images."
     ),
 ]
 
@@ -110,25 +97,8 @@ def d3_official(
     json: Json = False,
 ) -> None:
     """The checkpoints that the authors of D3 published."""
-    from d3data import convert as converting
-
-    made = converting.d3_official(
-        checkpoints,
-        out=out,
-        task=task,
-        soft_labels=_listed(soft_labels or []),
-        teacher=teacher,
-        norms=norms,
-        data=data,
-        classes=classes,
-        class_order=class_order,
-        mean=mean,
-        std=std,
-        draws_per_class=draws_per_class,
-        name=name,
-        license=license,
-    )
-    _give(made, as_json=json)
+    options = {**locals(), "soft_labels": _listed(soft_labels or [])}
+    _convert("d3_official", options)
 
 
 @convert.command()
@@ -168,30 +138,17 @@ def images(
     json: Json = False,
 ) -> None:
     """Distilled images of DC, DSA, DM, MTT and others."""
+    options = {**locals(), "zca": regularization if zca else None}
+    del options["regularization"]
+    _convert("images", options)
+
+
+def _convert(function: str, options: dict[str, Any]) -> None:
+    """Call `function` of `d3data.convert` with a command's options, which are called alike."""
     from d3data import convert as converting
 
-    made = converting.images(
-        source,
-        out=out,
-        task=task,
-        labels=labels,
-        index=index,
-        mean=mean,
-        std=std,
-        zca=regularization if zca else None,
-        data=data,
-        classes=classes,
-        method=method,
-        reference=reference,
-        teacher=teacher,
-        draws_per_class=draws_per_class,
-        name=name,
-        license=license,
-    )
-    _give(made, as_json=json)
-
-
-def _give(made: "Artifact", *, as_json: bool) -> None:
+    as_json = options.pop("json")
+    made = getattr(converting, function)(**options)
     items = sum(part.items for part in made.manifest.content.parts)
     size = made.ledger.content_bytes
     text = f"{as_name(made.folder)}: {items:,} items, {size:,} bytes of manifest and parts"
@@ -203,8 +160,8 @@ def _listed(patterns: Sequence[str]) -> list[str]:
     """Files by their paths, or by patterns, whose files are taken in order of name."""
     listed = []
     for pattern in patterns:
-        folder, name = Path(pattern).parent, Path(pattern).name
-        files = sorted(map(str, folder.glob(name))) if "*" in name else [pattern]
+        path = Path(pattern)
+        files = sorted(map(str, path.parent.glob(path.name))) if "*" in path.name else [pattern]
         if not files:
             raise typer.BadParameter(f"no file is called {pattern!r}", param_hint="--soft-labels")
         listed += files

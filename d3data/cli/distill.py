@@ -10,6 +10,7 @@ import typer
 from d3data.cli.options import Data, Device, Json
 from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
+from d3data.utils.atomic import write_bytes
 from d3data.utils.text import duration, table
 
 if TYPE_CHECKING:
@@ -50,15 +51,13 @@ def init(
     """Look at real images, and write a recipe for them."""
     from d3data.distill.suggest import parse_size, suggest
     from d3data.images.scan import scan_images
-    from d3data.utils.atomic import write_bytes
 
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
     size, images = parse_size(budget), scan_images(place)
-    for line in describe(images):
-        say(line)
+    say(describe(images))
     recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
     made = f"d3data init {quote(place)} --budget {quote(budget)}"
@@ -73,8 +72,8 @@ def init(
     typer.echo(str(out))
 
 
-def describe(images: "ImageScan") -> list[str]:
-    """What a place with images holds, a line each."""
+def describe(images: "ImageScan") -> str:
+    """What a place with images holds, in lines."""
     sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
     modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])
     counts = [
@@ -83,7 +82,7 @@ def describe(images: "ImageScan") -> list[str]:
         if each
     ]
     rule = images.spec
-    return [
+    lines = [
         f"{images.place}: {images.total} images of {len(images.classes)} classes, "
         f"{images.checked} looked at",
         *counts,
@@ -92,6 +91,7 @@ def describe(images: "ImageScan") -> list[str]:
         f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}",
         *(f"problem: {problem}" for problem in images.problems),
     ]
+    return "\n".join(lines)
 
 
 def distill(
@@ -209,7 +209,6 @@ def status(
 ) -> None:
     """Show how far a run is."""
     from d3data.distill import status
-    from d3data.utils.text import duration, table
 
     run = status(folder)
     rows = [

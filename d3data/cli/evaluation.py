@@ -1,17 +1,20 @@
-"""Commands that say what data sets are worth: evaluate, report, compare, protocols."""
+"""Commands that measure data sets: evaluate, report, compare, protocols, audit."""
 
 import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from d3data.cli.options import Data, Device, Json, Name, Task
-from d3data.cli.output import give, read_file, require_suffix, say
+from d3data.cli.output import give, read_report, require_suffix, say
 from d3data.cli.progress import Display
+from d3data.utils import atomic
+from d3data.utils.text import table
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
@@ -32,6 +35,9 @@ Html = Annotated[
     Path | None, typer.Option(help="Write a page with charts here, which needs no other file.")
 ]
 Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the charts here, as PNG.")]
+PAIRS = 5  # of each space that an audit prints
+PAIR_NUMBERS = attrgetter("train", "train_distance", "test", "test_distance", "ratio")
+PAIR_HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", "ratio")
 
 
 def evaluate(
@@ -76,7 +82,6 @@ def evaluate(
     """
     from d3data.data.dataset import DistilledDataset
     from d3data.evaluation import EvaluationOptions, plan
-    from d3data.utils.atomic import write_json
 
     _require_places(html, png, out)
     options = EvaluationOptions(
@@ -99,7 +104,7 @@ def evaluate(
         return
     report = _run(planned)
     if out is not None:
-        write_json(out, report.dump())
+        atomic.write_json(out, report.dump())
     of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
     _draw([report], of, html=html, png=png)
     planned.clear()
@@ -120,7 +125,7 @@ def report(
     if html is None and png is None:
         raise typer.BadParameter("say where: --html report.html, --png FOLDER, or both")
     _require_places(html, png)
-    _draw([_report(path) for path in reports], None, html=html, png=png)
+    _draw([*map(read_report, reports)], None, html=html, png=png)
 
 
 def compare(
@@ -139,7 +144,6 @@ def compare(
     from d3data.evaluation import EvaluationOptions, Report, plan
     from d3data.evaluation.comparison import Comparability, require_comparable
     from d3data.evaluation.comparison import compare as compared
-    from d3data.utils.text import table
 
     options = EvaluationOptions(
         data_path=data,
@@ -152,17 +156,17 @@ def compare(
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
     known = [
-        _report(Path(name)) if name.endswith(".json") else plan(name, options=options)
+        read_report(Path(name)) if name.endswith(".json") else plan(name, options=options)
         for name in names
     ]
     shared = [
         Comparability.of(one) if isinstance(one, Report) else one.comparability for one in known
     ]
     require_comparable([*zip(names, shared, strict=True)])
-    plans = [one for one in known if not isinstance(one, Report)]
     comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
-    for one in plans:
-        one.clear()
+    for one in known:
+        if not isinstance(one, Report):
+            one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
     rows = [[name, *(row.cells()[one] for one in headings[1:])] for name, row in comparison.rows]
     lines = [table(headings, rows), "", *(one.line() for one in comparison.differences)]
@@ -173,7 +177,6 @@ def protocols(json: Json = False) -> None:
     """List the protocols that `evaluate` knows."""
     from d3data.evaluation.networks import label
     from d3data.evaluation.protocols import protocols as known
-    from d3data.utils.text import table
 
     headings = ["name", "network", "networks", "length", "batch", "rates", "augmentation"]
     rows = [
@@ -191,8 +194,64 @@ def protocols(json: Json = False) -> None:
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
 
 
+def audit(
+    name: Name,
+    data: Data = None,
+    task: Task = None,
+    draws: Annotated[int, typer.Option(min=1, help="Of each prior, beside its mean.")] = 64,
+    device: Device = "cpu",
+    out: Annotated[Path | None, typer.Option(help="Write all of it here, as JSON.")] = None,
+    pairs: Annotated[
+        Path | None, typer.Option(help="Draw the closest pairs: a PNG that shows REAL images.")
+    ] = None,
+    attach: Annotated[
+        bool, typer.Option("--attach", help="Write it into the artifact, for its card.")
+    ] = False,
+    json: Json = False,
+) -> None:
+    """Say how near a data set comes to the real images that it was made from.
+
+    For every item the nearest train and test images are found, by pixels and by a network's
+    features. It finds copies; it is no proof of privacy.
+    """
+    from d3data import artifact
+    from d3data.artifact.manifest import NAME
+    from d3data.evaluation import audit as audited
+    from d3data.evaluation import pairs as drawn
+    from d3data.evaluation.leakage.audit import PATH, opened
+    from d3data.utils import canonical_json
+
+    folder = Path(name)
+    if attach and not (folder / NAME).is_file():
+        raise typer.BadParameter("--attach writes into the folder of a set: name it so, ./x or /x")
+    require_suffix(pairs, ".png")
+    for parent in pairs.resolve().parents if pairs else ():
+        if (parent / NAME).exists():
+            raise typer.BadParameter(
+                f"{pairs} would lie in the artifact {parent}, and shows real images: write it "
+                "elsewhere"
+            )
+    made, real = opened(name, task, data)
+    with Display() as display:
+        result = audited(made, real, draws=draws, device=device, progress=display.step)
+    if out is not None:
+        atomic.write_json(out, result.dump())
+    if pairs is not None:
+        atomic.write_bytes(pairs, drawn(result, made, real))
+        say(f"{pairs} shows real images: their terms hold for it, and it may be private")
+    if attach:
+        artifact.extend(folder, {PATH: canonical_json.encode(result.brief().dump())})
+        say(f"{folder / PATH} is written: `d3data card {name}` includes it")
+    rows = [
+        [one.space, pair.item, pair.draw or "mean", *PAIR_NUMBERS(pair)]
+        for one in result.spaces
+        for pair in one.closest[:PAIRS]
+    ]
+    text = "\n\n".join([result.data, *result.sentences(), table(PAIR_HEADINGS, rows)])
+    give(text, result.dump(), as_json=json)
+
+
 def _run(planned: "EvaluationPlan") -> "Report":
-    """The report of an evaluation, which continues where it was stopped."""
     stopped = "run the same command again to continue from here"
     with Display(stopped) as display, _stoppable(display.step) as step:
         return planned.run(progress=step)
@@ -221,8 +280,15 @@ def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progre
 
 def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:
     """Refuse what cannot be written, before anything is trained."""
-    for path in (html, png, out):
-        _require_writable(path)
+    for path in filter(None, (html, png, out)):
+        try:
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                path.lstat()
+        except OSError as failure:
+            raise typer.BadParameter(f"{path}: {failure.strerror}") from None
+        above = next(folder for folder in path.absolute().parents if folder.exists())
+        if not above.is_dir() or not os.access(above, os.W_OK):
+            raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
     require_suffix(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
@@ -230,32 +296,17 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
         raise typer.BadParameter(f"{png} exists and is no folder: choose another one for --png")
 
 
-def _require_writable(path: Path | None) -> None:
-    if path is None:
-        return
-    try:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            path.lstat()
-    except OSError as failure:
-        raise typer.BadParameter(f"{path}: {failure.strerror}") from None
-    above = next(folder for folder in path.absolute().parents if folder.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
-
-
 def _draw(
     reports: list["Report"], of: "Artifact | None", *, html: Path | None, png: Path | None
 ) -> None:
-    """Write the page and the pictures that are asked for, and say where they are."""
     from d3data.cards import report_page, report_pictures
-    from d3data.utils.atomic import write_bytes
 
     made = {} if html is None else {html: report_page(reports, of).encode()}
     if png is not None:
         pictures = report_pictures(reports, of)
         made |= {png / name: content for name, content in pictures.items()}
     for path, content in made.items():
-        write_bytes(path, content)
+        atomic.write_bytes(path, content)
         say(str(path))
 
 
@@ -263,9 +314,3 @@ def _kind(text: str) -> "Labels":
     if text not in ("hard", "soft"):
         raise typer.BadParameter(f"{text!r}: write hard, soft or hard,soft", param_hint="--labels")
     return "hard" if text == "hard" else "soft"
-
-
-def _report(path: Path) -> "Report":
-    from d3data.evaluation.report import read_report
-
-    return read_report(read_file(path), where=str(path))

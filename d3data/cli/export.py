@@ -1,11 +1,12 @@
-"""The command export."""
+"""Commands that write a data set again: export, quantize."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
-from d3data.cli.options import Draws, Json, Name
+from d3data.cli.options import Json, Name, OutFolder
 from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
 
@@ -17,7 +18,9 @@ def export(
         typer.Option(help="What the files are."),
     ],
     out: Annotated[Path, typer.Option(help="The folder to be made.")],
-    draws: Draws = None,
+    draws: Annotated[
+        int | None, typer.Option(min=1, help="Draws of each class; default: those of an epoch.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
     json: Json = False,
 ) -> None:
@@ -26,19 +29,44 @@ def export(
     from d3data.data.load import load
 
     with Display(f"run the same command again to continue {out}") as display:
-        made = export(
-            load(name, seed=seed),
-            out,
-            format=format,
-            draws_per_class=draws,
-            progress=display.step,
-        )
+        data, progress = load(name, seed=seed), display.step
+        made = export(data, out, format=format, draws_per_class=draws, progress=progress)
     if made.was_there:
         say(f"{out} exists already, and is this export")
-    document = {
-        "folder": str(made.folder),
-        "format": made.format,
-        "images": made.images,
-        "was_there": made.was_there,
-    }
-    give(as_name(made.folder), document, as_json=json)
+    give(as_name(made.folder), asdict(made) | {"folder": str(made.folder)}, as_json=json)
+
+
+def quantize(
+    name: Name,
+    bits: Annotated[
+        str,
+        typer.Option(help="For all tensors, such as 8; or for each kind: priors=4,decoder=8."),
+    ],
+    out: OutFolder,
+    json: Json = False,
+) -> None:
+    """Write a data set again with fewer bits a value."""
+    from d3data.data.requantize import quantize
+    from d3data.hub import resolve
+
+    old = resolve.resolve(name).read()
+    new = quantize(old, bits=_bits(bits), out=out)
+    before, after = old.ledger.content_bytes, new.ledger.content_bytes
+    text = f"{as_name(out)}: {after:,} bytes of manifest and parts, where {name} has {before:,}"
+    document = {"folder": str(out), "content_bytes": after, "before": before}
+    give(text, document, as_json=json)
+
+
+def _bits(text: str) -> int | dict[str, int]:
+    try:
+        if "=" not in text:
+            return int(text)
+        pairs = [entry.partition("=") for entry in text.split(",")]
+        widths = {purpose.strip(): int(width) for purpose, _, width in pairs}
+        if len(widths) < len(pairs):
+            raise ValueError("a kind of tensor comes twice")
+        return widths
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r}: write a number, or priors=4,decoder=8", param_hint="--bits"
+        ) from None

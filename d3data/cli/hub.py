@@ -1,4 +1,4 @@
-"""Commands that bring data sets here and to other people: pull, verify, publish."""
+"""Commands that find, fetch and publish data sets: list, info, pull, verify, publish."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -7,10 +7,64 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from d3data.cli.options import Json, Name, ReportFile, ToRepository
-from d3data.cli.output import as_name, give, read_file, say
+from d3data.cli.output import as_name, give, read_report, say
+from d3data.utils.text import some, table, upright
 
 if TYPE_CHECKING:
+    from d3data.hub.index import Found
     from d3data.publishing import Publication
+
+
+def list_sets(
+    pattern: Annotated[str, typer.Argument(help="Such as 'digits*'.")] = "*", json: Json = False
+) -> None:
+    """List the data sets that are known by a short name."""
+    from d3data.hub import index
+
+    sets = index.search(pattern)
+    document = {
+        name: {**one.entry.dump(), "folder": one.shipped and str(one.shipped)}
+        for name, one in sets.items()
+    }
+    rows = [[name, *_cells(one)] for name, one in sets.items()]
+    headings = ["name", "version", "where", "budget", "accuracy %", "what"]
+    give(table(headings, rows), document, as_json=json)
+
+
+def info(name: Name, json: Json = False) -> None:
+    """Show what a data set is, where it comes from, and what its bytes are spent on."""
+    from d3data.artifact import summary
+    from d3data.hub.resolve import resolve
+
+    place = resolve(name)
+    artifact = place.read()
+    page, ledger = artifact.manifest, artifact.ledger
+    made, shape = page.about.provenance, page.content.image
+    lines = [
+        f"{page.about.name} {page.about.version}",
+        f"made from   {made.task} ({made.source}; licence {made.license})",
+        f"method      {page.about.method.name} ({page.about.method.reference})",
+        f"images      {shape.channels} x {shape.size} x {shape.size}, "
+        f"{len(page.content.classes)} classes",
+        f"items       {sum(part.items for part in page.content.parts)}, in parts: "
+        f"{len(page.content.parts)}; {page.content.labels.kind} labels",
+        f"stored      {summary.stored(page)}",
+        f"content     {page.content_sha256}",
+        *([f"commit      {place.revision}"] if place.revision else []),
+        f"folder      {as_name(place.folder)}",
+        *([f"not fetched {some(left_out)}"] if (left_out := place.not_downloaded(page)) else []),
+        "",
+        str(ledger),
+    ]
+    counts = ("published_values", "stored_values", "ipc_floats", "ipc_bytes")
+    numbers = {count: getattr(ledger, count) for count in counts}
+    document = {
+        "folder": str(place.folder),
+        "revision": place.revision,
+        "manifest": page.dump(),
+        "ledger": numbers | {"bytes": dict(ledger.purposes)},
+    }
+    give(upright("\n".join(lines)), document, as_json=json)
 
 
 def pull(
@@ -38,7 +92,6 @@ def verify(
 ) -> None:
     """Read the files of a data set that are here, and say whether they are what was published."""
     from d3data.hub.resolve import resolve
-    from d3data.utils.text import some
 
     place = resolve(name)
     page = place.check(golden=golden).manifest
@@ -79,26 +132,15 @@ def publish(
 
     If interrupted, run it again.
     """
-    from d3data import cards
     from d3data.publishing import publish
 
-    own = cards.read_report(read_file(report), where=str(report)) if report else None
-    done = publish(
-        folder,
-        repository,
-        version=version,
-        private=private,
-        create_pr=create_pr,
-        dry_run=dry_run,
-        report=own,
-        tell=say,
-    )
+    own = read_report(report) if report else None
+    options = {"private": private, "create_pr": create_pr, "dry_run": dry_run}
+    done = publish(folder, repository, version=version, report=own, tell=say, **options)
     give(_summary(done), asdict(done), as_json=json)
 
 
 def _summary(done: "Publication") -> str:
-    from d3data.utils.text import table
-
     name = f"{done.repository}@{done.version}"
     if not done.dry_run:
         return done.pull_request or name
@@ -109,3 +151,12 @@ def _summary(done: "Publication") -> str:
     rows = [[change.what, change.path, change.size] for change in done.changes]
     tag = f"v{done.version} exists already" if done.commit else f"tag v{done.version}"
     return "\n".join([f"{name}{new}: {len(rows)} files, {tag}", table(["", "", "bytes"], rows)])
+
+
+def _cells(one: "Found") -> list[str]:
+    entry, budget, fits = one.entry, one.entry.budget, ""
+    if budget is not None:
+        fits = f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
+    version = entry.version or ("newest" if one.published else "not published yet")
+    accuracy = "" if entry.accuracy is None else f"{100 * entry.accuracy:.1f}"
+    return [version, entry.repository or "", fits, accuracy, entry.about]

@@ -7,36 +7,29 @@ from typing import Annotated
 import typer
 
 from d3data.cli.output import say
+from d3data.errors import UnknownNameError
+from d3data.hub import names
 
 
-def _set(text: str) -> str:
-    from d3data.hub import names
+def _checked(parse: Callable[[str], object]) -> Callable[[str | None], str | None]:
+    """A callback for names that `parse` accepts; others end the command as wrong usage."""
 
-    return _checked(names.parse, text)
+    def check(text: str | None) -> str | None:
+        try:
+            if text is not None:
+                parse(text)
+        except UnknownNameError as fault:
+            say(f"error: {fault}")
+            raise typer.Exit(2) from None
+        return text
 
-
-def _repository(text: str | None) -> str | None:
-    from d3data.hub import names
-
-    return text if text is None else _checked(names.repository, text)
-
-
-def _checked(parse: Callable[[str], object], text: str) -> str:
-    """The name if it can be parsed; else the command ends as wrong usage."""
-    from d3data.errors import UnknownNameError
-
-    try:
-        parse(text)
-    except UnknownNameError as fault:
-        say(f"error: {fault}")
-        raise typer.Exit(2) from None
-    return text
+    return check
 
 
 Name = Annotated[
     str,
     typer.Argument(
-        callback=_set,
+        callback=_checked(names.parse),
         help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
         "folder written as ./x or /x.",
     ),
@@ -45,7 +38,7 @@ ToRepository = Annotated[
     str,
     typer.Argument(
         metavar="REPO",
-        callback=_repository,
+        callback=_checked(names.repository),
         help="The repository, OWNER/NAME; created if it is missing.",
     ),
 ]
@@ -54,7 +47,7 @@ OfRepository = Annotated[
     typer.Option(
         "--repo",
         metavar="OWNER/NAME",
-        callback=_repository,
+        callback=_checked(names.repository),
         help="Where it is published; unless given, what the card that is there says, or NAME.",
     ),
 ]
@@ -69,7 +62,4 @@ ReportFile = Annotated[
     typer.Option("--report", help="What `d3data evaluate --out` wrote; default: the set's own."),
 ]
 OutFolder = Annotated[Path, typer.Option(help="The folder of the new artifact.")]
-Draws = Annotated[
-    int | None, typer.Option(min=1, help="Draws of each class; default: those of an epoch.")
-]
 Json = Annotated[bool, typer.Option("--json", help="Give one JSON document and nothing else.")]

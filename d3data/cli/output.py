@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+if TYPE_CHECKING:
+    from d3data.evaluation.report import Report
+
 
 def say(text: str) -> None:
-    """Tell the user something that is not the result."""
+    """Tell the user, on stderr, something that is not the result."""
     typer.echo(text, err=True)
 
 
@@ -28,15 +31,13 @@ def as_name(folder: Path) -> str:
 
 def require_suffix(path: Path | None, suffix: str) -> None:
     """Refuse another suffix, and to write over a page that is not ours."""
+    from d3data.cards import is_page
+
     if path is None:
         return
     if path.suffix.lower() != suffix:
         raise typer.BadParameter(f"{path} must end in {suffix}, as that is what is written")
-    if suffix != ".html" or not path.is_file():
-        return
-    from d3data.cards import is_page
-
-    if not is_page(path.read_bytes()):
+    if suffix == ".html" and path.is_file() and not is_page(path.read_bytes()):
         raise typer.BadParameter(
             f"{path} exists, and d3data did not make it: choose another name, or delete it first"
         )
@@ -47,3 +48,10 @@ def read_file(path: Path) -> bytes:
     if not path.is_file():
         raise typer.BadParameter(f"{path} is no file")
     return path.read_bytes()
+
+
+def read_report(path: Path) -> "Report":
+    """The report in a file that an option names."""
+    from d3data.evaluation.report import read_report
+
+    return read_report(read_file(path), where=str(path))

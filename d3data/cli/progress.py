@@ -2,7 +2,6 @@
 
 import sys
 import time
-from types import TracebackType
 from typing import TYPE_CHECKING, Protocol, Self
 
 import typer
@@ -11,7 +10,6 @@ from d3data.cli.output import say
 from d3data.utils.text import duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as Bars
     from rich.progress import TaskID
 
     from d3data.distill.driver import Event
@@ -40,46 +38,37 @@ class Lines:
         self._said: dict[str, float] = {}
 
     def step(self, job: str, at: Step) -> None:
-        """A job has got on."""
         now = time.monotonic()
         since, first = self._began.setdefault((job, at.stage), (now, at.step))
         if now - self._said.setdefault(job, now) < EVERY:
             return
         self._said[job] = now
-        more = _loss(at)
+        left = ""
         if at.step > first:
             rest = (now - since) / (at.step - first) * (at.steps - at.step)
-            more += f", {duration(rest)} left"
-        name = f"{job}: {at.stage}" if job else at.stage
-        say(f"{name} {at.step}/{at.steps}{more}")
+            left = f", {duration(rest)} left"
+        say(f"{_name(job, at)} {at.step}/{at.steps}{_loss(at)}{left}")
 
     def finish(self, job: str, done: int, total: int) -> None:
-        """A job is done."""
         say(f"{job} is done ({done} of {total})")
 
     def close(self) -> None:
-        """There is nothing to take down."""
+        pass
 
 
 class LiveBars:
     """A bar for each job that is running, and one for all of them."""
 
     def __init__(self) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-        )
 
-        self._bars: Bars = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[loss]}"),
-            TimeRemainingColumn(),
+        self._bars = progress.Progress(
+            "{task.description}",
+            progress.BarColumn(),
+            progress.MofNCompleteColumn(),
+            "{task.fields[loss]}",
+            progress.TimeRemainingColumn(),
             console=Console(stderr=True),
         )
         self._bars.start()
@@ -87,18 +76,15 @@ class LiveBars:
         self._whole: TaskID | None = None
 
     def step(self, job: str, at: Step) -> None:
-        """A job has got on."""
-        name = f"{job}: {at.stage}" if job else at.stage
         bar, stage = self._jobs.get(job, (None, ""))
         if bar is None or stage != at.stage:
             if bar is not None:
                 self._bars.remove_task(bar)
-            bar = self._bars.add_task(name, total=at.steps, loss="")
+            bar = self._bars.add_task(_name(job, at), total=at.steps, loss="")
             self._jobs[job] = bar, at.stage
         self._bars.update(bar, completed=at.step, loss=_loss(at).lstrip(", "))
 
     def finish(self, job: str, done: int, total: int) -> None:
-        """A job is done."""
         if job in self._jobs:
             self._bars.remove_task(self._jobs.pop(job)[0])
         if self._whole is None:
@@ -106,15 +92,13 @@ class LiveBars:
         self._bars.update(self._whole, completed=done)
 
     def close(self) -> None:
-        """Take the bars down."""
         self._bars.stop()
 
 
 class Display:
     """Shows how far things are while it is entered.
 
-    Args:
-        stopped: what to tell after a Ctrl-C, which ends the command with 130.
+    `stopped` is what to tell after a Ctrl-C, which ends the command with 130.
     """
 
     def __init__(self, stopped: str = "") -> None:
@@ -124,12 +108,7 @@ class Display:
         self._shown: Lines | LiveBars = LiveBars() if sys.stderr.isatty() else Lines()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        failure: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._shown.close()
         if kind is KeyboardInterrupt:
             say(f"stopped; {self._stopped}" if self._stopped else "stopped")
@@ -149,6 +128,10 @@ class Display:
             say("already finished: no job is left to do")
         elif event.what in ("failed", "note", "planned"):
             say(f"{event.job}: {event.message}" if event.job else event.message)
+
+
+def _name(job: str, at: Step) -> str:
+    return f"{job}: {at.stage}" if job else at.stage
 
 
 def _loss(at: Step) -> str:

@@ -16,8 +16,7 @@ from d3data.errors import ArtifactError, D3DataError, RunError
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on leaving, fsync it and rename it to `path`.
 
-    Raises:
-        RunError: the disk is full or the folder cannot be written; `path` is as it was.
+    RunError where the disk is full or the folder cannot be written; `path` is as it was.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,8 +46,7 @@ def write_json(path: Path, value: Any) -> None:
 def replace_folder(folder: Path, files: Mapping[str, bytes]) -> None:
     """Make `folder` hold exactly `files`, by relative path: written beside it, then renamed.
 
-    Raises:
-        ArtifactError: the disk is full or the folder cannot be written; it is as it was.
+    ArtifactError where the disk is full or the folder cannot be written; it is as it was.
     """
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

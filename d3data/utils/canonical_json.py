@@ -1,6 +1,7 @@
 """JSON in exactly one spelling, and a parser for pages that others wrote."""
 
 import json
+from collections import Counter
 from typing import Any
 
 import rfc8785
@@ -11,7 +12,6 @@ MOST_BYTES = 4 << 20
 MOST_DEPTH = 16
 MOST_MARKS = 1 << 18  # of "[", "{" and "," in a page: what it takes in memory
 LARGEST_WHOLE = 2**53 - 1
-MARKS = (b"[", b"{", b",")
 
 
 def encode(value: Any) -> bytes:
@@ -26,13 +26,12 @@ def encode(value: Any) -> bytes:
 def decode(page: bytes, *, where: str) -> dict[str, Any]:
     """The JSON object in `page`, whose size, depth and keys nobody has checked before.
 
-    Raises:
-        FormatError: larger than 4 MiB, of too many values, deeper than 16, not JSON, a key that
-            comes twice, or a whole number that RFC 8785 does not write.
+    FormatError where it is larger than 4 MiB, has too many values, is deeper than 16, has a key
+    twice or a whole number that RFC 8785 does not write, or is not JSON.
     """
     if len(page) > MOST_BYTES:
         raise FormatError(f"{where}: {len(page)} bytes of JSON; at most {MOST_BYTES} are read")
-    if (marks := sum(map(page.count, MARKS))) > MOST_MARKS:
+    if (marks := sum(map(page.count, (b"[", b"{", b",")))) > MOST_MARKS:
         raise FormatError(
             f"{where}: JSON with {marks} commas and opening brackets; "
             f"at most {MOST_MARKS} are read"
@@ -57,11 +56,10 @@ def decode(page: bytes, *, where: str) -> dict[str, Any]:
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    record: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in record:
-            raise ValueError(f"the key {key[:60]!r} comes twice")
-        record[key] = value
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        twice = Counter(key for key, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice[:60]!r} comes twice")
     return record
 
 

@@ -14,14 +14,7 @@ def whole(
     most: int | None = None,
     error: type[D3DataError] = D3DataError,
 ) -> int:
-    """An integer argument, of Python or NumPy, from `least` to `most`.
-
-    Raises:
-        D3DataError: it is not an integer or out of range; `error` says which subclass.
-
-    >>> whole(3, "n", least=1)
-    3
-    """
+    """An integer argument, of Python or NumPy, from `least` to `most`; else `error` is raised."""
     number = None if isinstance(value, bool) else integer(value)
     if number is not None and least <= number and (most is None or number <= most):
         return number
@@ -30,23 +23,14 @@ def whole(
 
 
 def seed(value: object) -> int:
-    """A seed, 0 <= seed < 2^64.
-
-    Raises:
-        D3DataError: it is not one.
-    """
+    """A seed, 0 <= seed < 2^64."""
     return whole(value, "seed", most=(1 << 64) - 1)
 
 
 def position(index: object, of: range, what: str) -> int:
     """The element of `of` at an index, which counts from the end where it is negative.
 
-    Raises:
-        IndexError: it is out of range.
-        D3DataError: it is not an integer.
-
-    >>> position(-1, range(10), "draws")
-    9
+    IndexError where it is out of range, D3DataError where it is not an integer.
     """
     number = integer(index)
     if number is None:

@@ -34,16 +34,9 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """A device of this machine: `cpu`, `cuda`, `cuda:1` or `mps`, by name or as torch's own.
-
-    Raises:
-        DeviceError: this machine does not have it.
-    """
-    counts = {
-        "cpu": 1,
-        "cuda": torch.cuda.device_count(),
-        "mps": int(torch.backends.mps.is_available()),
-    }
+    """A device of this machine: `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError."""
+    mps = int(torch.backends.mps.is_available())
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": mps}
     kind, _, index = str(device).partition(":")
     if kind not in counts or (index and not index.isdecimal()):
         raise DeviceError(f"unknown device '{device}': use cpu, cuda, cuda:N or mps")
@@ -63,15 +56,11 @@ def device_memory(device: torch.device) -> int:
 
 def cores() -> int:
     """The cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 def versions() -> dict[str, str]:
     """The versions that decide the exact values of a result."""
-    return {
-        "d3data": __version__,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-    }
+    python, library = platform.python_version(), str(torch.__version__)
+    return {"d3data": __version__, "python": python, "torch": library}

@@ -34,12 +34,7 @@ class Holder:
 def hold(path: Path, *, taken: Callable[[str], D3DataError]) -> Iterator[None]:
     """Hold the lock file `path` inside the block; its folder is made if it is missing.
 
-    Args:
-        path: of the lock file.
-        taken: makes the error to raise where another process holds it, whose name it is given.
-
-    Raises:
-        RunError: the file cannot be written.
+    `taken` makes the error to raise where another process holds it, from the name of that process.
     """
     lock = FileLock(path)
     try:

@@ -1,8 +1,4 @@
-"""Strangers' text in Markdown: shown as it is, whatever it looks like.
-
-Class names, licences and sources are written by whoever made a set. Here they become text that
-neither formats, nor links, nor ends the block that it stands in.
-"""
+"""Strangers' text in Markdown: it neither formats, nor links, nor ends the block it stands in."""
 
 import re
 
@@ -35,7 +31,7 @@ def text(value: object) -> Markdown:
     for plain, entity in _ENTITIES.items():
         line = line.replace(plain, entity)
     line = _LINKED.sub(r"\\\g<0>", line)
-    return Markdown(_FIRST.sub(_opened, line))
+    return Markdown(_FIRST.sub(lambda m: f"{m[0]}\\" if m[0].isdigit() else f"\\{m[0]}", line))
 
 
 def fenced(value: str, language: str = "") -> Markdown:
@@ -49,8 +45,6 @@ def fenced(value: str, language: str = "") -> Markdown:
 def linked(value: str) -> Markdown:
     """Text in which web addresses and arXiv numbers are links, and nothing else is.
 
-    >>> linked("LeCun 1998, http://yann.lecun.com/exdb/mnist")
-    'LeCun 1998, <http://yann.lecun.com/exdb/mnist>'
     >>> linked("*Xiao* arXiv:1708.07747")
     '\\\\*Xiao\\\\* [arXiv:1708.07747](https://arxiv.org/abs/1708.07747)'
     """
@@ -62,19 +56,10 @@ def linked(value: str) -> Markdown:
 
 
 def address(value: str) -> str | None:
-    """The first web address or arXiv number in a text, as an address.
-
-    >>> address("Xiao, Rasul and Vollgraf 2017, arXiv:1708.07747")
-    'https://arxiv.org/abs/1708.07747'
-    """
+    """The first web address or arXiv number in a text, as an address."""
     if match := _ADDRESS.search(value):
         return match[0]
     return f"https://arxiv.org/abs/{match[1]}" if (match := _ARXIV.search(value)) else None
-
-
-def _opened(match: re.Match[str]) -> str:
-    first = match[0]
-    return f"{first}\\" if first.isdigit() else f"\\{first}"
 
 
 def _between(value: str) -> str:

@@ -41,9 +41,9 @@ def _set() -> None:
     newer, and may refuse to compute where they disagree: so both are set, the older where it can
     be read.
     """
-    cudnn: Any = torch.backends.cudnn
-    mkldnn: Any = torch.backends.mkldnn
-    newer = torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    newer = backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
     with contextlib.ExitStack() as stack:
         for switch in newer:  # put back last, because the older switches set these too
             stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)

@@ -27,8 +27,4 @@ def after_each_step(
     report: ReportProgress, stage: str, steps: int
 ) -> Callable[[int, Tensor], None]:
     """A watch for `d3data.nets.training.descend` that reports every step of a stage."""
-
-    def watch(step: int, loss: Tensor) -> None:
-        report(Progress(stage, step + 1, steps, loss.item()))
-
-    return watch
+    return lambda step, loss: report(Progress(stage, step + 1, steps, loss.item()))

@@ -34,8 +34,7 @@ def absent(folder: Path, path: str) -> bool:
 def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
     """Open the file `path` of `folder`; what is checked is what is open, whatever is moved later.
 
-    Raises:
-        IntegrityError: it is missing, outside, reached by a link, or not a regular file.
+    IntegrityError where it is missing, outside, reached by a link, or not a regular file.
     """
     if not hasattr(os, "O_NOFOLLOW"):
         raise D3DataError("d3data needs a POSIX system, such as Linux or macOS")
@@ -54,7 +53,8 @@ def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
         except FileNotFoundError:
             raise IntegrityError(f"{where} is missing; {AGAIN}") from None
         except OSError as fault:
-            if fault.errno in LINKED and any(p.is_symlink() for p in _on_the_way(folder, steps)):
+            passed = (folder.joinpath(*steps[: n + 1]) for n in range(len(steps)))
+            if fault.errno in LINKED and any(path.is_symlink() for path in passed):
                 raise IntegrityError(
                     f"{where} is reached by a link; copy the file itself"
                 ) from None
@@ -67,11 +67,7 @@ def opened(folder: Path, path: str) -> Iterator[BufferedReader]:
 
 
 def read(folder: Path, path: str, *, most: int) -> bytes:
-    """The bytes of a file that has at most `most`.
-
-    Raises:
-        IntegrityError: it is larger, or as `opened` says.
-    """
+    """The bytes of a file, opened as by `opened`; IntegrityError where it has more than `most`."""
     with opened(folder, path) as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -82,9 +78,7 @@ def read(folder: Path, path: str, *, most: int) -> bytes:
 class Reader:
     """A file that is hashed while it is read: what is hashed is what was handed out."""
 
-    def __init__(
-        self, file: BufferedReader, size: int, beside: Executor | None, *, where: str
-    ) -> None:
+    def __init__(self, file: BufferedReader, size: int, beside: Executor | None, where: Path):
         self.size, self._file, self._beside, self._where = size, file, beside, where
         self._digest = hashlib.sha256()
 
@@ -97,11 +91,7 @@ class Reader:
         return count
 
     def read(self, *, most: int) -> bytes:
-        """The bytes of a file of which nothing has been read, and which has at most `most`.
-
-        Raises:
-            IntegrityError: it is larger.
-        """
+        """The bytes of a file of which nothing has been read, if it has at most `most`."""
         if self.size > most:
             raise IntegrityError(f"{self._where} has more than {most} bytes; {AGAIN}")
         content = self._file.read(self.size)
@@ -122,19 +112,16 @@ def known(folder: Path, path: str, *, size: int, sha256: str, verify: Verify) ->
 
     `verify` is "always" (size and digest), "size", or "never". A digest that is wrong is told
     before any fault that was found inside the block.
-
-    Raises:
-        IntegrityError: it is not the file that was written, or as `opened` says.
     """
     with opened(folder, path) as file:
         found = os.fstat(file.fileno()).st_size
         if verify != "never" and found != size:
             raise IntegrityError(f"{folder / path} has {found} bytes, not {size}; {AGAIN}")
         if verify != "always":
-            yield Reader(file, found, None, where=str(folder / path))
+            yield Reader(file, found, None, folder / path)
             return
         beside = ThreadPoolExecutor(1)  # sha256 lets other threads run
-        reader = Reader(file, found, beside, where=str(folder / path))
+        reader = Reader(file, found, beside, folder / path)
         try:
             yield reader
         finally:
@@ -143,7 +130,3 @@ def known(folder: Path, path: str, *, size: int, sha256: str, verify: Verify) ->
                 raise IntegrityError(
                     f"{folder / path} has sha256 {digest}, not {sha256}; {AGAIN}"
                 ) from None
-
-
-def _on_the_way(folder: Path, steps: tuple[str, ...]) -> list[Path]:
-    return [folder.joinpath(*steps[: length + 1]) for length in range(len(steps))]

@@ -77,18 +77,17 @@ class Frozen(pydantic.BaseModel):
 
 def _wide(values: Any) -> bool:
     """Whether a table has too many keys, at any depth."""
-    level = [values] if isinstance(values, dict | list | tuple) else []
-    while level:
+    level = [values]
+    while level := [value for value in level if isinstance(value, dict | list | tuple)]:
         if any(isinstance(value, dict) and len(value) > MOST_KEYS for value in level):
             return True
-        inner = (value.values() if isinstance(value, dict) else value for value in level)
-        level = [v for values in inner for v in values if isinstance(v, dict | list | tuple)]
+        level = [v for x in level for v in (x.values() if isinstance(x, dict) else x)]
     return False
 
 
 def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError) -> str:
     entries: list[Any] = failure.errors(include_url=False, include_context=False)
-    pairs = pairwise([None, *entries])
+    pairs = pairwise([{"loc": ()}, *entries])
     entries = [entry for before, entry in pairs if not _follows_from(before, entry)]
     faults = [_fault(model, entry) for entry in entries[:MOST_FAULTS]]
     if more := len(entries) - len(faults):
@@ -98,9 +97,8 @@ def _message(model: type[pydantic.BaseModel], failure: pydantic.ValidationError)
 
 def _follows_from(before: Any, entry: Any) -> bool:
     """Whether a list is said to be too short only because it ended with its first fault."""
-    if before is None or entry["type"] != "too_short":
-        return False
-    return bool(before["loc"][: len(entry["loc"])] == entry["loc"])
+    inside = before is not None and before["loc"][: len(entry["loc"])] == entry["loc"]
+    return bool(inside and entry["type"] == "too_short")
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
@@ -121,7 +119,7 @@ def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
     here = [model]
     for step in path:
         fields = [m.model_fields[step] for m in here if step in m.model_fields]
-        kinds = [m for m in here if _kind(m) == step]
+        kinds = [m for m in here if getattr(m.model_fields.get("kind"), "default", None) == step]
         here = kinds or [m for field in fields for m in _models(field.annotation)] or here
     return [str(f.validation_alias or key) for m in here for key, f in m.model_fields.items()]
 
@@ -130,7 +128,3 @@ def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
     if isinstance(annotation, type) and issubclass(annotation, pydantic.BaseModel):
         return [annotation]
     return [m for part in get_args(annotation) for m in _models(part)]
-
-
-def _kind(model: type[pydantic.BaseModel]) -> Any:
-    return model.model_fields["kind"].default if "kind" in model.model_fields else None

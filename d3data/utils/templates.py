@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import markupsafe
 
 ROOT = Path(__file__).parent.parent
+WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
+GENERATOR = '<meta name="generator" content="d3data">'
 
 
 def markdown(name: str, **facts: Any) -> str:
@@ -60,20 +62,10 @@ def _environment(*, html: bool) -> "jinja2.Environment":
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(ROOT),
         autoescape=html,  # noqa: S701  Markdown is escaped by `finalize`
-        finalize=_upright if html else text,
+        # strangers' words leave ours the right way round; what is HTML already stays
+        finalize=(lambda x: upright(x) if type(x) is str else x) if html else text,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-
-
-def _upright(value: Any) -> Any:
-    """Words of strangers that leave ours the right way round; what is HTML already stays."""
-    return upright(value) if type(value) is str else value
-
-
-WIDE, NARROW = (680, 300), (335, 280)  # the plot on desks and in hands
-
-
-GENERATOR = '<meta name="generator" content="d3data">'

@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
+from itertools import groupby
 from typing import Any
 
 MOST = 80  # characters of a value from somebody else's file
@@ -12,20 +13,12 @@ _TURNING = re.compile(r"[\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 
 def counted(count: int, one: str, many: str | None = None) -> str:
-    """A number of things.
-
-    >>> counted(1, "class", "classes"), counted(1200, "prior")
-    ('1 class', '1,200 priors')
-    """
+    """A number of things, such as `1,200 priors`."""
     return f"{count:,} {one if count == 1 else many or one + 's'}"
 
 
 def weight(size: int) -> str:
-    """Bytes for people.
-
-    >>> weight(999), weight(12671), weight(3_500_000)
-    ('999 bytes', '12.7 kB', '3.5 MB')
-    """
+    """Bytes for people, such as `12.7 kB`."""
     for unit, bytes_each in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if size >= bytes_each:
             return f"{size / bytes_each:.3g} {unit}"
@@ -42,29 +35,17 @@ def figures(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """A share in per cent.
-
-    >>> percent(1), percent(0.1534), percent(0.0000345)
-    ('100 %', '15.3 %', '0.00345 %')
-    """
+    """A share in per cent, in three figures."""
     return f"{figures(100 * share)} %"
 
 
 def portion(share: float) -> str:
-    """A share in per cent, for columns whose shares add up.
-
-    >>> portion(1), portion(0.1534), portion(0.0000345)
-    ('100.0 %', '15.3 %', '< 0.1 %')
-    """
+    """A share in per cent with one decimal, for columns whose shares add up."""
     return f"{100 * share:.1f} %" if share >= 0.001 else "< 0.1 %"
 
 
 def duration(seconds: float) -> str:
-    """A duration for people.
-
-    >>> duration(434.5), duration(42), duration(9000)
-    ('7 minutes', '42 seconds', '2.5 hours')
-    """
+    """A duration for people, such as `42 seconds`, `7 minutes` or `2.5 hours`."""
     if seconds < 90:
         return counted(round(seconds), "second")
     minutes = seconds / 60
@@ -77,21 +58,15 @@ def spans(numbers: list[int]) -> str:
     >>> spans([0, 1, 2, 3, 7])
     '0 to 3, 7'
     """
-    runs: list[list[int]] = []
-    for number in numbers:
-        if runs and number == runs[-1][-1] + 1:
-            runs[-1].append(number)
-        else:
-            runs.append([number])
+    runs = [
+        [number for _, number in run]
+        for _, run in groupby(enumerate(numbers), lambda pair: pair[1] - pair[0])
+    ]
     return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
 
 
 def upright(text: str) -> str:
-    """Text without the marks that turn the direction of what stands around it, or end its line.
-
-    >>> upright("a\u202eb")
-    'a\ufffdb'
-    """
+    """Text without the marks that turn the direction of what stands around it, or end its line."""
     return _TURNING.sub("\ufffd", text)
 
 
@@ -107,11 +82,7 @@ def plain(text: str) -> str:
 
 
 def short(number: float) -> str:
-    """A number for the ticks of an axis.
-
-    >>> short(0.5), short(1500), short(76_800), short(2e6)
-    ('0.5', '1,500', '76.8 k', '2 M')
-    """
+    """A number for the ticks of an axis, such as `1,500` or `76.8 k`."""
     if number >= 1e6:
         return f"{number / 1e6:g} M"
     return f"{number / 1e3:g} k" if number >= 1e4 else f"{number:,.6g}"
@@ -133,10 +104,7 @@ def table(
 ) -> str:
     """Rows as aligned lines for a terminal; numbers go to the right.
 
-    Args:
-        headings: of the columns; none for a table without.
-        rows: words and numbers.
-        words: how many columns go to the left, where numbers are written out already.
+    Where numbers are written out already, `words` says how many columns go to the left.
 
     >>> print(table(["name", "bytes"], [["parts", 1200]]))
     name   bytes
@@ -168,11 +136,7 @@ def _cell(value: Any) -> str:
 
 
 def cut(text: str, most: int) -> str:
-    """Text of at most `most` characters; dots stand for what is left out.
-
-    >>> cut("convolution", 8), cut("convnet", 8)
-    ('convo...', 'convnet')
-    """
+    """Text of at most `most` characters; dots stand for what is left out."""
     return text if len(text) <= most else f"{text[: most - 3].rstrip()}..."
 
 

@@ -28,19 +28,15 @@ def folder(tmp_path):
     return made.write(tmp_path / "toys").folder
 
 
-def test_a_preview_is_a_picture_in_the_folder_where_it_is_asked_for(folder, tmp_path, monkeypatch):
+def test_a_preview_is_a_picture_or_a_page(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert call("preview", folder)[0] == "preview.png\n"
     assert (tmp_path / "preview.png").read_bytes().startswith(b"\x89PNG")
     assert call("preview", folder, "--out", "b.png")[0] == "b.png\n"
     assert (tmp_path / "b.png").read_bytes() == (tmp_path / "preview.png").read_bytes()
-
-
-def test_a_preview_is_a_page_where_one_is_asked_for(folder, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert json.loads(call("preview", folder, "--html", "x.html", "--json")[0]) == {
-        "page": "x.html"
-    }
+    (tmp_path / "preview.png").unlink()
+    printed = call("preview", folder, "--html", "x.html", "--json")[0]
+    assert json.loads(printed) == {"page": "x.html"}
     assert not (tmp_path / "preview.png").exists()
     assert "Nobody has measured it yet" in (tmp_path / "x.html").read_text(encoding="utf-8")
     assert call("preview", folder, "--html", "y.html", "--out", "y.png")[0] == "y.png\ny.html\n"
@@ -87,16 +83,13 @@ def test_a_card_is_checked(folder, tmp_path):
 
 
 def test_the_card_that_was_published_is_up_to_date(folder, tmp_path):
-    found = made.artifact.read(folder)
+    found, path = made.artifact.read(folder), tmp_path / "README.md"
     files = derived(found, report(found), repo="me/toys")
-    path = tmp_path / "README.md"
     path.write_bytes(files["README.md"])
-    whole = made.artifact.extend(made.write(tmp_path / "whole").folder, files)
-    call("card", whole.folder, "--check", path)
     write_json(tmp_path / "r.json", report(found).dump())
     call("card", folder, "--check", path, "--report", tmp_path / "r.json")
-    call("card", folder, "--out", path, "--report", tmp_path / "r.json")
-    assert path.read_bytes() == files["README.md"]
+    whole = made.artifact.extend(folder, files)
+    call("card", whole.folder, "--check", path)
     told = call("card", whole.folder, "--check", path, "--repo", "you/toys", code=3)[1]
     assert "me/toys@1.2.3" in told
 
@@ -115,7 +108,7 @@ def test_the_card_of_the_hub_is_up_to_date(folder, tmp_path):
 
 @pytest.mark.parametrize(("option", "suffix"), [("--out", ".png"), ("--html", ".html")])
 def test_a_preview_has_the_suffix_of_what_it_is(folder, tmp_path, option, suffix):
-    for name in ("x.txt", "x", "x.jpg", "page.htm"):
+    for name in ("x.txt", "x", "page.htm"):
         said = call("preview", folder, option, tmp_path / name, code=2)[1]
         assert f"must end in {suffix}" in said
         assert not (tmp_path / name).exists()

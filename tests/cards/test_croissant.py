@@ -2,12 +2,10 @@
 
 import dataclasses
 import hashlib
-import io
 import json
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import made
 from d3data import artifact
@@ -44,9 +42,8 @@ def checked(mlcroissant, document):
 
 
 def test_its_own_library_finds_no_fault(mlcroissant, whole, toys):
-    for known in (whole, toys):
-        for repo in ("me/toys", None):
-            checked(mlcroissant, json.loads(croissant(facts(known, repo=repo))))
+    for known, repo in ((whole, None), (toys, "me/toys")):
+        checked(mlcroissant, json.loads(croissant(facts(known, repo=repo))))
 
 
 def test_it_declares_the_whole_context_of_its_version(mlcroissant):
@@ -56,7 +53,7 @@ def test_it_declares_the_whole_context_of_its_version(mlcroissant):
     assert make_context(Context(conforms_to=CroissantVersion.V_1_1)) == CONTEXT
 
 
-def test_it_says_what_the_manifest_says(whole):
+def test_it_says_what_the_manifest_says_and_what_data_it_is_based_on(whole):
     found = json.loads(croissant(facts(whole)))
     about = whole.manifest.about
     assert found["conformsTo"] == "http://mlcommons.org/croissant/1.1"
@@ -67,18 +64,13 @@ def test_it_says_what_the_manifest_says(whole):
     assert found["datePublished"] == about.provenance.date
     assert found["version"] == about.version
     assert found["citeAs"].startswith("@misc")
-
-
-def test_it_names_the_data_that_it_is_based_on(whole):
-    about = whole.manifest.about
+    assert "isBasedOn" not in found
     task = about.provenance.model_copy(update={"task": "svhn"})
     known = about.model_copy(update={"provenance": task})
     page = Manifest.seal(whole.manifest.content, about=known, files=whole.manifest.files)
-    found = dataclasses.replace(facts(whole, reported=False), manifest=page)
-    assert json.loads(croissant(found))["isBasedOn"] == [
-        "https://huggingface.co/datasets/ufldl-stanford/svhn"
-    ]
-    assert "isBasedOn" not in json.loads(croissant(facts(whole)))
+    based = dataclasses.replace(facts(whole, reported=False), manifest=page)
+    origin = "https://huggingface.co/datasets/ufldl-stanford/svhn"
+    assert json.loads(croissant(based))["isBasedOn"] == [origin]
 
 
 def test_each_file_has_its_hash(whole):
@@ -92,15 +84,14 @@ def test_each_file_has_its_hash(whole):
         assert entry["contentSize"] == f"{len(content)} B"
 
 
-def test_published_files_are_those_of_the_version_or_of_a_branch(mlcroissant, whole):
+def test_published_files_are_those_of_the_version_or_of_a_branch(whole):
     text = croissant(facts(whole))
     found = json.loads(text)["distribution"]
     base = "https://huggingface.co/datasets/me/toys-ipc2/resolve/v1.2.3/"
     assert [entry["contentUrl"] for entry in found] == [base + entry["@id"] for entry in found]
     there = moved(text, "main")
-    checked(mlcroissant, json.loads(there))
     assert there.replace("/resolve/main/", "/resolve/v1.2.3/") == text
-    assert there.count("/resolve/main/") == len(json.loads(text)["distribution"])
+    assert there.count("/resolve/main/") == len(found)
     assert moved(there, "v1.2.3") == text
 
 
@@ -124,9 +115,7 @@ def test_the_records_of_the_preview_can_be_read(mlcroissant, whole):
         sample = data.draw(0, record["preview/draw"])
         assert record["preview/label"] == sample["label"]
         assert record["preview/item"] == int(sample["item"])
-        buffer = io.BytesIO()
-        record["preview/image"].save(buffer, "PNG")
-        image = np.array(Image.open(buffer))
+        image = np.array(record["preview/image"])
         assert np.array_equal(image, sample["image"].permute(1, 2, 0).numpy())
 
 

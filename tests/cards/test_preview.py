@@ -1,11 +1,9 @@
 """The picture and the table hold the draws that the set gives, and always the same bytes."""
 
-import hashlib
 import io
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet
@@ -46,16 +44,12 @@ def cells(sheet, rows, columns):
             yield row, column, sheet[y : y + preview.CELL, x : x + preview.CELL]
 
 
-def test_a_row_is_a_class_and_a_column_a_draw(gallery, data):
+def test_a_row_is_a_class_and_a_column_a_draw_and_names_stand_beside_their_rows(gallery, data):
     sheet = opened(picture(gallery))
     for row, column, cell in cells(sheet, 5, preview.COLUMNS):
         image = data.draw(0, column * 5 + row)[0].permute(1, 2, 0).numpy()
         assert np.array_equal(cell[::4, ::4], image)
         assert np.array_equal(cell[3::4, 3::4], image)
-
-
-def test_names_stand_beside_their_rows(gallery):
-    sheet = opened(picture(gallery))
     left = sheet.shape[1] - preview.MARGIN - preview.COLUMNS * SIDE
     inked = (sheet[:, :left] < 200).any(axis=(1, 2))
     middles = [preview.MARGIN + row * SIDE + preview.CELL // 2 for row in range(5)]
@@ -65,10 +59,13 @@ def test_names_stand_beside_their_rows(gallery):
     assert (sheet[:, : preview.MARGIN] == 255).all()
 
 
-@pytest.mark.parametrize("names", [NAMES, ("猫", "é" * 200, " ", "‮", "\U0001f600")])
-def test_any_name_can_stand_there(gallery, names):
+@pytest.mark.parametrize("names", [NAMES, made.NAMES, ("猫", "é" * 200, " ", "‮", "\U0001f600")])
+def test_any_name_can_stand_there_and_comes_back_as_it_was(gallery, names):
     draws = gallery.draws(range(5), 2)
     assert opened(preview.picture(draws, names)).shape[1] < 600
+    page = preview.table(draws, names)
+    about = pyarrow.parquet.read_schema(io.BytesIO(page)).metadata[b"huggingface"]
+    assert json.loads(about)["info"]["features"]["label"]["names"] == list(names)
 
 
 def test_gray_images_and_large_ones_are_drawn_too():
@@ -115,24 +112,15 @@ def test_datasets_reads_images_and_class_names(gallery, tmp_path):
     assert found[7]["label"] == 2
 
 
-@pytest.mark.parametrize("names", [NAMES, made.NAMES])
-def test_class_names_come_back_as_they_were(gallery, names):
-    page = preview.table(gallery.draws([1], 1), names)
-    about = pyarrow.parquet.read_schema(io.BytesIO(page)).metadata[b"huggingface"]
-    assert json.loads(about)["info"]["features"]["label"]["names"] == list(names)
-
-
 def test_the_same_bytes_in_another_process(toys, gallery):
     code = (
-        "import hashlib, sys\nfrom d3data import artifact\n"
-        "from d3data.cards import Gallery, previews\n"
+        "import sys\nfrom d3data import artifact\nfrom d3data.cards import Gallery, previews\n"
         "files = previews(Gallery(artifact.read(sys.argv[1])))\n"
-        "print(*[hashlib.sha256(files[name]).hexdigest() for name in sorted(files)])"
+        "sys.stdout.buffer.write(b''.join(files.values()))"
     )
     command = [sys.executable, "-c", code, str(toys.folder)]
-    run = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path.cwd())
-    files = previews(gallery)
-    assert run.stdout.split() == [hashlib.sha256(files[n]).hexdigest() for n in sorted(files)]
+    run = subprocess.run(command, stdout=subprocess.PIPE, check=True)
+    assert run.stdout == b"".join(previews(gallery).values())
 
 
 def test_stored_images_come_once_each(pixels):
@@ -149,7 +137,7 @@ def test_means_are_the_images_without_noise(gallery, data):
         assert torch.equal(gallery.means(label, 1), images[classes == label][:1])
 
 
-def test_a_walk_begins_and_ends_at_priors(gallery, data):
+def test_a_walk_begins_at_a_prior_and_ends_at_the_farthest(gallery, data, toys):
     images, classes = data.mean_images()
     first = torch.searchsorted(classes, torch.arange(5)).tolist()
     for label in range(5):
@@ -161,17 +149,13 @@ def test_a_walk_begins_and_ends_at_priors(gallery, data):
         assert places[0] != places[1]
         assert torch.equal(walk.images[[0, -1]], images[places])
         assert len({image.numpy().tobytes() for image in walk.images}) > 5
-    # class 3 has one prior and a part of its own; class 1 has one, and shares a part with class 4
-    assert gallery.walk(3, 9) is None
-    assert gallery.walk(1, 9).ends[1][0] == 4
-    assert gallery.walk(2, 9).ends[1][0] == 2
-
-
-def test_a_walk_leads_to_the_farthest_prior(gallery, toys):
     (source,) = (source for source in toys.sources() if 2 in source.classes)
     means = source.mean[source.classes == 2]
     farthest = int((means - means[0]).norm(dim=1).argmax())
     assert gallery.walk(2, 3).ends == ((2, 0), (2, farthest))
+    # class 3 has one prior and a part of its own; class 1 has one, and shares a part with class 4
+    assert gallery.walk(3, 9) is None
+    assert gallery.walk(1, 9).ends[1][0] == 4
 
 
 def test_what_is_shown_is_even_and_bounded_however_large_the_set():

@@ -16,24 +16,23 @@ import tiny_runs as runs
 from d3data import artifact
 from d3data.cli import app
 from d3data.cli.progress import Display
-from d3data.distill import Recipe, load_recipe
+from d3data.distill import load_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 from d3data.utils import atomic
 from d3data.utils.text import table
 
-COMMANDS = {"list", "info", "preview", "card", "init", "distill", "status", "evaluate", "env"}
-COMMANDS |= {"export", "recipes", "pull", "verify", "publish", "convert"}
-COMMANDS |= {"compare", "protocols", "audit", "report"}
-
-SHORT = protocols.protocols["quick"].model_copy(
-    update={"steps": 2, "network": NetworkSpec(width=4)}
-)
+COMMANDS = """list info preview card init distill status evaluate env export recipes pull verify
+publish convert compare protocols audit report quantize"""
+TINY = {"steps": 2, "network": NetworkSpec(width=4)}
 
 
 @pytest.fixture(autouse=True)
-def _one_thread(monkeypatch):
+def _short(monkeypatch):
+    """One thread, and a quick protocol of two steps."""
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    quick = protocols.protocols["quick"].model_copy(update=TINY)
+    monkeypatch.setitem(protocols.protocols, "quick", quick)
 
 
 def call(*arguments, code=0):
@@ -66,18 +65,13 @@ def run(toml, tmp_path_factory):
 
 
 def test_help_needs_nothing_heavy():
-    code = (
-        "import sys, d3data.cli; print([m for m in ('torch', 'numpy', 'PIL') if m in sys.modules])"
-    )
-    found = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert found.stdout.strip() == "[]"
+    code = "import sys, d3data.cli; print({'torch', 'numpy', 'PIL'} & sys.modules.keys())"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "set()"
 
 
 def test_every_command_explains_itself():
     stdout, _ = call("--help")
-    for command in COMMANDS:
+    for command in COMMANDS.split():
         assert command in stdout
         assert "Usage" in call(command, "--help")[0]
     assert call("--version")[0].strip() == d3data.__version__
@@ -106,7 +100,6 @@ def test_a_dry_run_writes_nothing(toml, tmp_path):
     numbers = document("distill", toml, "--out", tmp_path / "run", "--dry-run", "--set", "steps=5")
     assert (numbers["steps"], numbers["jobs"], numbers["jobs_done"]) == (9, 1, 0)
     assert not (tmp_path / "run").exists()
-    assert "published_values" in call("distill", toml, "--dry-run", "--out", tmp_path / "run")[0]
 
 
 def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch):
@@ -115,9 +108,8 @@ def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch
     folder = call("distill", toml, *changed)[0].strip()
     assert folder == "./runs/mine/artifact"
     assert f"folder      {folder}\n" in call("info", folder)[0]
-    assert load_recipe(tmp_path / "runs" / "mine" / "recipe.toml") == runs.recipe(
-        name="mine", seed=8
-    )
+    made = load_recipe(tmp_path / "runs" / "mine" / "recipe.toml")
+    assert made == runs.recipe(name="mine", seed=8)
 
 
 def test_status_shows_each_subtask(run):
@@ -130,7 +122,8 @@ def test_status_shows_each_subtask(run):
     assert found["artifact"] == str(out / "artifact")
 
 
-def test_the_recipes_of_the_package_are_listed_and_shown(tmp_path):
+def test_recipes_are_listed_and_shown_and_toml_is_their_fixed_point(toml, tmp_path):
+    assert load_recipe(toml).to_toml() == toml.read_text()
     names = document("recipes")
     assert "digits-ipc4" in names
     assert call("recipes")[0].split() == names
@@ -151,7 +144,7 @@ def test_list_and_info(tmp_path):
     assert found["ledger"]["published_values"] > 0
 
 
-def test_init_writes_a_recipe_that_fits_the_budget(tmp_path, monkeypatch):
+def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     images = pictures.image_folder(tmp_path / "my images", count=20)
     out = tmp_path / "own.toml"
     stdout, stderr = call("init", images, "--budget", "12kB", "--out", out)
@@ -173,7 +166,6 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path, monkeypatch):
     assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
     artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
     wrong(1, "--split validation", "evaluate", artifact, "--data", images, *quick)
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
     found = document("evaluate", artifact, "--data", images, *quick, "--split", "validation")
     assert (found["split"], found["tests"]) == ("validation", 4)
 
@@ -187,14 +179,13 @@ def test_init_lists_what_is_wrong_with_the_images(tmp_path):
     assert not (tmp_path / "own.toml").exists()
 
 
-def test_evaluate_gives_a_report(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+def test_evaluate_gives_a_report(run, tmp_path):
     out, path = run[0], tmp_path / "report.json"
-    options = ["--protocol", "quick", "--seeds", "2", "--out", path]
+    options = ["--protocol", "quick", "--seeds", "1", "--out", path]
     found = document("evaluate", out / "artifact", *options)
     assert json.loads(path.read_text()) == found
     assert [row["name"] for row in found["rows"]] == ["distilled", "random"]
-    assert len(found["rows"][0]["trials"]) == 2
+    assert len(found["rows"][0]["trials"]) == 1
     stdout, _ = call("evaluate", out / "artifact", *options[:4], "--baselines", "none")
     assert "distilled" in stdout
     assert "random" not in stdout
@@ -213,12 +204,10 @@ def test_options_of_evaluate_reach_the_plan(monkeypatch):
     assert plan.options.nets == ["mlp", "convnet/batch"]
 
 
-def no_room(path, value):
-    raise d3data.errors.RunError(f"cannot write {path}")
-
-
 def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, monkeypatch, cache):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+    def no_room(path, value):
+        raise d3data.errors.RunError(f"cannot write {path}")
+
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
     wrong(2, "is a folder", *command, "--out", tmp_path)
     (tmp_path / "file").write_text("")
@@ -234,7 +223,6 @@ def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, mon
 
 
 def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(Display, "step", lambda self, at: signal.raise_signal(signal.SIGINT))
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
@@ -243,18 +231,15 @@ def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
     assert signal.getsignal(signal.SIGINT) == before
 
 
-def test_a_dry_run_says_how_long_it_takes(run, monkeypatch):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+def test_a_dry_run_says_how_long_it_takes(run):
     options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
     found = document("evaluate", run[0] / "artifact", *options)
     names = [(row["name"], row["network"], row["networks"]) for row in found["rows"]]
     kinds = ("mlp", "convnet/batch")
     assert names == [(name, kind, 2) for kind in kinds for name in ("distilled", "random")]
-    assert "all: " in call("evaluate", run[0] / "artifact", *options)[0]
 
 
-def test_folders_of_images_are_evaluated_too(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+def test_folders_of_images_are_evaluated_too(run, tmp_path):
     exported = tmp_path / "copy"
     call("export", run[0] / "artifact", "--format", "imagefolder", "--draws", 3, "--out", exported)
     options = ["--protocol", "quick", "--seeds", "1", "--baselines", "none"]
@@ -264,14 +249,12 @@ def test_folders_of_images_are_evaluated_too(run, tmp_path, monkeypatch):
     wrong(1, "is not a folder", "evaluate", tmp_path / "nosuch", *options)
 
 
-def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
-    monkeypatch.setitem(protocols.protocols, "quick", SHORT)
+def test_sets_and_reports_are_compared(run, tmp_path):
     artifact, path = run[0] / "artifact", tmp_path / "report.json"
     quick = ["--protocol", "quick", "--seeds", "2"]
     call("evaluate", artifact, *quick, "--out", path, "--baselines", "none")
     found = document("compare", artifact, path, *quick)
     assert [difference["mean"] for difference in found["differences"]] == [0]
-    assert "within noise" in call("compare", artifact, path, *quick)[0]
     wrong(2, r"no\.json is no file", "compare", artifact, tmp_path / "no.json", *quick)
     wrong(2, "name at least two", "compare", artifact, *quick)
     path.write_text("[")
@@ -279,17 +262,12 @@ def test_sets_and_reports_are_compared(run, tmp_path, monkeypatch):
     wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")
 
 
-def test_protocols_are_listed():
-    found = document("protocols")
-    assert set(found) == set(protocols.protocols)
+def test_protocols_versions_and_devices_are_listed():
+    assert set(document("protocols")) == set(protocols.protocols)
     assert "convnet-w64" in call("protocols")[0]
-
-
-def test_env_names_versions_and_devices():
     found = document("env")
     assert found["d3data"] == d3data.__version__
-    assert "torch" in found
-    assert "cuda" in found
+    assert {"torch", "cuda"} <= found.keys()
 
 
 def wrong(code, match, *arguments):
@@ -297,9 +275,6 @@ def wrong(code, match, *arguments):
     assert stdout == ""
     assert re.search(match, stderr), stderr
     assert "Traceback" not in stderr
-
-
-NO_AUGMENT = ["--set", "warm_start.augment=siames"]
 
 
 @pytest.mark.parametrize(
@@ -321,18 +296,15 @@ def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeyp
     wrong(1, "unknown key 'step': did you mean steps", "distill", toml, "--set", "step=4")
     wrong(1, "write key=value", "distill", toml, "--set", "steps")
     wrong(1, "path to a recipe must end in .toml", "distill", "./digits")
-    wrong(1, "warm_start.augment: unknown", "distill", toml, "--dry-run", *NO_AUGMENT)
+    wrong(1, "warm_start.augment: unknown", "distill", toml, "--set", "warm_start.augment=siames")
     wrong(1, "digits-ipc4", "info", "digits-ipc5")
     wrong(1, "is not a run", "status", tmp_path)
     wrong(1, "not a size", "init", tmp_path, "--budget", "much")
     wrong(2, "Missing argument", "distill")
     wrong(2, "No such command", "distil")
     wrong(2, "Invalid value", "distill", toml, "--workers", "0")
-
-
-def test_debug_shows_where_an_error_comes_from(tmp_path):
-    result = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
-    assert isinstance(result.exception, d3data.errors.RunError)
+    shown = CliRunner().invoke(app, ["--debug", "status", str(tmp_path)])
+    assert isinstance(shown.exception, d3data.errors.RunError)
 
 
 def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
@@ -351,35 +323,24 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
     assert not runs.lives(worker)
 
 
-def test_bars_appear_on_a_terminal_only(toml, tmp_path):
+def test_bars_appear_on_a_terminal_only():
     import pty
 
     parent, child = pty.openpty()
     code = (
-        "import types; from d3data.cli.progress import Display\n"
+        "from types import SimpleNamespace as At; from d3data.cli.progress import Display\n"
         "with Display() as display:\n"
         "    for step in (1, 2):\n"
-        "        at = types.SimpleNamespace(stage='distill', step=step, steps=2, loss=0.5)\n"
-        "        display.step(at)\n"
+        "        display.step(At(stage='distill', step=step, steps=2, loss=0.5))\n"
     )
-    subprocess.run([sys.executable, "-c", code], stderr=child, check=True)
+    command = [sys.executable, "-c", code]
+    subprocess.run(command, stderr=child, check=True)
     time.sleep(0.1)
     said = runs.os.read(parent, 10_000).decode()
     runs.os.close(parent)
     runs.os.close(child)
-    assert "distill" in said
-    assert "2/2" in said
-    assert "loss 0.5" in said
-    plain = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True
-    )
-    assert plain.stderr == ""
-
-
-def test_recipe_toml_is_its_own_fixed_point(toml):
-    recipe = load_recipe(toml)
-    assert isinstance(recipe, Recipe)
-    assert recipe.to_toml() == Path(toml).read_text()
+    assert all(words in said for words in ("distill", "2/2", "loss 0.5"))
+    assert subprocess.run(command, stderr=subprocess.PIPE, check=True).stderr == b""
 
 
 def test_quantize_writes_a_smaller_set(tmp_path):

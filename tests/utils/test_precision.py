@@ -1,5 +1,6 @@
 """Full precision inside, everything as it was outside, whichever switches a program uses."""
 
+import contextlib
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,14 +12,8 @@ import torch
 from d3data.utils.precision import full_precision
 
 BACKENDS: Any = torch.backends
-NEWER = [
-    (BACKENDS, "fp32_precision"),
-    (BACKENDS.cuda.matmul, "fp32_precision"),
-    (BACKENDS.cudnn.conv, "fp32_precision"),
-    (BACKENDS.cudnn.rnn, "fp32_precision"),
-    (BACKENDS.mkldnn.matmul, "fp32_precision"),
-    (BACKENDS.mkldnn.conv, "fp32_precision"),
-]
+NEWER = [BACKENDS, BACKENDS.cuda.matmul, BACKENDS.cudnn.conv, BACKENDS.cudnn.rnn]
+NEWER += [BACKENDS.mkldnn.matmul, BACKENDS.mkldnn.conv]
 PROGRAMS: dict[str, Callable[[], None]] = {
     "leaves all alone": lambda: None,
     "older, for matmul": lambda: torch.set_float32_matmul_precision("high"),
@@ -30,7 +25,7 @@ PROGRAMS: dict[str, Callable[[], None]] = {
 
 
 def state() -> list[str]:
-    return [getattr(*switch) for switch in NEWER]
+    return [switch.fp32_precision for switch in NEWER]
 
 
 def older() -> list[object]:
@@ -51,7 +46,7 @@ def _as_it_was() -> Iterator[None]:
     torch.set_float32_matmul_precision(str(matmul))
     BACKENDS.cudnn.allow_tf32 = cudnn
     for switch, value in zip(NEWER, before, strict=True):
-        setattr(*switch, value)
+        switch.fp32_precision = value
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
@@ -64,19 +59,14 @@ def test_everything_is_ieee_inside_and_as_it_was_after(program: str) -> None:
     assert (state(), older()) == before
 
 
-def test_a_failure_inside_puts_all_back() -> None:
-    before = state(), older()
-    with pytest.raises(ZeroDivisionError), full_precision(torch.device("cpu")):
-        _ = 1 / 0
-    assert (state(), older()) == before
-
-
-def test_autocast_ends_at_the_block() -> None:
-    one = torch.ones(2, 2)
+def test_autocast_ends_at_the_block_and_a_failure_inside_puts_all_back() -> None:
+    one, before = torch.ones(2, 2), (state(), older())
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        with full_precision(torch.device("cpu")):
+        with contextlib.suppress(ZeroDivisionError), full_precision(torch.device("cpu")):
             assert (one @ one).dtype == torch.float32
+            _ = 1 / 0
         assert (one @ one).dtype == torch.bfloat16
+    assert (state(), older()) == before
 
 
 def test_threads_that_draw_at_the_same_time_leave_the_switches_as_they_were() -> None:
@@ -104,7 +94,7 @@ def test_nothing_is_touched_where_nothing_differs(monkeypatch: pytest.MonkeyPatc
     torch.set_float32_matmul_precision("highest")
     BACKENDS.cudnn.allow_tf32 = False
     for switch in NEWER[1:]:
-        setattr(*switch, "ieee")
+        switch.fp32_precision = "ieee"
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: pytest.fail("touched"))
     with full_precision(torch.device("cpu")):
         BACKENDS.cuda.matmul.fp32_precision = "tf32"

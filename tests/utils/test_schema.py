@@ -1,29 +1,84 @@
 """Records: what is wrong with them is told in a few words, however much it is."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from d3data.errors import FormatError, RecipeError
 from d3data.utils.schema import Frozen
 
 
 class Leaf(Frozen):
-    size: int = Field(ge=0)
+    kind: Literal["leaf"] = "leaf"
+    size: int = Field(default=1, ge=0)
     color: str = "red"
 
 
+class Branch(Frozen):
+    kind: Literal["branch"] = "branch"
+    length: int = 1
+    leaves: tuple[Leaf, ...] = ()
+
+
 class Tree(Frozen):
+    height: float = Field(default=1.0, gt=0)
+    top: Leaf | Branch = Field(default=Leaf(), discriminator="kind")
     leaves: tuple[Leaf, ...] = Field(default=(), min_length=1)
     pairs: tuple[tuple[int, ...], ...] = ((1,),)
     names: dict[str, int] = {}
+    low: int = 0
+    name: str = "tree"
+
+    @field_validator("name")
+    @classmethod
+    def _named(cls, name: str) -> str:
+        if not name:
+            raise ValueError("a tree needs a name")
+        return name
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "Tree":
+        if self.low > self.height:
+            raise ValueError("low is above height")
+        return self
+
+
+class Forest(Frozen):
+    trees: tuple[Tree, ...]
 
 
 def fault(**values: Any) -> str:
     with pytest.raises(FormatError, match="here: ") as caught:
         Tree.parse({"leaves": [{"size": 1}], **values}, where="here", error=FormatError)
     return str(caught.value).removeprefix("here: ")
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"low": 2}, "low is above height"),
+        ({"name": ""}, "name: a tree needs a name (got '')"),
+        ({"hieght": 2}, "unknown key 'hieght': did you mean height?"),
+        ({"top": {"kind": "branch", "lenght": 2}},
+         "unknown key 'top.branch.lenght': did you mean length?"),
+        ({"leaves": [{"colour": "red"}]}, "unknown key 'leaves.0.colour': did you mean color?"),
+        ({"top": {"kind": "branch", "leaves": [{"colr": 1}]}},
+         "unknown key 'top.branch.leaves.0.colr': did you mean color?"),
+        ({"height": -1}, "height: must be greater than 0 (got -1)"),
+        ({"height": float("nan")}, "height: must be a finite number (got nan)"),
+    ],
+)  # fmt: skip
+def test_a_fault_is_told_in_its_own_words_with_the_nearest_key(values, message) -> None:
+    assert fault(**values) == message
+
+
+def test_a_fault_inside_a_list_has_its_place_and_a_missing_key_is_named() -> None:
+    tree = {"leaves": [{}]}
+    with pytest.raises(RecipeError, match=r"^here: trees\.1: low is above height$"):
+        Forest.parse({"trees": [tree, tree | {"low": 2}]}, where="here")
+    with pytest.raises(RecipeError, match=r"^here: trees: Field required$"):
+        Forest.parse({}, where="here")
 
 
 def test_a_list_ends_with_its_first_fault() -> None:
