@@ -46,11 +46,7 @@ class Latent(NamedTuple):
 
     @classmethod
     def of(cls, fields: "Latent | Mapping[str, Tensor]") -> "Latent":
-        """The latent in a sample or a batch of any kind.
-
-        Raises:
-            D3DataError: it has none.
-        """
+        """The latent in a sample or a batch of any kind; D3DataError where it has none."""
         if isinstance(fields, Latent):
             return fields
         if isinstance(fields, Mapping) and {*cls._fields} <= {*fields}:
@@ -106,10 +102,7 @@ class Drawer:
     ) -> "Drawer":
         """The same, decoding on `device`; latents are made on the CPU all the same.
 
-        Args:
-            device: where.
-            autocast: decode in this type where PyTorch allows it, and not in exact float32.
-            compiled: decode with `torch.compile`.
+        With `autocast` decoding is not in exact float32; `compiled` decodes with `torch.compile`.
         """
         moved = copy.copy(self)
         moved.device, moved._autocast = device, autocast
@@ -167,8 +160,7 @@ class Drawer:
     def line(self, a: int, b: int, steps: int) -> Latent:
         """`steps` latents at equal distances from the mean of item `a` to that of item `b`.
 
-        Raises:
-            D3DataError: nothing is decoded, or not by one decoder.
+        D3DataError where nothing is decoded, or not by one decoder.
         """
         if not self.random:
             raise D3DataError("this set stores images and no latents: there is nothing in between")

@@ -86,17 +86,7 @@ class Ledger:
 
 
 def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> Ledger:
-    """The ledger of the artifact with this manifest.
-
-    Args:
-        manifest: its page.
-        locate: the folder and path of a part's file, from its path in the artifact.
-        sizes: bytes of all its files, by path.
-
-    Raises:
-        FormatError: a part is not a safetensors file, or its tensors do not add up to its size.
-        IntegrityError: a part is missing.
-    """
+    """The ledger of the artifact with this manifest, whose files have these `sizes` in bytes."""
     content, sizes = manifest.content, dict(sizes)
     spent = Counter(dict.fromkeys(ALWAYS, 0))
     values = published = 0

@@ -48,13 +48,9 @@ class Members(Frozen):
 
 @dataclass(frozen=True)
 class Part:
-    """The items of some classes, class after class.
+    """The items of some classes, class after class; global class ids ascend.
 
-    Attributes:
-        classes: global class ids, ascending.
-        items_per_class: how many items each of them has, at least 1.
-        tensors: what `d3data.sources.registry.layout` names, float32.
-        quantization: how its file stores them.
+    `tensors` are float32, as `registry.layout` names them; `quantization` is how they are stored.
     """
 
     classes: tuple[int, ...]
@@ -87,11 +83,7 @@ class Part:
         return registry.build(spec, image, self.tensors, classes=classes).requires_grad_(False)
 
     def encode(self) -> bytes:
-        """The bytes of the part's file: the same part gives the same ones on every machine.
-
-        Raises:
-            ArtifactError: a value is not finite, or beyond what its precision holds.
-        """
+        """The bytes of its file, the same on every machine; or ArtifactError."""
         try:
             safetensors_file.require_finite(
                 self.tensors, where=f"the part of classes {self.classes}"
@@ -114,15 +106,9 @@ class Part:
         where: str,
         quantization: Quantization = FLOAT32,
     ) -> Self:
-        """The part in the bytes of a file, compared with what `spec` needs before it is read.
+        """The part in a file, compared with what `spec` needs before it is read.
 
-        Args:
-            file: the file, or all its bytes.
-            spec: the source that it must hold.
-            image: the images that it makes.
-            labels: the length of a soft label, or None.
-            where: what messages call the file.
-            quantization: how it must store its tensors.
+        `labels` is the length of a soft label, or None; `where` is what messages call the file.
 
         Raises:
             FormatError: not a part, not of this source, or a value that cannot be.

@@ -102,11 +102,7 @@ def stored_bytes(layout: Mapping[str, tuple[int, ...]], quantization: Quantizati
 
 
 def encode(tensors: Mapping[str, Tensor], quantization: Quantization) -> dict[str, Tensor]:
-    """Float32 tensors, by name, as `stored` says.
-
-    Raises:
-        ArtifactError: a value is beyond what float16 holds.
-    """
+    """Float32 tensors, by name, as `stored` says; ArtifactError beyond what float16 holds."""
     held: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
         width = bits(name, tuple(tensor.shape), quantization)
@@ -212,11 +208,7 @@ def pack(codes: Tensor, width: int) -> Tensor:
 
 
 def unpack(stream: Tensor, width: int, *, count: int, where: str) -> Tensor:
-    """The `count` int8 codes (count,) in a stream of bytes.
-
-    Raises:
-        FormatError: the code -2^(width - 1), which is never written, or bits after the last one.
-    """
+    """The `count` int8 codes in a stream; FormatError if one is never written, or bits follow."""
     data, step = stream.numpy(), _CHUNK // 8 * width
     pieces = [_unpacked(data[at : at + step], width) for at in range(0, len(data), step)]
     codes = np.concatenate(pieces) if len(pieces) != 1 else pieces[0]

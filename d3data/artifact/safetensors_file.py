@@ -142,11 +142,7 @@ def _spelling(header: Header) -> bytes:
 
 
 def tensors(file: File, header: Header, expected: Layout, *, where: str) -> dict[str, Tensor]:
-    """The tensors behind the header of a file, which must be exactly the `expected` ones.
-
-    Raises:
-        FormatError: another name, shape or dtype, or a value that is not finite.
-    """
+    """The tensors behind a header, which must be exactly the `expected` ones; or FormatError."""
     found = header.tensors
     for name in sorted(expected.keys() | found.keys()):
         if expected.get(name) != found.get(name):

@@ -45,11 +45,7 @@ def stored(manifest: Manifest) -> str:
 
 
 def card(artifact: Artifact) -> str | None:
-    """The text of an artifact's README.md, which is somebody's own; None where it has none.
-
-    Raises:
-        IntegrityError: it is larger than 1 MiB, or no regular file.
-    """
+    """The text of an artifact's README.md, somebody's own, up to 1 MiB; None where it has none."""
     page = artifact.links.get(CARD, artifact.folder / CARD)
     if safe_open.absent(page.parent, page.name):
         return None

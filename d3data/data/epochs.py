@@ -48,10 +48,6 @@ class Requests:
         """The epoch and the draw of each request; those without an epoch are counted.
 
         Negative indices count from the end, as in any sequence.
-
-        Raises:
-            IndexError: there is no such draw.
-            D3DataError: an epoch is out of range.
         """
         pairs = [_epoch_and_draw(index, range(len(self._counts))) for index in indices]
         counted = iter(self.epochs([draw for epoch, draw in pairs if epoch is None]))

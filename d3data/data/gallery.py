@@ -21,13 +21,10 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Draws:
-    """The first draws of some classes, in epoch 0 under seed 0.
+    """The first draws of R classes, in epoch 0 under seed 0: (R, n, C, H, W) uint8 images.
 
-    Attributes:
-        images: (R, n, C, H, W) uint8.
-        classes: R class ids.
-        items: (R, n) the items that they are made from, numbered class after class.
-        indices: (R, n) what `data.draw(0, index)` calls them.
+    `items` (R, n) are numbered class after class; `indices` (R, n) is what `data.draw(0, index)`
+    calls the draws.
     """
 
     images: Tensor
@@ -38,11 +35,9 @@ class Draws:
 
 @dataclass(frozen=True)
 class Walk:
-    """Images on the straight line between two priors, both ends included.
+    """Images on the straight line between two priors, (T, C, H, W) uint8 without noise.
 
-    Attributes:
-        images: (T, C, H, W) uint8, without noise.
-        ends: for both ends the class, and the number of the prior within it, counted from 0.
+    `ends`: for both ends the class, and the number of the prior within it, counted from 0.
     """
 
     images: Tensor
@@ -50,13 +45,7 @@ class Walk:
 
 
 class Gallery:
-    """Draws, means of priors, and walks of one artifact.
-
-    Whitened values have no colors; they are shown as 0.5 + value / 5.
-
-    Raises:
-        ArtifactError: a part of the artifact has a fault.
-    """
+    """Draws, means of priors, and walks; whitened values are shown as 0.5 + value / 5."""
 
     def __init__(self, artifact: Artifact) -> None:
         self.content = artifact.manifest.content

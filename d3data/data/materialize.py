@@ -19,11 +19,7 @@ def block_size(image: Image) -> int:
 
 
 def pixels(drawer: Drawer, latent: Latent, *, residual: bool = True) -> Tensor:
-    """A batch of latents, of any size, decoded to uint8 (B, C, H, W) on the CPU.
-
-    Raises:
-        D3DataError: the set's values are whitened and have no colors.
-    """
+    """A batch of latents, of any size, decoded to uint8 (B, C, H, W) on the CPU."""
     require_colors(drawer.image, "images to look at")
     blocks = latent.split(block_size(drawer.image))
     decoded = (drawer.decode(block, residual=residual) for block in blocks)

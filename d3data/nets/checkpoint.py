@@ -58,11 +58,7 @@ class Checkpoint:
         return time.monotonic() - self._last >= self._every
 
     def save(self, stage: str, step: int, objects: Mapping[str, Stateful]) -> None:
-        """Replace the checkpoint with the state of `objects` before `step` of `stage`.
-
-        Raises:
-            RunError: the disk is full; the last checkpoint is still there.
-        """
+        """Replace the checkpoint by the state of `objects` before `step`; or RunError."""
         tensors: dict[str, Tensor] = {}
         states = {name: _pack(it.state_dict(), name, tensors) for name, it in objects.items()}
         header = {"stage": stage, "step": step, "states": states, "sha256": _digest(tensors)}
@@ -70,11 +66,7 @@ class Checkpoint:
         self._last = time.monotonic()
 
     def read(self) -> Saved | None:
-        """The last checkpoint, or None before the first.
-
-        Raises:
-            RunError: the file is damaged.
-        """
+        """The last checkpoint, None where there is none; RunError where it is broken."""
         if not self.path.exists():
             return None
         try:

@@ -30,12 +30,9 @@ class Compute(Frozen):
     def __call__(
         self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
     ) -> Any:
-        """Call a module-level `function(network, images, *more)`; returned tensors are float32.
+        """What a module-level `function` of a network and tensors returns, in float32.
 
-        Networks of the same kind share one compilation.
-
-        Raises:
-            DeviceError: it cannot be compiled here.
+        One compilation serves all networks that are alike; DeviceError where none can be made.
         """
         run = _compiled(function) if self.compile else function
         if self.precision == "float32":

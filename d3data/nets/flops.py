@@ -48,13 +48,9 @@ FORMULAS = {torch.ops.aten.convolution_backward: backward_of_convolution}
 
 
 def count_flops(network: nn.Module, shape: tuple[int, ...]) -> Flops:
-    """Count the operations of `network` on one input of `shape`, such as (C, H, W).
+    """The operations of `network` on one input of `shape`, such as (C, H, W), as in training.
 
-    The count is as in training, all parameters included; neither the network nor random numbers
-    change.
-
-    Raises:
-        RuntimeError: the network cannot take inputs of this shape.
+    All parameters are included; neither the network nor random numbers change.
     """
     with FlopCounterMode(display=False, custom_mapping=FORMULAS) as counter:
         outputs = shapes_only(network, (BATCH, *shape))

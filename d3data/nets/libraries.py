@@ -17,28 +17,14 @@ from d3data.nets.network import Network, shapes_only
 
 
 def torchvision(model: str) -> Callable[..., Network]:
-    """What builds the classifier of that name.
-
-    A gray image is treated as three equal channels. A transformer is built for its image size.
-
-    Raises:
-        TrainingError: torchvision cannot be imported.
-        UnknownNameError: it has no such classifier.
-    """
+    """What builds the classifier of that name: gray images as three channels, any image size."""
     library = _library("torchvision.models")
     _check_name("torchvision", model, library.list_models(module=library))
     return functools.partial(_of_torchvision, library, model)
 
 
 def timm(model: str) -> Callable[..., Network]:
-    """What builds the model of that name, without a tag of pretrained weights.
-
-    timm adapts the channels, and the image size if the model depends on it.
-
-    Raises:
-        TrainingError: timm is not installed.
-        UnknownNameError: it has no such model.
-    """
+    """What builds the model of that name, without a tag of pretrained weights."""
     library = _library("timm")
     _check_name("timm", model, library.list_models())
     return functools.partial(_of_timm, library, model)

@@ -48,11 +48,7 @@ def check_name(norm: str) -> None:
 
 
 def normalize(norm: Norm, width: int, *, table: Table = per_map, of: str = "maps") -> nn.Module:
-    """The layer that normalizes `width` channels.
-
-    Raises:
-        TrainingError: the table has no such norm, or `width` does not divide by its groups.
-    """
+    """The layer that normalizes `width` channels; TrainingError where the table has none."""
     if norm not in table:
         raise TrainingError(f"there is no {norm} norm of {of}: choose {', '.join(table)}")
     return table[norm](width)

@@ -104,9 +104,6 @@ def vit(
     """The ViT of arXiv 2403.00999: MLPs as wide as a token, patches of 16 px if they fit.
 
     `width` is that of a token, a multiple of 64. The norm is none, or layer.
-
-    Raises:
-        TrainingError: the width is not a multiple of 64, or `size` has no patches.
     """
     patch = patch_size(size, least=2)
     tokens = Tokens(channels, size, patch=patch, width=width, std=1.0)
@@ -126,9 +123,6 @@ def vit_tiny(
     """ViT-tiny: MLPs of four times the width, at least seven patches per side if they fit.
 
     `width` is that of a token, a multiple of 64. The norm is layer, or none.
-
-    Raises:
-        TrainingError: the width is not a multiple of 64, or `size` has no patches.
     """
     patch = patch_size(size, least=7)
     tokens = Tokens(channels, size, patch=patch, width=width, std=0.02)

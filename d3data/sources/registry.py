@@ -36,13 +36,7 @@ def layout(
 ) -> Layout:
     """Names and shapes of a part's tensors, all float32, without building anything.
 
-    Args:
-        spec: the kind of source and its sizes.
-        image: the images it makes.
-        items: N, the items of this part.
-        classes: K, the classes of this part.
-        labels: the length of a soft label, or None.
-        steps: S, the number of step sizes.
+    `labels` is the length of a soft label, or None, and `steps` S, the number of step sizes.
     """
     shared: Layout = {"step_size": (steps,)}
     if labels is not None:

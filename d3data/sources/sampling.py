@@ -48,16 +48,10 @@ def philox(
 def noise(
     seed: ArrayLike, epoch: ArrayLike, draw: ArrayLike, *, values: int, first: int = 0
 ) -> NDArray[np.float32]:
-    """Standard normal values of some draws, (B, V) float32.
+    """Standard normal values of some draws, (B, V) float32: those numbered from `first` on.
 
     A value depends on its number alone: not on `first` and `values`, nor on the other draws.
-
-    Args:
-        seed: the key, (B,) or one for all, 0 <= seed < 2^64.
-        epoch: (B,) or one for all, 0 <= epoch < 2^32.
-        draw: (B,), the index of the draw within its epoch, 0 <= draw < 2^64.
-        values: V, how many each draw has.
-        first: the number of the first of them.
+    `seed` (B,) or one for all, below 2^64; `epoch` likewise, below 2^32; `draw` (B,) below 2^64.
     """
     keys = [np.atleast_1d(np.asarray(x, dtype=np.uint64)) for x in (seed, epoch, draw)]
     assert not (keys[1] >> 32).any(), "an epoch has 32 bits"
@@ -73,16 +67,7 @@ def noise_on(
 ) -> Tensor:
     """The values of `noise`, made on a device that has float64; within one float32 ulp.
 
-    Args:
-        device: where.
-        seed: (B,) int64, in two's complement: 2^64 - 1 is -1.
-        epoch: (B,) int64.
-        draw: (B,) int64.
-        values: V, how many each draw has.
-        first: the number of the first of them.
-
-    Returns:
-        (B, V) float32 on the device.
+    `seed` (B,), `epoch` (B,) and `draw` (B,) are int64 in two's complement: 2^64 - 1 is -1.
     """
     start, blocks = first // 4, _blocks(first, values)
     out = torch.empty((len(draw), blocks, 4), device=device)
@@ -118,19 +103,11 @@ def _fill(
 def place(
     epoch: ArrayLike, draw: ArrayLike, *, items_per_class: ArrayLike, draws_per_class: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The class of each draw and the number, within that class, of the item it is made from.
+    """The class of each draw (B,) and the number, within that class, of the item it is made from.
 
     Draw i of epoch e belongs to class i mod K and to that class's item (e D + i div K) mod n:
-    classes are balanced however many items each has, and every item comes up.
-
-    Args:
-        epoch: (B,) or one for all.
-        draw: (B,), 0 <= draw < K D.
-        items_per_class: (K,) n, each at least 1.
-        draws_per_class: D.
-
-    Returns:
-        (B,) class and (B,) item, int64.
+    classes are balanced however many items each has (`items_per_class`, (K,)), and every item
+    comes up.
     """
     counts = np.asarray(items_per_class, dtype=np.int64)
     epochs, draws = (np.asarray(x, dtype=np.int64) for x in (epoch, draw))
