@@ -1,4 +1,31 @@
-"""Everything that d3data raises for its users: what is wrong, where, and what to do next."""
+"""Everything that d3data raises for its users.
+
+    D3DataError
+    ├── DataError            real images: a missing folder, a corrupt image, a class with too few
+    ├── RecipeError          a recipe that is unknown, misspelt or impossible
+    │   └── BudgetError      no decoder and priors fit into the budget
+    ├── RunError             the folder of one distillation in progress
+    │   ├── RunLockedError   somebody else is driving this run
+    │   ├── ForeignRunError  the folder belongs to another recipe
+    │   └── JobError         a job failed in all its attempts
+    ├── TrainingError        a loss that is not finite, a network that cannot take the images
+    ├── ArtifactError        a distilled set that cannot be used
+    │   ├── FormatError      its manifest or tensors are malformed
+    │   ├── NewerFormatError it was written by a newer d3data
+    │   └── IntegrityError   a file is missing or is not the one that was written
+    ├── ExportError          a finite copy of a distilled set that cannot be written
+    ├── HubError             the Hugging Face Hub, or its cache here, cannot give or take a set
+    │   ├── NotPublishedError  there is no such repository, revision or file to be seen
+    │   ├── NotCachedError   nothing may be asked of the Hub, and the cache lacks something
+    │   ├── AccessError      a token is missing, wrong, or may not do this
+    │   ├── UnreachableError the Hub did not answer, or only that it cannot now
+    │   ├── ConflictError    somebody else was there first
+    │   └── VersionTakenError  the version was published with other content
+    ├── UnknownNameError     a name that stands for no data set
+    └── DeviceError          a device that is not there, or cannot do what is asked
+
+Each message says what is wrong, where, and what to do next.
+"""
 
 import difflib
 from collections.abc import Iterable, Mapping

@@ -19,6 +19,7 @@ def test_errors_have_one_root():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type)]
     ours = [kind for kind in kinds if kind.__module__ == "d3data.errors"]
     assert all(issubclass(kind, errors.D3DataError) for kind in ours)
+    assert [kind.__name__ for kind in ours if kind.__name__ not in errors.__doc__] == []
 
 
 def test_a_key_decides_the_numbers():
