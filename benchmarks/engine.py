@@ -18,9 +18,8 @@ from pathlib import Path
 
 import torch
 
-from d3data.distill.progress import MetricsLog
+from d3data.distill.engine import MetricsLog, Setting, Stage, optimize
 from d3data.distill.recipe import load_recipe
-from d3data.distill.stages import Setting, Stage, optimize
 from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.nets.checkpoint import Checkpoint
@@ -41,7 +40,7 @@ def staged(setting: Setting, folder: Path, steps: int) -> float:
     checkpoint = Checkpoint(folder / "checkpoint.safetensors", every_seconds=30)
     with MetricsLog(folder / "metrics.jsonl", lambda event: None) as journal:
         stage = Stage("distill", steps, checkpoint, journal, None)
-        from_noise(source, setting.bench(stage))
+        from_noise(source, setting.context(stage))
         begin = time.perf_counter()
         optimize(source, stage, setting)
         return time.perf_counter() - begin
@@ -54,12 +53,12 @@ def bare(setting: Setting, folder: Path, steps: int) -> float:
         stage = Stage(
             "distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None
         )
-        bench = setting.bench(stage)
-    from_noise(source, bench)
+        context = setting.context(stage)
+    from_noise(source, context)
     parameters = source.train_only(setting.recipe.optimizers)
     optimizers = [s.build(parameters[p]) for p, s in setting.recipe.optimizers.items()]
     begin = time.perf_counter()
-    for loss in setting.recipe.objective.losses(source, bench):
+    for loss in setting.recipe.objective.losses(source, context):
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()

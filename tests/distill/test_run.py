@@ -15,7 +15,6 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, executors
 from d3data.distill.jobs import image_of
-from d3data.distill.resources import Resources, find_resources
 from d3data.distill.runs import LOCK
 from d3data.errors import (
     D3DataError,
@@ -30,7 +29,7 @@ from d3data.errors import (
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
-from d3data.utils.device import cores
+from d3data.utils.device import Resources, cores, find_resources
 from d3data.utils.lock import hold, holder, lock_files
 
 LOCKS = lock_files(Path(LOCK))
@@ -426,7 +425,7 @@ def test_workers_and_accelerators_by_default(monkeypatch):
 
 def test_cores_are_dealt_to_jobs_that_run_at_a_time(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("d3data.distill.resources.cores", lambda: 8)
+    monkeypatch.setattr("d3data.utils.device.cores", lambda: 8)
     place = Resources("cpu", 4)
     assert [place.threads(jobs, 64) for jobs in (1, 2, 3, 4, 100)] == [8, 4, 2, 2, 2]
     assert Resources("cpu", 20).threads(100, 64) == 1

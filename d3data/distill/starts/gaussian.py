@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
+from d3data.distill.engine import Setting, Stage
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.recipe import Recipe, WarmStart
-from d3data.distill.stages import Setting, Stage
 from d3data.distill.starts.pixels import require_images
 from d3data.images import augment
 from d3data.images.spec import Image
@@ -40,17 +40,14 @@ class GaussianStart:
     """An autoencoder's latents, or noise where the recipe's warm start has no steps."""
 
     def steps(self, recipe: Recipe) -> int:
-        """Those of the autoencoder's training."""
         return recipe.warm_start.steps
 
     def needs_images(self, recipe: Recipe) -> bool:
-        """Each prior stands for real images, unless all start from noise."""
         return recipe.warm_start.steps > 0
 
     def training(
         self, source: Source, setting: Setting, context: ObjectiveContext
     ) -> tuple["Autoencoder", Iterator[Tensor]]:
-        """The autoencoder, and its losses."""
         assert isinstance(source, GaussianSource)
         config = setting.recipe.warm_start
         with rng.seeded(setting.seed, "autoencoder"):
@@ -59,7 +56,6 @@ class GaussianStart:
         return autoencoder, losses(config, autoencoder, source, context)
 
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
-        """Train the autoencoder, resumable at every step, and take its latents and decoder."""
         assert isinstance(source, GaussianSource)
         context = setting.context(stage)
         if not stage.steps:
@@ -127,18 +123,14 @@ def _through(
 
 @torch.no_grad()
 def fill(source: GaussianSource, autoencoder: Autoencoder, context: ObjectiveContext) -> None:
-    """Turn a fitted autoencoder into the source's priors, folded decoder and residual.
-
-    Raises:
-        DataError: a class has fewer images than priors.
-    """
+    """Turn a fitted autoencoder into the source's priors, folded decoder and residual."""
+    require_images(context.task, torch.bincount(source.classes).tolist(), of="priors")
     autoencoder.eval()
     random = context.rng("fill", 0)
     variances = torch.ones_like(source.mean)
     for label in range(len(context.task.classes)):
         items = torch.nonzero(source.classes == label).flatten()
         members = (context.task.train.labels == label).nonzero().flatten()
-        require_images(context.task, label, len(items), of="priors")
         seen = members[torch.randperm(len(members), generator=random)[:SEEN]]
         images = (context.task.train.read(chunk).to(context.device) for chunk in seen.split(CHUNK))
         points = torch.cat([autoencoder.posterior(chunk)[0] for chunk in images])
