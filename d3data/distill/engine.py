@@ -14,33 +14,16 @@ from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Experts
-from d3data.distill.objectives import Objective
 from d3data.distill.recipe import Recipe
 from d3data.distill.straight_through import StraightThrough
 from d3data.errors import RunError
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
-from d3data.nets.training import Watch, cosine, descend, ignore, scheduled
+from d3data.nets.training import cosine, descend, scheduled
 from d3data.sources.base import Source
 from d3data.utils.progress import Progress, ReportProgress
 
 START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}  # the state of an empty log
-
-
-def distill(
-    source: Source,
-    objective: Objective,
-    context: ObjectiveContext,
-    optimizers: Sequence[torch.optim.Optimizer],
-    watch: Watch = ignore,
-) -> None:
-    """Train `source` on `objective` from `context.start` to `context.steps`.
-
-    Raises:
-        TrainingError: a loss is not finite, or the objective ends early.
-    """
-    losses = objective.losses(source, context)
-    descend(losses, optimizers, start=context.start, steps=context.steps, watch=watch)
 
 
 class MetricsLog:

@@ -39,7 +39,7 @@ class NetworkSpec(nets.NetworkSpec):
     norm: Norm | None = "instance"
 
     def build(self, task: Task, seed: int, *key: str | int) -> nn.Module:
-        """A freshly initialised network for `task`; the same key gives the same weights."""
+        """A freshly initialized network for `task`; the same key gives the same weights."""
         with rng.seeded(seed, "network", *key):
             rule, classes = task.rule, len(task.classes)
             return nets.build(self, channels=rule.channels, size=rule.size, classes=classes)
@@ -163,3 +163,17 @@ class Experts:
         network = self.network().requires_grad_(False)
         nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
         return network
+
+
+class UnrecordedExperts(Experts):
+    """Untrained networks in place of trajectories; counts the bytes that are read."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return self.plan.count
+
+    def snapshot(self, trajectory: int, epoch: int) -> Tensor:
+        vector = nn.utils.parameters_to_vector(self.network().parameters()).detach()
+        self.read += vector.nbytes
+        return vector

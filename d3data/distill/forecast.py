@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby, islice
+from itertools import groupby, islice, repeat
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting
-from d3data.distill.experts import FLOAT, Experts, epochs
+from d3data.distill.experts import FLOAT, UnrecordedExperts, epochs
 from d3data.distill.jobs import ExpertJob, Job, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
@@ -70,21 +70,21 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
     place, stages = as_device(device), dict[str, Stage]()
     turns = plan.recipe.objective.period if plan.recipe.objective else 1
     for name, jobs, steps, disk in _jobs(plan):
-        job, stage = jobs[0], stages.setdefault(name, Stage(name))
+        job, count, stage = jobs[0], len(jobs), stages.setdefault(name, Stage(name))
         flops, memory, read = traced(_begin(name, job, plan, META), turns)
-        stage.jobs += len(jobs)
-        stage.steps += len(jobs) * steps
-        stage.flops += len(jobs) * math.ceil(steps * flops)
+        stage.jobs += count
+        stage.steps += count * steps
+        stage.flops += count * math.ceil(steps * flops)
         stage.memory = max(stage.memory, memory)
-        stage.disk += len(jobs) * disk
-        stage.traffic += len(jobs) * round(steps * read)
+        stage.disk += count * disk
+        stage.traffic += count * round(steps * read)
         fits = memory < device_memory(place) and (place.type != "cpu" or flops < TIMED_FLOPS)
         if plan.imagined or not fits:
             stage.seconds = None
         elif stage.seconds is not None:
             with using_threads(job.threads):
                 seconds = timed(_begin(name, job, plan, place), turns)
-            stage.seconds += len(jobs) * steps * seconds
+            stage.seconds += count * steps * seconds
     return list(stages.values())
 
 
@@ -100,32 +100,17 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
         task = plan.task.subtask(classes)
         yield "experts", [*alike], wanted.steps(task), wanted.trajectory_bytes(task)
     sizes = sorted(plan.subtasks, key=lambda job: len(job.classes))
-    for classes_each, same in groupby(sizes, lambda job: len(job.classes)):
-        jobs, items = [*same], classes_each * recipe.items_per_class
+    for each, same in groupby(sizes, lambda job: len(job.classes)):
+        jobs, items = [*same], each * recipe.items_per_class
         if start := STARTS[recipe.source.kind].steps(recipe):
             yield "warm start", jobs, start, 0
         if recipe.objective is not None:
-            image = plan.content.image
-            shapes = layout(recipe.source, image, items=items, classes=classes_each)
+            shapes = layout(recipe.source, plan.content.image, items=items, classes=each)
             disk = stored_bytes(shapes, recipe.quantization)
             yield "distill", jobs, recipe.steps + recipe.quantize.steps, disk
         if recipe.labels is not None:
             images = items * max(1, recipe.labels.draws) * recipe.labels.teacher.count
             yield "labels", jobs, images, FLOAT * items * len(plan.task.classes)
-
-
-class UnrecordedExperts(Experts):
-    """Untrained networks in place of trajectories; counts the bytes that are read."""
-
-    read = 0
-
-    def __len__(self) -> int:
-        return self.plan.count
-
-    def snapshot(self, trajectory: int, epoch: int) -> Tensor:
-        vector = nn.utils.parameters_to_vector(self.network().parameters()).detach()
-        self.read += vector.nbytes
-        return vector
 
 
 Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
@@ -147,7 +132,7 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
         network = recipe.labels.teacher.network.build(plan.task, 0).to(device)
         network.requires_grad_(False)
         item = source.classes.new_zeros(1)
-        return network, (network(source.images(item, None)).sum() for _ in count()), None
+        return network, (network(source.images(item, None)).sum() for _ in repeat(0)), None
     wanted = recipe.objective.expert_plan if recipe.objective else None
     recorded = UnrecordedExperts(wanted, task, (), device=device) if wanted else None
     context = ObjectiveContext(task, seed=0, steps=ENDLESS, experts=recorded, **options)

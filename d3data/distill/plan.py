@@ -220,10 +220,8 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
 
 
 def _check_names(place: str, record: Frozen, task: Task) -> None:
-    """Resolve the augmentation that a record of the recipe names, and build its network."""
-    named = getattr(record, "augment", None)
     try:
-        if named is not None:
+        if (named := getattr(record, "augment", None)) is not None:
             augment.augmentation(named)
         if isinstance(record, NetworkSpec):
             with torch.device("meta"):

@@ -9,7 +9,6 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -78,7 +77,10 @@ def run(
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
     resources = find_resources(device, workers, inline=executor == "inline", remote=bool(launcher))
     chosen = _executor(executor, resources, Retries(attempts), launcher)
-    with hold(folder / LOCK, taken=partial(_taken, folder)):
+    advice = "wait for it, stop it, or choose another folder"
+    with hold(
+        folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
+    ):
         plan = prepare(
             recipe,
             out=out,
@@ -249,12 +251,6 @@ def _check_options(*, save_every: float, workers: int | None = None, attempts: i
             raise RecipeError(f"{name} must be an integer >= 1, got {number}")
     if not 0 <= save_every < math.inf:
         raise RecipeError(f"save_every must be seconds >= 0, got {save_every}")
-
-
-def _taken(folder: Path, by: str) -> RunLockedError:
-    return RunLockedError(
-        f"{folder} is in use by {by}: wait for it, stop it, or choose another folder"
-    )
 
 
 def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:

@@ -39,11 +39,8 @@ def whole(tmp_path_factory):
         labels=LABELS,
         compute={"precision": "bfloat16"},
     )
-    plan, computed, call = (
-        planned(recipe, tmp_path_factory.mktemp("plan") / "run"),
-        [],
-        Compute.__call__,
-    )
+    plan = planned(recipe, tmp_path_factory.mktemp("plan") / "run")
+    computed, call = [], Compute.__call__
 
     def spy(compute, *inputs):
         computed.append(compute)

@@ -8,7 +8,6 @@ power that the draws lack.
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +34,6 @@ CHUNK = 256  # images that are encoded or decoded at a time
 FLOOR = 1e-3  # variance of a prior at least
 
 
-@dataclass(frozen=True)
 class GaussianStart:
     """An autoencoder's latents, or noise where the recipe's warm start has no steps."""
 
@@ -101,8 +99,7 @@ def losses(
 ) -> Iterator[Tensor]:
     """The autoencoder's stream: squared error plus weighted divergence, per value."""
     change = augment.augmentation(config.augment)
-    size = source.image.values
-    for step in range(context.start, context.steps):
+    for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
         images = change(images.to(context.device), random)
@@ -110,7 +107,7 @@ def losses(
         decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        yield F.mse_loss(decoded, images) + config.kl * divergence / size
+        yield F.mse_loss(decoded, images) + config.kl * divergence / source.image.values
 
 
 def _through(

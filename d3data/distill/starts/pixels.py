@@ -1,7 +1,6 @@
 """Start images from real ones."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 
@@ -14,7 +13,6 @@ from d3data.sources.base import Source
 from d3data.sources.pixels import PixelsSource
 
 
-@dataclass(frozen=True)
 class PixelsStart:
     """Random training images of each class."""
 
@@ -29,18 +27,12 @@ class PixelsStart:
 
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
         assert isinstance(source, PixelsSource)
-        from_images(source, setting.context(stage))
-
-
-@torch.no_grad()
-def from_images(source: PixelsSource, context: ObjectiveContext) -> None:
-    """Real training images of each class, as many as it has items."""
-    random = context.rng("from images", 0)
-    require_images(context.task, torch.bincount(source.classes).tolist(), of="items")
-    for label in range(len(context.task.classes)):
-        items = torch.nonzero(source.classes == label).flatten()
-        images, _ = context.task.train.batch(len(items), of=label, rng=random)
-        source.pixels[items] = images.to(source.pixels)
+        random = setting.context(stage).rng("from images", 0)
+        require_images(setting.task, torch.bincount(source.classes).tolist(), of="items")
+        for label in range(len(setting.task.classes)):
+            items = torch.nonzero(source.classes == label).flatten()
+            images, _ = setting.task.train.batch(len(items), of=label, rng=random)
+            source.pixels.data[items] = images.to(source.pixels)
 
 
 def require_images(task: Task, items: Sequence[int], *, of: str) -> None:
