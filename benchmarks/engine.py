@@ -53,12 +53,12 @@ def bare(setting: Setting, folder: Path, steps: int) -> float:
         stage = Stage(
             "distill", steps, Checkpoint(folder / "unused", every_seconds=30), journal, None
         )
-        context = setting.context(stage)
-    from_noise(source, context)
+        bench = setting.context(stage)
+    from_noise(source, bench)
     parameters = source.train_only(setting.recipe.optimizers)
     optimizers = [s.build(parameters[p]) for p, s in setting.recipe.optimizers.items()]
     begin = time.perf_counter()
-    for loss in setting.recipe.objective.losses(source, context):
+    for loss in setting.recipe.objective.losses(source, bench):
         for optimizer in optimizers:
             optimizer.zero_grad()
         loss.backward()

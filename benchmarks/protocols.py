@@ -22,7 +22,7 @@ import torch
 
 from d3data.evaluation import protocols
 from d3data.evaluation.baselines import Photographs
-from d3data.evaluation.baselines.base import random_rows
+from d3data.evaluation.baselines.choices import random_rows
 from d3data.evaluation.networks import builders, label
 from d3data.evaluation.record import EvalSetup, Trial
 from d3data.evaluation.trial_training import run_trial

@@ -21,9 +21,8 @@ from d3data import artifact
 from d3data.artifact.manifest import NAME, parse
 from d3data.errors import HubError
 from d3data.evaluation.baselines import Photographs, RowData
-from d3data.evaluation.record import Trial
+from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
-from d3data.evaluation.rows import Row
 from d3data.hub import index, names
 from d3data.hub.client import HubOptions
 from d3data.hub.local import LocalCopy, listed

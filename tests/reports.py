@@ -4,9 +4,8 @@ import torch
 
 from d3data.evaluation.baselines import Photographs, RowData
 from d3data.evaluation.protocols import named
-from d3data.evaluation.record import Trial
+from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
-from d3data.evaluation.rows import Row
 
 
 def trial(accuracy=0.5, seed=0, **changes):

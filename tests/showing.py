@@ -8,9 +8,8 @@ from markdown_it import MarkdownIt
 import made
 from d3data.cards import Facts
 from d3data.evaluation.baselines import Photographs, RowData
-from d3data.evaluation.record import Trial
+from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
-from d3data.evaluation.rows import Row
 from d3data.utils.text import upright
 
 NAMES = (

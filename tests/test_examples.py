@@ -67,7 +67,8 @@ def test_a_set_is_listed_under_a_short_name_and_loaded_by_it(tmp_path, capsys):
 @pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 def test_the_rehearsal_of_imagenet_goes_from_its_recipe_to_a_short_name(tmp_path):
     short = ["steps=1", "warm_start.steps=1", "objective.real=2", "objective.samples=2"]
-    experts = ["objective.experts.count=1", "objective.experts.epochs=1"]
+    small = {"count": 1, "epochs": 1, "network.width": 2, "batch": 1000}
+    experts = [f"objective.experts.{key}={value}" for key, value in small.items()]
     slow = ["compute.compile=false", "compute.precision=float32"]
     page = EXAMPLES / "tiny_imagenet_20.toml"
     recipe = d3data.distill.load_recipe(page, overrides=short + experts + slow)

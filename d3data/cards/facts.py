@@ -15,8 +15,8 @@ from d3data.cards.licenses import License, license
 from d3data.errors import ArtifactError
 from d3data.evaluation.leakage.audit import stored_audit
 from d3data.evaluation.leakage.record import Audit
+from d3data.evaluation.record import Row
 from d3data.evaluation.report import Report, called, measured
-from d3data.evaluation.rows import Row
 from d3data.hub import errors, index, names
 from d3data.images.presets import PRESETS
 from d3data.utils.text import counted, duration, figures, percent, upright, weight
@@ -229,7 +229,7 @@ class Facts:
         several = len({(row.network, row.labels) for row in self.rows}) > 1
         results = []
         for row in self.rows:
-            _, network, labels, *counts, reached, _ = row.cells()
+            _, network, labels, *counts, reached, _ = row.cells().values()
             name = f"{called(row)}: {network}, {labels} labels" if several else called(row)
             results.append((name, reached, *("–" if cell == "-" else cell for cell in counts)))
         return results

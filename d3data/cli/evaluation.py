@@ -164,7 +164,7 @@ def compare(
     for one in plans:
         one.clear()
     headings = ["data set", "values", "bytes", "accuracy %"]
-    rows = [[name, *row.cells()[4:7]] for name, row in comparison.rows]
+    rows = [[name, *(row.cells()[one] for one in headings[1:])] for name, row in comparison.rows]
     lines = [table(headings, rows), "", *(one.line() for one in comparison.differences)]
     give("\n".join(lines), comparison.dump(), as_json=json)
 

@@ -21,7 +21,7 @@ from d3data.artifact.drawing import Drawer, Latent
 from d3data.artifact.ledger import Ledger
 from d3data.artifact.manifest import MOST_DRAWS
 from d3data.data.epochs import Index, Requests
-from d3data.data.materialize import pixels, require_main_process
+from d3data.data.materialize import drawn, pixels, require_main_process
 from d3data.data.options import SampleArguments, SampleOptions
 from d3data.data.outputs import OutputFormat, RealTransform
 from d3data.errors import D3DataError, nearest
@@ -119,7 +119,7 @@ class DistilledDataset(Dataset[Any]):
         float32 where they are soft.
         """
         latent = self.drawer.latents(*self._requests.resolve(indices))
-        return latent, self._labels(latent)
+        return latent, self._labels(latent.draw, latent.item)
 
     def decode(
         self, latent: Latent | Mapping[str, Tensor], *, device: str | torch.device | None = None
@@ -181,8 +181,8 @@ class DistilledDataset(Dataset[Any]):
         ids = [*every] if classes is None else [self._class(named) for named in classes]
         drawer, labels = self.on(self.device).seeded(seed), np.repeat(np.array(ids, np.int64), n)
         epochs, turns = np.divmod(np.tile(np.arange(n), len(ids)), self.draws_per_class)
-        latent = drawer.latents(epochs, turns * len(self.classes) + labels)
-        return pixels(drawer, latent), torch.from_numpy(labels)
+        images, _ = drawn(drawer, epochs, turns * len(self.classes) + labels)
+        return images, torch.from_numpy(labels)
 
     def mean_images(self) -> tuple[Tensor, Tensor]:
         """The image without noise of every item: uint8 (N, C, H, W), and (N,) int64 classes."""
@@ -214,8 +214,9 @@ class DistilledDataset(Dataset[Any]):
         """
         count = self.draws_per_class if draws_per_class is None else draws_per_class
         count = whole(count, "draws_per_class")
-        latent = self.drawer.latents(*np.divmod(np.arange(count * len(self.classes)), len(self)))
-        return TensorDataset(pixels(self.on(self.device), latent), self._labels(latent))
+        epochs, indices = np.divmod(np.arange(count * len(self.classes)), len(self))
+        images, items = drawn(self.on(self.device), epochs, indices)
+        return TensorDataset(images, self._labels(torch.from_numpy(indices), items))
 
     def to_hf(self, draws_per_class: int | None = None) -> Any:
         """The images of `materialize` as a `datasets.Dataset` with Image and ClassLabel."""
@@ -298,7 +299,7 @@ class DistilledDataset(Dataset[Any]):
         return "DistilledDataset " + "\n".join(summary.lines(self.artifact, epoch=epoch))
 
     def _samples(self, latent: Latent) -> list[Any]:
-        labels, soft = self._labels(latent), self.soft_labels
+        labels, soft = self._labels(latent.draw, latent.item), self.soft_labels
         if self.output_format.output == "latent":
             images: Any = map(Latent, *(field.unbind() for field in latent))
         else:
@@ -315,10 +316,8 @@ class DistilledDataset(Dataset[Any]):
         keys = (latent.item.tolist(), latent.epoch.tolist(), latent.draw.tolist())
         return list(map(_record, images, targets, *keys))
 
-    def _labels(self, latent: Latent) -> Tensor:
-        if self._soft_labels is None:
-            return latent.draw % len(self.classes)
-        return self._soft_labels[latent.item]
+    def _labels(self, draws: Tensor, items: Tensor) -> Tensor:
+        return draws % len(self.classes) if self._soft_labels is None else self._soft_labels[items]
 
     def _class(self, named: int | str) -> int:
         if isinstance(named, str) and named not in self.class_to_idx:

@@ -21,7 +21,7 @@ import torch
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.drawing import Drawer
-from d3data.data.materialize import block_size, pixels, require_main_process
+from d3data.data.materialize import block_size, drawn, require_main_process
 from d3data.errors import ExportError, entry
 from d3data.images.formats import WRITERS, hub_datasets
 from d3data.images.formats.base import ExportPlan, Sample, Writer, shard_ranges
@@ -87,11 +87,10 @@ class DrawStream:
         drawer, block = self._open(), block_size(self.image)
         soft_labels = drawer.soft_labels() if self.soft else None
         for first in range(start, stop, block):
-            numbers = np.arange(first, min(stop, first + block))
-            latent = drawer.latents(*np.divmod(numbers, self.epoch))
-            classes = (latent.draw % len(self.classes)).tolist()
-            soft: Any = repeat(None) if soft_labels is None else soft_labels[latent.item]
-            yield from map(Sample, pixels(drawer, latent), classes, soft)
+            epochs, draws = np.divmod(np.arange(first, min(stop, first + block)), self.epoch)
+            images, items = drawn(drawer, epochs, draws)
+            soft: Any = repeat(None) if soft_labels is None else soft_labels[items]
+            yield from map(Sample, images, (draws % len(self.classes)).tolist(), soft)
 
     def identity(self, images: int) -> dict[str, Any]:
         """What decides the first `images` draws, and the license of the set."""

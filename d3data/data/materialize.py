@@ -1,6 +1,8 @@
 """Draws of a distilled set decoded to uint8 images, in blocks that bound the memory."""
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
@@ -17,7 +19,7 @@ def block_size(image: Image) -> int:
 
 
 def pixels(drawer: Drawer, latent: Latent, *, residual: bool = True) -> Tensor:
-    """A batch of any size, decoded to uint8 (B, C, H, W) on the CPU.
+    """A batch of latents, of any size, decoded to uint8 (B, C, H, W) on the CPU.
 
     Raises:
         D3DataError: the set's values are whitened and have no colors.
@@ -26,6 +28,23 @@ def pixels(drawer: Drawer, latent: Latent, *, residual: bool = True) -> Tensor:
     blocks = latent.split(block_size(drawer.image))
     decoded = (drawer.decode(block, residual=residual) for block in blocks)
     return torch.cat([to_uint8(images, drawer.image).cpu() for images in decoded])
+
+
+def drawn(
+    drawer: Drawer, epochs: NDArray[np.int64], indices: NDArray[np.int64]
+) -> tuple[Tensor, Tensor]:
+    """The draws (B,), (B,) as uint8 images (B, C, H, W), and the items (B,) they are made from.
+
+    Latents are made block by block: where images are stored they are as large as the images.
+    """
+    size = block_size(drawer.image)
+    images, items = [], []
+    for start in range(0, max(1, len(indices)), size):
+        block = slice(start, start + size)
+        latent = drawer.latents(epochs[block], indices[block])
+        images.append(pixels(drawer, latent))
+        items.append(latent.item)
+    return torch.cat(images), torch.cat(items)
 
 
 def require_main_process(device: torch.device) -> None:

@@ -18,9 +18,8 @@ from d3data.evaluation.leakage.picture import pairs
 from d3data.evaluation.leakage.record import Audit, Leakage
 from d3data.evaluation.planner import EvaluationOptions, EvaluationPlan, plan
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.record import Labels, Point, TrainingData, TrainingLoop, Trial
+from d3data.evaluation.record import Labels, Point, Row, TrainingData, TrainingLoop, Trial
 from d3data.evaluation.report import Report, SplitName
-from d3data.evaluation.rows import Row
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
 from d3data.images.tasks import Task

@@ -37,15 +37,9 @@ class SampleData:
         self._data, self._task = data, task
 
     def __len__(self) -> int:
-        """How many images an epoch has."""
         return len(self._data)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) and labels (B,) or (B, K).
-
-        Raises:
-            DataError: a sample is no image with a label, or differs from the others in shape.
-        """
         samples = [self._sample(index) for index in indices.tolist()]
         if len({(*image.shape, *label.shape) for image, label in samples}) > 1:
             raise DataError(
@@ -94,11 +88,9 @@ class Photographs:
         self.images, self.labels = images, labels
 
     def __len__(self) -> int:
-        """How many images there are."""
         return len(self.images)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) and their labels, whatever the epoch."""
         stored = self.images
         images = stored.read(indices) if isinstance(stored, Split) else stored[indices]
         return images.to(device), self.labels[indices].to(device)
@@ -110,10 +102,8 @@ def is_place(data: object) -> bool:
         return True
     if not isinstance(data, str | Path):
         return False
-    name = names.parse(data)
-    return (
-        isinstance(name, names.Folder) and name.path.exists() and not (name.path / NAME).exists()
-    )
+    path = name.path if isinstance(name := names.parse(data), names.Folder) else None
+    return path is not None and path.exists() and not (path / NAME).exists()
 
 
 def is_distilled(data: object) -> bool:
@@ -123,15 +113,10 @@ def is_distilled(data: object) -> bool:
 
 
 def as_training_data(data: Any, task: Task | None) -> TrainingData:
-    """What networks can be trained on.
+    """What networks can be trained on; the task is needed unless `data` has batches.
 
-    Args:
-        data: a distilled set, its name or folder; another place of images; what has `batch`; or
-            a map-style data set of images and labels.
-        task: the real images; needed for all but distilled sets and what has `batch`.
-
-    Raises:
-        DataError: it is none of these, or the task is missing.
+    `data` is a distilled set, its name or folder; another place of images; what has `batch`; or
+    a map-style data set of images and labels.
     """
     if isinstance(data, str | Path) and not is_place(data):
         return load(data, output="normalized")

@@ -14,38 +14,26 @@ from typing import NamedTuple, Self
 
 from d3data.errors import DataError
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.record import Labels
+from d3data.evaluation.record import Labels, Row
 from d3data.evaluation.report import Report
-from d3data.evaluation.rows import Row
 from d3data.utils.schema import Frozen
 
 CONFIDENCE = 0.95
 
 
 class Comparability(NamedTuple):
-    """What two evaluations must share, so that their numbers may be compared.
+    """What two evaluations must share, so that their numbers may be compared."""
 
-    Attributes:
-        task: the fingerprint of the real images.
-        split: the part of them that networks are tested on.
-        protocol: in full.
-        network: the first one.
-        steps: of each network; under the user's own loop, the images that it sees.
-        labels: of the set.
-        seeds: of the networks.
-    """
-
-    task: str
+    task: str  # the fingerprint of the real images
     split: str
     protocol: Protocol
-    network: str
-    steps: int
+    network: str  # the first one
+    steps: int  # under the user's own loop, the images that a network sees
     labels: Labels
     seeds: tuple[int, ...]
 
     @classmethod
     def of(cls, report: Report) -> Self:
-        """That of a report, by its first row."""
         row = report.rows[0]
         return cls(
             task=report.fingerprint,
@@ -62,11 +50,7 @@ CALLED = {"task": "real images", "steps": "number of steps", "labels": "kind of 
 
 
 def require_comparable(evaluations: Sequence[tuple[str, Comparability]]) -> None:
-    """All sets, by name, are evaluated in the same way, with two networks each at least.
-
-    Raises:
-        DataError: there are fewer than two sets, or they are not.
-    """
+    """All sets, by name, are evaluated in the same way, with two networks each at least."""
     if len(evaluations) < 2:
         raise DataError("one set alone cannot be compared: name at least two")
     first, expected = evaluations[0]
@@ -136,9 +120,10 @@ def compare(reports: Sequence[Report]) -> Comparison:
         DataError: fewer than two, or they do not share the task, split, protocol, network, number
             of steps, kind of labels or seeds; or with one network each.
     """
-    rows = [(_name(reports, number), report.rows[0]) for number, report in enumerate(reports)]
-    evaluations = zip(rows, map(Comparability.of, reports), strict=True)
-    require_comparable([(name, own) for (name, _), own in evaluations])
+    data = [report.data for report in reports]
+    names = [f"{one} ({n})" if data.count(one) > 1 else one for n, one in enumerate(data, 1)]
+    require_comparable([*zip(names, map(Comparability.of, reports), strict=True)])
+    rows = [*zip(names, (report.rows[0] for report in reports), strict=True)]
     tests = reports[0].tests
     differences = [_difference(*one, *other, tests) for one, other in combinations(rows, 2)]
     return Comparison(rows=tuple(rows), differences=tuple(differences))
@@ -149,7 +134,9 @@ def _difference(first: str, one: Row, second: str, other: Row, tests: int) -> Di
 
     apart = [a.accuracy - b.accuracy for a, b in zip(one.trials, other.trials, strict=True)]
     mean, free = statistics.fmean(apart), len(apart) - 1
-    error = max(statistics.stdev(apart) / len(apart) ** 0.5, _least_error(mean, tests))
+    # on at least a share |mean| of the images one is correct and the other is not
+    least_error = math.sqrt(abs(mean) * (1 - abs(mean)) / tests)
+    error = max(statistics.stdev(apart) / len(apart) ** 0.5, least_error)
     reach = error * float(t.ppf((1 + CONFIDENCE) / 2, free))
     certain = 0.0 if mean else 1.0
     return Difference(
@@ -160,18 +147,3 @@ def _difference(first: str, one: Row, second: str, other: Row, tests: int) -> Di
         high=mean + reach,
         p=2 * float(t.sf(abs(mean) / error, free)) if error else certain,
     )
-
-
-def _least_error(mean: float, tests: int) -> float:
-    """The standard error of a difference of accuracy, if the two agreed wherever they can.
-
-    On at least a share |mean| of the images one is correct and the other is not.
-    """
-    return math.sqrt(abs(mean) * (1 - abs(mean)) / tests)
-
-
-def _name(reports: Sequence[Report], number: int) -> str:
-    """The set's name, numbered where another one has it."""
-    name = reports[number].data
-    twins = [report.data for report in reports].count(name)
-    return f"{name} ({number + 1})" if twins > 1 else name

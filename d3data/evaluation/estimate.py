@@ -44,7 +44,6 @@ class Estimate(Frozen):
         return sum(row.networks * row.seconds for row in self.rows)
 
     def table(self) -> str:
-        """A line for each row, and one for all."""
         lines = [
             f"{row.name}, {row.network}: {counted(row.networks, 'network')} of "
             f"{row.steps:,} steps, {duration(row.seconds)} each"
@@ -56,13 +55,7 @@ class Estimate(Frozen):
 def estimate_rows(
     runner: Runner, sets: Sequence[TrainingData], names: Sequence[str]
 ) -> list[RowEstimate]:
-    """Times a few steps of training on the set and on real images, and multiplies.
-
-    Args:
-        runner: of one kind of network.
-        sets: the set with each kind of label.
-        names: of the baselines.
-    """
+    """Times a few steps of training on the set and on real images, and multiplies."""
     setup, protocol, task = runner.setup, runner.setup.protocol, runner.setup.task
     data, context = runner.row_data(sets[0]).data, runner.context(sets[0])
     images = Photographs(task.train, task.train.labels)
@@ -72,7 +65,7 @@ def estimate_rows(
     rates = len(protocol.learning_rates)
     tried = rates if rates > 1 else 0
     steps = protocol.length(len(data))
-    rows = [("distilled", len(runner.seeds) + tried, steps, steps * own + testing) for _ in sets]
+    rows = [("distilled", len(runner.seeds) + tried, steps, steps * own + testing)] * len(sets)
     for name in names:
         steps = _steps(name, context, protocol)
         networks = len(runner.baseline_seeds) + tried
@@ -83,12 +76,9 @@ def estimate_rows(
     if {*NEED_TEACHER} & {*names}:
         steps = teacher_steps(setup)
         rows.append(("teacher", 1, steps, steps * real))
-    return [
-        RowEstimate(
-            name=name, network=runner.network, networks=networks, steps=steps, seconds=seconds
-        )
-        for name, networks, steps, seconds in rows
-    ]
+    fields = ("network", "name", "networks", "steps", "seconds")
+    values = (zip(fields, (runner.network, *row), strict=True) for row in rows)
+    return [RowEstimate.model_validate(dict(each)) for each in values]
 
 
 def _steps(name: str, context: BaselineContext, protocol: Protocol) -> int:

@@ -20,11 +20,7 @@ OwnNetwork = Callable[..., nn.Module]  # (channels=, size=, classes=) -> network
 
 
 def named(text: str) -> NetworkSpec:
-    """The network of a name: `resnet18`, or `resnet18/batch` with another normalisation.
-
-    >>> named("resnet18/batch").norm
-    'batch'
-    """
+    """The network of a name: `resnet18`, or `resnet18/batch` with another normalization."""
     name, slash, norm = text.partition("/")
     values = {"name": name, **({"norm": norm} if slash else {})}
     return NetworkSpec.parse(values, where=f"network {text!r}", error=TrainingError)
@@ -41,18 +37,12 @@ def label(spec: NetworkSpec) -> str:
 
 
 def wanted(texts: Iterable[str] | str | None, default: NetworkSpec) -> list[NetworkSpec]:
-    """The networks that are asked for by name, `ALL` of them, or the default.
-
-    Raises:
-        UnknownNameError: there is no such network.
-        TrainingError: the list is empty.
-    """
+    """The networks that are asked for by name, `ALL` of them, or the default."""
     if texts is None:
         return [default]
-    texts = texts if isinstance(texts, str) else list(texts)
+    texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else list(texts)
     if not texts:
         raise TrainingError("nets names no network: name at least one, or leave nets out")
-    texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else texts
     return [named(text) for text in texts]
 
 
@@ -61,9 +51,7 @@ def builders(
 ) -> dict[str, Build]:
     """The function that builds each network for a task's images, by the network's label.
 
-    Raises:
-        UnknownNameError: there is no such network.
-        TrainingError: one cannot take the images, or does not give a logit for each class.
+    Each must take the images and give a logit for each class.
     """
     shape = {"channels": task.channels, "size": task.size, "classes": len(task.classes)}
     known = {label(spec): partial(nets.build, spec) for spec in specs}
@@ -82,7 +70,6 @@ def have_features(builds: Iterable[Build]) -> bool:
 
 
 def _require_logits(name: str, make: OwnNetwork, shape: Mapping[str, int]) -> None:
-    """Raise TrainingError unless a network gives two images a logit for each class."""
     channels, size, classes = shape.values()
     try:
         with seeded(0, "check"), torch.no_grad():
@@ -94,8 +81,8 @@ def _require_logits(name: str, make: OwnNetwork, shape: Mapping[str, int]) -> No
             f"the network {name} cannot be built for {classes} classes, or cannot take two images "
             f"of {channels}x{size}x{size}: {type(failure).__name__}: {failure}"
         ) from failure
-    if not isinstance(logits, torch.Tensor) or logits.shape != (2, classes):
-        output = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    output = tuple(logits.shape) if isinstance(logits, torch.Tensor) else type(logits).__name__
+    if output != (2, classes):
         raise TrainingError(
             f"the network {name} returns {output} for two images of {classes} classes: it must "
             f"return logits of shape (2, {classes})"

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,7 @@ class EvaluationPlan:
     keep: bool
 
     def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
-        """Train and test every network; trials are kept in the cache until `clear`.
-
-        Args:
-            progress: called after every step.
-            date: YYYY-MM-DD, for the report; today's.
-
-        Raises:
-            ArtifactError: the set makes values that are not finite.
-            TrainingError: a loss is not finite.
-        """
+        """Train and test every network; trials are kept in the cache until `clear`."""
         with using_threads(self.threads):
             runners = self._runners(progress)
             rows = [row for each in runners for row in each.rows(self.sets, self.baselines)]
@@ -95,24 +87,15 @@ class EvaluationPlan:
             if self.scores:
                 names = [scored_against(self.sets[0])]
                 scores = robust(rows, runners[0].unaugmented().rows(self.sets[:1], names))
-        page = self.data.artifact.manifest if isinstance(self.data, DistilledDataset) else None
-        place, task = self.setup.device, self.setup.task
         return Report(
-            data=f"{page.about.name} {page.about.version}" if page else self.name,
-            content_sha256=page.content_sha256 if page else None,
-            task=task.name,
-            fingerprint=task.fingerprint,
             split=self.split,
             tests=len(self.setup.tests),
-            classes=task.classes,
-            protocol=self.setup.protocol,
+            classes=self.setup.task.classes,
             rows=tuple(rows),
             scores=scores,
-            device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
             threads=self.threads,
             compiled=self.setup.compute.compile,
-            versions=VERSIONS,
-            date=date or datetime.date.today().isoformat(),
+            **provenance(self.data, self.setup, date, name=self.name),
         )
 
     def clear(self) -> None:
@@ -124,9 +107,8 @@ class EvaluationPlan:
         """How long `run` takes here, from a few steps of each network."""
         with using_threads(self.threads):
             runners = self._runners(ignore)
-            rows = [
-                row for each in runners for row in estimate_rows(each, self.sets, self.baselines)
-            ]
+            estimates = (estimate_rows(each, self.sets, self.baselines) for each in runners)
+            rows = [*chain.from_iterable(estimates)]
             if self.scores:
                 plain = runners[0].unaugmented(), self.sets[:1], [scored_against(self.sets[0])]
                 for row in estimate_rows(*plain):
@@ -166,24 +148,15 @@ class EvaluationPlan:
             self.setup.compute.dump(),
             VERSIONS,
         ]
-        kinds = [validate.kind(one) for one in self.sets]
-        seeds = self.seeds, self.baseline_seeds
-        return TrialCache.of(
-            settings, owner=[[*self.builds], *seeds, kinds, self.baselines, self.scores]
-        )
+        kinds, seeds = [*map(validate.kind, self.sets)], (self.seeds, self.baseline_seeds)
+        owner = [[*self.builds], *seeds, kinds, self.baselines, self.scores]
+        return TrialCache.of(settings, owner=owner)
 
     def _runners(self, progress: ReportProgress) -> list[Runner]:
-        """A runner for each kind of network."""
+        seeds = self.seeds, self.baseline_seeds
+        caches = {name: self.cache.within(name) if self.keep else None for name in self.builds}
         return [
-            Runner(
-                self.setup,
-                network,
-                build,
-                self.seeds,
-                self.baseline_seeds,
-                progress,
-                self.cache.within(network) if self.keep else None,
-            )
+            Runner(self.setup, network, build, *seeds, progress, caches[network])
             for network, build in self.builds.items()
         ]
 
@@ -223,9 +196,7 @@ def plan(
     chosen += known_baselines.wanted(more, trained, features=features)
     validate.require_choices(task, [] if how.train else protocol.learning_rates, chosen)
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
-    baseline_seeds = seeds
-    if how.baseline_seeds is not None:
-        baseline_seeds = validate.distinct(how.baseline_seeds, "baseline_seeds")
+    baseline_seeds = seeds if how.baseline_seeds is None else how.baseline_seeds
     return EvaluationPlan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         data=trained,
@@ -235,10 +206,28 @@ def plan(
         baselines=tuple(chosen),
         builds=builds,
         seeds=seeds,
-        baseline_seeds=baseline_seeds,
+        baseline_seeds=validate.distinct(baseline_seeds, "baseline_seeds"),
         scores=how.scores,
         keep=how.resume and not how.networks and how.train is None,
     )
+
+
+def provenance(
+    data: TrainingData, setup: EvalSetup, date: str | None, *, name: str
+) -> dict[str, Any]:
+    """What reports and audits say of the set, the real images, the protocol and the machine."""
+    page = data.artifact.manifest if isinstance(data, DistilledDataset) else None
+    place = setup.device
+    return {
+        "data": f"{page.about.name} {page.about.version}" if page else name,
+        "content_sha256": page.content_sha256 if page else None,
+        "task": setup.task.name,
+        "fingerprint": setup.task.fingerprint,
+        "protocol": setup.protocol,
+        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
+        "versions": VERSIONS,
+        "date": date or datetime.date.today().isoformat(),
+    }
 
 
 def scored_against(data: TrainingData) -> str:
@@ -247,7 +236,6 @@ def scored_against(data: TrainingData) -> str:
 
 
 def _protocol_of(how: EvaluationOptions) -> Protocol:
-    """The protocol, of options that do not contradict each other."""
     protocol = protocols.named(how.protocol) if isinstance(how.protocol, str) else how.protocol
     augmentation(protocol.augment)
     protocols.require_own_name(protocol)
@@ -261,7 +249,6 @@ def _protocol_of(how: EvaluationOptions) -> Protocol:
 def _data_and_task(
     data: Any, task: Task | str | None, data_path: str | Path | None
 ) -> tuple[TrainingData, Task]:
-    """The set and the real images, which belong together."""
     if isinstance(task, str):
         if adapters.is_distilled(data):
             validate.require_known_fit(adapters.as_training_data(data, None), task)

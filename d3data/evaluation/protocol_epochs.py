@@ -26,20 +26,17 @@ class MeansAndDraws:
         return len(self._labels) + len(self._drawn)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        """Images (B, C, H, W) and labels (B,) or (B, K)."""
-        means = indices < len(self._labels)
-        images, labels = [], []
+        means, parts = indices < len(self._labels), []
         if means.any():
             items, drawer = indices[means], self._drawn.on(device)
-            images.append(drawer.decode(drawer.mean_latents(items.numpy()), residual=False))
-            labels.append(self._labels[items].to(device))
+            images = drawer.decode(drawer.mean_latents(items.numpy()), residual=False)
+            parts.append((images, self._labels[items].to(device)))
         if not means.all():
             rows = indices[~means] - len(self._labels)
-            drawn, targets = self._drawn.batch(epoch, rows.numpy(), device=device)
-            images.append(drawn)
-            labels.append(targets)
+            parts.append(self._drawn.batch(epoch, rows.numpy(), device=device))
         order = torch.cat([means.nonzero(), (~means).nonzero()]).flatten().argsort().to(device)
-        return torch.cat(images)[order], torch.cat(labels)[order]
+        images, labels = (torch.cat(part)[order] for part in zip(*parts, strict=True))
+        return images, labels
 
 
 def trained_on(data: TrainingData, protocol: Protocol) -> TrainingData:

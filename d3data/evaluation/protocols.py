@@ -6,7 +6,9 @@ by which the settings of `quick`, `standard` and `field` were chosen.
 """
 
 import itertools
+import tomllib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import torch
@@ -14,7 +16,6 @@ from pydantic import Field, model_validator
 from torch import Tensor
 
 from d3data.errors import RecipeError, entry
-from d3data.evaluation.mixup import Mix
 from d3data.nets import NetworkSpec
 from d3data.nets.training import cosine
 from d3data.utils.schema import Frozen
@@ -25,6 +26,7 @@ def halfway(step: int, steps: int) -> float:
     return 1.0 if step < (steps + 1) // 2 else 0.1
 
 
+Mix = Literal["none", "cutmix", "mixup"]
 schedules: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "halfway": halfway}
 
 
@@ -123,61 +125,19 @@ def batches(
                 pieces, room = [], protocol.batch
 
 
-def _like(base: Protocol, name: str, **changes: Any) -> Protocol:
-    """The first version of a protocol that differs from `base` in some settings."""
-    return base.model_copy(update={"name": name, **changes})
+def _published() -> dict[str, Protocol]:
+    text = Path(__file__).with_name("protocols.toml").read_text("utf-8")
+    tables: dict[str, dict[str, Any]] = {}
+    for name, table in tomllib.loads(text).items():
+        tables[name] = tables.get(table.pop("like", ""), {}) | table
+    return {name: Protocol(name=name, **table) for name, table in tables.items()}
 
 
-STANDARD = Protocol(
-    name="standard",
-    version=1,
-    network=NetworkSpec(width=64),
-    steps=1500,
-    batch=128,
-    learning_rates=(0.03,),
-    augment="siamese-noflip",
-)
-FIELD = _like(STANDARD, "field", network=NetworkSpec(width=128))
-
-# Zhao, Mopuri & Bilen 2021, arXiv 2006.05929
-DC = Protocol(
-    name="dc",
-    version=1,
-    epochs=300,
-    batch=256,
-    learning_rates=(0.01,),
-    schedule="halfway",
-    augment="none",
-    draws="items",
-)
-# Zhao & Bilen 2021, arXiv 2102.08259; it mirrors images, which is wrong for digits
-DSA = _like(DC, "dsa", epochs=1000, augment="siamese")
-# Qin, Deng & Alvarez-Melis 2024, arXiv 2403.00999; its rates were set by hand, one for each
-# budget, and its test accuracy is the highest of eleven: here there is one test
-D3 = _like(DSA, "d3", epochs=2000, learning_rates=(0.05, 0.014, 0.005), draws="means")
-# Li et al. 2025, arXiv 2505.13300, which chooses the rate on test images
-RANKING = _like(DSA, "dd-ranking", epochs=300, learning_rates=(0.001, 0.005, 0.01, 0.05, 0.1))
-
-# every network of a transfer table, in about an hour of two cores
-TRANSFER = _like(
-    FIELD, "transfer", networks=2, steps=80, optimizer="adamw", learning_rates=(0.001,)
-)
-
-protocols = {
-    protocol.name: protocol
-    for protocol in (
-        _like(STANDARD, "quick", network=NetworkSpec(width=32), steps=600),
-        *(STANDARD, FIELD, DC, DSA, D3, RANKING, TRANSFER),
-    )
-}
+protocols = _published()
 
 
 def require_own_name(protocol: Protocol) -> None:
-    """Refuse another protocol that has the name of a published one.
-
-    Raises:
-        RecipeError: it has.
-    """
+    """Raise RecipeError if another protocol has the name of a published one."""
     known = protocols.get(protocol.name)
     if known is not None and protocol != known:
         raise RecipeError(

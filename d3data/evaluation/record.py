@@ -1,8 +1,9 @@
-"""What the trials of an evaluation share, and the record that each leaves."""
+"""What the trials of an evaluation share, the record that each leaves, and rows of these."""
 
-from collections.abc import Callable
+import statistics
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 from typing import Protocol as Interface
 
 import torch
@@ -41,16 +42,7 @@ class TrainingLoop(Interface):
 
 @dataclass(frozen=True)
 class EvalSetup:
-    """What the trials of a report have in common.
-
-    Attributes:
-        task: the real images.
-        tests: those that networks are tested on.
-        protocol: how networks are trained.
-        device: where.
-        train: the user's own training loop, in place of the protocol's.
-        compute: whether networks are compiled.
-    """
+    """What the trials of a report have in common."""
 
     task: Task
     tests: Split
@@ -58,6 +50,17 @@ class EvalSetup:
     device: torch.device
     train: TrainingLoop | None = None
     compute: Compute = AS_WRITTEN
+
+
+class RowData(NamedTuple):
+    """What the networks of one row are trained on, and its size."""
+
+    data: TrainingData
+    images_per_class: int | None  # real images that are stored; None where new ones are drawn
+    values: int | None  # as papers count them: one for each pixel value or label
+    bytes: int | None
+    note: str = ""  # how it was made, where the row's name does not say it
+    steps: int | None = None  # of training, where the protocol does not say them
 
 
 class Point(Frozen):
@@ -108,3 +111,86 @@ class Trial(Frozen):
     memory: int | None
     seconds: float
     curve: tuple[Point, ...]
+
+
+class Row(Frozen):
+    """Networks that were trained on one set of images, and their accuracies.
+
+    Attributes:
+        name: `distilled`, or the baseline's.
+        network: what was trained on it.
+        labels: hard (classes), or soft (a probability for each class).
+        note: how it was made, where the name does not say it.
+        draws: the images of an epoch.
+        images_per_class: real images of each class; None where new images are drawn.
+        values: stored values, as papers count them; None where unknown.
+        bytes: stored bytes; of real images as uint8; None where unknown.
+        rates: each learning rate that was tried, and the validation accuracy of one network; the
+            best rate was taken.
+        mean: of the trials' accuracies, in [0, 1].
+        std: their sample standard deviation (n - 1); None for one network.
+        trials: each network's own numbers.
+    """
+
+    name: str
+    network: str
+    labels: Labels
+    note: str
+    draws: int
+    images_per_class: int | None
+    values: int | None
+    bytes: int | None
+    rates: tuple[tuple[float, float], ...]
+    mean: float
+    std: float | None
+    trials: tuple[Trial, ...]
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        trials: Sequence[Trial],
+        *,
+        network: str,
+        labels: Labels,
+        of: RowData,
+        rates: Mapping[float, float] | None = None,
+    ) -> Self:
+        """The row of some trials; `of` is what the first one was trained on."""
+        accuracies = [trial.accuracy for trial in trials]
+        return cls(
+            name=name,
+            network=network,
+            labels=labels,
+            note=of.note,
+            draws=len(of.data),
+            images_per_class=of.images_per_class,
+            values=of.values,
+            bytes=of.bytes,
+            rates=tuple((rates or {}).items()),
+            mean=statistics.fmean(accuracies),
+            std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            trials=tuple(trials),
+        )
+
+    @property
+    def seconds(self) -> float:
+        """Training time of all trials."""
+        return sum(trial.seconds for trial in self.trials)
+
+    def cells(self) -> dict[str, str]:
+        """The cells of the row in the table of accuracies, by their headings."""
+        counts = {
+            "images/class": self.images_per_class,
+            "values": self.values,
+            "bytes": self.bytes,
+        }
+        spread = "" if self.std is None else f" ± {100 * self.std:.1f}"
+        return {
+            "trained on": self.name,
+            "network": self.network,
+            "labels": self.labels,
+            **{name: "-" if count is None else f"{count:,}" for name, count in counts.items()},
+            "accuracy %": f"{100 * self.mean:.1f}{spread}",
+            "all seconds": f"{self.seconds:.0f}",
+        }

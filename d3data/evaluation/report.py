@@ -1,12 +1,13 @@
 """The numbers of an evaluation: an immutable record, JSON, and tables for terminals."""
 
 import statistics
+from collections.abc import Sequence
 from typing import Literal
 
 from d3data.artifact.artifact import Artifact
 from d3data.errors import FormatError
 from d3data.evaluation.protocols import Protocol
-from d3data.evaluation.rows import HEADINGS, Row
+from d3data.evaluation.record import Row
 from d3data.evaluation.scores import Scores
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
@@ -14,17 +15,6 @@ from d3data.utils.text import counted, spans, table
 
 SplitName = Literal["test", "validation"]
 WORDS = 3  # columns of words, before those of numbers
-COSTS = (
-    "each network on",
-    "network",
-    "labels",
-    "steps",
-    "images",
-    "TFLOP",
-    "seconds",
-    "peak MB",
-    "seconds on real",
-)
 
 
 class Report(Frozen):
@@ -88,16 +78,13 @@ class Report(Frozen):
             f"{self.protocol.name} v{self.protocol.version}, {self.networks}, "
             f"guessing reaches {100 / len(self.classes):.1f} %"
         )
-        rows = table(HEADINGS, [row.cells() for row in self.rows], words=WORDS)
+        rows = _table([row.cells() for row in self.rows])
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
         return "\n".join([title, rows, *notes, *(self.scores.lines() if self.scores else [])])
 
     def costs(self) -> str:
-        """What training one network costs, as text; the mean over a row's networks.
-
-        The last column is `seconds_on_real`.
-        """
-        return table(COSTS, map(self.cost, self.rows), words=WORDS)
+        """What training one network costs, as text; the mean over a row's networks."""
+        return _table([self.cost(row) for row in self.rows])
 
     def seconds_on_real(self, row: Row) -> float | None:
         """Training time on all real images until they are as good on validation as `row`.
@@ -105,38 +92,29 @@ class Report(Frozen):
         None where no row `real` has this network, there is no curve, or it never is as good.
         """
         mine = [trial.curve[-1].accuracy for trial in row.trials if trial.curve]
-        on_real = [
-            trial
-            for real in self.rows
-            if (real.name, real.network) == ("real", row.network)
-            for trial in real.trials
-        ]
-        if not mine or not on_real:
+        real = [one for one in self.rows if (one.name, one.network) == ("real", row.network)]
+        if not mine or not real:
             return None
         goal = statistics.fmean(mine)
-        reached = [
-            next((p.seconds for p in trial.curve if p.accuracy >= goal), None) for trial in on_real
-        ]
-        known = [seconds for seconds in reached if seconds is not None]
-        return statistics.fmean(known) if len(known) == len(on_real) else None
+        curves = [trial.curve for one in real for trial in one.trials]
+        reached = [[p.seconds for p in curve if p.accuracy >= goal] for curve in curves]
+        return statistics.fmean(one[0] for one in reached) if all(reached) else None
 
-    def cost(self, row: Row) -> tuple[str, ...]:
-        """The cells of a row in the table of costs, below `COSTS`."""
-        count = len(row.trials)
-        flops = row.trials[0].flops
+    def cost(self, row: Row) -> dict[str, str]:
+        """The cells of a row in the table of costs, by their headings."""
+        first, real = row.trials[0], self.seconds_on_real(row)
         memory = [trial.memory for trial in row.trials if trial.memory is not None]
-        real = self.seconds_on_real(row)
-        return (
-            row.name,
-            row.network,
-            row.labels,
-            f"{row.trials[0].steps:,}",
-            f"{row.trials[0].images:,}",
-            "-" if flops is None else f"{flops / 1e12:,.3g}",
-            f"{row.seconds / count:.1f}",
-            f"{max(memory) / 1e6:,.0f}" if memory else "-",
-            "-" if real is None else f"{real:.1f}",
-        )
+        return {
+            "each network on": row.name,
+            "network": row.network,
+            "labels": row.labels,
+            "steps": f"{first.steps:,}",
+            "images": f"{first.images:,}",
+            "TFLOP": "-" if first.flops is None else f"{first.flops / 1e12:,.3g}",
+            "seconds": f"{row.seconds / len(row.trials):.1f}",
+            "peak MB": f"{max(memory) / 1e6:,.0f}" if memory else "-",
+            "seconds on real": "-" if real is None else f"{real:.1f}",
+        }
 
 
 CALLED = {
@@ -171,6 +149,10 @@ def measured(report: Report) -> str:
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
         + "."
     )
+
+
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    return table([*rows[0]], [[*row.values()] for row in rows], words=WORDS)
 
 
 def called(row: Row) -> str:

@@ -1,7 +1,9 @@
 """Makes the rows of a report: networks of one kind on the set, then on each baseline."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain, repeat
+from typing import Any
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import TrainingError
@@ -9,11 +11,10 @@ from d3data.evaluation import baselines, validate
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import BaselineContext, RowData
 from d3data.evaluation.protocol_epochs import trained_on
-from d3data.evaluation.record import Build, EvalSetup, TrainingData, Trial
-from d3data.evaluation.rows import Row
+from d3data.evaluation.record import Build, EvalSetup, Row, TrainingData, Trial
 from d3data.evaluation.trial_cache import TrialCache, TrialEntry
 from d3data.evaluation.trial_training import TrialTraining, run_trial
-from d3data.nets import Network, training
+from d3data.nets import Network
 from d3data.nets.training import Watch
 from d3data.utils.progress import ReportProgress, after_each_step, ignore
 from d3data.utils.rng import generator, seeded
@@ -45,10 +46,13 @@ class Runner:
 
     def rows(self, sets: Sequence[TrainingData], names: Sequence[str]) -> list[Row]:
         """A row for each of the sets, then for each of the baselines, by name, of the first."""
-        rows = [self._row("distilled", self.seeds, _always(self.row_data(one))) for one in sets]
+        rows = [self._row("distilled", self.seeds, repeat(self.row_data(one))) for one in sets]
         context = self.context(sets[0])
         for name in names:
-            rows.append(self._row(name, self.baseline_seeds, _for_seed(name, context)))
+            make = baselines.named(name)
+            rngs = (generator(seed, "baseline", name) for seed in self.baseline_seeds)
+            made = (make(context, rng=rng) for rng in rngs)
+            rows.append(self._row(name, self.baseline_seeds, made))
         return rows
 
     def unaugmented(self) -> "Runner":
@@ -65,61 +69,53 @@ class Runner:
         """What the baselines of a set may use."""
         values, size = _size(data)
         protocol = self.setup.protocol
+
+        def validated(name: str, rival: TrainingData, divisor: int) -> float:
+            stage = f"choosing {name}, 1/{divisor} of the steps"
+            steps = max(1, protocol.length(len(rival)) // divisor)
+            return self._validated(stage, rival, seed=0, steps=steps)
+
         return BaselineContext(
             task=self.setup.task,
             data=data,
             values=values,
             bytes=size,
             train_teacher=self._teacher,
-            validate=lambda name, rival, divisor: self._validated(
-                f"choosing {name}, 1/{divisor} of the steps",
-                rival,
-                seed=0,
-                steps=max(1, protocol.length(len(rival)) // divisor),
-            ),
+            validate=validated,
             device=self.setup.device,
             steps=protocol.length(len(trained_on(data, protocol))),
         )
 
-    def _row(self, name: str, seeds: Sequence[int], make: Callable[[int], RowData]) -> Row:
-        first = make(seeds[0])
+    def _row(self, name: str, seeds: Sequence[int], made: Iterator[RowData]) -> Row:
+        """`made` is what the network of each seed is trained on."""
+        first = next(made)
         labels = validate.kind(first.data)
         rates = self._rates(f"{name}, {self.network}, {labels} labels", first)
         rate = max(rates, key=rates.__getitem__) if rates else None
         trials = []
-        for number, seed in enumerate(seeds, 1):
-            one = first if number == 1 else make(seed)
+        for number, (seed, one) in enumerate(zip(seeds, chain([first], made), strict=False), 1):
             stage = f"{name}, {self.network}, network {number} of {len(seeds)}"
             entry = self._entry(name, labels, seed)
-            trials.append(self._trial(stage, one.data, seed, rate, one.steps, entry))
+            trials.append(
+                self._trial(stage, one.data, entry, seed=seed, rate=rate, steps=one.steps)
+            )
         return Row.of(name, trials, network=self.network, labels=labels, of=first, rates=rates)
 
     def _rates(self, stage: str, row: RowData) -> dict[float, float]:
-        """The validation accuracy of one network for each of several learning rates."""
         rates = self.setup.protocol.learning_rates
         if len(rates) == 1 or self.setup.train is not None:
             return {}
+        how = {"seed": -1, "steps": row.steps}
         return {
-            rate: self._validated(
-                f"{stage}, rate {rate:g}", row.data, seed=-1, rate=rate, steps=row.steps
-            )
+            rate: self._validated(f"{stage}, rate {rate:g}", row.data, rate=rate, **how)
             for rate in rates
         }
 
-    def _validated(
-        self,
-        stage: str,
-        data: TrainingData,
-        *,
-        seed: int,
-        rate: float | None = None,
-        steps: int | None = None,
-    ) -> float:
+    def _validated(self, stage: str, data: TrainingData, **how: Any) -> float:
         """The validation accuracy of one network; 0 where its loss did not stay finite."""
-        on_validation = replace(self.setup, tests=self.setup.task.validation)
-        runner, entry = replace(self, setup=on_validation), self._entry(stage)
+        runner = replace(self, setup=replace(self.setup, tests=self.setup.task.validation))
         try:
-            return runner._trial(stage, data, seed, rate, steps, entry).accuracy
+            return runner._trial(stage, data, self._entry(stage), **how).accuracy
         except TrainingError:
             return 0.0
 
@@ -137,34 +133,20 @@ class Runner:
             ) from failure
 
     def _trial(
-        self,
-        stage: str,
-        data: TrainingData,
-        seed: int,
-        rate: float | None,
-        steps: int | None,
-        entry: TrialEntry | None,
+        self, stage: str, data: TrainingData, entry: TrialEntry | None, **how: Any
     ) -> Trial:
+        """A trial; `how` are its seed, rate and steps."""
         protocol = self.setup.protocol
-        steps = steps or protocol.length(len(data))
-        watch = after_each_step(self.progress, stage, steps)
+        how["steps"] = how["steps"] or protocol.length(len(data))
+        watch = after_each_step(self.progress, stage, how["steps"])
         try:
-            return run_trial(
-                data,
-                self.build,
-                self.setup,
-                seed=seed,
-                rate=rate,
-                steps=steps,
-                entry=entry,
-                watch=watch,
-            )
+            return run_trial(data, self.build, self.setup, entry=entry, watch=watch, **how)
         except TrainingError as failure:
             rates = ", ".join(f"{rate:g}" for rate in protocol.learning_rates)
             raise TrainingError(
-                f"{stage} (seed {seed}): {failure}; protocol {protocol.name} trains at a learning "
-                f"rate of {rates}: choose a protocol with a lower one, or, to keep the protocol, "
-                "distill the set again with lower learning rates"
+                f"{stage} (seed {how['seed']}): {failure}; protocol {protocol.name} trains at a "
+                f"learning rate of {rates}: choose a protocol with a lower one, or, to keep the "
+                "protocol, distill the set again with lower learning rates"
             ) from failure
 
     def _entry(self, *name: str | float) -> TrialEntry | None:
@@ -172,17 +154,9 @@ class Runner:
 
 
 def train_teacher(
-    build: Build,
-    setup: EvalSetup,
-    *,
-    entry: TrialEntry | None = None,
-    watch: Watch = training.ignore,
+    build: Build, setup: EvalSetup, *, entry: TrialEntry | None = None, watch: Watch
 ) -> Network:
-    """A network trained on all train images by the protocol, for `teacher_steps`.
-
-    Raises:
-        TrainingError: it is not one of d3data's networks, or a loss is not finite.
-    """
+    """A network trained on all train images by the protocol, for `teacher_steps`."""
     with seeded(0, "teacher"):
         network = build().to(setup.device)
     if not isinstance(network, Network):
@@ -190,9 +164,9 @@ def train_teacher(
             "a teacher must be one of d3data's networks, whose features are used: leave out "
             f"{', '.join(baselines.NEED_TEACHER)}"
         )
-    train, rate, steps = setup.task.train, setup.protocol.rate, teacher_steps(setup)
+    train = setup.task.train
     data = Photographs(train, train.labels)
-    TrialTraining(network, data, setup, seed=0, rate=rate, steps=steps).run(entry, watch)
+    TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup)).run(entry, watch)
     return network
 
 
@@ -201,17 +175,7 @@ def teacher_steps(setup: EvalSetup) -> int:
     return min(setup.protocol.length(len(setup.task.train)), MOST_TEACHER_STEPS)
 
 
-def _always(data: RowData) -> Callable[[int], RowData]:
-    return lambda seed: data
-
-
-def _for_seed(name: str, context: BaselineContext) -> Callable[[int], RowData]:
-    make = baselines.named(name)
-    return lambda seed: make(context, rng=generator(seed, "baseline", name))
-
-
 def _size(data: TrainingData) -> tuple[int | None, int | None]:
-    """Stored values and bytes of a set, where they are known."""
     if not isinstance(data, DistilledDataset):
         return None, None
     return data.ledger.published_values, data.ledger.content_bytes

@@ -8,7 +8,7 @@ import math
 from collections.abc import Sequence
 
 from d3data.errors import DataError
-from d3data.evaluation.rows import Row
+from d3data.evaluation.record import Row
 from d3data.utils.schema import Frozen
 
 LOW, HIGH = math.exp(-1), math.exp(1)
@@ -32,7 +32,6 @@ class Scores(Frozen):
     augmentation_robust: float
 
     def lines(self) -> list[str]:
-        """One line for each score."""
         return [
             f"hard label recovery (HLR, smaller is better)  {100 * self.recovery:.1f} points",
             f"improvement over random (IOR)                 {100 * self.improvement:.1f} points",
@@ -42,29 +41,17 @@ class Scores(Frozen):
 
 
 def label_robust(improvement: float, recovery: float, *, weight: float = 0.5) -> float:
-    """LRS = (exp(a) - exp(-1)) / (exp(1) - exp(-1)), a = w IOR - (1 - w) HLR.
-
-    >>> round(label_robust(0.0, 0.0), 4), label_robust(1.0, -1.0)
-    (0.2689, 1.0)
-    """
+    """LRS = (exp(a) - exp(-1)) / (exp(1) - exp(-1)), a = w IOR - (1 - w) HLR."""
     return _unit(weight * improvement - (1 - weight) * recovery)
 
 
 def augmentation_robust(augmented: float, plain: float, *, weight: float = 0.5) -> float:
-    """ARS, likewise of b = g (improvement when augmented) + (1 - g) (improvement when not).
-
-    >>> round(augmentation_robust(0.2, 0.1), 4)
-    0.3378
-    """
+    """ARS, likewise of b = g (improvement when augmented) + (1 - g) (improvement when not)."""
     return _unit(weight * augmented + (1 - weight) * plain)
 
 
 def robust(augmented: Sequence[Row], plain: Sequence[Row]) -> Scores:
-    """The scores of a set from its rows under a protocol, and under the same one unaugmented.
-
-    Raises:
-        DataError: a row that they need is missing.
-    """
+    """The scores of a set from its rows under a protocol, and under the same one unaugmented."""
     own = _row(augmented, "distilled", None)
     baseline = "soft" if own.labels == "soft" else "random"
     improvements = [

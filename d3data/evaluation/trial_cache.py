@@ -15,7 +15,6 @@ from d3data.nets.checkpoint import Checkpoint, Stateful
 from d3data.utils.atomic import write_bytes, write_json
 
 EVERY = 60.0  # seconds between two checkpoints of a trial
-CACHE = "XDG_CACHE_HOME"
 RECORD, CHECKPOINT = ".json", ".safetensors"
 
 
@@ -34,11 +33,10 @@ class TrialCache:
     def of(cls, settings: Sequence[Any], *, owner: Sequence[Any]) -> "TrialCache":
         """The cache of an evaluation.
 
-        Args:
-            settings: JSON values of all that decides the numbers of its trials.
-            owner: JSON values that tell it from other evaluations with these settings.
+        `settings` are JSON values of all that decides the numbers of its trials, `owner` of what
+        tells it from other evaluations with these settings.
         """
-        root = os.environ.get(CACHE) or Path.home() / ".cache"
+        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(root) / "d3data" / "evaluations" / _hashed(settings), _hashed(owner))
 
     def within(self, name: str) -> "TrialCache":
@@ -46,11 +44,7 @@ class TrialCache:
         return TrialCache(self.folder / _hashed(name), self.owner)
 
     def entry(self, *name: str | float) -> "TrialEntry":
-        """The entry of one trial, with a reference of this evaluation.
-
-        Raises:
-            RunError: the folder cannot be written.
-        """
+        """The entry of one trial, with a reference of this evaluation; RunError if refused."""
         path = self.folder / _hashed(name)
         write_bytes(path.with_suffix(f".{self.owner}"), b"")
         return TrialEntry(path)
@@ -77,7 +71,6 @@ class TrialEntry:
 
     @property
     def due(self) -> bool:
-        """Whether it is time for the next checkpoint."""
         return self._checkpoint.due
 
     def finished(self) -> Trial | None:
@@ -90,27 +83,21 @@ class TrialEntry:
 
     def restore(self, objects: Mapping[str, Stateful]) -> int:
         """Load the checkpoint into `objects`, if there is one that can be read; the next step."""
-        try:
-            saved = self._checkpoint.read()
-        except RunError:
-            saved = None
-        if saved is None:
-            return 0
-        for name, thing in objects.items():
-            thing.load_state_dict(saved.states[name])
-        return saved.step
+        with contextlib.suppress(RunError):
+            if saved := self._checkpoint.read():
+                for name, thing in objects.items():
+                    thing.load_state_dict(saved.states[name])
+                return saved.step
+        return 0
 
     def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
         """Write a checkpoint of `objects`, as they are before `step`."""
         self._checkpoint.save("trial", step, objects)
 
     def finish(self, trial: Trial) -> None:
-        """Write the record, and remove the checkpoint."""
         write_json(self._record, trial.dump())
         self._checkpoint.path.unlink(missing_ok=True)
 
 
 def _hashed(values: Any) -> str:
-    """A file name for JSON values."""
-    text = json.dumps(values, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:32]

@@ -11,13 +11,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import cross_entropy, one_hot
 from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
 from d3data.errors import TrainingError
-from d3data.evaluation.mixup import mixed
-from d3data.evaluation.protocols import Protocol, batches
+from d3data.evaluation.protocols import Mix, Protocol, batches
 from d3data.evaluation.record import (
     CHUNK,
     MOST_CONFUSED,
@@ -53,28 +52,16 @@ def run_trial(
 ) -> Trial:
     """Train a network on `data`, and test it on the images of the setup.
 
-    On a CPU, with one number of threads, the same seed gives the same accuracy bit for bit,
-    interrupted or not.
-
-    Args:
-        data: what to train on.
-        build: makes the network from the global generator, which is seeded for it.
-        setup: the real images, the protocol, the device.
-        seed: of the network, the order of the data and their augmentation.
-        rate: the learning rate; the protocol's middle one unless given.
-        steps: how long; as the protocol says for these data unless given.
-        entry: where the trial is kept, and read from if it is finished.
-        watch: called after every step.
-
-    Raises:
-        TrainingError: a loss is not finite.
+    The seed is that of the network, the order of the data and their augmentation; on a CPU, with
+    one number of threads, it gives the same accuracy bit for bit, interrupted or not. The rate is
+    the protocol's middle one unless given. The trial is kept in `entry`, and read from it if it
+    is finished. Raises TrainingError if a loss is not finite.
     """
-    if entry is not None and (finished := entry.finished()) is not None:
+    if entry and (finished := entry.finished()):
         return finished
     with seeded(seed, "network"):
         network = build().to(setup.device)
     flops = flops_per_image(network, data, setup.task)
-    rate = setup.protocol.rate if rate is None else rate
     training = TrialTraining(network, data, setup, seed=seed, rate=rate, steps=steps)
     with peak_memory(setup.device) as memory, seeded(seed, "layers"):
         if setup.train is None:
@@ -82,13 +69,10 @@ def run_trial(
         else:
             training.run_own_loop(setup.train)
         peak, seconds = memory(), round(training.seconds, 3)
-    trial = training.record(
-        predictions(network, setup.tests, setup.device),
-        flops=flops and flops * training.seen,
-        memory=peak,
-        seconds=seconds,
-    )
-    if entry is not None:
+    predicted = predictions(network, setup.tests, setup.device)
+    flops = flops and flops * training.seen
+    trial = training.record(predicted, flops=flops, memory=peak, seconds=seconds)
+    if entry:
         entry.finish(trial)
     return trial
 
@@ -103,40 +87,32 @@ class TrialTraining:
         setup: EvalSetup,
         *,
         seed: int,
-        rate: float,
+        rate: float | None = None,
         steps: int | None = None,
     ) -> None:
         self.network, self.data, self.setup, self.seed = network, data, setup, seed
-        self.rate, self.steps = rate, steps or setup.protocol.length(len(data))
-        self.optimizer = _optimizer(network, setup.protocol, rate)
+        self.rate = setup.protocol.rate if rate is None else rate
+        self.steps = steps or setup.protocol.length(len(data))
+        self.optimizer = _optimizer(network, setup.protocol, self.rate)
         self.rng = generator(seed, "augment")
         self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
         self._since, self._before = time.perf_counter(), 0.0
 
     @property
     def seconds(self) -> float:
-        """How long it was trained, without interruptions."""
         return self._before + time.perf_counter() - self._since
 
     def run(self, entry: TrialEntry | None, watch: Watch, *, points: int = POINTS) -> None:
         """Train to the last step, from the checkpoint of `entry` on if there is one.
 
         A KeyboardInterrupt that `watch` raises leaves a checkpoint behind.
-
-        Args:
-            entry: where checkpoints are kept.
-            watch: called after every step.
-            points: of the learning curve.
-
-        Raises:
-            TrainingError: a loss is not finite.
         """
         objects: dict[str, Stateful] = {
             "network": self.network,
             "optimizer": self.optimizer,
             "training": self,
         }
-        start = 0 if entry is None else entry.restore(objects)
+        start = entry.restore(objects) if entry else 0
         marks = {self.steps * part // points for part in range(1, points + 1)} - {0}
 
         def after(step: int, loss: Tensor) -> None:
@@ -146,20 +122,18 @@ class TrialTraining:
             try:
                 watch(step, loss)
             except KeyboardInterrupt:
-                if entry is not None:
+                if entry:
                     entry.save(step + 1, objects)
                 raise
-            if entry is not None and entry.due:
+            if entry and entry.due:
                 entry.save(step + 1, objects)
 
-        losses = scheduled(
-            self._losses(start),
-            self.optimizer,
-            lambda step: self.setup.protocol.factor(step, self.steps),
-            start=start,
-        )
+        def factor(step: int) -> float:
+            return self.setup.protocol.factor(step, self.steps)
+
+        losses = scheduled(self._losses(start), self.optimizer, factor, start=start)
         descend(losses, [self.optimizer], start=start, steps=self.steps, watch=after)
-        if entry is not None and start < self.steps:
+        if entry and start < self.steps:
             entry.save(self.steps, objects)
 
     def run_own_loop(self, train: TrainingLoop) -> None:
@@ -168,30 +142,26 @@ class TrialTraining:
         train(self.network, counted, seed=self.seed, device=self.setup.device)
         self.seen, self.steps = counted.seen, 0
 
-    def record(
-        self, predicted: Tensor, *, flops: int | None, memory: int | None, seconds: float
-    ) -> Trial:
-        """The record of the trial; `predicted` are the (N,) classes of the test images."""
+    def record(self, predicted: Tensor, **costs: Any) -> Trial:
+        """The record of the trial, of (N,) predicted classes; costs: flops, memory, seconds."""
         tests, classes = self.setup.tests, len(self.setup.task.classes)
-        correct = predicted == tests.labels
+        correct, trained = predicted == tests.labels, self.steps > 0
         pairs = torch.bincount(tests.labels * classes + predicted, minlength=classes**2)
         confusion = tuple(map(tuple, pairs.reshape(classes, classes).tolist()))
         return Trial(
             seed=self.seed,
-            learning_rate=self.rate if self.steps else None,
+            learning_rate=self.rate if trained else None,
             accuracy=correct.float().mean().item(),
             per_class=tuple(
                 correct[tests.labels == label].float().mean().item() if count else None
                 for label, count in enumerate(tests.counts())
             ),
             confusion=confusion if classes <= MOST_CONFUSED else None,
-            loss=self.loss if self.steps else None,
+            loss=self.loss if trained else None,
             steps=self.steps,
             images=self.seen,
-            flops=flops,
-            memory=memory,
-            seconds=seconds,
             curve=tuple(self.curve),
+            **costs,
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -206,7 +176,6 @@ class TrialTraining:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from there."""
         self.rng.set_state(state["rng"])
         torch.set_rng_state(state["layers"])
         self.seen, self.loss, self._before = state["seen"], state["loss"], state["seconds"]
@@ -227,8 +196,7 @@ class TrialTraining:
             yield cross_entropy(self.setup.compute(logits, self.network, images), labels)
 
     def _validate(self, step: int) -> None:
-        """Add a point to the learning curve; its time is not counted."""
-        seconds = self.seconds
+        seconds = self.seconds  # that of validation is not counted
         validation = self.setup.task.validation
         rows = torch.linspace(0, len(validation) - 1, min(MOST_VALIDATED, len(validation))).long()
         if len(rows):
@@ -244,8 +212,6 @@ class TrialTraining:
 
 
 class _Counted:
-    """Training data that count how many images are read."""
-
     def __init__(self, data: TrainingData) -> None:
         self._data, self.seen = data, 0
 
@@ -257,13 +223,33 @@ class _Counted:
         return self._data.batch(epoch, indices, device=device)
 
 
+def mixed(
+    name: Mix, images: Tensor, labels: Tensor, *, classes: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Images are mixed with others of their batch, and so are their labels, as torchvision does.
+
+    CutMix: Yun et al. 2019, arXiv 1905.04899. Mixup: Zhang et al. 2018, arXiv 1710.09412.
+    (B, C, H, W) and (B,) or (B, K) -> (B, C, H, W) and (B, K), unless `name` is none.
+    """
+    if name == "none":
+        return images, labels
+    from torchvision.transforms.v2 import CutMix, MixUp
+
+    change = {"cutmix": CutMix, "mixup": MixUp}[name](num_classes=classes)
+    soft = labels if labels.is_floating_point() else one_hot(labels, classes).float()
+    seed = int(torch.randint(1 << 62, (), generator=rng))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # torchvision draws from the global generator
+        images, soft = change(images, soft)
+    return images, soft
+
+
 def predictions(
     network: nn.Module, images: Split, device: torch.device, rows: Tensor | None = None
 ) -> Tensor:
     """The class that `network` predicts for the images of a split, or for `rows` of them: (N,).
 
-    Raises:
-        TrainingError: its logits are not finite.
+    Raises TrainingError if its logits are not finite.
     """
     network.eval()
     rows = torch.arange(len(images)) if rows is None else rows

@@ -29,13 +29,7 @@ MOST_OFF = 0.02  # by which the sum of probabilities may miss 1
 
 
 def origin(data: TrainingData, data_path: str | Path | None) -> Task:
-    """The real images that a distilled set was made from.
-
-    Raises:
-        DataError: `data` does not say, or the images are not at `data_path`.
-        UnknownNameError: no preset knows them and `data_path` is not given.
-        ArtifactError: the set's recipe cannot be read.
-    """
+    """The real images that a distilled set was made from."""
     if not isinstance(data, DistilledDataset):
         raise DataError(
             f"a {type(data).__name__} does not say which real images it was made from: "
@@ -44,21 +38,18 @@ def origin(data: TrainingData, data_path: str | Path | None) -> Task:
     rule = data.artifact.manifest.content.preprocessing
     shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
     task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
-    if RECIPE in _files(data.artifact):
+    if _has_recipe(data.artifact):
         return task
     return task.renormalized(*data.normalization)  # a converted set: others normalize otherwise
 
 
-def _files(artifact: Artifact) -> set[str]:
-    return {entry.path for entry in artifact.manifest.files}
+def _has_recipe(artifact: Artifact) -> bool:
+    return any(entry.path == RECIPE for entry in artifact.manifest.files)
 
 
 def _task_of(artifact: Artifact) -> TaskSpec:
-    """The task of the recipe in an artifact; without a recipe, the one that it names.
-
-    Its path is left out: it is one of the machine on which the set was made.
-    """
-    if RECIPE not in _files(artifact):
+    """The task of the recipe in an artifact; without a recipe, the one that it names."""
+    if not _has_recipe(artifact):
         name = artifact.manifest.about.provenance.task
         return TaskSpec.parse({"name": name}, where="the set's task", error=FormatError)
     try:
@@ -66,7 +57,7 @@ def _task_of(artifact: Artifact) -> TaskSpec:
     except (ValueError, KeyError) as failure:
         raise FormatError(f"{RECIPE} of the set is broken ({failure!r})") from None
     spec = TaskSpec.parse(table, where=f"{RECIPE} of the set: task", error=FormatError)
-    return spec.model_copy(update={"data": None})
+    return spec.model_copy(update={"data": None})  # a path of the machine that made the set
 
 
 def labeled(data: TrainingData, labels: Iterable[Labels] | None) -> list[TrainingData]:
@@ -106,8 +97,7 @@ def scored(sets: list[TrainingData]) -> list[TrainingData]:
 
 def require_choices(task: Task, rates: Sequence[float], baselines: Sequence[str]) -> None:
     """There are validation images, if something is chosen on them."""
-    chosen = [name for name in baselines if name == "compressed"]
-    chosen += ["a learning rate"] * (len(rates) > 1)
+    chosen = ["compressed"] * ("compressed" in baselines) + ["a learning rate"] * (len(rates) > 1)
     _require(
         not chosen or len(task.validation) > 0,
         f"{task.name} has no validation images, on which {' and '.join(chosen)} would be chosen: "
@@ -148,13 +138,11 @@ def tests(task: Task, name: SplitName) -> Split:
 
 def distinct(seeds: Iterable[int], name: str = "seeds") -> tuple[int, ...]:
     """The seeds, which must all differ."""
-    _require(
-        isinstance(seeds, Iterable),
-        f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})",
-    )
+    if not isinstance(seeds, Iterable):
+        raise DataError(f"{name}={seeds!r}: a list is needed, such as {name}=range({seeds!r})")
     seeds = tuple(whole(one, "seed", most=MOST_SEED, error=DataError) for one in seeds)
-    unique = len(set(seeds)) == len(seeds) > 0
-    _require(unique, f"{name} {list(seeds)}: give at least one, and none twice")
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise DataError(f"{name} {list(seeds)}: give at least one, and none twice")
     return seeds
 
 
@@ -162,10 +150,6 @@ def require_fit(data: TrainingData, task: Task, data_path: str | Path | None = N
     """The set and the real images have the same classes, shape and normalization.
 
     All images of an epoch are checked where they are stored, the first 256 where they are drawn.
-
-    Raises:
-        DataError: they have not.
-        ArtifactError: the set makes values that are not finite.
     """
     if isinstance(data, DistilledDataset):
         _require_same_content(data, task, f"{task.name} ({data_path})" if data_path else task.name)
@@ -182,22 +166,18 @@ def require_known_fit(data: TrainingData, name: str) -> None:
     preset = PRESETS.get(name)
     if preset is None or not isinstance(data, DistilledDataset):
         return
-    image = data.artifact.manifest.content.image
-    own = len(data.classes), image.channels, image.size
-    others = preset.classes, preset.channels, preset.native
-    mine, theirs = ("{0} classes of {1}x{2}x{2} images".format(*one) for one in (own, others))
-    _require(
-        own == others,
-        f"the set has {mine} and {name} has {theirs}: evaluate it on the task that it was made "
-        "from",
-    )
+    image, words = data.artifact.manifest.content.image, "{0} classes of {1}x{2}x{2} images"
+    own = words.format(len(data.classes), image.channels, image.size)
+    others = words.format(preset.classes, preset.channels, preset.native)
+    if own != others:
+        raise DataError(
+            f"the set has {own} and {name} has {others}: evaluate it on the task that it was made "
+            "from"
+        )
 
 
 def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None:
-    """The manifest of the set has the classes, the preprocessing and the mean and std of the task.
-
-    `real` is what messages call the real images.
-    """
+    """Classes, preprocessing, mean and std are the task's; messages call its images `real`."""
     differ = sorted({*data.classes} ^ {*task.classes})
     _require(
         tuple(data.classes) == task.classes,
@@ -229,10 +209,8 @@ def _require_images(images: Tensor, count: int, task: Task) -> None:
         f"the set's images are {own} and those of {task.name} are {expected}: load the task with "
         "the set's channels and size",
     )
-    _require(
-        images.dtype == torch.float32,
-        f"the set's images are {images.dtype}: make them torch.float32",
-    )
+    is_float = images.dtype == torch.float32
+    _require(is_float, f"the set's images are {images.dtype}: make them torch.float32")
     if not images.isfinite().all():
         raise ArtifactError("the set has values that are not finite: it cannot be trained on")
 

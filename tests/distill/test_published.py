@@ -1,15 +1,12 @@
 """The recipes of ImageNet and Tiny ImageNet: what they take is what was published."""
 
-import json
-
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
-from d3data.cli import app
-from d3data.distill import load_recipe
+from d3data.distill import load_recipe, prepare
 from d3data.images.spec import Image
 from d3data.sources.decoders import sizes
+from d3data.utils.device import find_resources
 
 IMAGE = Image(channels=3, size=64, mean=(0, 0, 0), std=(1, 1, 1))
 
@@ -38,16 +35,11 @@ def real(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_a_dry_run_prints_the_published_sizes(name, real, tmp_path):
+def test_a_plan_has_the_published_sizes(name, real, tmp_path):
     classes, subtasks, parameters, hard, soft, ratio = PUBLISHED[name]
-    out = ["--out", str(tmp_path / "run"), "--data", str(real / f"{classes}.npz")]
-
-    def numbers(*more):
-        found = CliRunner().invoke(app, ["distill", name, "--dry-run", "--json", *out, *more])
-        assert found.exit_code == 0, found.output
-        return json.loads(found.stdout)
-
-    found, recipe = numbers(), load_recipe(name)
+    resources, recipe = find_resources("cpu", 1), load_recipe(name)
+    plan = prepare(name, out=tmp_path / "run", data=real / f"{classes}.npz", resources=resources)
+    found = plan.numbers()
     assert sizes(recipe.source.decoder, IMAGE).parameters() == parameters
     items = classes * recipe.items_per_class
     values = 2 * recipe.source.decoder.noise * items + subtasks * parameters

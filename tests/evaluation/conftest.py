@@ -7,7 +7,7 @@ import made
 from d3data import artifact, nets
 from d3data.artifact.part import Part
 from d3data.data.dataset import DistilledDataset
-from d3data.evaluation import evaluate
+from d3data.evaluation import evaluate, trial_training
 from d3data.evaluation.protocols import Protocol
 from d3data.images.spec import Image
 from d3data.images.tasks import load_task
@@ -22,14 +22,15 @@ COUNTED = {}
 
 
 @pytest.fixture(autouse=True)
-def _counted_once(monkeypatch):
-    """Counts the operations of like networks once: it takes as long as their training."""
+def _quick(monkeypatch):
+    """Counts the operations of like networks once, and draws curves of few images."""
 
     def count(network, shape):
         key = str(network), shape
         return COUNTED.get(key) or COUNTED.setdefault(key, count_flops(network, shape))
 
     monkeypatch.setattr(nets, "count_flops", count)
+    monkeypatch.setattr(trial_training, "MOST_VALIDATED", 50)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -14,7 +15,7 @@ from d3data import nets
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
-from d3data.evaluation.baselines import BaselineContext, Photographs, coresets
+from d3data.evaluation.baselines import BaselineContext, Photographs, choices
 from d3data.evaluation.baselines.compressed import Codec, codecs, stored
 from d3data.utils.rng import generator
 
@@ -56,12 +57,9 @@ def test_cores_are_distinct_images_of_train_class_by_class(digits, name):
         assert keys(mine) <= keys(train[digits.train.labels == label])
 
 
-def test_another_generator_draws_others(digits):
+def test_another_generator_draws_others_and_a_class_with_fewer_images_gives_them_all(digits):
     one, other = (make("random", context(digits, values=3200), seed) for seed in (0, 1))
     assert not torch.equal(one.data.images, other.data.images)
-
-
-def test_a_class_with_fewer_images_gives_them_all(digits):
     few = replace(digits, train=digits.validation)
     made = make("random", context(few, values=640 * 10_000))
     assert made.data.labels.bincount().tolist() == digits.validation.counts()
@@ -81,7 +79,7 @@ def test_equal_size_is_rounded_up(digits, size, count):
 
 def test_herding_follows_the_mean_greedily():
     features = torch.randn(30, 5, generator=generator(0), dtype=torch.float64)
-    rows = coresets.herd(features, 6).tolist()
+    rows = choices.herd(features, 6).tolist()
     for count in range(1, 7):
 
         def apart(row, before=rows[: count - 1]):
@@ -93,7 +91,7 @@ def test_herding_follows_the_mean_greedily():
 
 def test_centers_leave_nothing_far():
     features = torch.randn(40, 3, generator=generator(1), dtype=torch.float64)
-    rows = coresets.centers(features, 8).tolist()
+    rows = choices.centers(features, 8).tolist()
     assert rows[0] == int((features - features.mean(0)).norm(dim=1).argmin())
     for count in range(1, 8):
         nearest = torch.cdist(features, features[rows[:count]]).min(1).values
@@ -103,13 +101,14 @@ def test_centers_leave_nothing_far():
 def test_medoids_are_nearest_to_centers():
     groups = torch.arange(4).repeat_interleave(10)
     features = 20 * torch.eye(4)[groups] + torch.randn(40, 4, generator=generator(2))
-    rows = coresets.medoids(features, 4, seed=0)
+    rows = choices.medoids(features, 4, seed=0)
     assert sorted(groups[rows].tolist()) == [0, 1, 2, 3]
     for row in rows.tolist():
         mine = features[groups == groups[row]]
         own = (mine - mine.mean(0)).norm(dim=1)
         assert (features[row] - mine.mean(0)).norm() == pytest.approx(own.min().item())
-    assert coresets.medoids(features, 50, seed=0).tolist() == list(range(40))
+    for choose in (choices.herd, choices.centers, partial(choices.medoids, seed=0)):
+        assert sorted(choose(features, 50).tolist()) == list(range(40))  # as many as there are
 
 
 def test_an_image_that_is_nearest_to_two_centers_is_taken_once(monkeypatch):
@@ -117,13 +116,7 @@ def test_an_image_that_is_nearest_to_two_centers_is_taken_once(monkeypatch):
     fitted = SimpleNamespace(fit=lambda features: centers)
     monkeypatch.setattr("sklearn.cluster.KMeans", lambda count, **options: fitted)
     features = torch.tensor([[5.0], [0.0], [1.0]])
-    assert coresets.medoids(features, 2, seed=0).tolist() == [1, 2]
-
-
-@pytest.mark.parametrize("choose", [coresets.herd, coresets.centers])
-def test_no_more_than_there_are(choose):
-    features = torch.randn(4, 3, generator=generator(0))
-    assert sorted(choose(features, 9).tolist()) == [0, 1, 2, 3]
+    assert choices.medoids(features, 2, seed=0).tolist() == [1, 2]
 
 
 def test_soft_labels_are_the_teachers_and_are_counted(digits):
@@ -136,18 +129,17 @@ def test_soft_labels_are_the_teachers_and_are_counted(digits):
     assert made.bytes == 20 * (64 + 4 * 10)
 
 
-def test_the_teacher_is_trained_once(digits):
-    calls = []
-    network = nets.build(channels=1, size=8, classes=10, width=4, seed=0)
-    where = replace(context(digits, values=640), train_teacher=lambda: calls.append(1) or network)
+def test_the_teacher_is_trained_once_and_says_of_an_image_what_depends_on_no_other(digits):
+    network, calls = nets.build(channels=1, size=8, classes=10, width=4, norm="batch", seed=0), []
+
+    def train():
+        calls.append(1)
+        return network.train()
+
+    where = replace(context(digits, values=640), train_teacher=train)
     for name in ("herding", "k-means", "soft"):
         make(name, where)
     assert calls == [1]
-
-
-def test_what_a_teacher_says_of_an_image_depends_on_no_other(digits):
-    network = nets.build(channels=1, size=8, classes=10, width=4, norm="batch", seed=0)
-    where = replace(context(digits), train_teacher=network.train)
     images = digits.train.read(range(9))
     torch.testing.assert_close(where.probabilities(images)[:2], where.probabilities(images[:2]))
 

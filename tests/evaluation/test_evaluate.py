@@ -13,7 +13,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, TrainingError
 from d3data.evaluation import Runner, baselines, evaluate, plan, planner
 from d3data.evaluation.baselines import Photographs
-from d3data.evaluation.baselines.base import random_rows
+from d3data.evaluation.baselines.choices import random_rows
 from d3data.evaluation.comparison import Comparability
 from d3data.evaluation.report import measured
 from d3data.evaluation.scores import augmentation_robust, label_robust, robust
@@ -53,24 +53,22 @@ def test_the_set_may_be_named_by_its_folder(report, pixels, tiny):
         f"{row}, convnet-w4, network {n} of 2" for row in ("distilled", "random") for n in (1, 2)
     ]
     assert [event.step for event in events] == [*range(1, 13)] * 4
-    assert {event.steps for event in events} == {12}
-    assert all(event.loss > 0 for event in events)
+    assert all(event.steps == 12 and event.loss > 0 for event in events)
 
 
-def test_stored_images_and_the_same_images_as_tensors_train_alike(report, pixels, digits, tiny):
+def test_the_same_images_as_tensors_train_alike_and_validation_is_tested_on(
+    report, pixels, digits, tiny
+):
     data = Photographs(*pixels.batch(0, range(len(pixels))))
     same = evaluate(data, digits, protocol=tiny, baselines=())
     assert outcomes(same) == outcomes(report)[:2]
     assert (same.data, same.content_sha256) == ("Photographs", None)
-
-
-def test_validation_is_tested_on_validation(pixels, digits, tiny):
     hidden, options = replace(digits, test=None), {"seeds": [0], "baselines": ()}
     report = evaluate(pixels, hidden, protocol=tiny, split="validation", **options)
     assert (report.split, report.tests) == ("validation", len(digits.validation))
 
 
-def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
+def test_a_loss_or_logits_that_are_not_finite_stop_and_say_where(pixels, digits, tiny):
     class Breaking(Photographs):
         def batch(self, epoch, indices, *, device):
             images, labels = super().batch(epoch, indices, device=device)
@@ -81,8 +79,6 @@ def test_a_loss_that_is_not_finite_stops_and_says_where(digits, tiny):
     with pytest.raises(TrainingError, match=r"network 1 of 2 \(seed 0\).* step \d of 12.*0\.05"):
         evaluate(data, digits, protocol=tiny)
 
-
-def test_logits_that_are_not_finite_stop_and_say_where(pixels, tiny):
     def ruin(network, data, *, seed, device):
         with torch.no_grad():
             network[1].bias[3] = torch.nan
@@ -93,7 +89,7 @@ def test_logits_that_are_not_finite_stop_and_say_where(pixels, tiny):
 
 def test_networks_by_name_and_by_norm(pixels, tiny):
     """And the baselines may have more seeds than the set, with several networks too."""
-    short = tiny.model_copy(update={"steps": 2, "networks": 1})
+    short = tiny.model_copy(update={"steps": 1, "networks": 1})
     nets = ["mlp", "lenet", "lenet/batch"]
     report = evaluate(pixels, protocol=short, nets=nets, baseline_seeds=range(2))
     assert [row.network for row in report.rows[::2]] == nets
@@ -125,29 +121,30 @@ def test_ones_own_networks_and_loop(pixels, tiny, cache):
 def test_of_several_rates_the_best_on_validation_is_taken(pixels, tiny):
     """Not one that diverges, nor one that does not learn."""
     several = tiny.model_copy(update={"learning_rates": (1e30, 1e-6, 0.05)})
-    for one in evaluate(pixels, protocol=several, seeds=[0]).rows:
-        rates = dict(one.rates)
-        assert set(rates) == {1e30, 1e-6, 0.05}
-        assert rates[1e30] == 0
-        assert rates[0.05] == max(rates.values())
-        assert {trial.learning_rate for trial in one.trials} == {0.05}
+    (one,) = evaluate(pixels, protocol=several, seeds=[0], baselines=()).rows
+    rates = dict(one.rates)
+    assert set(rates) == {1e30, 1e-6, 0.05}
+    assert (rates[1e30], rates[0.05]) == (0, max(rates.values()))
+    assert {trial.learning_rate for trial in one.trials} == {0.05}
 
 
 def test_scores_are_those_of_the_rows(pixels, tiny):
-    options = {"seeds": [0], "baselines": ()}
-    report = evaluate(pixels, protocol=tiny, scores=True, **options)
+    report = evaluate(pixels, protocol=tiny, scores=True, seeds=[0], baselines=())
     assert [row.name for row in report.rows] == ["distilled", "random", "real"]
     own, random, real = (row.mean for row in report.rows)
     bare = tiny.model_copy(update={"augment": "none"})
     plain = [row.mean for row in evaluate(pixels, protocol=bare, seeds=[0]).rows]
-    scores = report.scores
-    assert scores.recovery == pytest.approx(real - own)
-    assert scores.improvement == pytest.approx(own - random)
-    assert scores.label_robust == pytest.approx(label_robust(own - random, real - own))
-    assert scores.augmentation_robust == pytest.approx(
-        augmentation_robust(own - random, plain[0] - plain[1])
-    )
+    expected = {
+        "recovery": real - own,
+        "improvement": own - random,
+        "label_robust": label_robust(own - random, real - own),
+        "augmentation_robust": augmentation_robust(own - random, plain[0] - plain[1]),
+    }
+    assert report.scores.dump() == pytest.approx(expected)
     assert "LRS" in report.table()
+    setup = plan(pixels, protocol=tiny.model_copy(update={"mix": "cutmix"})).setup
+    plain = Runner(setup, "mine", linear, (0,), (0,)).unaugmented().setup.protocol
+    assert (plain.augment, plain.mix) == ("none", "none")
 
 
 @pytest.mark.parametrize(
@@ -179,9 +176,8 @@ def test_recovery_is_that_of_hard_labels():
 def test_scores_by_hand():
     """(e^a - 1/e) / (e - 1/e) for a = (0.2 - 0.3) / 2, and for b = (0.2 + 0.1) / 2."""
     assert label_robust(0.2, 0.3) == pytest.approx((0.951229 - 0.367879) / 2.350402, abs=1e-6)
-    assert augmentation_robust(0.2, 0.1) == pytest.approx(
-        (1.161834 - 0.367879) / 2.350402, abs=1e-6
-    )
+    expected = (1.161834 - 0.367879) / 2.350402
+    assert augmentation_robust(0.2, 0.1) == pytest.approx(expected, abs=1e-6)
     assert label_robust(-1.0, 1.0) == pytest.approx(0)
     assert label_robust(1.0, 0.0, weight=1.0) == pytest.approx(1)
 
@@ -210,10 +206,7 @@ def test_an_estimate_counts_networks_and_steps(pixels, tiny):
     estimate = plan(pixels, protocol=several, baselines=rivals).estimate()
     counts = {row.name: (row.networks, row.steps) for row in estimate.rows}
     assert counts == {
-        "distilled": (2 + 2, 12),
-        "random": (2 + 2, 12),
-        "soft": (2 + 2, 12),
-        "compressed": (2 + 2, 12),
+        **dict.fromkeys(("distilled", "random", "soft", "compressed"), (2 + 2, 12)),
         "choosing compressed, 1/8 of the steps": (12, 1),
         "choosing compressed, 1/4 of the steps": (4, 3),
         "choosing compressed, 1/2 of the steps": (2, 6),
@@ -226,17 +219,13 @@ def test_an_estimate_counts_networks_and_steps(pixels, tiny):
 
 def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
     """Under epochs every row has its own length; scores train some rows once more."""
-    monkeypatch.setattr(
-        TrialTraining, "_validate", lambda self, step: pytest.fail("it looked at validation")
-    )
     monkeypatch.setattr(compressed, "QUALITIES", (30,))
     epochs = tiny.model_copy(update={"steps": None, "epochs": 1})
     options = {"baselines": ["random", "means", "compressed"], "scores": True, "seeds": [0]}
     planned = plan(priors, digits, protocol=epochs, **options)
-    estimate = planned.estimate()
-    rows = [(row.name, row.steps) for row in estimate.rows]
-    monkeypatch.undo()
-    monkeypatch.setattr(compressed, "QUALITIES", (30,))
+    with monkeypatch.context() as blind:
+        blind.setattr(TrialTraining, "_validate", lambda *_: pytest.fail("it validated"))
+        rows = [(row.name, row.steps) for row in planned.estimate().rows]
     report = planned.run()
     steps = [(row.name, row.trials[0].steps) for row in report.rows if row.name != "compressed"]
     assert [row for row in rows if row in steps] == steps
@@ -295,7 +284,7 @@ def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch)
     drawn = []
 
     def recorded(context, *, rng):
-        row = baselines.plain.random(context, rng=rng)
+        row = baselines.choices.random(context, rng=rng)
         drawn.append(row.data.images)
         return row
 
@@ -305,23 +294,17 @@ def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch)
     assert not torch.equal(*drawn)
 
 
-@pytest.mark.parametrize(("rates", "middle"), [((1e30, 0.05), True), ((1e30,), False)])
-def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tiny, rates, middle):
-    protocol = tiny.model_copy(update={"learning_rates": rates})
-    planned = plan(pixels, protocol=protocol, baselines=["soft"])
-    (network, build), *_ = planned.builds.items()
-    context = Runner(planned.setup, network, build, (0,), (0,)).context(pixels)
-    if middle:
-        assert context.train_teacher() is not None
-    else:
-        with pytest.raises(TrainingError, match="teacher, convnet-w4: after step 1 of 12"):
-            context.train_teacher()
+def test_a_teacher_learns_at_the_middle_rate_and_says_where_it_fails(pixels, tiny):
+    def teacher(*rates):
+        protocol = tiny.model_copy(update={"learning_rates": rates})
+        planned = plan(pixels, protocol=protocol, baselines=["soft"])
+        (network, build), *_ = planned.builds.items()
+        context = Runner(planned.setup, network, build, (0,), (0,)).context(pixels)
+        return context.train_teacher()
 
-
-def test_without_augmentation_nothing_is_mixed(pixels, tiny):
-    setup = plan(pixels, protocol=tiny.model_copy(update={"mix": "cutmix"})).setup
-    plain = Runner(setup, "mine", linear, (0,), (0,)).unaugmented().setup.protocol
-    assert (plain.augment, plain.mix) == ("none", "none")
+    assert teacher(1e30, 0.05) is not None
+    with pytest.raises(TrainingError, match="teacher, convnet-w4: after step 1 of 12"):
+        teacher(1e30)
 
 
 def test_labels_that_are_shuffled_teach_nothing(digits, tiny):
@@ -335,11 +318,11 @@ def test_labels_that_are_shuffled_teach_nothing(digits, tiny):
 
     everything = torch.arange(len(digits.train))
     data = Shuffled(digits.train.read(everything), digits.train.labels)
-    longer = tiny.model_copy(update={"steps": 150})
+    longer = tiny.model_copy(update={"steps": 100})
     options = {"seeds": [0], "baselines": ["real"]}
     chance, real = evaluate(data, digits, protocol=longer, **options).rows
     assert abs(chance.mean - 0.1) < 0.1
-    assert real.mean > 0.7
+    assert real.mean > 0.5
 
 
 class Given(torch.utils.data.Dataset):

@@ -22,12 +22,12 @@ from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.leakage import distances, record, search
 from d3data.evaluation.leakage.audit import PATH, stored_audit
 from d3data.evaluation.leakage.distances import SetImages, nearest
-from d3data.evaluation.leakage.statistics import attack, combined_p_value, p_values
+from d3data.evaluation.leakage.search import attack, combined_p_value, p_values
 from d3data.images.spec import Whitening
+from spies import untouched
 from toys import image_of
 
 CPU = torch.device("cpu")
-SPACES = ("pixels", "features")
 DATE = "2026-01-02"
 
 
@@ -89,10 +89,7 @@ def test_nearest_is_what_comparing_all_pairs_finds():
     assert torch.allclose(found.distance.double(), apart.amin(1), rtol=1e-6, atol=0)
     assert torch.allclose(back.double(), apart.amin(0), rtol=1e-6, atol=0)
     assert found.distance[3] == back[50] == 0
-
-
-def test_small_distances_between_large_points_keep_their_digits():
-    real = points(20, 8) + 1000
+    real = points(20, 8) + 1000  # small distances between large points keep their digits
     queries = real + 1e-3
     found, back = nearest(queries, in_parts(real, 7))
     expected = (queries.double() - real.double()).norm(dim=1)
@@ -141,8 +138,6 @@ def test_the_interval_of_the_attack_holds_the_truth_in_95_of_100_cases():
         held += found.low <= truth <= found.high
     assert 0.92 < held / 400 < 0.98
 
-
-def test_an_attack_that_is_always_right_has_no_interval_beyond_one():
     found = attack(torch.zeros(5), torch.ones(5))
     assert (found.auc, found.low, found.high) == (1, 1, 1)
     wide = attack(torch.zeros(2), torch.tensor([0.0, 1.0]))
@@ -184,9 +179,10 @@ def test_harmless_items_are_suspected_as_rarely_as_stated(draws):
 
 
 def test_a_train_image_and_an_altered_one_are_found(of_planted):
-    found, _ = of_planted
+    """And progress goes to the end of every stage."""
+    found, events = of_planted
     copy, altered = found.items - 2, found.items - 1
-    assert [one.space for one in found.spaces] == [*SPACES]
+    assert [one.space for one in found.spaces] == ["pixels", "features"]
     for one in found.spaces:
         assert {copy, altered} <= {*one.suspects}
         assert len(one.suspects) <= 2 + 4  # by chance at most half an item is expected
@@ -196,23 +192,26 @@ def test_a_train_image_and_an_altered_one_are_found(of_planted):
         assert (second.item, second.train) == (altered, 101)
         assert one.attack.low < 0.5 < one.attack.high  # two of so many: nothing for an attack
     assert f"{copy}, {altered}" in found.sentences()[1]
+    last = {event.stage: event for event in events}
+    assert list(last) == [
+        "training the network whose features are compared",
+        "comparing pixels",
+        "comparing features",
+    ]
+    assert all(event.step == event.steps for event in last.values())
 
 
-def test_a_set_of_train_images_shows_in_all_numbers(digits, tiny):
+def test_a_set_of_train_images_shows_in_all_numbers_and_one_of_test_images_in_none(digits, tiny):
     found = audited(photographs(digits.train.read(range(len(digits.train)))), digits, tiny)
     for one in found.spaces:
         assert len(one.suspects) > 0.95 * found.items
         assert one.attack.low > 0.95
         assert one.share_nearer > 0.5
 
-
-def test_a_set_of_test_images_copies_no_train_image(digits, tiny):
     found = audited(photographs(digits.test.read(range(60))), digits, tiny)
     for one in found.spaces:
-        assert one.suspects == ()
-        assert one.share_nearer == 0
+        assert (one.suspects, one.share_nearer, one.means[5].test) == ((), 0, 5)
         assert one.attack.auc < 0.5
-        assert one.means[5].test == 5
         assert one.means[5].ratio > 1000
     assert "None of 60 items" in found.sentences()[1]
 
@@ -236,14 +235,12 @@ def test_distances_are_those_of_all_images_in_float64(planted, of_planted, digit
 
     for split in ("train", "test"):
         real = getattr(digits, split)
-        apart = torch.cdist(unit(mine), unit(real.read(range(len(real)))))
-        apart = apart.square().mul(1 / 64).sqrt()
-        distances = [getattr(pair, f"{split}_distance") for pair in found.spaces[0].means]
-        assert distances == pytest.approx(apart.amin(1).tolist(), rel=1e-4, abs=1e-7)
-        rows = [getattr(pair, split) for pair in found.spaces[0].means]
-        assert apart[range(len(rows)), rows].tolist() == pytest.approx(
-            apart.amin(1).tolist(), abs=1e-7
-        )
+        apart = torch.cdist(unit(mine), unit(real.read(range(len(real))))) / 8
+        least, pairs = apart.amin(1).tolist(), found.spaces[0].means
+        distances = [getattr(pair, f"{split}_distance") for pair in pairs]
+        assert distances == pytest.approx(least, rel=1e-4, abs=1e-7)
+        rows = [getattr(pair, split) for pair in pairs]
+        assert apart[range(len(rows)), rows].tolist() == pytest.approx(least, abs=1e-7)
 
 
 def test_as_many_train_images_as_test_images_are_compared(digits):
@@ -293,11 +290,10 @@ def test_copies_are_every_mean_and_the_first_draws_of_every_item(priors):
     means = priors.drawer.decode(priors.drawer.mean_latents(range(18)), residual=False)
     assert torch.allclose(images[:, 0], means, atol=1e-6)
     seen = {item: [] for item in range(18)}
+    numbers, drawer = range(len(priors)), priors.drawer
     for epoch in range(20):
-        numbers = range(len(priors))
-        for item, image in zip(
-            priors.drawer.items(epoch, numbers), priors.drawer.images(epoch, numbers), strict=True
-        ):
+        drawn = drawer.items(epoch, numbers), drawer.images(epoch, numbers)
+        for item, image in zip(*drawn, strict=True):
             seen[item].append(image)
     for item, drawn in seen.items():
         assert torch.allclose(images[item, 1:], torch.stack(drawn[:5]), atol=1e-6)
@@ -333,13 +329,7 @@ def test_draws_that_copy_are_suspects_though_their_mean_is_not():
     assert search.suspects(ratios, usual) == (1, 2)
 
 
-def test_too_few_test_images_say_so(of_pixels):
-    assert "too few test images" not in " ".join(of_pixels.sentences())
-    few = of_pixels.model_copy(update={"honest": 98})
-    assert "too few test images" in few.sentences()[1]
-
-
-def test_sentences_say_what_was_measured_and_what_was_not(of_priors, digits):
+def test_sentences_say_what_was_measured_and_what_was_not(of_priors, of_pixels, digits):
     found = of_priors
     first, by_pixels, by_features, last = found.sentences()
     assert "18 priors' means and 5 draws of each" in first
@@ -353,21 +343,9 @@ def test_sentences_say_what_was_measured_and_what_was_not(of_priors, digits):
     assert "12 of 18 items" in sentence
     assert "at most 0.36" in sentence
     assert sentence.endswith("0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more.")
-
-
-def untouched(progress):
-    raise AssertionError("it began")
-
-
-def test_progress_goes_to_the_end_of_every_stage(of_planted):
-    _, events = of_planted
-    last = {event.stage: event for event in events}
-    assert list(last) == [
-        "training the network whose features are compared",
-        "comparing pixels",
-        "comparing features",
-    ]
-    assert all(event.step == event.steps for event in last.values())
+    assert "too few test images" not in " ".join(of_pixels.sentences())
+    few = of_pixels.model_copy(update={"honest": 98})
+    assert "too few test images" in few.sentences()[1]
 
 
 @pytest.mark.parametrize(
@@ -375,7 +353,7 @@ def test_progress_goes_to_the_end_of_every_stage(of_planted):
     [
         ({"task": {"test": None}}, DataError, "no test images, and an audit"),
         ({"task": {"classes": tuple("abcdefghij")}}, DataError, "differ in"),
-        ({"draws": 0}, D3DataError, "draws=0"),
+        ({"draws": 0}, D3DataError, "draws .* got 0"),
         ({"device": "cuda:9"}, DeviceError, "cuda:9"),
     ],
 )
@@ -386,22 +364,19 @@ def test_what_cannot_be_audited_is_refused_first(pixels, digits, tiny, changes, 
         audited(pixels, task, tiny, progress=untouched, **more)
 
 
-def test_whitened_values_are_refused(digits, tiny, tmp_path):
+def test_whitened_and_infinite_values_are_refused(digits, tiny, tmp_path):
     whitening = Whitening(regularization=0.1, images_sha256="ab" * 32)
     image = made.IMAGE.model_copy(update={"whitening": whitening})
     found = made.write(tmp_path / "a", image=image)
     with pytest.raises(DataError, match=r"whitened, .* cannot be compared"):
         audited(found.folder, digits, tiny, progress=untouched)
-
-
-def test_values_that_are_not_finite_are_refused(digits, tiny):
     broken = photographs(torch.zeros(400, 1, 8, 8))
     broken.images[300] = torch.nan
     with pytest.raises(ArtifactError, match="not finite"):
         audited(broken, digits, tiny)
 
 
-def test_the_picture_has_a_row_for_each_pair(planted, of_planted, digits):
+def test_the_picture_has_a_row_for_each_pair(planted, of_planted, priors, of_priors, digits):
     content = pairs(of_planted[0], planted, digits)
     sheet = Image.open(io.BytesIO(content))
     assert sheet.mode == "RGB"
@@ -416,6 +391,13 @@ def test_the_picture_has_a_row_for_each_pair(planted, of_planted, digits):
     assert len(places) == 2  # the set's own, and the train image beside it
     assert places[0][0] == places[1][0]
     assert b"tEXt" not in content
+    # nothing is decoded where every pair is of a mean
+    spaces = [
+        one.model_copy(update={"closest": tuple(p for p in one.means if p.draw == 0)})
+        for one in of_priors.spaces
+    ]
+    content = pairs(of_priors.model_copy(update={"spaces": tuple(spaces)}), priors, digits)
+    assert Image.open(io.BytesIO(content)).height > 500
 
 
 def run(*arguments, code=0):
@@ -431,9 +413,8 @@ def quick(tiny, monkeypatch):
     monkeypatch.setitem(protocols.protocols, "quick", tiny)
 
 
-def test_the_command_prints_draws_and_attaches(pixels, tmp_path, quick):
-    folder = tmp_path / "set"
-    artifact.write(folder, **contents(pixels))
+def test_the_command_prints_draws_and_attaches(written, pixels, tmp_path, quick):
+    folder = written(tmp_path / "set").artifact.folder
     report, picture = tmp_path / "audit.json", tmp_path / "pairs.png"
     result = run("audit", folder, "--out", report, "--pairs", picture, "--attach")
     assert "no proof of privacy" in result.stdout
@@ -451,57 +432,28 @@ def test_the_command_prints_draws_and_attaches(pixels, tmp_path, quick):
     assert stored_audit(replace(found, links=fetched)) is None
     assert found.manifest.content_sha256 == whole.content_sha256
     text = cards.card(cards.Facts.of(found))
-    assert "## How near it comes to real images" in text
-    assert "no proof of privacy" in text
-    assert "30 items" in text
+    words = "## How near it comes to real images", "no proof of privacy", "30 items"
+    assert all(part in text for part in words)
     assert "How near" not in cards.card(cards.Facts.of(pixels.artifact))
 
 
-def contents(data):
-    page = data.artifact.manifest
-    return {
-        "spec": page.content.source,
-        "image": page.content.image,
-        "preprocessing": page.content.preprocessing,
-        "classes": page.content.classes,
-        "parts": [data.artifact.part(0)],
-        "about": page.about,
-    }
+def test_cards_refuse_audits_of_other_content_and_escape_words(written, of_pixels, tmp_path):
+    def facts(name, **changes):
+        page = of_pixels.model_copy(update=changes).model_dump_json()
+        written(tmp_path / name)
+        return cards.Facts.of(artifact.extend(tmp_path / name, {PATH: page.encode()}))
 
-
-def test_an_audit_of_other_content_is_refused_by_the_card(pixels, of_pixels, tmp_path):
-    found = of_pixels.model_copy(update={"content_sha256": "0" * 64})
-    folder = tmp_path / "set"
-    artifact.write(folder, **contents(pixels))
-    other = artifact.extend(folder, {PATH: found.model_dump_json().encode()})
     with pytest.raises(ArtifactError, match=r"audit is of content 0000.*audit it again"):
-        cards.Facts.of(other)
+        facts("other", content_sha256="0" * 64)
+    assert "](http://a.b)" not in cards.card(facts("evil", task="[x](http://a.b)"))
 
 
-def test_words_of_strangers_in_an_audit_stay_words(pixels, of_pixels, tmp_path):
-    evil = of_pixels.model_copy(update={"task": "[x](http://a.b)"})
-    folder = tmp_path / "set"
-    artifact.write(folder, **contents(pixels))
-    other = artifact.extend(folder, {PATH: evil.model_dump_json().encode()})
-    assert "](http://a.b)" not in cards.card(cards.Facts.of(other))
-
-
-def test_real_images_never_get_into_an_artifact(pixels, tmp_path, quick):
+def test_real_images_never_get_into_an_artifact(written, pixels, tmp_path, quick):
     folder = pixels.artifact.folder
     result = run("audit", folder, "--pairs", folder / "pairs.png", code=2)
     assert "wouldlieintheartifact" in re.sub(r"[│\s]", "", result.output)
-    other = artifact.write(tmp_path / "other", **contents(pixels)).folder / "in" / "pairs.png"
+    other = written(tmp_path / "other").artifact.folder / "in" / "pairs.png"
     assert "artifact" in run("audit", folder, "--pairs", other, code=2).output
     assert not other.exists()
     run("audit", folder, "--pairs", tmp_path / "pairs.jpg", code=2)
     run("audit", "digits-ipc4", "--attach", code=2)
-
-
-def test_the_picture_of_pairs_without_a_draw_needs_none(of_priors, priors, digits):
-    """Nothing is decoded where every pair is of a mean."""
-    spaces = [
-        one.model_copy(update={"closest": tuple(p for p in one.means if p.draw == 0)})
-        for one in of_priors.spaces
-    ]
-    content = pairs(of_priors.model_copy(update={"spaces": tuple(spaces)}), priors, digits)
-    assert Image.open(io.BytesIO(content)).height > 500

@@ -1,4 +1,4 @@
-"""Protocols: what their settings mean, and that published ones never change."""
+"""Protocols: what their settings mean, their epochs and mixing; published ones never change."""
 
 import hashlib
 import json
@@ -7,25 +7,25 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from d3data.data.dataset import DistilledDataset
 from d3data.errors import RecipeError
-from d3data.evaluation.protocols import (
-    Protocol,
-    batches,
-    halfway,
-    named,
-    protocols,
-    require_own_name,
-)
+from d3data.evaluation import evaluate
+from d3data.evaluation import protocols as published
+from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.protocol_epochs import MeansAndDraws, trained_on
+from d3data.evaluation.protocols import Protocol, batches, halfway, named, protocols
+from d3data.evaluation.trial_training import mixed
 from d3data.images.augment import augmentations
 from d3data.utils.rng import generator
 
+CPU = torch.device("cpu")
+LABELS = torch.tensor([0, 2, 1, 2])
+IMAGES = LABELS[:, None, None, None].float().expand(4, 1, 8, 8).clone()  # each says its class
+
 
 def settings(**more):
-    return (
-        {"name": "x", "version": 1, "batch": 4, "learning_rates": (0.1,)}
-        | {"augment": "none"}
-        | more
-    )
+    usual = {"name": "x", "version": 1, "batch": 4, "learning_rates": (0.1,), "augment": "none"}
+    return usual | more
 
 
 def test_a_protocol_is_found_by_its_own_name():
@@ -52,12 +52,9 @@ def test_it_says_either_steps_or_epochs(wrong):
         Protocol(**settings(**wrong))
 
 
-def test_halfway_falls_to_a_tenth_once():
+def test_halfway_falls_to_a_tenth_once_and_cosine_ends_near_zero():
     assert [halfway(step, 5) for step in range(5)] == [1, 1, 1, 0.1, 0.1]
     assert [halfway(step, 4) for step in range(4)] == [1, 1, 0.1, 0.1]
-
-
-def test_cosine_ends_near_zero():
     protocol = Protocol(**settings(steps=100))
     factors = torch.tensor([protocol.factor(step, 100) for step in range(100)])
     assert factors[0] == 1
@@ -94,9 +91,6 @@ def test_epochs_end_with_a_smaller_batch_but_not_with_a_single_draw(draws, batch
     assert Protocol(**settings(batch=batch, epochs=2)).length(draws) == len(sizes)
     pairs = [pair for step in steps for pair in step]
     assert sorted(pairs) == [(epoch, index) for epoch in (0, 1) for index in range(draws)]
-
-
-def test_every_epoch_has_its_own_order():
     first, second = taken(32, 2, batch=32, steps=2)
     assert [index for _, index in first] != [index for _, index in second]
 
@@ -122,7 +116,83 @@ def test_what_was_published_never_changes(name):
 
 
 def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
-    require_own_name(Protocol(**settings(steps=1)))
-    require_own_name(named("quick"))
+    published.require_own_name(Protocol(**settings(steps=1)))
+    published.require_own_name(named("quick"))
     with pytest.raises(RecipeError, match="other settings than quick v1"):
-        require_own_name(named("quick").model_copy(update={"steps": 60}))
+        published.require_own_name(named("quick").model_copy(update={"steps": 60}))
+
+
+@pytest.mark.parametrize("soft", [True, False])
+def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(priors, soft):
+    """18 priors, at most 4 of a class."""
+    data = DistilledDataset(priors.artifact, soft_labels=soft)
+    epochs, everything = trained_on(data, protocols["d3"]), torch.arange(18 + 40)
+    assert len(epochs) == len(everything)
+    images, labels = epochs.batch(4, everything, device=CPU)
+    again, _ = epochs.batch(5, everything, device=CPU)
+    means = data.drawer.decode(data.drawer.mean_latents(range(18)), residual=False)
+    torch.testing.assert_close(images[:18], means)
+    assert torch.equal(images[:18], again[:18])
+    assert (images[18:] - again[18:]).abs().amax((1, 2, 3)).min() > 0
+    drawn = DistilledDataset(data.artifact, draws_per_class=4, soft_labels=soft)
+    expected, of = drawn.batch(4, range(40))
+    torch.testing.assert_close(images[18:], expected)
+    assert torch.equal(labels[18:], of)
+    for some in (everything.flip(0), everything[:1], everything[-2:]):  # a mean, or draws, alone
+        torch.testing.assert_close(epochs.batch(4, some, device=CPU)[0], images[some])
+
+
+def test_a_set_with_a_residual_is_trained_on_as_d3_does(priors, digits, tiny):
+    """A batch of one mean, which has no draw beside it, is read before anything is trained."""
+    protocol = tiny.model_copy(update={"draws": "means", "steps": 1})
+    row = evaluate(priors, digits, protocol=protocol, seeds=[0], baselines=()).rows[0]
+    assert (row.draws, row.trials[0].images) == (18 + 40, 16)
+
+
+@pytest.mark.parametrize(("name", "images"), [("dc", 40), ("d3", 18 + 40), ("quick", 90)])
+def test_an_epoch_of_a_set_is_that_of_the_protocol(priors, name, images):
+    """An epoch of its own has 9 draws of each class."""
+    data = trained_on(DistilledDataset(priors.artifact, draws_per_class=9), protocols[name])
+    assert len(data) == images
+    assert isinstance(data, MeansAndDraws) == (name == "d3")
+
+
+def test_a_protocol_may_say_how_many_draws_of_each_class_an_epoch_has(priors, tiny):
+    protocol = tiny.model_copy(update={"steps": None, "epochs": 2, "draws": 7})
+    data = trained_on(priors, protocol)
+    assert protocol.length(len(data)) == 2 * 5
+    own = DistilledDataset(priors.artifact, draws_per_class=7)
+    images = data.batch(1, torch.arange(70), device=CPU)[0]
+    assert torch.equal(images, own.batch(1, range(70))[0])
+    still = Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2))  # it keeps its epochs
+    assert trained_on(still, protocols["d3"]) is still
+
+
+def mix(name, labels=LABELS, key="a"):
+    return mixed(name, IMAGES, labels, classes=3, rng=generator(0, key))
+
+
+@pytest.mark.parametrize("name", ["cutmix", "mixup"])
+def test_labels_are_the_shares_of_the_pixels(name):
+    assert all(a is b for a, b in zip(mix("none"), (IMAGES, LABELS), strict=True))
+    for key in "abcdef":
+        images, labels = mix(name, key=key)
+        assert labels.shape == (4, 3)
+        torch.testing.assert_close(labels.sum(1), torch.ones(4))
+        expected = (labels * torch.arange(3.0)).sum(1)
+        torch.testing.assert_close(images.mean((1, 2, 3)), expected)
+
+
+@pytest.mark.parametrize("name", ["cutmix", "mixup"])
+def test_mixing_repeats_and_leaves_the_global_generator_alone(name):
+    before = torch.get_rng_state()
+    one, same, other = mix(name), mix(name), mix(name, key="b")
+    assert torch.equal(before, torch.get_rng_state())
+    assert torch.equal(one[0], same[0])
+    assert not torch.equal(one[0], other[0])
+
+
+def test_soft_labels_are_mixed_too():
+    soft = torch.eye(3)[LABELS]
+    for got, expected in zip(mix("mixup", soft), mix("mixup"), strict=True):
+        torch.testing.assert_close(got, expected)

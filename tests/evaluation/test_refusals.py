@@ -10,7 +10,6 @@ import torch
 
 from d3data.errors import (
     ArtifactError,
-    D3DataError,
     DataError,
     DeviceError,
     FormatError,
@@ -59,11 +58,12 @@ def test_a_set_that_does_not_fit(digits, tiny, changes, error, message):
     refused(error, message, tensors(**changes), digits, protocol=tiny)
 
 
-@pytest.mark.parametrize("what", ["labels", "images"])
-def test_all_of_an_epoch_is_looked_at(digits, tiny, what):
+def test_all_of_an_epoch_is_looked_at(digits, tiny):
     data = Photographs(torch.zeros(900, 1, 8, 8), torch.arange(900) % 10)
-    getattr(data, what)[899] = 77 if what == "labels" else torch.nan
-    refused(D3DataError, "labels from 0 to 77|not finite", data, digits, protocol=tiny)
+    data.images[899] = torch.nan
+    refused(ArtifactError, "not finite", data, digits, protocol=tiny)
+    data.images[899], data.labels[899] = 0, 77
+    refused(DataError, "labels from 0 to 77", data, digits, protocol=tiny)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +99,8 @@ def own(make):
         ({"seeds": [1, 1]}, DataError, "none twice"),
         ({"seeds": []}, DataError, "at least one"),
         ({"seeds": 5}, DataError, r"seeds=range\(5\)"),
-        ({"seeds": [-1]}, DataError, "seed=-1"),
-        ({"seeds": ["a"]}, DataError, "seed='a'"),
+        ({"seeds": [-1]}, DataError, "seed .* got -1"),
+        ({"seeds": ["a"]}, DataError, "seed .* got 'a'"),
         ({"baseline_seeds": 2}, DataError, r"baseline_seeds=2: a list is needed"),
         ({"split": "train"}, DataError, "test, validation"),
         ({"labels": []}, DataError, "hard, soft or both"),
@@ -122,20 +122,18 @@ def own(make):
         ({"baselines": ["random", "herding"], **own(linear)}, TrainingError, "whose features"),
         ({"baselines": ["random", "random"]}, RecipeError, "once"),
         ({"baselines": ["random", "means"]}, DataError, "Gaussian priors"),
-        ({"device": "cuda:99"}, DeviceError, "not here"),
+        ({"device": "cuda:99"}, DeviceError, "no device 'cuda:99'"),
         ({"compile": True, "train": lambda network, data, **more: None}, TrainingError, "compile"),
     ],
 )
 def test_a_wrong_word(pixels, tiny, changes, error, message):
     refused(error, message, pixels, **{"protocol": tiny} | changes)
-
-
-def test_an_unknown_augmentation(pixels, tiny):
     wrong = tiny.model_copy(update={"augment": "siamse"})
     refused(RecipeError, "did you mean siamese", pixels, protocol=wrong)
 
 
-def test_what_tensors_cannot_do(digits, tiny):
+def test_what_tensors_and_own_networks_cannot_do(priors, digits, tiny):
+    """Own networks teach neither a baseline nor the random images of scores."""
     refused(DataError, r"evaluate\(data, task\)", tensors(), protocol=tiny)
     for name in ("random-bytes", "compressed"):
         options = {"protocol": tiny, "baselines": ["random", name]}
@@ -143,10 +141,6 @@ def test_what_tensors_cannot_do(digits, tiny):
     soft = tensors(labels=torch.eye(10).repeat(2, 1))
     message = "scores need hard labels too, and a Photographs"
     refused(DataError, message, soft, digits, protocol=tiny, scores=True)
-
-
-def test_own_networks_teach_nobody(priors, digits, tiny):
-    """Neither a baseline nor the random images of scores, whose labels are soft."""
     options = {"protocol": tiny, "scores": True, "baselines": (), **own(linear)}
     refused(TrainingError, "whose features", priors, digits, **options)
 
@@ -184,13 +178,13 @@ def test_what_is_chosen_needs_validation_images(pixels, digits, tiny, changes, b
     plan(pixels, bare, protocol=tiny, baselines=["random"])
 
 
-def test_a_task_that_cannot_fit_is_not_fetched(pixels, monkeypatch):
+def test_a_task_that_cannot_fit_is_not_fetched_and_is_called_by_its_place(
+    pixels, digits, monkeypatch
+):
     monkeypatch.setattr(planner, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
     with pytest.raises(DataError, match="10 classes of 1x8x8 images and cifar10 has 10 classes"):
         plan(pixels, "cifar10")
 
-
-def test_real_images_of_other_classes_are_called_by_their_place(pixels, digits):
     cats = replace(digits, classes=("cat", "dog"))
     with pytest.raises(DataError, match=r"10 classes and digits \(\./cats\) has 2"):
         validate.require_fit(pixels, cats, "./cats")

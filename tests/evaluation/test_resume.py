@@ -57,26 +57,21 @@ def test_a_teacher_is_short_and_is_not_trained_again(pixels, tiny, monkeypatch):
     assert outcomes(report) == outcomes(evaluate(pixels, resume=False, **options))
 
 
-@pytest.mark.parametrize(
-    ("length", "steps"),
-    [({"epochs": 1}, 81), ({"epochs": 100}, 1500), ({"steps": 12}, 12)],
-)
-def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(
-    digits, tiny, length, steps
-):
-    protocol = tiny.model_copy(update={"steps": None} | length)
-    setup = EvalSetup(digits, digits.test, protocol, torch.device("cpu"))
-    assert runner.teacher_steps(setup) == steps
+def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(digits, tiny):
+    for length, steps in (({"epochs": 1}, 81), ({"epochs": 100}, 1500), ({"steps": 12}, 12)):
+        protocol = tiny.model_copy(update={"steps": None} | length)
+        setup = EvalSetup(digits, digits.test, protocol, torch.device("cpu"))
+        assert runner.teacher_steps(setup) == steps
 
 
 def test_networks_do_not_find_each_others_trials(pixels, tiny, monkeypatch):
     """Killed in the second network's last row, it goes on with what is its own."""
     monkeypatch.setattr(compressed, "QUALITIES", (30,))
-    short = tiny.model_copy(update={"steps": 4, "networks": 1})
+    short = tiny.model_copy(update={"steps": 2, "networks": 1})
     rows = {"nets": ["mlp", "lenet"], "baselines": ["soft", "compressed"]}
     options = {"protocol": short, **rows}
     last = "compressed, lenet, network 1 of 1"
-    killed(lambda p: p.stage == last and p.step == 4, pixels, **options)
+    killed(lambda p: p.stage == last and p.step == 2, pixels, **options)
     report, whole = evaluate(pixels, **options), evaluate(pixels, resume=False, **options)
     assert outcomes(report) == outcomes(whole)
     assert [row.note for row in report.rows] == [row.note for row in whole.rows]
@@ -100,18 +95,16 @@ def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digi
     assert first.cache == plan(pixels, protocol=tiny).cache
 
 
-@pytest.mark.parametrize("what", ["threads", "versions"])
-def test_other_arithmetic_is_kept_elsewhere(pixels, tiny, monkeypatch, what):
+def test_other_arithmetic_and_sets_that_differ_anywhere_are_kept_elsewhere(
+    pixels, tiny, monkeypatch
+):
     before = plan(pixels, protocol=tiny).cache
-    if what == "threads":
-        monkeypatch.setattr(planner, "useful_threads", lambda size, share: 7)
-    else:
-        assert {"torch", "torchvision"} <= set(planner.VERSIONS)
-        monkeypatch.setitem(planner.VERSIONS, "torchvision", "0")
+    with monkeypatch.context() as other:
+        other.setattr(planner, "useful_threads", lambda size, share: 7)
+        assert plan(pixels, protocol=tiny).cache != before
+    assert {"torch", "torchvision"} <= set(planner.VERSIONS)
+    monkeypatch.setitem(planner.VERSIONS, "torchvision", "0")
     assert plan(pixels, protocol=tiny).cache != before
-
-
-def test_sets_that_differ_anywhere_are_kept_elsewhere():
     images, labels = torch.zeros(5000, 1, 8, 8), torch.arange(5000) % 10
     one = validate.identity(Photographs(images, labels))
     assert one == validate.identity(Photographs(images.clone(), labels.clone()))
@@ -131,7 +124,7 @@ def test_kinds_of_labels_are_different_trials(priors, digits, tiny):
 
 def test_trials_are_shared_and_each_evaluation_removes_its_own_alone(pixels, tiny, cache):
     """Those that another evaluation asks for are kept for it."""
-    short = tiny.model_copy(update={"steps": 4})
+    short = tiny.model_copy(update={"steps": 2})
     options = {"protocol": short, "baselines": ["random", "real"]}
     kept = plan(pixels, **options)
     expected = outcomes(kept.run())

@@ -13,7 +13,7 @@ from d3data import nets
 from d3data.errors import TrainingError
 from d3data.evaluation import trial_cache, trial_training
 from d3data.evaluation.baselines import Photographs
-from d3data.evaluation.baselines.base import random_rows
+from d3data.evaluation.baselines.choices import random_rows
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_cache import TrialEntry
@@ -102,14 +102,14 @@ def test_each_seed_has_its_own_order_and_augmentation(task, tiny, photographs):
 
 
 def test_a_network_learns_three_digits(task, tiny, photographs):
-    longer = tiny.model_copy(update={"network": NetworkSpec(width=8), "steps": 80})
+    longer = tiny.model_copy(update={"network": NetworkSpec(width=8), "steps": 60})
     trial = run(photographs, task, longer)
     assert trial.accuracy > 0.9
-    assert (trial.steps, trial.images) == (80, 80 * 16)
+    assert (trial.steps, trial.images) == (60, 60 * 16)
     assert trial.seconds > 0
 
 
-def test_accuracies_of_classes_and_their_confusion(task, trial):
+def test_accuracies_of_classes_and_their_confusion(task, tiny, photographs, trial):
     counts, confusion = task.test.counts(), torch.tensor(trial.confusion)
     total = sum(c * share for c, share in zip(counts, trial.per_class, strict=True))
     assert total / sum(counts) == pytest.approx(trial.accuracy)
@@ -117,22 +117,25 @@ def test_accuracies_of_classes_and_their_confusion(task, trial):
     assert confusion.sum(1).tolist() == counts
     assert confusion.diag().sum() / confusion.sum() == pytest.approx(trial.accuracy)
 
-
-def test_a_class_without_test_images_has_no_accuracy(task, tiny, photographs):
     class Fewer(Spy):
         def counts(self):
             return [0, *self.split.counts()[1:]]
 
-    trial = run(photographs, task, tiny, tests=Fewer(task.test))
-    assert trial.per_class[0] is None
-    assert None not in trial.per_class[1:]
+    fewer = run(photographs, task, tiny, tests=Fewer(task.test))
+    assert fewer.per_class[0] is None
+    assert None not in fewer.per_class[1:]
 
 
-def test_soft_labels_that_say_the_class_are_hard_labels(task, tiny, photographs, trial):
+def test_soft_labels_are_hard_ones_where_they_say_the_class_unless_mixed(
+    task, tiny, photographs, trial
+):
     soft = Photographs(photographs.images, one_hot(photographs.labels, 3).float())
     other = run(soft, task, tiny)
     assert other.loss == pytest.approx(trial.loss, rel=1e-4)
     assert other.accuracy == pytest.approx(trial.accuracy, abs=0.02)
+    mixed = [tiny.model_copy(update={"mix": mix}) for mix in ("cutmix", "mixup")]
+    losses = {run(photographs, task, protocol).loss for protocol in mixed}
+    assert len(losses - {trial.loss}) == 2
 
 
 def test_test_images_are_looked_at_once_and_last(task, tiny, photographs):
@@ -215,10 +218,6 @@ def test_what_is_interrupted_goes_on_unless_its_checkpoint_was_cut_short(
     assert timeless(finished) == timeless(trial)
 
 
-class Stopped(Exception):
-    pass
-
-
 @pytest.mark.parametrize("stop", [0, 5, 10])
 def test_a_trial_goes_on_where_it_was_stopped(
     task, tiny, photographs, tmp_path, monkeypatch, stop
@@ -230,9 +229,9 @@ def test_a_trial_goes_on_where_it_was_stopped(
 
     def watch(step, loss):
         if step == stop + 1:
-            raise Stopped
+            raise ZeroDivisionError
 
-    with pytest.raises(Stopped):
+    with pytest.raises(ZeroDivisionError):
         train(entry=entry, watch=watch)
     again = TrialEntry(tmp_path / "trial")
     finished = train(entry=again, watch=lambda step, loss: steps.append(step))
@@ -253,12 +252,6 @@ def test_a_checkpoint_is_due_every_minute(tmp_path, monkeypatch):
         entry.save(1, {})
 
 
-def test_images_are_mixed_where_the_protocol_says_so(task, tiny, photographs, trial):
-    mixed = [tiny.model_copy(update={"mix": mix}) for mix in ("cutmix", "mixup")]
-    losses = {run(photographs, task, protocol).loss for protocol in mixed}
-    assert len(losses - {trial.loss}) == 2
-
-
 def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photographs):
     batch = tiny.model_copy(update={"network": NetworkSpec(width=4, norm="batch"), "steps": 30})
     trial = run(photographs, task, batch)
@@ -275,21 +268,19 @@ def test_confusion_is_kept_of_up_to_100_classes(task, tiny, photographs, classes
     labels = torch.arange(classes)
     tests = SimpleNamespace(labels=labels, counts=lambda: [1] * classes)
     large = replace(task, classes=tuple(map(str, range(classes))))
-    setup = EvalSetup(large, tests, tiny, CPU)
-    training = TrialTraining(forgetful(), photographs, setup, seed=0, rate=0.1)
+    training = TrialTraining(forgetful(), photographs, EvalSetup(large, tests, tiny, CPU), seed=0)
     trial = training.record(labels.roll(1), flops=None, memory=None, seconds=1.0)
-    assert trial.accuracy == 0
-    assert (trial.confusion is not None) == counted
+    assert (trial.accuracy, trial.confusion is not None) == (0, counted)
 
 
-@pytest.mark.parametrize("bias", [torch.nan, torch.inf, -torch.inf])
-def test_logits_must_be_finite(task, bias):
+def test_logits_must_be_finite(task):
     """Even those of one class alone, where the largest is a class like any other."""
     network = forgetful()
     assert len(predictions(network, task.test, CPU)) == len(task.test)
-    network[2].bias.data[1] = bias
-    with pytest.raises(TrainingError, match="logits are not finite"):
-        predictions(network, task.test, CPU)
+    for bias in (torch.nan, torch.inf, -torch.inf):
+        network[2].bias.data[1] = bias
+        with pytest.raises(TrainingError, match="logits are not finite"):
+            predictions(network, task.test, CPU)
 
 
 def test_what_a_trial_costs(task, tiny, priors, photographs, trial):

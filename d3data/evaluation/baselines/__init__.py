@@ -8,27 +8,26 @@ from collections.abc import Callable, Iterable
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
 from d3data.evaluation.adapters import Photographs
-from d3data.evaluation.baselines.base import BaselineContext, RowData
+from d3data.evaluation.baselines import choices
+from d3data.evaluation.baselines.choices import BaselineContext
 from d3data.evaluation.baselines.compressed import compressed
-from d3data.evaluation.baselines.coresets import herding, k_center, k_means
-from d3data.evaluation.baselines.plain import means, random, random_bytes, real, soft
 from d3data.evaluation.protocol_epochs import has_priors
-from d3data.evaluation.record import TrainingData
+from d3data.evaluation.record import RowData, TrainingData
 
 __all__ = ["BaselineContext", "Photographs", "RowData", "baselines", "named", "wanted"]
 
 Baseline = Callable[..., RowData]  # (context, rng=) -> what the networks of one seed train on
 
 baselines: dict[str, Baseline] = {
-    "random": random,
-    "random-bytes": random_bytes,
+    "random": choices.random,
+    "random-bytes": choices.random_bytes,
     "compressed": compressed,
-    "herding": herding,
-    "k-center": k_center,
-    "k-means": k_means,
-    "soft": soft,
-    "means": means,
-    "real": real,
+    "herding": choices.herding,
+    "k-center": choices.k_center,
+    "k-means": choices.k_means,
+    "soft": choices.soft,
+    "means": choices.means,
+    "real": choices.real,
 }
 NEED_TEACHER = ("herding", "k-center", "k-means", "soft")
 NEED_BYTES = ("random-bytes", "compressed")
@@ -44,17 +43,9 @@ def named(name: str) -> Baseline:
 
 
 def wanted(names: str | Iterable[str], data: TrainingData, *, features: bool = True) -> list[str]:
-    """The names of the baselines that are asked for.
+    """The names of the baselines that are asked for; "all" are those that are possible.
 
-    Args:
-        names: of baselines; "all" that are possible, or "none".
-        data: the set that is compared with them.
-        features: whether the networks have features, as d3data's own do.
-
-    Raises:
-        RecipeError: there is no such baseline, or one comes twice.
-        DataError: one cannot be made for this set.
-        TrainingError: one cannot be made with these networks.
+    `features`: whether the networks have features, as d3data's own do.
     """
     if names == "all":
         return [name for name in baselines if _obstacle(name, data, features) is None]

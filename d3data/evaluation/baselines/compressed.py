@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from d3data.evaluation.adapters import Photographs
-from d3data.evaluation.baselines.base import BaselineContext, RowData, rows_of_classes
+from d3data.evaluation.baselines.choices import BaselineContext, rows_of_classes
+from d3data.evaluation.record import RowData
 from d3data.utils.rng import generator
 
 Format = Literal["jpeg", "webp"]
@@ -106,21 +107,18 @@ def codecs(size: int) -> list[Codec]:
 def stored(context: BaselineContext, codec: Codec, rng: torch.Generator) -> RowData:
     """As many random images of each class as its share of the set's bytes holds, at least 1."""
     assert context.bytes is not None, "baselines of equal bytes need bytes"
-    room = context.bytes / context.classes
+    task, room = context.task, context.bytes / context.classes
     files, labels = list[bytes](), list[int]()
-    for label, rows in enumerate(rows_of_classes(context.task.train)):
-        kept, size = list[bytes](), 0
-        for file in _files(context, codec, rows[torch.randperm(len(rows), generator=rng)]):
+    for label, rows in enumerate(rows_of_classes(task.train)):
+        order, size = rows[torch.randperm(len(rows), generator=rng)], 0
+        for number, file in enumerate(_files(context, codec, order)):
             size += len(file)
-            if kept and size > room:
+            if number and size > room:
                 break
-            kept.append(file)
-        files += kept
-        labels += [label] * len(kept)
-    task = context.task
-    pixels = torch.stack(
-        [codec.decode(file, channels=task.channels, size=task.size) for file in files]
-    )
+            files.append(file)
+            labels.append(label)
+    shape = {"channels": task.channels, "size": task.size}
+    pixels = torch.stack([codec.decode(file, **shape) for file in files])
     return RowData(
         Photographs(task.normalized(pixels), torch.tensor(labels)),
         round(len(files) / context.classes),

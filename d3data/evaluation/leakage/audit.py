@@ -3,7 +3,6 @@
 A set that copies nothing is as near to the train images as to equally many test images.
 """
 
-import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,16 @@ from torch.utils.data import Dataset
 
 from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
-from d3data.data.load import load
 from d3data.errors import DataError, FormatError
 from d3data.evaluation import adapters, networks, protocols, validate
 from d3data.evaluation.leakage.distances import SetImages, features, pixels
 from d3data.evaluation.leakage.record import Audit
 from d3data.evaluation.leakage.search import RATE, REFERENCE, real_images, search
-from d3data.evaluation.planner import VERSIONS
+from d3data.evaluation.planner import provenance
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup, TrainingData
 from d3data.evaluation.runner import train_teacher
 from d3data.images.tasks import Task, load_task
-from d3data.nets import Network
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, useful_threads, using_threads
@@ -76,18 +73,14 @@ def audit(
     images, real = SetImages(data, draws, device=place), real_images(task.train, tests)
     setup = EvalSetup(task, tests, settings, place)
     with using_threads(useful_threads(task.size, torch.get_num_threads())):
-        network = _train(setup, progress)
+        (build,) = networks.builders([settings.network], None, task).values()
+        stage = "training the network whose features are compared"
+        watch = after_each_step(progress, stage, settings.length(len(task.train)))
+        network = train_teacher(build, setup, watch=watch)
         with torch.no_grad(), full_precision(place):
             spaces = (pixels(task, place), features(network, place))
             leakage = tuple(search(space, images, real, progress) for space in spaces)
-    manifest = data.artifact.manifest if isinstance(data, DistilledDataset) else None
-    about = manifest.about if manifest else None
-    name = f"{about.name} {about.version}" if about else type(data).__name__
     return Audit(
-        data=name,
-        content_sha256=manifest.content_sha256 if manifest else None,
-        task=task.name,
-        fingerprint=task.fingerprint,
         items=images.items,
         draws=images.draws,
         train=len(task.train),
@@ -95,11 +88,8 @@ def audit(
         equal=len(real[0].equal),
         honest=min(REFERENCE, len(tests)),
         rate=2 * RATE if images.draws else RATE,
-        protocol=settings,
         spaces=leakage,
-        device=torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
-        versions=VERSIONS,
-        date=date or datetime.date.today().isoformat(),
+        **provenance(data, setup, date, name=type(data).__name__),
     )
 
 
@@ -111,8 +101,6 @@ def opened(
     """The set and the real images of an audit, which belong together; errors are `audit`'s."""
     if isinstance(task, str):
         task = load_task(task, data=data_path)
-    if isinstance(data, str | Path) and not adapters.is_place(data):
-        data = load(data, output="normalized")
     images = adapters.as_training_data(data, task)
     if isinstance(images, DistilledDataset) and images.image.whitening is not None:
         raise DataError(
@@ -141,10 +129,3 @@ def stored_audit(artifact: Artifact) -> Audit | None:
     where = str(artifact.folder / PATH)
     record = canonical_json.decode(artifact.file(PATH), where=where)
     return Audit.parse(record, where=where, error=FormatError)
-
-
-def _train(setup: EvalSetup, progress: ReportProgress) -> Network:
-    task, stage = setup.task, "training the network whose features are compared"
-    steps = setup.protocol.length(len(task.train))
-    (build,) = networks.builders([setup.protocol.network], None, task).values()
-    return train_teacher(build, setup, watch=after_each_step(progress, stage, steps))

@@ -33,7 +33,6 @@ class Nearest(NamedTuple):
     row: Tensor
 
     def nearer(self, other: "Nearest") -> "Nearest":
-        """For each query the nearer of two."""
         keep = self.distance <= other.distance
         return Nearest(*(torch.where(keep, a, b) for a, b in zip(self, other, strict=True)))
 
@@ -53,15 +52,10 @@ class SetImages:
             self.items = len(data.drawer.item_classes)
 
     def __len__(self) -> int:
-        """N (1 + n)."""
         return self.items * (1 + self.draws)
 
     def images(self, numbers: Tensor) -> Tensor:
-        """(B,) -> (B, C, H, W), normalized, on the device.
-
-        Raises:
-            ArtifactError: they have values that are not finite.
-        """
+        """(B,) -> (B, C, H, W), normalized, on the device; ArtifactError unless finite."""
         if isinstance(self._data, DistilledDataset):
             images = self._decoded(self._data.on(self._device), numbers.numpy())
         else:
@@ -137,19 +131,11 @@ def features(network: Network, device: torch.device) -> Space:
 def nearest(
     queries: Tensor, real: Iterable[tuple[Tensor, Tensor]], *, skip: Tensor | None = None
 ) -> tuple[Nearest, Tensor]:
-    """The nearest real image of each query, and how near each of them has a query.
+    """The nearest real image of each of (Q, D) queries, and how near each of them has a query.
 
-    A matrix product finds the pairs, and loses digits of small distances; so the distances are
-    computed again, from the differences.
-
-    Args:
-        queries: (Q, D), at least one.
-        real: rows (B,) and points (B, D), again and again; at least one.
-        skip: (Q,) a row for each query that is left out, as it is the query itself.
-
-    Returns:
-        The nearest of all, and of each real image, in their order, the distance to its nearest
-        query; on the CPU.
+    `real` yields rows (B,) and points (B, D); `skip` is (Q,) a row for each query that is left
+    out, as it is the query itself. A matrix product finds the pairs, and loses digits of small
+    distances; so these are computed again, from the differences. Results are on the CPU.
     """
     best = Nearest(torch.full((len(queries),), torch.inf), torch.full((len(queries),), -1))
     squares, back = queries.square().sum(1)[:, None], []

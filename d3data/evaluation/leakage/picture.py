@@ -55,15 +55,16 @@ def pairs(audit: Audit, data: TrainingData, task: Task) -> bytes:
     for number, (space, shown) in enumerate(columns):
         x = MARGIN + width * number
         write(x, MARGIN / 2 + 2 * LINE, f"by {space}")
-        triples = _triples(images, shown, task).repeat_interleave(zoom, -2)
-        for row, (pair, triple) in enumerate(
-            zip(shown, triples.repeat_interleave(zoom, -1), strict=True)
-        ):
-            y = top + height * row
-            for step, image in enumerate(triple.expand(-1, 3, -1, -1).permute(0, 2, 3, 1)):
+        triples = _triples(images, shown, task)
+        triples = triples.repeat_interleave(zoom, -2).repeat_interleave(zoom, -1)
+        for row, pair in enumerate(shown):
+            y, triple = top + height * row, triples[row].expand(-1, 3, -1, -1)
+            for step, image in enumerate(triple.permute(0, 2, 3, 1)):
                 square = Image.fromarray(image.contiguous().numpy())
                 sheet.paste(square, (x + step * (side + GAP), y))
-            write(x, y + side, *_captions(pair))
+            item = f"item {pair.item}" + (f", draw {pair.draw}" if pair.draw else "")
+            distances = f"{pair.train_distance:.4f} / {pair.test_distance:.4f} = {pair.ratio:.3f}"
+            write(x, y + side, f"{item}; train {pair.train}; test {pair.test}", distances)
     buffer = io.BytesIO()
     sheet.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
@@ -76,9 +77,3 @@ def _triples(images: SetImages, pairs: Sequence[Pair], task: Task) -> Tensor:
     own = to_uint8(images.images(numbers), image_of(task))
     train = task.train.pixels([pair.train for pair in pairs])
     return torch.stack([own, train, task.test.pixels([pair.test for pair in pairs])], dim=1)
-
-
-def _captions(pair: Pair) -> tuple[str, str]:
-    item = f"item {pair.item}" + (f", draw {pair.draw}" if pair.draw else "")
-    distances = f"{pair.train_distance:.4f} / {pair.test_distance:.4f} = {pair.ratio:.3f}"
-    return f"{item}; train {pair.train}; test {pair.test}", distances

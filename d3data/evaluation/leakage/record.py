@@ -7,7 +7,6 @@ from typing import Literal, TypeVar
 
 from torch import Tensor
 
-from d3data.evaluation.leakage.statistics import Attack
 from d3data.evaluation.protocols import Protocol
 from d3data.utils.schema import Frozen
 from d3data.utils.text import some
@@ -28,19 +27,13 @@ def ratio(train: Distance, test: Distance) -> Distance:
 
 
 class Pair(Frozen):
-    """An image of the set, and the real images that it is nearest to.
+    """An image of the set, and the rows of the train and the test image that it is nearest to.
 
-    Attributes:
-        item: what it is of, numbered as `mean_images` does.
-        draw: which of its draws it is, counted from 1; 0 is its mean.
-        train: the row of the nearest train image.
-        train_distance: how far that is, the root of the mean square difference.
-        test: the row of the nearest test image.
-        test_distance: how far that is.
+    Distances are roots of mean square differences.
     """
 
-    item: int
-    draw: int
+    item: int  # numbered as `mean_images` does
+    draw: int  # counted from 1; 0 is the item's mean
     train: int
     train_distance: float
     test: int
@@ -50,6 +43,18 @@ class Pair(Frozen):
     def ratio(self) -> float:
         """Of the two distances; nearly 0 for a copy of a train image."""
         return ratio(self.train_distance, self.test_distance)
+
+
+class Attack(Frozen):
+    """How well distances tell images that a set was made from ("members") from others.
+
+    The AUC is how often a member is nearer to the set than another image, ties counted as half;
+    0.5 where distances tell nothing. From `low` to `high` is its interval of 95 %.
+    """
+
+    auc: float
+    low: float
+    high: float
 
 
 class Leakage(Frozen):

@@ -3,14 +3,13 @@
 Legend: N items, n draws of each, Q = N (1 + n) images, J reference images of the test split.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from d3data.evaluation.leakage.distances import Nearest, SetImages, Space, nearest
-from d3data.evaluation.leakage.record import Leakage, Pair, ratio
-from d3data.evaluation.leakage.statistics import attack, combined_p_value, p_values
+from d3data.evaluation.leakage.distances import SetImages, Space, nearest
+from d3data.evaluation.leakage.record import Attack, Leakage, Pair, ratio
 from d3data.images.tasks import Split
 from d3data.utils.progress import Progress, ReportProgress
 from d3data.utils.rng import generator
@@ -18,6 +17,7 @@ from d3data.utils.rng import generator
 RATE = 0.01  # share of harmless items that are suspected for their mean, and again for draws
 REFERENCE = 2048  # test images, at most, that show how near an image comes to train by chance
 CLOSEST = 16  # pairs that are recorded
+Z95 = 1.959964  # standard errors of a normal variable to either side in an interval of 95 %
 
 
 class RealImages(NamedTuple):
@@ -37,37 +37,27 @@ def real_images(train: Split, test: Split) -> tuple[RealImages, RealImages]:
 
 
 def search(
-    space: Space,
-    images: SetImages,
-    real: tuple[RealImages, RealImages],
-    progress: ReportProgress,
+    space: Space, images: SetImages, real: tuple[RealImages, RealImages], progress: ReportProgress
 ) -> Leakage:
-    """Where the images of a set come near to real ones in one space, and whether by chance.
-
-    Raises:
-        ArtifactError: the set makes values that are not finite.
-    """
-    blocks: tuple[list[_Block], list[_Block]] = ([], [])
+    """Where the images of a set come near to real ones in one space, and whether by chance."""
+    blocks: tuple[list[Any], list[Any]] = ([], [])
+    done = 0
     for queries in space.set_points(images):
-        for part, found in zip(real, blocks, strict=True):
-            found.append(_compare(space, queries, part))
-        done = sum(len(block.equal) for block in blocks[0])
+        for part, compared in zip(real, blocks, strict=True):
+            compared.append(_compare(space, queries, part))
+        done += len(queries)
         progress(Progress(f"comparing {space.name}", done, len(images)))
-    distances, rows, equal, back = zip(*map(_joined, blocks), strict=True)
+    joined = ([*zip(*compared, strict=True)] for compared in blocks)
+    distances, rows, equal, back = zip(*joined, strict=True)
+    distances, rows, equal = (tuple(map(torch.cat, each)) for each in (distances, rows, equal))
+    back = tuple(torch.stack(each).amin(0) for each in back)
     ratios = ratio(*distances).unflatten(0, (images.items, -1))  # (N, 1 + n)
 
     def pairs(draw: Tensor, items: Tensor) -> tuple[Pair, ...]:
         """The pair of one image of each of some items."""
         at = items * ratios.shape[1] + draw[items]
-        columns = (
-            items,
-            draw[items],
-            rows[0][at],
-            distances[0][at],
-            rows[1][at],
-            distances[1][at],
-        )
-        return tuple(map(_pair, *(column.tolist() for column in columns)))
+        real = [column[at] for pair in zip(rows, distances, strict=True) for column in pair]
+        return tuple(map(_pair, *(column.tolist() for column in (items, draw[items], *real))))
 
     every, best = torch.arange(images.items), ratios.argmin(1)
     closest = ratios.amin(1).argsort(stable=True)[:CLOSEST]
@@ -88,9 +78,8 @@ def search(
 def suspects(ratios: Tensor, reference: Tensor) -> tuple[int, ...]:
     """The items of which the mean, or the draws, are nearer to train than chance explains.
 
-    Args:
-        ratios: (N, 1 + n) of the mean and the draws of every item.
-        reference: (J,) of images that the set was not made from.
+    (N, 1 + n) ratios of the mean and the draws of every item, and (J,) of images that the set was
+    not made from.
     """
     p = p_values(ratios, reference)
     near = p[:, 0] <= RATE
@@ -99,30 +88,55 @@ def suspects(ratios: Tensor, reference: Tensor) -> tuple[int, ...]:
     return tuple(near.nonzero().flatten().tolist())
 
 
-class _Block(NamedTuple):
-    """The nearest real images of a block of queries, and how near the equal part has a query."""
+def attack(members: Tensor, others: Tensor) -> Attack:
+    """A membership attack that takes the images nearest to a set for its members.
 
-    all: Nearest
-    equal: Tensor
-    back: Tensor
-
-
-def _compare(space: Space, queries: Tensor, real: RealImages) -> _Block:
-    equal, back = nearest(queries, space.real_points(real.split, real.equal))
-    rest = equal
-    if len(real.rest):
-        rest, _ = nearest(queries, space.real_points(real.split, real.rest))
-    return _Block(equal.nearer(rest), equal.distance, back)
+    They are distances to the nearest image of the set, (M,) and (O,), both at least 2. The
+    interval is that of DeLong, DeLong & Clarke-Pearson 1988, Biometrics 44, 837-845: the variance
+    is that of each image's share of won comparisons, over members and over others.
+    """
+    won, lost = _share_farther(members, others), _share_farther(others, members)
+    auc = won.mean().item()
+    reach = Z95 * (won.var() / len(won) + lost.var() / len(lost)).sqrt().item()
+    return Attack(auc=auc, low=max(0.0, auc - reach), high=min(1.0, auc + reach))
 
 
-def _joined(blocks: list[_Block]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def p_values(ratios: Tensor, reference: Tensor) -> Tensor:
+    """How rarely a reference image has so low a ratio: (...) and (J,) -> (...) float64 in (0, 1].
+
+    For an image drawn like the J reference images, and independently, p <= a in at most a share a
+    of all cases, whatever the distribution (Vovk, Gammerman & Shafer 2005, "Algorithmic Learning
+    in a Random World"). It is never less than 1 / (J + 1).
+    """
+    ordered = reference.double().sort().values
+    lower = torch.searchsorted(ordered, ratios.double().contiguous(), right=True)
+    return (1 + lower).double() / (1 + len(ordered))
+
+
+def combined_p_value(p: Tensor) -> Tensor:
+    """One p-value of n that depend on each other in any way, (N, n) -> (N,): twice their median.
+
+    Rueger 1978, Metrika 25, 171-178: of n the k-th smallest times n / k is one.
+    """
+    count = p.shape[1]
+    middle = (count + 1) // 2
+    return (p.kthvalue(middle, dim=1).values * count / middle).clamp(max=1)
+
+
+def _share_farther(distances: Tensor, others: Tensor) -> Tensor:
+    """For each distance the share of `others` that are larger, ties as half: float64."""
+    ordered = others.sort().values
+    ends = [torch.searchsorted(ordered, distances, right=r).double() for r in (False, True)]
+    return 1 - (ends[0] + ends[1]) / (2 * len(others))
+
+
+def _compare(space: Space, queries: Tensor, real: RealImages) -> tuple[Tensor, ...]:
     """Distances and rows of the nearest, distances in the equal part, and those back."""
-    return (
-        torch.cat([block.all.distance for block in blocks]).double(),
-        torch.cat([block.all.row for block in blocks]),
-        torch.cat([block.equal for block in blocks]).double(),
-        torch.stack([block.back for block in blocks]).amin(0),
-    )
+    equal, back = nearest(queries, space.real_points(real.split, real.equal))
+    best = equal
+    if len(real.rest):
+        best = equal.nearer(nearest(queries, space.real_points(real.split, real.rest))[0])
+    return best.distance.double(), best.row, equal.distance.double(), back
 
 
 def _reference(space: Space, real: tuple[RealImages, RealImages]) -> Tensor:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
-from d3data.evaluation.pages.charts import BYTES, Axis, Chart, Series, point
+from d3data.evaluation.pages.charts import BYTES, Axis, Chart, Point, Series, point
 from d3data.evaluation.pages.tables import DARKEST, Cell, Grid, Rate
+from d3data.evaluation.record import Row
 from d3data.evaluation.report import Report, called
-from d3data.evaluation.rows import Row
 from d3data.utils.text import short
 
 NORMS = ("none", "instance", "batch", "group", "layer")
@@ -33,8 +33,6 @@ SECONDS = Axis("seconds of one training", short)
 DRAWS = Axis("draws in an epoch, on a logarithmic axis", short, logarithmic=True)
 IMAGES = Axis("images drawn in one training, on a logarithmic axis", short, logarithmic=True)
 
-Points = list[tuple[float, float, float]]
-
 
 @dataclass(frozen=True)
 class Result:
@@ -46,22 +44,16 @@ class Result:
 
     @property
     def ours(self) -> bool:
-        """Whether it is a set, and no baseline."""
         return self.row.name == "distilled"
 
-    def series(
-        self, points: Iterable[tuple[float, float, float]], *, marked: bool = True
-    ) -> Series:
-        """Some points of it."""
+    def series(self, points: Iterable[Point], *, marked: bool = True) -> Series:
         return Series(self.name, tuple(points), self.style, self.ours, marked)
 
 
 class ChartData:
     """Reports of one task; the first is the one that is shown in full.
 
-    Raises:
-        DataError: there is none, or one has another task or split than the first, or both another
-            protocol and other content.
+    Others have its protocol, or its content under a protocol that differs in length alone.
     """
 
     def __init__(self, reports: Sequence[Report]) -> None:
@@ -75,7 +67,6 @@ class ChartData:
 
     @cached_property
     def charts(self) -> dict[str, Chart]:
-        """Those that have something to show, by their names."""
         draws = self.longer(lambda row: row.draws)
         images = self.longer(lambda row: row.trials[0].images)
         seconds = self.longer(lambda row: row.seconds / len(row.trials))
@@ -115,31 +106,24 @@ class ChartData:
 
         Random real images are one baseline, whatever their number is equal to, up to all.
         """
-        groups = defaultdict[str, list[tuple[int, Result]]](list)
+        groups = defaultdict[str, dict[Point, Result]](dict)
         for result in self.results:
             if result.row.network == self.network and result.row.bytes:
                 name = "random" if result.row.name in RANDOM else result.name
-                groups[name].append((result.row.bytes, result))
-        series = []
-        for group in groups.values():
-            ordered = sorted(group, key=lambda pair: pair[0])
-            points = dict.fromkeys(point(size, result.row) for size, result in ordered)
-            series.append(ordered[0][1].series(points))
-        return series
+                groups[name].setdefault(point(result.row.bytes, result.row), result)
+        curves = (
+            dict(sorted(group.items(), key=lambda pair: pair[0][0])) for group in groups.values()
+        )
+        return [next(iter(curve.values())).series(curve) for curve in curves]
 
     def ranks(self) -> list[Series]:
         """The accuracies of the classes in ascending order, where they are many."""
-        rates = self.rates
-        if len(rates) <= BARS:
+        if len(self.rates) <= BARS:
             return []
-        columns = [rate.own for rate in rates], [r.rival for r in rates if r.rival is not None]
         results = [self.first[0], *([self.rival] if self.rival else [])]
-        return [
-            result.series(
-                ((n, 100 * r, 0.0) for n, r in enumerate(sorted(column), 1)), marked=False
-            )
-            for result, column in zip(results, columns, strict=False)
-        ]
+        columns = ([rate for rate in _rates(one.row) if rate is not None] for one in results)
+        curves = (((n, 100 * r, 0.0) for n, r in enumerate(sorted(c), 1)) for c in columns)
+        return [r.series(curve, marked=False) for r, curve in zip(results, curves, strict=True)]
 
     def learning(self, against: str) -> list[Series]:
         """Accuracy on validation images against `step` or `seconds`, the mean of networks."""
@@ -156,13 +140,12 @@ class ChartData:
 
         Their protocols differ in length, or in draws per epoch, alone.
         """
-        points = defaultdict[str, Points](list)
+        points = defaultdict[str, set[Point]](set)
         for report in self.reports:
             for row in report.rows if _same_set(report, self.report) else ():
                 if row.network == self.network and against(row) > 0:
-                    name = self._name(report, row, own="this set")
-                    points[name].append(point(against(row), row))
-        curves = {n: sorted(set(at)) for n, at in points.items() if len({x for x, *_ in at}) > 1}
+                    points[self._name(report, row, own="this set")].add(point(against(row), row))
+        curves = {n: sorted(at) for n, at in points.items() if len({x for x, *_ in at}) > 1}
         return [
             Series(name, tuple(curve), style, name.startswith("this set"))
             for style, (name, curve) in enumerate(curves.items())
@@ -189,10 +172,11 @@ class ChartData:
         """Which class is taken for which, by the set's networks; None where not recorded."""
         if not self._shares.ndim:
             return None
-        rows = self._shares.tolist()
-        cells = [
-            [Cell(f"{100 * s:.0f}" if s else "", _root_shade(s)) for s in row] for row in rows
-        ]
+
+        def cell(share: float) -> Cell:
+            return Cell(f"{100 * share:.0f}" if share else "", _root_shade(share))
+
+        cells = [[*map(cell, row)] for row in self._shares.tolist()]
         return Grid(self.report.classes, self.report.classes, cells)
 
     def confusions(self) -> list[tuple[float, str, str]]:
@@ -231,14 +215,12 @@ class ChartData:
 
     @cached_property
     def _shares(self) -> NDArray[np.float64]:
-        """(K, K) shares of the images of each class, of all networks of the first row."""
         counts = [trial.confusion for trial in self.first[0].row.trials if trial.confusion]
         total = np.array(counts).sum(0)
         shares: NDArray[np.float64] = total / np.maximum(total.sum(-1, keepdims=True), 1)
         return shares
 
     def _name(self, report: Report, row: Row, own: str | None = None) -> str:
-        """What the row of a report is called; sets by their names where there are several."""
         name = own if own and row.name == "distilled" else called(row)
         sets = {_content(one): one.data for one in self.same_protocol}
         if row.name == "distilled" and len(sets) > 1 and own is None:

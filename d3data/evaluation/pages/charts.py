@@ -3,6 +3,7 @@
 Markers and dashes tell series apart without color.
 """
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from d3data.evaluation.pages import figures
 from d3data.evaluation.pages.figures import INK, LINE, OWN, PAPER, SOFT
-from d3data.evaluation.rows import Row
+from d3data.evaluation.record import Row
 from d3data.utils.templates import NARROW, WIDE
 from d3data.utils.text import weight
 
@@ -23,18 +24,11 @@ if TYPE_CHECKING:
 
 MARKERS = ("o", "s", "^", "D", "x", "v", "+", "*", "P", "<", ">", (6, 2))
 DASHES = ((), (7, 4), (2, 3), (10, 3, 2, 3), (14, 4), (5, 2, 2, 2, 2, 2), (4, 8))
-OPACITIES = (
-    1.0,
-    0.78,
-    0.58,
-    0.42,
-    0.3,
-    0.21,
-    0.14,
-    0.09,
-)  # of a bar's pieces, prints well in grey
+OPACITIES = (1.0, 0.78, 0.58, 0.42, 0.3, 0.21, 0.14, 0.09)  # of a bar's pieces; print in gray
 ROW, SWATCH, LETTER = 20, 40, 7  # pixels of an entry of the key, its line and a letter
 TICK = 62  # pixels between two ticks
+
+Point = tuple[float, float, float]  # x, the accuracy in per cent, and its standard deviation
 
 
 @dataclass(frozen=True)
@@ -48,13 +42,10 @@ class Axis:
 
 @dataclass(frozen=True)
 class Series:
-    """Points that belong together: x, the accuracy in per cent, and its standard deviation.
-
-    Its `style` selects its marker and its dashes, the same in every chart of a page.
-    """
+    """Points that belong together; `style` selects marker and dashes, alike in all charts."""
 
     name: str
-    points: tuple[tuple[float, float, float], ...]
+    points: tuple[Point, ...]
     style: int = 0
     ours: bool = False
     marked: bool = True
@@ -77,26 +68,21 @@ class Chart:
 
     @property
     def label(self) -> str:
-        """What it shows, in words."""
-        ends = (
-            f"{one.name} {one.points[0][1]:.1f} %"
-            + (f" to {one.points[-1][1]:.1f} %" if len(one.points) > 1 else "")
-            for one in self.series
-        )
-        return f"{self.title}: {'; '.join(ends)}"
+        def ends(points: Sequence[Point]) -> str:
+            return " to ".join(f"{y:.1f} %" for _, y, _ in (points[0], points[-1])[: len(points)])
+
+        return f"{self.title}: {'; '.join(f'{s.name} {ends(s.points)}' for s in self.series)}"
 
     @property
     def svgs(self) -> "list[Markup]":
         """For wide and for narrow screens."""
-        found = []
+        svgs, words = [], figures.label(self.label, 2000)
         for width, height in (WIDE, NARROW):
             with figures.style(**{"svg.hashsalt": f"{self.name} {width}"}):
-                words = figures.label(self.label, 2000)
-                found.append(figures.svg(self.plot(width, height), words))
-        return found
+                svgs.append(figures.svg(self.plot(width, height), words))
+        return svgs
 
     def png(self, heading: str) -> bytes:
-        """The chart of a wide screen under a heading."""
         with figures.style():
             return figures.png(self.plot(*WIDE), heading, above=36)
 
@@ -111,9 +97,8 @@ class Chart:
         plot.grid(axis="y", color=LINE, linewidth=1)
         plot.tick_params(axis="y", length=0)
         lines = [_draw(plot, one, len(names) - n) for n, one in enumerate(self.series)]
-        plot.annotate(
-            "accuracy, %", (0, 1), (-30, 10), "axes fraction", "offset points", color=SOFT
-        )
+        places = (0, 1), (-30, 10), "axes fraction", "offset points"
+        plot.annotate("accuracy, %", *places, color=SOFT)
         plot.set_xlabel(self.axis.title, loc="right")
         _scale_up(plot, [edge for one in self.series for p in one.points for edge in _edges(p)])
         _scale_across(plot, [x for one in self.series for x, *_ in one.points], self.axis, width)
@@ -129,22 +114,17 @@ class Chart:
 BYTES = Axis("bytes, on a logarithmic axis", lambda size: weight(round(size)), logarithmic=True)
 
 
-def point(x: float, row: Row) -> tuple[float, float, float]:
+def point(x: float, row: Row) -> Point:
     """The point of a row at `x`."""
     return x, 100 * row.mean, 100 * (row.std or 0.0)
 
 
 def stacked_bar(shares: Sequence[float]) -> list[tuple[float, float, float]]:
-    """The start, the length and the opacity of the pieces of a bar that is 1000 long.
-
-    >>> stacked_bar([0.75, 0.25])
-    [(0.0, 750.0, 1.0), (750.0, 250.0, 0.78)]
-    """
-    pieces, start = [], 0.0
-    for number, share in enumerate(shares):
-        pieces.append((start, 1000 * share, OPACITIES[min(number, len(OPACITIES) - 1)]))
-        start += 1000 * share
-    return pieces
+    """The start, the length and the opacity of the pieces of a bar that is 1000 long."""
+    starts = itertools.accumulate((1000 * share for share in shares), initial=0.0)
+    opacities = itertools.chain(OPACITIES, itertools.repeat(OPACITIES[-1]))
+    pieces = zip(starts, shares, opacities, strict=False)
+    return [(start, 1000 * share, opacity) for start, share, opacity in pieces]
 
 
 def _draw(plot: "Axes", series: Series, order: int) -> "Line2D":
@@ -170,7 +150,7 @@ def _draw(plot: "Axes", series: Series, order: int) -> "Line2D":
     return line
 
 
-def _edges(point: tuple[float, float, float]) -> tuple[float, float]:
+def _edges(point: Point) -> tuple[float, float]:
     """One standard deviation to either side, in [0, 100]."""
     _, value, spread = point
     return max(0.0, value - spread), min(100.0, value + spread)

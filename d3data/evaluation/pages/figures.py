@@ -77,10 +77,9 @@ def png(plot: "Axes", heading: str, *, above: float = 10) -> bytes:
     """The figure of a plot as a file, under a heading so far above it; nothing is cut off."""
     plot.set_title(label(heading, 90), loc="left", fontsize=14, pad=above)
     buffer = io.BytesIO()
+    how: dict[str, Any] = {"dpi": 2 * INCH, "bbox_inches": "tight", "pad_inches": 0.2}
     bare = {"Software": None}  # no version of matplotlib in the file
-    figure_of(plot).savefig(
-        buffer, dpi=2 * INCH, bbox_inches="tight", pad_inches=0.2, metadata=bare
-    )
+    figure_of(plot).savefig(buffer, metadata=bare, **how)
     return buffer.getvalue()
 
 
