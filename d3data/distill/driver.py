@@ -51,10 +51,10 @@ class Driver:
         self._done = sum(job.done for job in plan.jobs)
 
     def drive(self, executor: Executor) -> Path:
-        """Do the jobs that are not done, write the artifact, and return its folder.
+        """Do what is not done, and return the artifact's folder.
 
-        JobError says which jobs failed in all their attempts, once the others of their stage are
-        done; other errors of jobs are raised at once.
+        Jobs that failed in all attempts are a JobError at the end of their stage; errors of ours
+        are raised at once.
         """
         if (todo := self._total - self._done) or not self._is_written():
             self.emit("planned", f"{todo} of {self._total} jobs to do")
@@ -144,10 +144,7 @@ def write_artifact(plan: Plan, folder: Path) -> None:
 
 
 def about(plan: Plan, *, seconds: float, device: str) -> About:
-    """Where the artifact of a run comes from; `seconds` of work went into its subtasks.
-
-    The method is named by the source and the objectives, with their papers.
-    """
+    """Where the artifact of a run comes from; `seconds` of work went into its subtasks."""
     recipe, task = plan.recipe, plan.task
     leaves = recipe.objective.leaves if recipe.objective else ()
     kinds = dict.fromkeys([recipe.source.kind, *(leaf.kind for leaf in leaves)])

@@ -130,10 +130,7 @@ class Stage:
         decayed: Sequence[torch.optim.Optimizer],
         objects: Callable[[], Mapping[str, Stateful]],
     ) -> None:
-        """Take the steps that are left, and save `objects()` when a checkpoint is due.
-
-        The learning rates of `decayed`, some of the optimizers, fall to 0 along half a cosine.
-        """
+        """Take the steps that are left; the rates of `decayed` fall to 0 along half a cosine."""
 
         def watch(step: int, loss: Tensor) -> None:
             self.journal.add(Progress(self.name, step + 1, self.steps, loss.item()))
@@ -148,10 +145,7 @@ class Stage:
 
 
 def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:
-    """Take one stage of a recipe: its objective and optimizers on a source that is filled.
-
-    `rounded`: the objective sees what storing leaves of the source.
-    """
+    """Take one stage of a recipe; if `rounded`, on what storing leaves of the source."""
     recipe, context = setting.recipe, setting.context(stage)
     assert recipe.objective is not None
     parameters, specs = source.train_only(recipe.optimizers), recipe.optimizers

@@ -214,11 +214,7 @@ class Processes:
         return [*launcher, sys.executable, "-m", "d3data.distill.worker"]
 
     def environment(self, number: int) -> dict[str, str]:
-        """What worker `number` finds in its environment besides ours.
-
-        Where this process finds modules, since objectives that a recipe names are imported there
-        too, and the accelerator that it sees.
-        """
+        """Where worker `number` finds modules, those of own objectives too, and its device."""
         added = {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
         if self.devices:
             added["CUDA_VISIBLE_DEVICES"] = self.devices[number % len(self.devices)]

@@ -218,10 +218,7 @@ class Result:
 
 
 def perform(job: Job, report: ReportProgress, load: Load) -> None:
-    """Do a job, unless it is done: at its number of threads, on the CPU with sums in fixed order.
-
-    A D3DataError says that it cannot be done, and would not be if it were tried again.
-    """
+    """Do a job unless it is done, at its threads; on the CPU with sums in fixed order."""
     if job.done:
         return
     with _deterministic(job.device == "cpu"), using_threads(job.threads):

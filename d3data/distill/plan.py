@@ -83,11 +83,7 @@ def plan_run(
     save_every: float,
     imagine: bool,
 ) -> Plan:
-    """The plan of a run in `folder`, whose stages may have numbers of `threads` already.
-
-    It looks at the data and writes nothing. RecipeError and DataError say what cannot be made of
-    these images.
-    """
+    """The plan of a run in `folder`, whose stages may have numbers of `threads` already."""
     task = recipe.task.load(data, imagine=imagine)
     blocks = [sorted(block) for block in recipe.subtasks.split(len(task.classes))]
     content = _draft(recipe, task, blocks)
