@@ -18,10 +18,8 @@ from pathlib import Path
 
 import torch
 
-from d3data.distill.engine import optimize
-from d3data.distill.progress import MetricsLog
+from d3data.distill.engine import MetricsLog, Setting, Stage, optimize
 from d3data.distill.recipe import load_recipe
-from d3data.distill.stages import Setting, Stage
 from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.nets.checkpoint import Checkpoint

@@ -115,7 +115,7 @@ class DoubledStart:
 
 LIFE = """
 import sys
-import torch
+import pytest, torch
 import d3data, tiny_runs as runs
 from d3data import artifact, cards, distill
 from d3data.evaluation.protocols import Protocol
@@ -136,6 +136,7 @@ tiny = {"name": "tiny", "version": 1, "network": network, "networks": 1, "steps"
 tiny = Protocol(**tiny, learning_rates=(0.05,), augment="none")
 report = d3data.evaluate(data, protocol=tiny, split="validation", baselines=[])
 assert 0 <= report.rows[0].trials[0].accuracy <= 1
+sys.exit(pytest.main(["-qk", "doubled", "test_laws.py"]))
 """
 
 
@@ -178,16 +179,14 @@ def test_a_new_source_is_one_file_one_start_and_a_line_for_each(tmp_path):
         imports="from d3data.distill.starts.doubled import DoubledStart",
     )
     tests = Path(__file__).parent
-    python(LIFE, str(tmp_path), cwd=tmp_path, path=[tmp_path, tests])
     toys = (tests / "toys.py").read_text(encoding="utf-8")
     toys = toys.replace('"pixels": PixelsSpec(),', '"doubled": DoubledSpec(),')
     toys = toys.replace('"pixels": ("pixels", "step_size"),', '"doubled": ("small", "step_size"),')
     (tmp_path / "toys.py").write_text(
         f"from d3data.sources.doubled import DoubledSpec\n{toys}", encoding="utf-8"
     )
-    laws = shutil.copy(tests / "test_laws.py", tmp_path)
-    code = "import sys, pytest; sys.exit(pytest.main(sys.argv[1:]))"
-    python(code, "-qk", "doubled", laws, cwd=tmp_path, path=[tmp_path])
+    shutil.copy(tests / "test_laws.py", tmp_path)
+    python(LIFE, str(tmp_path), cwd=tmp_path, path=[tmp_path, tests])
 
 
 def test_an_objective_of_ones_own_is_imported_where_it_distills_and_nowhere_else(tmp_path):

@@ -24,6 +24,7 @@ from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import AS_WRITTEN
+from d3data.nets.training import descend, ignore
 from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.sources.decoders import DecoderSpec
@@ -106,6 +107,12 @@ def experts(folder, plan: ExpertPlan = PLAN) -> Experts:
 def context(experts: Experts | None, *, steps: int, **more) -> ObjectiveContext:
     """A context on the toy task."""
     return ObjectiveContext(task(), seed=7, steps=steps, experts=experts, **more)
+
+
+def distill(source, objective: Objective, context: ObjectiveContext, optimizers, watch=ignore):
+    """Take the steps of a context, as the engine does."""
+    losses = objective.losses(source, context)
+    descend(losses, optimizers, start=context.start, steps=context.steps, watch=watch)
 
 
 def source(kind: str, *, items_per_class: int = 3) -> Source:

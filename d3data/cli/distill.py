@@ -23,7 +23,7 @@ recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_
 @recipes.callback()
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
-    from d3data.distill.recipes import recipe_names
+    from d3data.distill import recipe_names
 
     if context.invoked_subcommand is None:
         names = recipe_names()
@@ -33,7 +33,7 @@ def list_recipes(context: typer.Context, json: Json = False) -> None:
 @recipes.command()
 def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
-    from d3data.distill.recipes import recipe_text
+    from d3data.distill.recipe import recipe_text
 
     typer.echo(recipe_text(name), nl=False)
 
@@ -49,7 +49,7 @@ def init(
     out: Annotated[Path, typer.Option(help="Where the recipe goes.")] = Path("recipe.toml"),
 ) -> None:
     """Look at real images, and write a recipe for them."""
-    from d3data.distill.suggest import parse_size, suggest
+    from d3data.distill.budget import parse_size, suggest
     from d3data.images.scan import scan_images
 
     if out.suffix != ".toml":
@@ -133,7 +133,7 @@ def distill(
 ) -> None:
     """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
-    from d3data.distill.resources import find_resources
+    from d3data.utils.device import find_resources
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.load_recipe(recipe, overrides=changes)

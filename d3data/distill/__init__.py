@@ -1,12 +1,9 @@
 """Distillation: a recipe becomes a run, a run becomes an artifact."""
 
 from d3data.distill.driver import Event
-from d3data.distill.executors import Done, Executor, Failed, Inline, Retries
-from d3data.distill.processes import Processes
-from d3data.distill.recipe import Recipe, load_recipe
-from d3data.distill.recipes import recipe_names
-from d3data.distill.run_status import Status, SubtaskStatus, status
-from d3data.distill.runs import prepare, run
+from d3data.distill.executors import Done, Executor, Failed, Inline, Processes, Retries
+from d3data.distill.recipe import Recipe, load_recipe, recipe_names
+from d3data.distill.runs import Status, SubtaskStatus, prepare, run, status
 
 __all__ = [
     "Done",

@@ -1,12 +1,17 @@
 """From a budget to a source: which decoder, and how many priors, so many values or bytes buy."""
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
-from d3data.errors import BudgetError
+from d3data.distill.experts import FLOAT, NetworkSpec
+from d3data.distill.objectives import MeanMatching
+from d3data.distill.recipe import Optimizer, Recipe, WarmStart
+from d3data.errors import BudgetError, DataError
+from d3data.images.scan import ImageScan
 from d3data.images.spec import Image
 from d3data.sources.decoders import DecoderSpec, sizes
 from d3data.sources.gaussian import GaussianSpec
@@ -16,11 +21,11 @@ from d3data.utils.text import counted
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
 
-FLOAT = 4  # bytes of a stored value
 HEADER = 80  # bytes that a part's header spends on a tensor
 MANIFEST = 2600  # bytes of a manifest, without class names
 CLASS = 30  # bytes that a manifest spends on a class
 SHARES = (0.4, 0.6)  # of a budget for decoders: a rule of thumb
+UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
 
 @dataclass(frozen=True)
@@ -33,7 +38,6 @@ class Budget:
     bytes: int
 
     def used(self, unit: Unit) -> int:
-        """What it costs in that unit."""
         return self.published_values if unit == "values" else self.bytes
 
 
@@ -75,7 +79,7 @@ def plan_budget(
     limit = values or size or 0
     edges = [classes * block // subtasks for block in range(subtasks + 1)]
     blocks = [after - before for before, after in pairwise(edges)]
-    candidates: list[_Candidate] = []
+    best: tuple[Any, Budget] | None = None
     for decoder in _decoders(image, family):
         source = GaussianSpec(decoder=decoder, std=std, residual=residual)
         one, two = (_cost(source, image, blocks, items).used(unit) for items in (1, 2))
@@ -84,33 +88,24 @@ def plan_budget(
             bought = _cost(source, image, blocks, items)
             share = 1 - items * (two - one) / limit
             wide = sizes(decoder, image).channels[-1] > 1
-            balanced = SHARES[0] <= share <= SHARES[1]
-            candidates.append(_Candidate(wide, balanced, bought.used(unit), bought))
-    if not candidates:
+            rank = wide, SHARES[0] <= share <= SHARES[1], bought.used(unit)
+            if best is None or rank > best[0]:
+                best = rank, bought
+    if best is None:
         raise BudgetError(
             f"a budget of {limit:,} {unit} is too small for any decoder of {image.size} px and "
             f"one prior for each of {counted(classes, 'class', 'classes')}, in "
             f"{counted(subtasks, 'subtask')}: raise it, use fewer subtasks, or smaller images"
         )
-    return max(candidates, key=lambda candidate: candidate[:3]).bought
-
-
-class _Candidate(NamedTuple):
-    wide: bool
-    balanced: bool
-    used: int
-    bought: Budget
+    return best[1]
 
 
 def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:
     """Decoders on a ladder of widths, each with latents of once to twice its width."""
     base = sizes(DecoderSpec(family="small", width=1, noise=1), image).base
-    widths = sorted({round(2 * 1.06**step) for step in range(130)})
-    for width in widths:
-        if family == "large":
-            yield DecoderSpec(family=family, width=width, noise=width * base**2)
-            continue
-        for noise in sorted({width, round(1.25 * width), round(1.5 * width), 2 * width}):
+    for width in sorted({round(2 * 1.06**step) for step in range(130)}):
+        noises = {width, round(1.25 * width), round(1.5 * width), 2 * width}
+        for noise in sorted(noises) if family != "large" else [width * base**2]:
             yield DecoderSpec(family=family, width=width, noise=noise)
 
 
@@ -124,3 +119,64 @@ def _cost(source: GaussianSpec, image: Image, blocks: list[int], items: int) -> 
         tensors += len(shapes)
     overhead = MANIFEST + CLASS * sum(blocks) + HEADER * tensors
     return Budget(source, items, published, FLOAT * stored + overhead)
+
+
+def suggest(scan: ImageScan, *, size: int) -> Recipe:
+    """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
+
+    The path of the images is left out, as it is one of this machine. DataError lists the
+    problems of the images; BudgetError says that nothing fits into so few bytes.
+    """
+    if scan.problems:
+        raise DataError(f"{scan.place}: {'; '.join(scan.problems)}")
+    assert scan.spec.channels is not None
+    assert scan.spec.size is not None
+    side = affordable(scan.spec.size, scan.spec.channels, size)
+    spec = scan.spec.model_copy(update={"data": None, "size": side})
+    middle = (0.5,) * scan.spec.channels
+    image = Image(channels=scan.spec.channels, size=side, mean=middle, std=middle)
+    least = min(scan.counts["train"])
+    available = least - max(1, round(spec.validation * least))  # without the validation images
+    classes = len(scan.classes)
+    bought = plan_budget(image, classes=classes, size=size, most_per_class=available)
+    rates = {"priors": 5e-3, "decoder": 1e-3, "residual": 1e-3}
+    return Recipe(
+        name=spec.name,
+        description=f"{classes} classes of {spec.name}",
+        steps=200,
+        items_per_class=bought.items_per_class,
+        draws_per_class=max(128, bought.items_per_class),
+        task=spec,
+        source=bought.source,
+        warm_start=WarmStart(steps=1200, batch=64, kl=0.1, width=16),
+        objective=MeanMatching(
+            network=NetworkSpec(width=16), samples=16, real=32, augment="siamese-noflip"
+        ),
+        optimizers={
+            purpose: Optimizer(learning_rate=rate, schedule="cosine")
+            for purpose, rate in rates.items()
+        },
+    )
+
+
+def affordable(side: int, channels: int, size: int) -> int:
+    """The pixels of a side: `side`, halved until an image has at most half the budget's values.
+
+    >>> affordable(224, 3, 100_000), affordable(32, 1, 100_000), affordable(8, 1, 600)
+    (56, 32, 8)
+    """
+    while side >= 16 and 2 * channels * side**2 > size / FLOAT:
+        side //= 2
+    return side
+
+
+def parse_size(text: str) -> int:
+    """Bytes from what a person writes; BudgetError if it is not a size.
+
+    >>> parse_size("100kB"), parse_size("1.5 MiB"), parse_size("4000")
+    (100000, 1572864, 4000)
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kKmM]?i?[bB]?)", text.strip())
+    if not match or match[2].lower() not in UNITS:
+        raise BudgetError(f"{text!r} is not a size: write bytes, or a size such as 100kB or 1.5MB")
+    return round(float(match[1]) * UNITS[match[2].lower()])

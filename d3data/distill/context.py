@@ -1,5 +1,6 @@
 """What an objective may use while it yields losses."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -76,16 +77,7 @@ class ObjectiveContext:
 
     def child(self, name: int, *, turn: int = 0, of: int = 1) -> "ObjectiveContext":
         """The context of a child objective, with its own names; it has every `of`-th turn."""
-        child = ObjectiveContext(
-            self.task,
-            seed=self._seed,
-            steps=-((turn - self.steps) // of),
-            experts=self._experts,
-            device=self.device,
-            start=-((turn - self.start) // of),
-            restored=self._restored,
-            compute=self.compute,
-            path=f"{self._path}{name}/",
-        )
-        child.kept = self.kept
+        child = copy.copy(self)  # which shares `kept`
+        child.start, child.steps = (-((turn - step) // of) for step in (self.start, self.steps))
+        child._path = f"{self._path}{name}/"
         return child

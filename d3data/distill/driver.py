@@ -1,20 +1,22 @@
-"""The driver of a run: has the jobs of a plan done, reports events, and logs them."""
+"""The driver of a run: has the jobs of a plan done, logs events, and writes the artifact."""
 
 import json
 from collections.abc import Callable, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from d3data import artifact
-from d3data.distill.executors import Executor, Failed
+from d3data.artifact.manifest import About
+from d3data.distill.engine import cannot_log
+from d3data.distill.executors import Done, Executor, joined
 from d3data.distill.jobs import Job
-from d3data.distill.plan import Plan
-from d3data.distill.progress import JobProgress, cannot_log
-from d3data.distill.write import write_artifact
+from d3data.distill.plan import Plan, labels_of
 from d3data.errors import ArtifactError, JobError
+from d3data.utils.device import versions
+from d3data.utils.progress import Progress
 
 LOG = "progress.jsonl"
 
@@ -33,7 +35,7 @@ class Event:
     total: int
     job: str | None = None
     message: str = ""
-    progress: JobProgress | None = None
+    progress: Progress | None = None
 
 
 OnEvent = Callable[[Event], None]
@@ -49,11 +51,10 @@ class Driver:
         self._done = sum(job.done for job in plan.jobs)
 
     def drive(self, executor: Executor) -> Path:
-        """Do the jobs that are not done, write the artifact, and return its folder.
+        """Do what is not done, and return the artifact's folder.
 
-        Raises:
-            JobError: jobs failed in all their attempts; the others of their stage are done.
-            D3DataError: what one of them raised, at once.
+        Jobs that failed in all attempts are a JobError at the end of their stage; errors of ours
+        are raised at once.
         """
         if (todo := self._total - self._done) or not self._is_written():
             self.emit("planned", f"{todo} of {self._total} jobs to do")
@@ -67,16 +68,8 @@ class Driver:
             self.emit("written", str(self._artifact))
         return self._artifact
 
-    def emit(
-        self,
-        what: What,
-        message: str = "",
-        *,
-        job: str | None = None,
-        progress: JobProgress | None = None,
-    ) -> None:
-        """Report an event to the caller, and log it unless it is progress."""
-        event = Event(what, self._done, self._total, job, message, progress)
+    def emit(self, what: What, message: str = "", **more: Any) -> None:
+        event = Event(what, self._done, self._total, message=message, **more)
         if what != "progress":
             self._log(event)
         if self._on_event is not None:
@@ -86,29 +79,26 @@ class Driver:
         failures: list[JobError] = []
         with closing(executor.run(jobs, watch=self._watch)) as outcomes:
             for outcome in outcomes:
-                if isinstance(outcome, Failed):
-                    failures += self._failed(outcome)
-                else:
+                name = outcome.job.name
+                if isinstance(outcome, Done):
                     self._done += 1
-                    self.emit("done", job=outcome.job.name)
+                    self.emit("done", job=name)
+                elif not isinstance(error := outcome.error, JobError):
+                    self._log(Event("failed", self._done, self._total, name, str(error)))
+                    raise error
+                else:
+                    again = "" if outcome.last else "; it will be tried again"
+                    self.emit("failed", f"attempt {outcome.attempt}: {error}{again}", job=name)
+                    failures += [error] if outcome.last else []
         if failures:
-            raise _joined(failures)
+            messages = "; ".join(map(str, failures))
+            again = "Repeat the command to try again, from the last checkpoints"
+            raise joined(JobError(f"{messages}. {again}"), *failures)
 
-    def _failed(self, outcome: Failed) -> list[JobError]:
-        """The error to raise at the end of the stage, if any; other errors are raised at once."""
-        error, name = outcome.error, outcome.job.name
-        if not isinstance(error, JobError):
-            self._log(Event("failed", self._done, self._total, name, str(error)))
-            raise error
-        again = "" if outcome.last else "; it will be tried again"
-        self.emit("failed", f"attempt {outcome.attempt}: {error}{again}", job=name)
-        return [error] if outcome.last else []
-
-    def _watch(self, job: Job, progress: JobProgress) -> None:
+    def _watch(self, job: Job, progress: Progress) -> None:
         self.emit("progress", job=job.name, progress=progress)
 
     def _is_written(self) -> bool:
-        """Whether the artifact is there and undamaged."""
         try:
             artifact.read(self._artifact).check()
         except ArtifactError:
@@ -130,11 +120,51 @@ class Driver:
             raise cannot_log(path, failure) from failure
 
 
-def _joined(failures: Sequence[JobError]) -> JobError:
-    """One error with the messages and traces of all."""
-    messages = "; ".join(str(failure) for failure in failures)
-    error = JobError(f"{messages}. Repeat the command to try again, from the last checkpoints")
-    for failure in failures:
-        for note in getattr(failure, "__notes__", []):
-            error.add_note(note)
-    return error
+def write_artifact(plan: Plan, folder: Path) -> None:
+    """Write the artifact of a run whose jobs are all done."""
+    recipe, task, content = plan.recipe, plan.task, plan.content
+    parts = [job.part(task) for job in plan.subtasks]
+    for number, job in enumerate(plan.labels):
+        tensors = {**parts[number].tensors, "labels": job.labels()}
+        parts[number] = replace(parts[number], tensors=tensors, quantization=recipe.quantization)
+    states = [job.result.state for job in plan.subtasks]
+    seconds = sum(state["seconds"] for state in states)
+    artifact.write(
+        folder,
+        spec=recipe.source,
+        image=content.image,
+        preprocessing=content.preprocessing,
+        classes=content.classes,
+        parts=parts,
+        about=about(plan, seconds=seconds, device=states[0]["device"]),
+        labels=labels_of(recipe),
+        draws_per_class=recipe.draws_per_class,
+        extras={"recipe.toml": recipe.to_toml().encode()},
+    )
+
+
+def about(plan: Plan, *, seconds: float, device: str) -> About:
+    """Where the artifact of a run comes from; `seconds` of work went into its subtasks."""
+    recipe, task = plan.recipe, plan.task
+    leaves = recipe.objective.leaves if recipe.objective else ()
+    kinds = dict.fromkeys([recipe.source.kind, *(leaf.kind for leaf in leaves)])
+    papers = dict.fromkeys([recipe.source.reference, *(leaf.reference for leaf in leaves)])
+    values = {
+        "name": recipe.name,
+        "version": recipe.version,
+        "method": {"name": " + ".join(kinds), "reference": "; ".join(filter(None, papers))},
+        "provenance": {
+            "task": task.name,
+            "licence": task.license,
+            "source": task.source,
+            "fingerprint": task.fingerprint,
+            "images": len(task.train),
+            "recipe_sha256": recipe.identity,
+            "seeds": (str(recipe.seed),),
+            "versions": versions(),
+            "device": device,
+            "seconds": round(seconds, 1),
+            "date": datetime.now(UTC).date().isoformat(),
+        },
+    }
+    return About.parse(values, where=f"the recipe {recipe.name}")

@@ -1,45 +1,155 @@
-"""The engine: an objective yields losses, optimizers step down them."""
+"""The engine: an objective yields losses, optimizers step down them, resumable at every step."""
 
-from collections.abc import Sequence
+import errno
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
 
 import torch
+from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.objectives import Objective
-from d3data.distill.stages import Setting, Stage
+from d3data.distill.experts import Experts
+from d3data.distill.recipe import Recipe
 from d3data.distill.straight_through import StraightThrough
-from d3data.nets.checkpoint import Stateful
-from d3data.nets.training import Watch, descend, ignore
+from d3data.errors import RunError
+from d3data.images.tasks import Task
+from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
+from d3data.nets.training import cosine, descend, scheduled
 from d3data.sources.base import Source
+from d3data.utils.progress import Progress, ReportProgress
+
+START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}  # the state of an empty log
 
 
-def distill(
-    source: Source,
-    objective: Objective,
-    context: ObjectiveContext,
-    optimizers: Sequence[torch.optim.Optimizer],
-    watch: Watch = ignore,
-) -> None:
-    """Train `source` on `objective` from `context.start` to `context.steps`.
+class MetricsLog:
+    """Appends a line to the file at `path` for every step: stage, step, loss, seconds of work.
 
-    Raises:
-        TrainingError: a loss is not finite, or the objective ends early.
+    It has a state that is part of the checkpoint: restoring it cuts off the lines of the steps
+    that will be taken again.
     """
-    losses = objective.losses(source, context)
-    descend(losses, optimizers, start=context.start, steps=context.steps, watch=watch)
+
+    def __init__(self, path: Path, report: ReportProgress) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self._report = path, report
+        self._file = path.open("ab", buffering=0)
+        self._began = time.monotonic()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    @property
+    def seconds(self) -> float:
+        """The seconds of work so far, those before restarts included."""
+        return time.monotonic() - self._began
+
+    def add(self, progress: Progress) -> None:
+        line = json.dumps({**asdict(progress), "seconds": round(self.seconds, 3)}).encode() + b"\n"
+        try:
+            if self._file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as failure:
+            raise cannot_log(self.path, failure) from failure
+        self._report(progress)
+
+    def state_dict(self) -> dict[str, float]:
+        """Bring all lines to the disk, and return their bytes and the seconds of work."""
+        os.fsync(self._file.fileno())
+        return {"bytes": self.path.stat().st_size, "seconds": self.seconds}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Cut off what came after `state`; `START` empties the file."""
+        self._file.truncate(min(int(state["bytes"]), self.path.stat().st_size))
+        self._began = time.monotonic() - state["seconds"]
+
+
+def cannot_log(path: Path, failure: OSError) -> RunError:
+    """The error for a log that cannot be written."""
+    return RunError(
+        f"cannot write {path}: {failure.strerror}; free some space and repeat: the run resumes "
+        "from its last checkpoint"
+    )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What all stages of one subtask work with."""
+
+    recipe: Recipe
+    task: Task
+    seed: int
+    device: torch.device
+    experts: Experts | None = None
+
+    def context(self, stage: "Stage") -> ObjectiveContext:
+        return ObjectiveContext(
+            self.task,
+            seed=self.seed,
+            steps=stage.steps,
+            experts=self.experts,
+            device=self.device,
+            compute=self.recipe.compute,
+            start=stage.start,
+            restored=stage.saved.within("kept/") if stage.saved else None,
+        )
+
+
+@dataclass(frozen=True)
+class Stage:
+    """So many steps of a subtask; `saved` is the checkpoint that they go on from, if any."""
+
+    name: str
+    steps: int
+    checkpoint: Checkpoint
+    journal: MetricsLog
+    saved: Saved | None
+
+    @property
+    def start(self) -> int:
+        return self.saved.step if self.saved else 0
+
+    def restore(self, objects: Mapping[str, Stateful]) -> None:
+        if self.saved:
+            for name, thing in objects.items():
+                thing.load_state_dict(self.saved.states[name])
+
+    def save(self, step: int, objects: Mapping[str, Stateful]) -> None:
+        self.checkpoint.save(self.name, step, {**objects, "journal": self.journal})
+
+    def train(
+        self,
+        losses: Iterator[Tensor],
+        optimizers: Sequence[torch.optim.Optimizer],
+        decayed: Sequence[torch.optim.Optimizer],
+        objects: Callable[[], Mapping[str, Stateful]],
+    ) -> None:
+        """Take the steps that are left; the rates of `decayed` fall to 0 along half a cosine."""
+
+        def watch(step: int, loss: Tensor) -> None:
+            self.journal.add(Progress(self.name, step + 1, self.steps, loss.item()))
+            if self.checkpoint.due:
+                self.save(step + 1, objects())
+
+        for optimizer in decayed:
+            losses = scheduled(
+                losses, optimizer, lambda step: cosine(step, self.steps), start=self.start
+            )
+        descend(losses, optimizers, start=self.start, steps=self.steps, watch=watch)
 
 
 def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:
-    """Take one stage of a recipe: its objective and optimizers on a source that is filled.
-
-    `rounded`: the objective sees what storing leaves of the source.
-    """
+    """Take one stage of a recipe; if `rounded`, on what storing leaves of the source."""
     recipe, context = setting.recipe, setting.context(stage)
     assert recipe.objective is not None
-    parameters = source.train_only(recipe.optimizers)
-    optimizers = {
-        purpose: spec.build(parameters[purpose]) for purpose, spec in recipe.optimizers.items()
-    }
+    parameters, specs = source.train_only(recipe.optimizers), recipe.optimizers
+    optimizers = {purpose: spec.build(parameters[purpose]) for purpose, spec in specs.items()}
 
     def objects() -> dict[str, Stateful]:
         stepping = {f"optimizers/{purpose}": o for purpose, o in optimizers.items()}
@@ -49,11 +159,7 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
     stage.restore(objects())
     if stage.saved is None:
         stage.save(0, objects())
-    decayed = [
-        optimizers[purpose]
-        for purpose, spec in recipe.optimizers.items()
-        if spec.schedule == "cosine"
-    ]
+    decayed = [optimizers[purpose] for purpose in specs if specs[purpose].schedule == "cosine"]
     seen = StraightThrough(source, recipe.quantization) if rounded else source
     losses = recipe.objective.losses(seen, context)
     stage.train(losses, list(optimizers.values()), decayed, objects)

@@ -39,14 +39,10 @@ class NetworkSpec(nets.NetworkSpec):
     norm: Norm | None = "instance"
 
     def build(self, task: Task, seed: int, *key: str | int) -> nn.Module:
-        """A freshly initialised network for `task`; the same key gives the same weights."""
+        """A freshly initialized network for `task`; the same key gives the same weights."""
         with rng.seeded(seed, "network", *key):
-            return nets.build(
-                self,
-                channels=task.rule.channels,
-                size=task.rule.size,
-                classes=len(task.classes),
-            )
+            rule, classes = task.rule, len(task.classes)
+            return nets.build(self, channels=rule.channels, size=rule.size, classes=classes)
 
 
 class ExpertPlan(Frozen):
@@ -62,11 +58,9 @@ class ExpertPlan(Frozen):
     augment: str = "siamese"
 
     def steps(self, task: Task) -> int:
-        """The steps that training one expert on `task` takes."""
         return self.epochs * math.ceil(len(task.train) / self.batch)
 
     def parameters(self, task: Task) -> int:
-        """P of the experts' network."""
         with torch.device("meta"):
             return sum(p.numel() for p in self.network.build(task, 0).parameters())
 
@@ -94,10 +88,7 @@ def record(
     compute: Compute,
     watch: Watch = ignore,
 ) -> None:
-    """Train expert number `index` and write its epochs + 1 snapshots to `path`.
-
-    The file holds one tensor, `snapshots` (epochs + 1, P) float32.
-    """
+    """Train expert `index` and write its `snapshots`, (epochs + 1, P) float32, to `path`."""
     network = plan.network.build(task, seed, "expert", index).to(device)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -105,16 +96,16 @@ def record(
         momentum=plan.momentum,
         weight_decay=plan.weight_decay,
     )
-    per_epoch = math.ceil(len(task.train) / plan.batch)
-    snapshots = [flat(network)]
+    steps = plan.steps(task)
+    snapshots = [_flat(network)]
 
     def snapshot(step: int, loss: Tensor) -> None:
-        if (step + 1) % per_epoch == 0:
-            snapshots.append(flat(network))
+        if (step + 1) % (steps // plan.epochs) == 0:
+            snapshots.append(_flat(network))
         watch(step, loss)
 
     losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
-    descend(losses, [optimizer], steps=plan.epochs * per_epoch, watch=snapshot)
+    descend(losses, [optimizer], steps=steps, watch=snapshot)
     write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
 
 
@@ -134,13 +125,11 @@ def epochs(
         random = rng.generator(seed, "expert", index, epoch)
         for chosen in torch.randperm(len(task.train), generator=random).split(plan.batch):
             images = change(task.train.read(chosen).to(device), random)
-            yield F.cross_entropy(
-                compute(logits, network, images), task.train.labels[chosen].to(device)
-            )
+            labels = task.train.labels[chosen].to(device)
+            yield F.cross_entropy(compute(logits, network, images), labels)
 
 
-def flat(network: nn.Module) -> Tensor:
-    """All parameters as one new vector (P,) on the CPU."""
+def _flat(network: nn.Module) -> Tensor:
     return nn.utils.parameters_to_vector(network.parameters()).detach().cpu().clone()
 
 
@@ -161,11 +150,7 @@ class Experts:
         return self.plan.network.build(self._task, 0).to(self.device)
 
     def snapshot(self, trajectory: int, epoch: int) -> Tensor:
-        """(P,): the parameters of one expert after `epoch` epochs.
-
-        Raises:
-            RunError: the file is missing or broken.
-        """
+        """(P,): the parameters of one expert after `epoch` epochs; RunError if it is broken."""
         path = self.paths[trajectory]
         try:
             with safetensors.safe_open(path, framework="pt") as file:
@@ -175,7 +160,20 @@ class Experts:
         return vector.to(self.device)
 
     def trained(self, trajectory: int, epoch: int) -> nn.Module:
-        """The network of one snapshot, frozen."""
         network = self.network().requires_grad_(False)
         nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
         return network
+
+
+class UnrecordedExperts(Experts):
+    """Untrained networks in place of trajectories; counts the bytes that are read."""
+
+    read = 0
+
+    def __len__(self) -> int:
+        return self.plan.count
+
+    def snapshot(self, trajectory: int, epoch: int) -> Tensor:
+        vector = nn.utils.parameters_to_vector(self.network().parameters()).detach()
+        self.read += vector.nbytes
+        return vector

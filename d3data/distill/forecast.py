@@ -2,16 +2,15 @@
 
 A step of each stage is traced on torch's meta device, without computing anything: its operations
 (of convolutions and matrix products, two for each multiplication with its addition), and the
-memory of parameters and of all that autograd keeps. Where the real images are at hand, ten steps
-of each stage are also timed.
+memory of parameters and of all that autograd keeps.
 """
 
 import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, groupby, islice
-from typing import Any, cast
+from itertools import groupby, islice, repeat
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +20,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.experts import FLOAT, Experts, epochs
+from d3data.distill.engine import Setting
+from d3data.distill.experts import FLOAT, UnrecordedExperts, epochs
 from d3data.distill.jobs import ExpertJob, Job, blank
 from d3data.distill.plan import Plan
-from d3data.distill.stages import Setting
 from d3data.distill.starts import STARTS
 from d3data.errors import DeviceError, entry
 from d3data.nets.compute import AS_WRITTEN
@@ -48,9 +47,8 @@ PEAKS = {  # float32 operations a second without tensor cores, from NVIDIA's dat
 class Stage:
     """What one stage of a run takes, in all its jobs; they may run at the same time.
 
-    `memory` is what one job takes at most, in bytes, without real images and workspaces; `disk`
-    the bytes that are kept; `traffic` the bytes of trajectories that are read; `seconds` those of
-    all jobs one after the other on this machine, None where they were not timed.
+    In bytes: `memory` of one job at most, without real images and workspaces, `disk` what is kept,
+    `traffic` what is read of trajectories. `seconds` of all jobs one after the other, if timed.
     """
 
     name: str
@@ -68,28 +66,25 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
 
     Steps are timed on `device`, but not where black images stand for the real ones, where a job
     does not fit into the device's memory, or where a step is too long for a CPU.
-
-    Raises:
-        DeviceError: this machine does not have the device, or cannot compile networks for it.
     """
     place, stages = as_device(device), dict[str, Stage]()
     turns = plan.recipe.objective.period if plan.recipe.objective else 1
     for name, jobs, steps, disk in _jobs(plan):
-        job, stage = jobs[0], stages.setdefault(name, Stage(name))
+        job, count, stage = jobs[0], len(jobs), stages.setdefault(name, Stage(name))
         flops, memory, read = traced(_begin(name, job, plan, META), turns)
-        stage.jobs += len(jobs)
-        stage.steps += len(jobs) * steps
-        stage.flops += len(jobs) * math.ceil(steps * flops)
+        stage.jobs += count
+        stage.steps += count * steps
+        stage.flops += count * math.ceil(steps * flops)
         stage.memory = max(stage.memory, memory)
-        stage.disk += len(jobs) * disk
-        stage.traffic += len(jobs) * round(steps * read)
+        stage.disk += count * disk
+        stage.traffic += count * round(steps * read)
         fits = memory < device_memory(place) and (place.type != "cpu" or flops < TIMED_FLOPS)
         if plan.imagined or not fits:
             stage.seconds = None
         elif stage.seconds is not None:
             with using_threads(job.threads):
                 seconds = timed(_begin(name, job, plan, place), turns)
-            stage.seconds += len(jobs) * steps * seconds
+            stage.seconds += count * steps * seconds
     return list(stages.values())
 
 
@@ -105,34 +100,17 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
         task = plan.task.subtask(classes)
         yield "experts", [*alike], wanted.steps(task), wanted.trajectory_bytes(task)
     sizes = sorted(plan.subtasks, key=lambda job: len(job.classes))
-    for classes_each, same in groupby(sizes, lambda job: len(job.classes)):
-        jobs, items = [*same], classes_each * recipe.items_per_class
+    for each, same in groupby(sizes, lambda job: len(job.classes)):
+        jobs, items = [*same], each * recipe.items_per_class
         if start := STARTS[recipe.source.kind].steps(recipe):
             yield "warm start", jobs, start, 0
         if recipe.objective is not None:
-            image = plan.content.image
-            shapes = layout(recipe.source, image, items=items, classes=classes_each)
+            shapes = layout(recipe.source, plan.content.image, items=items, classes=each)
             disk = stored_bytes(shapes, recipe.quantization)
             yield "distill", jobs, recipe.steps + recipe.quantize.steps, disk
         if recipe.labels is not None:
             images = items * max(1, recipe.labels.draws) * recipe.labels.teacher.count
             yield "labels", jobs, images, FLOAT * items * len(plan.task.classes)
-
-
-class UnrecordedExperts(Experts):
-    """Untrained networks in place of trajectories; counts the bytes that are read."""
-
-    read = 0
-
-    def __len__(self) -> int:
-        """As many as the plan asks for."""
-        return self.plan.count
-
-    def snapshot(self, trajectory: int, epoch: int) -> Tensor:
-        """(P,)"""
-        vector = nn.utils.parameters_to_vector(self.network().parameters()).detach()
-        self.read += vector.nbytes
-        return vector
 
 
 Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
@@ -142,19 +120,19 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     """What a job trains, from a source without values; its losses, one a step; its experts."""
     recipe, task = plan.recipe, plan.task.subtask(job.classes)
     options: Any = {"device": device, "compute": AS_WRITTEN if device == META else recipe.compute}
-    if stage == "experts":
-        expert = cast(ExpertJob, job).plan
-        network = expert.network.build(task, 0).to(device)
-        return network, epochs(expert, task, network, seed=0, index=0, **options), None
+    if isinstance(job, ExpertJob):
+        network = job.plan.network.build(task, 0).to(device)
+        return network, epochs(job.plan, task, network, seed=0, index=0, **options), None
     source: Any = blank(recipe, task).requires_grad_(stage == "distill")
     classes = source.classes
     source.to(device)
     source.classes = classes if device == META else source.classes  # items are chosen by them
-    if stage == "labels" and recipe.labels is not None:
+    if stage == "labels":
+        assert recipe.labels is not None
         network = recipe.labels.teacher.network.build(plan.task, 0).to(device)
         network.requires_grad_(False)
         item = source.classes.new_zeros(1)
-        return network, (network(source.images(item, None)).sum() for _ in count()), None
+        return network, (network(source.images(item, None)).sum() for _ in repeat(0)), None
     wanted = recipe.objective.expert_plan if recipe.objective else None
     recorded = UnrecordedExperts(wanted, task, (), device=device) if wanted else None
     context = ObjectiveContext(task, seed=0, steps=ENDLESS, experts=recorded, **options)
@@ -171,32 +149,30 @@ def traced(work: Work, turns: int = 1) -> tuple[float, int, float]:
     """A step on the meta device: its operations, bytes of memory at most, bytes that are read."""
     module, losses, recorded = work
     kept: dict[int, int] = {}
-    flops, activations = 0, 0
+    activations, counter = 0, FlopCounterMode(display=False, custom_mapping=FORMULAS)
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept[storage._cdata] = storage.nbytes()
         return tensor
 
-    for _ in range(turns):
-        kept.clear()
-        counter = FlopCounterMode(display=False, custom_mapping=FORMULAS)
-        hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-        with counter, OnMeta(), hooks:  # type: ignore[no-untyped-call]
-            _back(next(losses))
-        flops += counter.get_total_flops()
-        activations = max(activations, sum(kept.values()))
+    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
+    with counter, OnMeta():  # type: ignore[no-untyped-call]
+        for _ in range(turns):
+            kept.clear()
+            with hooks:
+                if (loss := next(losses)).requires_grad:
+                    loss.backward()
+            activations = max(activations, sum(kept.values()))
     memory = COPIES * sum(parameter.nbytes for parameter in module.parameters()) + activations
-    return flops / turns, memory, recorded.read / turns if recorded else 0.0
+    read = recorded.read if recorded else 0
+    return counter.get_total_flops() / turns, memory, read / turns
 
 
 class OnMeta(TorchDispatchMode):
     """Where one tensor is on the meta device, all are: real images and labels go there too."""
 
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Call `func` on the meta device, if one of its arguments is there."""
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = args, kwargs or {}
         if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(inputs)):
             inputs = tree_map_only(Tensor, lambda tensor: tensor.to(META), inputs)
@@ -209,7 +185,8 @@ def timed(work: Work, turns: int = 1) -> float:
     optimizer = torch.optim.Adam(module.parameters(), lr=0.0)
     times = [time.perf_counter()]
     for loss in islice(losses, turns + TIMED_STEPS):
-        _back(loss)
+        if loss.requires_grad:
+            loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         loss.item()  # waits for the device
@@ -218,8 +195,3 @@ def timed(work: Work, turns: int = 1) -> float:
             break
     times = times[turns:] if len(times) > turns + 1 else times  # the first ones compile
     return (times[-1] - times[0]) / (len(times) - 1)
-
-
-def _back(loss: Tensor) -> None:
-    if loss.requires_grad:
-        loss.backward()

@@ -1,20 +1,26 @@
 """What a run will do, known and checked before any of it is done."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
 from d3data.artifact.quantize import stored_bytes
-from d3data.distill.experts import ExpertPlan
+from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
 from d3data.distill.recipe import Recipe
-from d3data.distill.resources import Resources
 from d3data.distill.starts import STARTS
-from d3data.distill.validate import check
+from d3data.distill.starts.pixels import require_images
+from d3data.errors import RecipeError, TrainingError, UnknownNameError
+from d3data.images import augment
 from d3data.images.tasks import UNSEEN, Task
+from d3data.sources.base import purpose
 from d3data.sources.registry import layout
+from d3data.utils.device import Resources
+from d3data.utils.schema import Frozen
 
 
 @dataclass(frozen=True)
@@ -40,7 +46,6 @@ class Plan:
 
     @property
     def jobs(self) -> list[Job]:
-        """All jobs."""
         return [job for jobs in self.stages.values() for job in jobs]
 
     def numbers(self) -> dict[str, Any]:
@@ -51,14 +56,13 @@ class Plan:
         content, recipe = self.content, self.recipe
         start = STARTS[recipe.source.kind].steps(recipe)
         tasks = {own: self.task.subtask(own) for own in {job.classes for job in self.experts}}
+        wanted = [(job.plan, tasks[job.classes]) for job in self.experts]
         return {
             "classes": len(content.classes),
             "items": sum(part.items for part in content.parts),
             "experts": len(self.experts),
-            "expert_steps": sum(job.plan.steps(tasks[job.classes]) for job in self.experts),
-            "expert_bytes": sum(
-                job.plan.trajectory_bytes(tasks[job.classes]) for job in self.experts
-            ),
+            "expert_steps": sum(plan.steps(task) for plan, task in wanted),
+            "expert_bytes": sum(plan.trajectory_bytes(task) for plan, task in wanted),
             "subtasks": len(self.subtasks),
             "steps": len(self.subtasks) * (start + recipe.steps + recipe.quantize.steps),
             "published_values": sum(map(content.published_values, content.parts)),
@@ -74,120 +78,77 @@ def plan_run(
     data: str | None,
     folder: Path,
     resources: Resources,
-    threads: Mapping[str, int] | None = None,
-    experts: Path | None = None,
-    save_every: float = 30.0,
-    imagine: bool = False,
+    threads: Mapping[str, int],
+    experts: Path | None,
+    save_every: float,
+    imagine: bool,
 ) -> Plan:
-    """The plan of a run in `folder`; looks at the data, writes nothing.
-
-    Args:
-        recipe: what to make.
-        data: where the images are, unless the recipe or its task's name says it.
-        folder: the run's.
-        resources: how many jobs run at a time, and on what.
-        threads: the threads of each stage's jobs, if an earlier plan chose them.
-        experts: the folder of recorded trajectories, the run's own unless given.
-        save_every: seconds between checkpoints.
-        imagine: whether black images will do, where those of a known data set are not here.
-
-    Raises:
-        DataError: the images cannot be used, or a class has fewer of them than it needs.
-        RecipeError: the recipe asks for what cannot be made of these images.
-    """
+    """The plan of a run in `folder`, whose stages may have numbers of `threads` already."""
     task = recipe.task.load(data, imagine=imagine)
     blocks = [sorted(block) for block in recipe.subtasks.split(len(task.classes))]
     content = _draft(recipe, task, blocks)
-    check(recipe, task, blocks)
-    objective, teacher = recipe.objective, recipe.labels.teacher if recipe.labels else None
-    wanted = [(objective.expert_plan, block) for block in blocks] if objective else []
-    groups = [(plan, block) for plan, block in wanted if plan is not None]
+    _check(recipe, task, blocks)
+    own = recipe.objective.expert_plan if recipe.objective else None
+    teacher = recipe.labels.teacher if recipe.labels else None
     counts = {"subtasks": len(blocks), "labels": len(blocks)}
-    counts["experts"] = sum(plan.count for plan, _ in groups) + (teacher.count if teacher else 0)
-    fresh = {stage: resources.threads(count, task.rule.size) for stage, count in counts.items()}
-    chosen = fresh | dict(threads or {})
-    planner = _Planner(
-        recipe,
-        task,
-        experts or folder / "experts",
-        threads=chosen,
-        common={
-            "data": _found_from_anywhere(data),
-            "folder": folder.absolute(),
-            "device": resources.device,
-        },
-    )
-    recorded = [planner.trajectories(plan, block) for plan, block in groups]
-    subtasks = [
-        planner.subtask(number, block, recorded[number] if recorded else [], save_every)
-        for number, block in enumerate(blocks)
-    ]
-    teachers = planner.trajectories(teacher, range(len(task.classes))) if teacher else []
-    labels = [planner.labels(job, teachers) for job in subtasks] if teacher else []
-    experts_first = (*(job for jobs in recorded for job in jobs), *teachers)
-    return Plan(recipe, task, content, experts_first, tuple(subtasks), tuple(labels))
+    counts["experts"] = len(blocks) * own.count if own else 0
+    counts["experts"] += teacher.count if teacher else 0
+    found = data and Path(data).exists()  # workers begin in another folder
+    common = {
+        "recipe": recipe,
+        "data": str(Path(data).absolute()) if data and found else data,
+        "folder": folder.absolute(),
+        "device": resources.device,
+    }
+    size = task.rule.size
+    stages: dict[str, dict[str, Any]] = {
+        stage: {**common, "threads": threads.get(stage) or resources.threads(count, size)}
+        for stage, count in counts.items()
+    }
 
+    def trajectories(plan: ExpertPlan | None, classes: Sequence[int]) -> list[ExpertJob]:
+        subtask, jobs = task.subtask(classes), []
+        for index in range(plan.count if plan else 0):
+            assert plan is not None
+            name = plan.file_name(subtask, recipe.seed, index, recipe.compute)
+            path = (experts or folder / "experts").absolute() / name
+            job = ExpertJob(
+                **stages["experts"],
+                name=f"expert {path.stem[:8]}",
+                classes=tuple(classes),
+                plan=plan,
+                index=index,
+                path=path,
+            )
+            jobs.append(job)
+        return jobs
 
-@dataclass(frozen=True)
-class _Planner:
-    """Makes jobs; `common` is what all have, `threads` what each stage's have."""
-
-    recipe: Recipe
-    task: Task
-    experts: Path
-    threads: Mapping[str, int]
-    common: Mapping[str, Any]
-
-    def trajectories(self, plan: ExpertPlan, classes: Sequence[int]) -> list[ExpertJob]:
-        subtask = self.task.subtask(classes)
-        return [self._expert(plan, classes, subtask, index) for index in range(plan.count)]
-
-    def _expert(
-        self, plan: ExpertPlan, classes: Sequence[int], subtask: Task, index: int
-    ) -> ExpertJob:
-        recipe = self.recipe
-        name = plan.file_name(subtask, recipe.seed, index, recipe.compute)
-        path = self.experts.absolute() / name
-        return ExpertJob(
-            **self.common,
-            recipe=recipe,
-            name=f"expert {path.stem[:8]}",
-            threads=self.threads["experts"],
-            classes=tuple(classes),
-            plan=plan,
-            index=index,
-            path=path,
-        )
-
-    def subtask(
-        self, number: int, classes: Sequence[int], experts: Sequence[ExpertJob], save_every: float
-    ) -> SubtaskJob:
-        return SubtaskJob(
-            **self.common,
-            recipe=self.recipe,
+    recorded = [trajectories(own, block) for block in blocks]
+    every = tuple(range(len(task.classes)))
+    teachers = trajectories(teacher, every)
+    subtasks = tuple(
+        SubtaskJob(
+            **stages["subtasks"],
             name=f"subtask {number:03d}",
-            threads=self.threads["subtasks"],
-            classes=tuple(classes),
+            classes=tuple(block),
             number=number,
-            experts=tuple(job.path for job in experts),
+            experts=tuple(job.path for job in recorded[number]),
             save_every=save_every,
         )
-
-    def labels(self, subtask: SubtaskJob, teachers: Sequence[ExpertJob]) -> LabelsJob:
-        return LabelsJob(
-            **self.common,
-            recipe=self.recipe,
-            name=f"labels {subtask.number:03d}",
-            threads=self.threads["labels"],
-            classes=tuple(range(len(self.task.classes))),
-            subtask=subtask,
-            teachers=tuple(job.path for job in teachers),
+        for number, block in enumerate(blocks)
+    )
+    labels = tuple(
+        LabelsJob(
+            **stages["labels"],
+            name=f"labels {job.number:03d}",
+            classes=every,
+            subtask=job,
+            teachers=tuple(teacher.path for teacher in teachers),
         )
-
-
-def _found_from_anywhere(data: str | None) -> str | None:
-    """The same place for workers that begin in another folder."""
-    return str(Path(data).absolute()) if data and Path(data).exists() else data
+        for job in (subtasks if teacher else ())
+    )
+    first = (*(job for jobs in recorded for job in jobs), *teachers)
+    return Plan(recipe, task, content, first, subtasks, labels)
 
 
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
@@ -196,9 +157,8 @@ def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
     soft = len(task.classes) if labels.kind == "soft" else None
     entries = []
     for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True):
-        shapes = layout(
-            recipe.source, image, items=each * len(block), classes=len(block), labels=soft
-        )
+        items = each * len(block)
+        shapes = layout(recipe.source, image, items=items, classes=len(block), labels=soft)
         entries.append(
             PartEntry(
                 path=path,
@@ -225,8 +185,56 @@ def labels_of(recipe: Recipe) -> HardLabels | SoftLabels:
     """What the manifest says of the labels that the recipe asks for."""
     if recipe.labels is None:
         return HardLabels()
-    plan = recipe.labels.teacher
-    teacher = (
-        f"{plan.network.name} of width {plan.network.width} after epoch {recipe.labels.epoch}"
-    )
+    network, epoch = recipe.labels.teacher.network, recipe.labels.epoch
+    teacher = f"{network.name} of width {network.width} after epoch {epoch}"
     return SoftLabels(teacher=teacher, temperature=recipe.labels.temperature)
+
+
+def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
+    """Refuse what would fail after hours, or mean nothing."""
+    for place, record in _records("", recipe):
+        _check_names(place, record, task)
+    if recipe.objective and recipe.objective.expert_plan and min(map(len, blocks)) < 2:
+        raise RecipeError(
+            f"the recipe {recipe.name} makes a subtask of one class, which has no trajectory to "
+            "match (its cross-entropy is constant): lower subtasks.count, or choose an objective "
+            "without experts"
+        )
+    if recipe.labels and recipe.labels.epoch > recipe.labels.teacher.epochs:
+        raise RecipeError(
+            f"labels.epoch is {recipe.labels.epoch}, but the teacher has only "
+            f"labels.teacher.epochs = {recipe.labels.teacher.epochs}"
+        )
+    known = {purpose(name) for name in layout(recipe.source, image_of(task), items=1, classes=1)}
+    for kind in sorted(set(recipe.optimizers) - known):
+        raise RecipeError(
+            f"optimizers.{kind}: a {recipe.source.kind} source like this has none; "
+            f"it has {', '.join(sorted(known))}"
+        )
+    if STARTS[recipe.source.kind].needs_images(recipe):
+        require_images(task, [recipe.items_per_class] * len(task.classes), of="items")
+
+
+def _check_names(place: str, record: Frozen, task: Task) -> None:
+    try:
+        if (named := getattr(record, "augment", None)) is not None:
+            augment.augmentation(named)
+        if isinstance(record, NetworkSpec):
+            with torch.device("meta"):
+                record.build(task, 0)
+    except RecipeError as failure:
+        raise RecipeError(f"{place}.augment: {failure}") from None
+    except (UnknownNameError, TrainingError, ValueError) as failure:
+        raise RecipeError(f"{place}: {failure}") from None
+
+
+def _records(place: str, value: Any) -> Iterator[tuple[str, Frozen]]:
+    """All records in `value` with their places, such as `objective.children.0.experts`."""
+    inside: Mapping[Any, Any] = {}
+    if isinstance(value, Frozen):
+        yield place, value
+        inside = dict(value)
+    elif isinstance(value, tuple):
+        inside = dict(enumerate(value))
+    for key, entry in inside.items():
+        yield from _records(f"{place}.{key}".lstrip("."), entry)

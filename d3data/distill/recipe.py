@@ -3,7 +3,8 @@
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from importlib import resources
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,12 +19,13 @@ from d3data.artifact.part import Count
 from d3data.artifact.quantize import Quantization
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
-from d3data.distill.recipes import recipe_text
 from d3data.errors import RecipeError, nearest
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.registry import AnySource
 from d3data.utils.schema import Frozen
+
+PACKAGED = resources.files("d3data") / "distill" / "recipes"
 
 
 class Optimizer(Frozen):
@@ -36,7 +38,6 @@ class Optimizer(Frozen):
     schedule: Literal["constant", "cosine"] = "constant"
 
     def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """The torch optimizer of these parameters."""
         rate, decay = self.learning_rate, self.weight_decay
         if self.kind == "adam":
             return torch.optim.Adam(parameters, lr=rate, weight_decay=decay)
@@ -66,11 +67,7 @@ class Subtasks(Frozen):
     blocks: tuple[Annotated[tuple[int, ...], Field(min_length=1)], ...] | None = None
 
     def split(self, classes: int) -> list[list[int]]:
-        """The class numbers of each block; sizes differ by one at most under a rule.
-
-        Raises:
-            RecipeError: more blocks than classes, or lists that miss or repeat a class.
-        """
+        """The class numbers of each block; sizes differ by one at most under a rule."""
         if self.blocks is not None:
             if sorted(c for block in self.blocks for c in block) != list(range(classes)):
                 raise RecipeError(
@@ -136,14 +133,10 @@ class Recipe(Frozen):
     compute: Compute = Compute()
 
     @model_validator(mode="after")
-    def _steps_need_an_objective(self) -> "Recipe":
+    def _optimizers_fit(self) -> "Recipe":
         steps = self.steps + self.quantize.steps
         if bool(steps) != (self.objective is not None and bool(self.optimizers)):
             raise ValueError("steps, an objective and optimizers go together: give all or none")
-        return self
-
-    @model_validator(mode="after")
-    def _optimizers_have_tensors(self) -> "Recipe":
         known = [*sorted(self.source.purposes), "step_size"]
         for name in self.optimizers:
             if name not in known:
@@ -156,7 +149,7 @@ class Recipe(Frozen):
     @property
     def quantization(self) -> Quantization:
         """How the parts of the set are stored."""
-        soft = {"labels"} if self.labels is not None else set()
+        soft = {"labels"} if self.labels else set()
         return self.quantize.within(self.source.purposes | soft)
 
     @property
@@ -166,7 +159,7 @@ class Recipe(Frozen):
 
     def to_toml(self) -> str:
         """The whole recipe, defaults included, as TOML."""
-        return tomli_w.dumps(_without_none(self.dump()))
+        return tomli_w.dumps(json.loads(self.model_dump_json(exclude_none=True)))
 
 
 def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
@@ -187,6 +180,19 @@ def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     for override in overrides:
         _override(values, override)
     return Recipe.parse(values, where=where)
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package."""
+    names = [entry.name for entry in PACKAGED.iterdir()]
+    return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
+
+
+def recipe_text(name: str) -> str:
+    """The TOML of a recipe of the package, with its comments; RecipeError if there is none."""
+    if name not in recipe_names():
+        raise RecipeError(f"unknown recipe {name!r}: {nearest(name, recipe_names())}")
+    return (PACKAGED / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def _text(recipe: str | Path) -> str:
@@ -220,7 +226,6 @@ def _override(values: dict[str, Any], override: str) -> None:
 
 
 def _key(here: Any, step: str, override: str) -> Any:
-    """The key or index of a table or list that a step of an override's path names."""
     if isinstance(here, dict):
         return step
     if not isinstance(here, list):
@@ -230,11 +235,3 @@ def _key(here: Any, step: str, override: str) -> Any:
             f"--set {override!r}: {step!r} is no place in a list of {len(here)}, whose first is 0"
         )
     return int(step)
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _without_none(v) for k, v in value.items() if v is not None}
-    if isinstance(value, list):
-        return [_without_none(entry) for entry in value]
-    return value

@@ -1,32 +1,35 @@
 """A run: a folder in which a recipe becomes an artifact; it can be stopped and resumed."""
 
+import contextlib
 import json
 import math
+import os
+import platform
 import shutil
+import socket
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from d3data.distill.driver import Driver, OnEvent
-from d3data.distill.executors import Executor, Inline, Retries
+from d3data.artifact.manifest import NAME as MANIFEST
+from d3data.distill.driver import LOG, Driver, OnEvent, about
+from d3data.distill.executors import Executor, Inline, Processes, Retries
+from d3data.distill.jobs import Result, subtask_folder
 from d3data.distill.plan import Plan, plan_run
-from d3data.distill.processes import Processes
 from d3data.distill.recipe import Recipe, load_recipe
-from d3data.distill.resources import Resources, environment, find_resources
-from d3data.distill.write import about
 from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.lock import hold, lock_files
+from d3data.utils.device import Resources, find_resources, versions
+from d3data.utils.lock import Holder, hold, holder, lock_files
 from d3data.utils.text import some
 
 RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
 STARTED = (".recipe.toml.*", ".env.json.*")  # temporary files of processes that were killed
+TAIL = 1 << 16  # bytes of a log that are read for a status
 LEFTOVERS = (*STARTED, ".artifact.*", "experts/.*", "subtasks/*/.*")
 
 ExecutorName = Literal["processes", "inline"]
-EXECUTORS = ("processes", "inline")
 
 
 def run(
@@ -74,7 +77,10 @@ def run(
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
     resources = find_resources(device, workers, inline=executor == "inline", remote=bool(launcher))
     chosen = _executor(executor, resources, Retries(attempts), launcher)
-    with _locked(folder):
+    advice = "wait for it, stop it, or choose another folder"
+    with hold(
+        folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
+    ):
         plan = prepare(
             recipe,
             out=out,
@@ -116,7 +122,7 @@ def prepare(
         data=None if data is None else str(data),
         folder=Path(out),
         resources=resources,
-        threads=started.get("threads"),
+        threads=started.get("threads", {}),
         experts=None if experts is None else Path(experts),
         save_every=save_every,
         imagine=imagine,
@@ -130,12 +136,104 @@ def prepare(
     return plan
 
 
-def read_environment(folder: Path) -> Mapping[str, Any]:
-    """What `env.json` of a run says.
+@dataclass(frozen=True)
+class SubtaskStatus:
+    """How far one subtask is; `stage` is waiting, warm start, distill, quantize or done.
 
-    Raises:
-        RunError: it is missing or broken.
+    `seconds` is the work so far and `seconds_left` that of the rest of the stage, if it is known.
     """
+
+    number: int
+    classes: tuple[int, ...]
+    stage: str
+    step: int = 0
+    steps: int = 0
+    loss: float | None = None
+    seconds: float = 0.0
+    seconds_left: float | None = None
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a run is: `done` of its `total` jobs; `driver` is the process that works on it."""
+
+    recipe: str
+    identity: str
+    driver: Holder | None
+    done: int
+    total: int
+    subtasks: tuple[SubtaskStatus, ...]
+    artifact: Path | None
+    last_failure: str | None
+
+
+def status(folder: str | Path) -> Status:
+    """Read how far the run in `folder` is; RunError if it is none, or its files are broken."""
+    folder = Path(folder)
+    if not (folder / RECIPE).exists():
+        raise RunError(f"{folder} is not a run: it has no {RECIPE}")
+    recipe = load_recipe(folder / RECIPE)
+    blocks = recipe.subtasks.split(read_environment(folder)["classes"])
+    events = _lines(folder / LOG, {"what", "done", "total"})
+    last = events[-1] if events else {}
+    failures = [event for event in events if event["what"] == "failed"]
+    return Status(
+        recipe=recipe.name,
+        identity=recipe.identity,
+        driver=holder(folder / LOCK),
+        done=int(last.get("done", 0)),
+        total=int(last.get("total", 0)),
+        subtasks=tuple(
+            _subtask(subtask_folder(folder, number), number, tuple(sorted(block)))
+            for number, block in enumerate(blocks)
+        ),
+        artifact=folder / "artifact" if (folder / "artifact" / MANIFEST).exists() else None,
+        last_failure=": ".join(failures[-1].get(key, "") for key in ("job", "message"))
+        if failures
+        else None,
+    )
+
+
+def _subtask(folder: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatus:
+    state = Result(folder / "result.safetensors", folder / "state.json").state
+    lines = _lines(folder / "metrics.jsonl", {"stage", "step", "steps", "loss", "seconds"})
+    if not lines:
+        return SubtaskStatus(number, classes, "done" if state else "waiting")
+    last = lines[-1]
+    first = next(line for line in lines if line["stage"] == last["stage"])
+    steps, left = last["step"] - first["step"], None
+    if steps and not state:
+        left = (last["seconds"] - first["seconds"]) / steps * (last["steps"] - last["step"])
+    return SubtaskStatus(
+        number=number,
+        classes=classes,
+        stage="done" if state else last["stage"],
+        step=last["step"],
+        steps=last["steps"],
+        loss=last["loss"],
+        seconds=state.get("seconds", last["seconds"]),
+        seconds_left=left,
+    )
+
+
+def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
+    """The last whole lines of a log that have these keys, from its last `TAIL` bytes."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - TAIL))
+            text = file.read()
+    except OSError:
+        return []
+    whole, records = text[: text.rfind(b"\n") + 1].splitlines(), []
+    for line in whole[1:] if size > TAIL else whole:
+        with contextlib.suppress(ValueError):  # a crash has cut it off
+            records.append(json.loads(line))
+    return [record for record in records if isinstance(record, dict) and record.keys() >= keys]
+
+
+def read_environment(folder: Path) -> Mapping[str, Any]:
+    """What `env.json` of a run says; RunError if it is missing or broken."""
     try:
         page = json.loads((folder / ENVIRONMENT).read_bytes())
         keys = ("versions", "device", "fingerprint", "classes", "threads")
@@ -155,21 +253,8 @@ def _check_options(*, save_every: float, workers: int | None = None, attempts: i
         raise RecipeError(f"save_every must be seconds >= 0, got {save_every}")
 
 
-def _locked(folder: Path) -> AbstractContextManager[None]:
-    def taken(holder: str) -> RunLockedError:
-        return RunLockedError(
-            f"{folder} is in use by {holder}: wait for it, stop it, or choose another folder"
-        )
-
-    return hold(folder / LOCK, taken=taken)
-
-
 def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
-    """The environment in which a run in `folder` was started; empty where there is none.
-
-    Raises:
-        ForeignRunError: it is another recipe's, or not a run.
-    """
+    """The environment in which a run in `folder` was started; empty where there is none."""
     if not (folder / RECIPE).exists():
         ours = {ENVIRONMENT, *lock_files(Path(LOCK))}
         ours |= {path.name for pattern in STARTED for path in folder.glob(pattern)}
@@ -203,11 +288,17 @@ def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> No
     for pattern in LEFTOVERS:
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-    now = environment(resources.device)
+    now = {
+        "versions": versions(),
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+        "device": resources.device,
+        "fingerprint": plan.task.fingerprint,
+        "classes": len(plan.task.classes),
+        "threads": {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs},
+    }
     if not (folder / RECIPE).exists():
-        threads = {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs}
-        task = {"fingerprint": plan.task.fingerprint, "classes": len(plan.task.classes)}
-        write_json(folder / ENVIRONMENT, {**now, **task, "threads": threads})
+        write_json(folder / ENVIRONMENT, now)
         write_bytes(folder / RECIPE, plan.recipe.to_toml().encode())
         return
     started = read_environment(folder)
@@ -233,5 +324,7 @@ def _executor(
     if executor == "inline":
         return Inline(retries)
     if isinstance(executor, str):
-        raise RecipeError(f"unknown executor {executor!r}: {nearest(executor, EXECUTORS)}")
+        raise RecipeError(
+            f"unknown executor {executor!r}: {nearest(executor, get_args(ExecutorName))}"
+        )
     return executor

@@ -28,11 +28,9 @@ class StraightThrough(Source):
         self.white_noise = source.white_noise
 
     def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
-        """Those of the stored source."""
         return self._stored("latents", items, noise)
 
     def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
-        """As the stored source decodes."""
         return self._stored("decode", latents, white)
 
     def forward(self, items: Tensor, noise: Tensor | None) -> Tensor:
@@ -56,8 +54,6 @@ class StraightThrough(Source):
 
 
 class _Steps(nn.Module):
-    """The steps of a source by name, as `functional_call` calls modules."""
-
     def __init__(self, source: Source) -> None:
         super().__init__()
         self.source = source

@@ -14,36 +14,34 @@ import sys
 import threading
 import traceback
 from dataclasses import asdict
-from typing import Any, TextIO
+from typing import Any
+
+from d3data.distill.executors import throttled
+from d3data.distill.jobs import AnyJob, loader, perform
 
 
 def main() -> None:
-    """Do jobs until stdin ends."""
-    out = _private_stdout()
+    """Do jobs until stdin ends; what anybody prints goes to stderr."""
+    sys.stdout.flush()
+    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
     lines: queue.Queue[bytes] = queue.Queue()
     threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    load = loader()
 
-    from d3data.distill.jobs import AnyJob, loader, perform  # takes seconds: after the listener
-    from d3data.distill.progress import JobProgress, throttled
-
-    def send(message: dict[str, Any]) -> None:
+    def send(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    def report(progress: JobProgress) -> None:
-        send({"progress": asdict(progress)})
-
-    load = loader()
     while True:
         job = AnyJob.validate_json(lines.get())
         try:
-            perform(job, throttled(report), load)
+            perform(job, throttled(lambda progress: send(progress=asdict(progress))), load)
         except Exception as failure:
             trace = "".join(traceback.format_exception(failure))
-            error = {"error": type(failure).__name__, "message": str(failure), "trace": trace}
-            send({"failed": error})
+            send(failed={"error": type(failure).__name__, "message": str(failure), "trace": trace})
         else:
-            send({"done": True})
+            send(done=True)
 
 
 def _listen(lines: "queue.Queue[bytes]") -> None:
@@ -52,14 +50,6 @@ def _listen(lines: "queue.Queue[bytes]") -> None:
         for line in stdin:
             lines.put(line)
     os._exit(1)
-
-
-def _private_stdout() -> TextIO:
-    """A file for our messages; whatever anybody prints goes to stderr from now on."""
-    sys.stdout.flush()
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)
-    return out
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -64,3 +65,49 @@ def versions() -> dict[str, str]:
     """The versions that decide the exact values of a result."""
     python, library = platform.python_version(), str(torch.__version__)
     return {"d3data": __version__, "python": python, "torch": library}
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a machine gives to a run: how many jobs run at a time, and on what.
+
+    `devices` are the values of CUDA_VISIBLE_DEVICES that workers take in turn; none on a CPU.
+    """
+
+    device: str
+    workers: int
+    devices: tuple[str, ...] = ()
+
+    def threads(self, jobs: int, size: int) -> int:
+        """The threads of each of so many jobs on images of `size` pixels.
+
+        OMP_NUM_THREADS, or an equal share of the cores, as far as threads are of use.
+        """
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        if wanted.isdecimal() and int(wanted) > 0:
+            return int(wanted)
+        return useful_threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
+
+
+def find_resources(
+    device: str, workers: int | None, *, inline: bool = False, remote: bool = False
+) -> Resources:
+    """Those of this machine; by default one worker an accelerator, or one a core on the CPU.
+
+    `inline`: one job at a time, in a process that sees all accelerators; `remote`: workers run on
+    other machines, whose devices cannot be checked here, else a DeviceError says what is missing.
+    """
+    if remote:
+        return Resources(device, workers or 1)
+    kind = as_device(device).type
+    if inline:
+        return Resources(device, 1)
+    if kind != "cuda":
+        return Resources(device, workers or (cores() if kind == "cpu" else 1))
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(
+        map(str, range(torch.cuda.device_count()))
+    )
+    devices = tuple(entry.strip() for entry in visible.split(","))
+    _, _, index = device.partition(":")
+    chosen = (devices[int(index)],) if index else devices
+    return Resources("cuda", workers or len(chosen), chosen)

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import toys
-from d3data.distill.engine import distill
 from d3data.distill.experts import Experts
 
 ACCELERATORS = [
@@ -25,7 +24,7 @@ def losses_on(device, objective, folder):
     experts = Experts(toys.PLAN, toys.task(), recorded.paths, device=device)
     source = toys.source("gaussian-residual").to(device)
     losses: list[float] = []
-    distill(
+    toys.distill(
         source,
         toys.OBJECTIVES[objective],
         toys.context(experts, steps=3, device=device),

@@ -16,11 +16,11 @@ from d3data.distill import forecast as forecasting
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.forecast import PEAKS, SHARE, UnrecordedExperts, forecast, gpu_speed, traced
 from d3data.distill.jobs import blank
-from d3data.distill.resources import find_resources
 from d3data.errors import DeviceError
 from d3data.images.formats import hub_datasets
 from d3data.nets.compute import Compute
 from d3data.nets.flops import FORMULAS
+from d3data.utils.device import find_resources
 
 LABELS = {"epoch": 1, "draws": 3, "teacher": runs.EXPERTS}
 BLOCKS = [[0, 1, 2], [3, 4, 5], [6, 7, 8, 9]]
@@ -39,11 +39,8 @@ def whole(tmp_path_factory):
         labels=LABELS,
         compute={"precision": "bfloat16"},
     )
-    plan, computed, call = (
-        planned(recipe, tmp_path_factory.mktemp("plan") / "run"),
-        [],
-        Compute.__call__,
-    )
+    plan = planned(recipe, tmp_path_factory.mktemp("plan") / "run")
+    computed, call = [], Compute.__call__
 
     def spy(compute, *inputs):
         computed.append(compute)

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from d3data.distill import load_recipe, prepare
-from d3data.distill.resources import find_resources
 from d3data.images.spec import Image
 from d3data.sources.decoders import sizes
+from d3data.utils.device import find_resources
 
 IMAGE = Image(channels=3, size=64, mean=(0, 0, 0), std=(1, 1, 1))
 

@@ -11,8 +11,8 @@ import pytest
 
 import tiny_runs as runs
 from d3data import distill
-from d3data.distill.resources import find_resources
 from d3data.errors import RunLockedError
+from d3data.utils.device import find_resources
 
 LONG = {"subtasks": {"count": 2}, "steps": 30, "items_per_class": 1}
 

@@ -2,6 +2,7 @@ import json
 import resource
 import shutil
 import socket
+import tomllib
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -14,8 +15,6 @@ import tiny_runs as runs
 import toys
 from d3data import artifact, distill
 from d3data.distill import driver, executors
-from d3data.distill.jobs import image_of
-from d3data.distill.resources import Resources, find_resources
 from d3data.distill.runs import LOCK
 from d3data.errors import (
     D3DataError,
@@ -30,7 +29,7 @@ from d3data.errors import (
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
-from d3data.utils.device import cores
+from d3data.utils.device import Resources, cores, find_resources
 from d3data.utils.lock import hold, holder, lock_files
 
 LOCKS = lock_files(Path(LOCK))
@@ -91,13 +90,8 @@ def test_a_run_makes_an_artifact_that_says_where_it_is_from(finished):
     assert page.about.method.name == "gaussian + mtt + dm"
     assert "arXiv:2203.11932" in page.about.method.reference
     assert [part.classes for part in page.content.parts] == [(0, 2, 4, 6, 8), (1, 3, 5, 7, 9)]
-    assert distill.Recipe.parse(_toml(found.file("recipe.toml")), where="it") == recipe
-
-
-def _toml(content):
-    import tomllib
-
-    return tomllib.loads(content.decode())
+    values = tomllib.loads(found.file("recipe.toml").decode())
+    assert distill.Recipe.parse(values, where="it") == recipe
 
 
 @pytest.fixture
@@ -126,16 +120,18 @@ def test_the_plan_tells_the_numbers_that_come_out(finished):
     assert numbers["steps"] == lines == 20
 
 
+def noted(out):
+    """What the events are that a run has logged."""
+    return [json.loads(line)["what"] for line in (out / driver.LOG).read_text().splitlines()]
+
+
 def test_events_count_all_jobs_and_are_noted_down(finished):
     out, _, events, _, _ = finished
     assert (events[0].what, events[0].done, events[0].total) == ("planned", 0, 9)
     assert [e.done for e in events if e.what == "done"] == list(range(1, 10))
     assert events[-1].what == "written"
     assert {e.progress.stage for e in events if e.progress} == {"expert", "warm start", "distill"}
-    noted = [
-        json.loads(line)["what"] for line in (out / "progress.jsonl").read_text().splitlines()
-    ]
-    assert noted == [e.what for e in events if e.what != "progress"]
+    assert noted(out) == [e.what for e in events if e.what != "progress"]
 
 
 def test_what_is_done_is_not_done_again(finished):
@@ -216,11 +212,6 @@ def test_a_stopped_run_has_a_status_and_names_a_broken_checkpoint(tmp_path):
         run(runs.recipe(), tmp_path)
 
 
-def test_a_folder_that_is_no_run_has_no_status(tmp_path):
-    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.toml"):
-        distill.status(tmp_path)
-
-
 def test_pixels_begin_as_real_images_of_their_classes(tmp_path):
     recipe = runs.recipe(source={"kind": "pixels"}, steps=0, objective=None, optimizers={})
     [source] = artifact.read(run(recipe, tmp_path)).sources()
@@ -260,7 +251,9 @@ def test_a_folder_of_another_recipe_is_refused_and_both_are_named(finished):
         run(changed, out)
 
 
-def test_a_folder_that_is_no_run_is_left_alone(tmp_path):
+def test_a_folder_that_is_no_run_is_left_alone_and_has_no_status(tmp_path):
+    with pytest.raises(RunError, match=r"is not a run: it has no recipe\.toml"):
+        distill.status(tmp_path)
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ForeignRunError, match=r"not a run and not empty \(it has thesis\.tex\)"):
         run(runs.recipe(), tmp_path)
@@ -312,20 +305,17 @@ def refused(error, match, out, **changed):
 def test_what_could_never_finish_is_refused_before_any_job(tmp_path):
     out = tmp_path / "run"
     refused(
-        RecipeError,
-        "subtask of one class, which has no trajectory",
-        out,
-        objective=runs.MTT,
-        subtasks={"count": 10},
-    )
+        RecipeError, "subtask of one class, which has no trajectory", out,
+        objective=runs.MTT, subtasks={"count": 10},
+    )  # fmt: skip
     refused(
         DataError, "class '0' has .* training images for 500 items", out,
         items_per_class=500, draws_per_class=500,
     )  # fmt: skip
     refused(RecipeError, "draws_per_class must be at least 9", out, items_per_class=9)
     refused(
-        RecipeError, "optimizers.pixels: a gaussian source like this has none", out,
-        optimizers={"pixels": {"learning_rate": 1.0}},
+        RecipeError, "optimizers.residual: a gaussian source like this has none", out,
+        optimizers={"residual": {"learning_rate": 1.0}},
     )  # fmt: skip
     refused(
         RecipeError, "labels.epoch is 9, but the teacher has only", out,
@@ -346,12 +336,7 @@ DEEP = {"width": 4, "depth": 4}
             "^warm_start.augment: unknown augmentation 'siamse': did you mean siamese",
         ),
         (
-            {
-                "objective": {
-                    **runs.MTT_AND_DM,
-                    "children": [runs.MTT, {**runs.DM, "augment": "x"}],
-                }
-            },
+            {"objective": runs.MTT_AND_DM | {"children": [runs.MTT, {**runs.DM, "augment": "x"}]}},
             "^objective.children.1.augment: unknown",
         ),
         (
@@ -373,7 +358,7 @@ DEEP = {"width": 4, "depth": 4}
         ),
         (
             {"objective": {**runs.DM, "network": {"width": 5, "norm": "group"}}},
-            "^objective.network: group norm has 4 groups",
+            "^objective.network: 5 channels do not divide by the 4 groups",
         ),
     ],
 )
@@ -407,9 +392,8 @@ def test_options_that_mean_nothing_are_refused(tmp_path, options):
         run(runs.recipe(), tmp_path / "run", **options)
     assert not (tmp_path / "run").exists()
     if "save_every" in options:
-        refused_plan = options | {"out": tmp_path / "run"}
         with pytest.raises(RecipeError, match="save_every must be"):
-            plan(runs.recipe(), **refused_plan)
+            plan(runs.recipe(), tmp_path / "run", **options)
 
 
 def test_workers_and_accelerators_by_default(monkeypatch):
@@ -426,7 +410,7 @@ def test_workers_and_accelerators_by_default(monkeypatch):
 
 def test_cores_are_dealt_to_jobs_that_run_at_a_time(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
-    monkeypatch.setattr("d3data.distill.resources.cores", lambda: 8)
+    monkeypatch.setattr("d3data.utils.device.cores", lambda: 8)
     place = Resources("cpu", 4)
     assert [place.threads(jobs, 64) for jobs in (1, 2, 3, 4, 100)] == [8, 4, 2, 2, 2]
     assert Resources("cpu", 20).threads(100, 64) == 1
@@ -473,22 +457,7 @@ def test_all_failures_of_a_stage_are_told_once_the_others_are_done(tmp_path, mon
     assert "subtask 000 failed: no 0; subtask 002 failed: no 2" in str(failure.value)
     assert "Repeat the command to try again" in str(failure.value)
     assert done == ["subtask 001"]
-    noted = [json.loads(line) for line in (tmp_path / driver.LOG).read_text().splitlines()]
-    assert [n["what"] for n in noted] == [
-        "planned",
-        "failed",
-        "failed",
-        "done",
-        "failed",
-        "failed",
-    ]
-
-
-def test_the_image_of_a_task_is_that_of_its_rule():
-    task = runs.recipe().task.load()
-    image = image_of(task)
-    assert image.shape == (1, 8, 8)
-    assert (image.mean, image.std) == (task.mean, task.std)
+    assert noted(tmp_path) == ["planned", "failed", "failed", "done", "failed", "failed"]
 
 
 EXPERT_STEPS = 2 * 2 * 3  # experts, epochs, batches

@@ -1,7 +1,5 @@
 """Soft labels against their formula, written out image by image."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 
@@ -70,15 +68,6 @@ def test_labels_are_what_teachers_say_on_average(teachers, monkeypatch, draws, e
             torch.testing.assert_close(labels[item], expected, rtol=1e-4, atol=1e-6)
     flat = naive(teachers, [drawn[0][0]], epoch=epoch, temperature=1.0)
     assert not torch.allclose(labels[item], flat, atol=1e-3), "the temperature has no say here"
-
-
-def test_draws_make_a_difference(teachers):
-    source = lively(teachers[0])
-    made = [
-        soft_labels.relabel(
-            source, teachers[1], SoftLabels(teacher=PLAN, epoch=2, draws=draws), seed=5
-        )
-        for draws in (0, 1, 2)
-    ]
-    for one, other in pairwise(made):
-        assert (one - other).abs().max() > 1e-4
+    more = config.model_copy(update={"draws": draws + 1})
+    others = soft_labels.relabel(source, teachers[1], more, seed=5)
+    assert (labels - others).abs().max() > 1e-4, "draws have no say here"

@@ -11,20 +11,20 @@ from d3data.sources import registry
 from d3data.sources.decoders import Decoder
 
 
-def started(spec, *, steps=150, items=3, seed=0):
+def started(spec, *, steps=100, items=3, seed=0):
     task = toys.task()
     image = toys.image_of(task)
     classes = torch.arange(3).repeat_interleave(items)
     source = registry.blank(spec, image, classes=classes, step_size=0.01)
     config = warm_start.WarmStart(steps=steps, batch=32, kl=0.03, width=8)
-    bench = ObjectiveContext(task, seed=seed, steps=steps)
+    context = ObjectiveContext(task, seed=seed, steps=steps)
     torch.manual_seed(0)
     autoencoder = warm_start.Autoencoder(spec, image, width=8)
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=5e-3)
-    stream = warm_start.losses(config, autoencoder, source, bench)
+    stream = warm_start.losses(config, autoencoder, source, context)
     losses = []
     descend(stream, [optimizer], steps=steps, watch=lambda step, loss: losses.append(loss.item()))
-    warm_start.fill(source, autoencoder, bench)
+    warm_start.fill(source, autoencoder, context)
     return source, losses
 
 
@@ -58,10 +58,10 @@ def test_the_autoencoders_loss_is_its_formula(kl):
     source = toys.source("gaussian")
     torch.manual_seed(0)
     autoencoder = warm_start.Autoencoder(source.spec, image, width=8)
-    bench = ObjectiveContext(toys.task(), seed=0, steps=1)
+    context = ObjectiveContext(toys.task(), seed=0, steps=1)
     config = warm_start.WarmStart(batch=16, kl=kl, width=8)
-    loss = next(warm_start.losses(config, autoencoder, source, bench))
-    rng = bench.rng("warm start", 0)
+    loss = next(warm_start.losses(config, autoencoder, source, context))
+    rng = context.rng("warm start", 0)
     images = toys.task().train.batch(16, rng=rng)[0].double()
     mean, log_variance = autoencoder.double().posterior(images)
     posterior = Normal(mean, (log_variance / 2).exp())

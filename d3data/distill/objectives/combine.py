@@ -26,11 +26,9 @@ class _Combined(Objective):
 
     @property
     def leaves(self) -> tuple[Objective, ...]:
-        """Those of the children, in order."""
         return tuple(leaf for child in self.children for leaf in child.leaves)
 
     def moves(self, purpose: str) -> bool:
-        """Whether one of the children does."""
         return any(child.moves(purpose) for child in self.children)
 
     @model_validator(mode="after")
@@ -51,7 +49,6 @@ class Alternate(_Combined):
 
     @property
     def period(self) -> int:
-        """The number of children."""
         return len(self.children)
 
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:

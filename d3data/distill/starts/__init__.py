@@ -6,8 +6,8 @@ from typing import Protocol
 from torch import Tensor, nn
 
 from d3data.distill.context import ObjectiveContext
+from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
-from d3data.distill.stages import Setting, Stage
 from d3data.distill.starts.gaussian import GaussianStart
 from d3data.distill.starts.pixels import PixelsStart
 from d3data.sources.base import Source

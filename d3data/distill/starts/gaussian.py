@@ -8,16 +8,15 @@ power that the draws lack.
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
+from d3data.distill.engine import Setting, Stage
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.recipe import Recipe, WarmStart
-from d3data.distill.stages import Setting, Stage
 from d3data.distill.starts.pixels import require_images
 from d3data.images import augment
 from d3data.images.spec import Image
@@ -35,22 +34,18 @@ CHUNK = 256  # images that are encoded or decoded at a time
 FLOOR = 1e-3  # variance of a prior at least
 
 
-@dataclass(frozen=True)
 class GaussianStart:
     """An autoencoder's latents, or noise where the recipe's warm start has no steps."""
 
     def steps(self, recipe: Recipe) -> int:
-        """Those of the autoencoder's training."""
         return recipe.warm_start.steps
 
     def needs_images(self, recipe: Recipe) -> bool:
-        """Each prior stands for real images, unless all start from noise."""
         return recipe.warm_start.steps > 0
 
     def training(
         self, source: Source, setting: Setting, context: ObjectiveContext
     ) -> tuple["Autoencoder", Iterator[Tensor]]:
-        """The autoencoder, and its losses."""
         assert isinstance(source, GaussianSource)
         config = setting.recipe.warm_start
         with rng.seeded(setting.seed, "autoencoder"):
@@ -59,7 +54,6 @@ class GaussianStart:
         return autoencoder, losses(config, autoencoder, source, context)
 
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
-        """Train the autoencoder, resumable at every step, and take its latents and decoder."""
         assert isinstance(source, GaussianSource)
         context = setting.context(stage)
         if not stage.steps:
@@ -105,8 +99,7 @@ def losses(
 ) -> Iterator[Tensor]:
     """The autoencoder's stream: squared error plus weighted divergence, per value."""
     change = augment.augmentation(config.augment)
-    size = source.image.values
-    for step in range(context.start, context.steps):
+    for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
         images = change(images.to(context.device), random)
@@ -114,7 +107,7 @@ def losses(
         decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        yield F.mse_loss(decoded, images) + config.kl * divergence / size
+        yield F.mse_loss(decoded, images) + config.kl * divergence / source.image.values
 
 
 def _through(
@@ -127,18 +120,14 @@ def _through(
 
 @torch.no_grad()
 def fill(source: GaussianSource, autoencoder: Autoencoder, context: ObjectiveContext) -> None:
-    """Turn a fitted autoencoder into the source's priors, folded decoder and residual.
-
-    Raises:
-        DataError: a class has fewer images than priors.
-    """
+    """Turn a fitted autoencoder into the source's priors, folded decoder and residual."""
+    require_images(context.task, torch.bincount(source.classes).tolist(), of="priors")
     autoencoder.eval()
     random = context.rng("fill", 0)
     variances = torch.ones_like(source.mean)
     for label in range(len(context.task.classes)):
         items = torch.nonzero(source.classes == label).flatten()
         members = (context.task.train.labels == label).nonzero().flatten()
-        require_images(context.task, label, len(items), of="priors")
         seen = members[torch.randperm(len(members), generator=random)[:SEEN]]
         images = (context.task.train.read(chunk).to(context.device) for chunk in seen.split(CHUNK))
         points = torch.cat([autoencoder.posterior(chunk)[0] for chunk in images])

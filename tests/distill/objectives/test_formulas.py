@@ -83,9 +83,9 @@ def naive_student(source, vector, network, step_size, batches):
 def test_kernel_matching_looks_through_an_expert_after_its_last_epoch(bandwidth, experts):
     source = toys.source("pixels")
     objective = KernelMatching(experts=toys.PLAN, samples=3, bandwidth=bandwidth)
-    bench = toys.context(experts, steps=1)
-    loss = next(objective.losses(source, bench))
-    rng = bench.rng("mmd", 0)
+    context = toys.context(experts, steps=1)
+    loss = next(objective.losses(source, context))
+    rng = context.rng("mmd", 0)
     expert = int(torch.randint(len(experts), (), generator=rng))
     network = experts.network().requires_grad_(False).double()
     last = experts.snapshot(expert, toys.PLAN.epochs).double()
@@ -109,9 +109,9 @@ def test_trajectory_matching_is_its_formula(learned, applied, experts):
     source = toys.source("pixels")
     source.step_size.data.fill_(learned)
     objective = toys.MTT
-    bench = toys.context(experts, steps=1)
-    loss = next(objective.losses(source, bench))
-    rng = bench.rng("mtt", 0)
+    context = toys.context(experts, steps=1)
+    loss = next(objective.losses(source, context))
+    rng = context.rng("mtt", 0)
     trajectory = int(torch.randint(len(experts), (), generator=rng))
     epoch = int(torch.randint(objective.max_start_epoch, (), generator=rng))
     start = experts.snapshot(trajectory, epoch).double()
@@ -124,9 +124,9 @@ def test_trajectory_matching_is_its_formula(learned, applied, experts):
 
 def test_trajectory_matching_differentiates_through_every_step(experts):
     source = toys.source("pixels")
-    bench = toys.context(experts, steps=1)
-    next(toys.MTT.losses(source, bench)).backward()
-    rng = bench.rng("mtt", 0)
+    context = toys.context(experts, steps=1)
+    next(toys.MTT.losses(source, context)).backward()
+    rng = context.rng("mtt", 0)
     trajectory = int(torch.randint(len(experts), (), generator=rng))
     epoch = int(torch.randint(toys.MTT.max_start_epoch, (), generator=rng))
     start, target = (experts.snapshot(trajectory, epoch + e).double() for e in (0, 1))
@@ -160,10 +160,10 @@ def test_items_are_used_up_before_they_are_shuffled_again():
 def test_mean_matching_is_its_formula():
     source = toys.source("pixels")
     objective = MeanMatching(network=toys.NETWORK, samples=3, real=5, augment="none")
-    bench = toys.context(None, steps=1)
-    loss = next(objective.losses(source, bench))
-    rng = bench.rng("dm", 0)
-    network = objective._network(bench, 0, rng).double()
+    context = toys.context(None, steps=1)
+    loss = next(objective.losses(source, context))
+    rng = context.rng("dm", 0)
+    network = objective._network(context, 0, rng).double()
     items = sample_items(source.classes, 3, rng)
     expected = 0.0
     for label in range(3):
@@ -192,8 +192,8 @@ def test_mean_matching_augments_both_sides_with_the_same_numbers():
     def losses(pixels, augment):
         source.pixels.data.copy_(pixels[source.classes])
         objective = MeanMatching(network=toys.NETWORK, samples=4, real=5, augment=augment)
-        bench = toys.ObjectiveContext(task, seed=7, steps=8)
-        return torch.stack([loss.detach() for loss in objective.losses(source, bench)])
+        context = toys.ObjectiveContext(task, seed=7, steps=8)
+        return torch.stack([loss.detach() for loss in objective.losses(source, context)])
 
     others = losses(images.roll(1, 0), "siamese-noflip")
     assert (losses(images, "siamese-noflip") < 1e-6 * others).all()
@@ -203,8 +203,8 @@ def test_mean_matching_augments_both_sides_with_the_same_numbers():
 @pytest.mark.parametrize("start", [0, 1])
 def test_children_take_turns(start, experts):
     source = toys.source("pixels")
-    bench = toys.context(experts, steps=5, start=start)
-    losses = [loss.item() for loss in toys.OBJECTIVES["alternate"].losses(source, bench)]
+    context = toys.context(experts, steps=5, start=start)
+    losses = [loss.item() for loss in toys.OBJECTIVES["alternate"].losses(source, context)]
     trajectories = toys.MTT.losses(source, toys.context(experts, steps=3, path="0/"))
     kernels = toys.MMD.losses(source, toys.context(experts, steps=2, path="1/"))
     turns = (trajectories, kernels, trajectories, kernels, trajectories)
@@ -230,10 +230,10 @@ def test_draws_of_a_class_are_spread_over_its_items():
 
 
 def test_a_subtask_of_one_class_has_no_trajectory(experts):
-    bench = toys.context(experts, steps=1)
-    bench.task = toys.task().subtask([0])
+    context = toys.context(experts, steps=1)
+    context.task = toys.task().subtask([0])
     with pytest.raises(RecipeError, match="one class has no trajectory"):
-        next(toys.MTT.losses(toys.source("pixels"), bench))
+        next(toys.MTT.losses(toys.source("pixels"), context))
 
 
 def test_trajectories_that_are_too_short_are_refused():
