@@ -21,14 +21,7 @@ from d3data.images.formats.index import ImageIndex, Role
 from d3data.images.preprocessing import Fit, Preprocessing, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
-from d3data.images.splits import (
-    MEMORY,
-    DecodedImages,
-    Split,
-    SplitRows,
-    fingerprint,
-    partition,
-)
+from d3data.images.splits import MEMORY, DecodedImages, Split, SplitRows, fingerprint, partition
 from d3data.utils.hashing import digest
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some

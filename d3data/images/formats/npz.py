@@ -19,13 +19,7 @@ from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats.base import ExportPlan, Sample
-from d3data.images.formats.index import (
-    ImageIndex,
-    Role,
-    StoredSplit,
-    array_images,
-    index_images,
-)
+from d3data.images.formats.index import ImageIndex, Role, StoredSplit, array_images, index_images
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
