@@ -9,7 +9,7 @@ from d3data.errors import RecipeError
 from d3data.images.augment import Augmentation, augmentation, augmentations, operations
 from d3data.utils.rng import generator
 
-SHAPES = [(4, 3, 8, 8), (3, 1, 9, 13)]
+SHAPES = [(4, 3, 8, 8), (3, 1, 9, 13), (2, 3, 28, 28)]
 
 
 def naive_color(image, u):
