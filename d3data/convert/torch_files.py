@@ -2,8 +2,9 @@
 
 A `.pt` file is a zip archive with a pickle, which is a program. `torch.load(weights_only=True)`
 refuses most of what such a program may do. Checked beside it, since it does not refuse them:
-calls that allocate memory (`bytearray`), tuples nested so that hashing one takes hours,
-compressed archives, and tensors larger than the bytes that the file has. Values are mapped from
+calls that allocate memory (`bytearray`), tuples nested so that hashing one takes hours or
+overflows the stack, archives with other entries than torch writes (it finds entries whatever the
+case of their names), and tensors larger than the bytes that the file has. Values are mapped from
 the file, not copied.
 """
 
@@ -21,7 +22,7 @@ from d3data.errors import FormatError
 from d3data.utils.text import brief, printable, some
 
 MOST_PROGRAM = 1 << 20  # bytes of the pickle
-MOST_REUSED = 8  # uses of tuples that were used before; each can double what hashing one takes
+MOST_IN_TUPLE = 1 << 12  # values, with those of the tuples in it, each time that they occur
 AGAIN = "; nothing in it was run. Download it again, or ask its author for a file of plain tensors"
 CALLS = frozenset(
     {
@@ -33,6 +34,10 @@ CALLS = frozenset(
     }
 )
 STORAGES = re.compile(r"torch (Double|Float|Half|BFloat16|Long|Int|Short|Char|Byte|Bool)Storage")
+ENTRIES = re.compile(
+    r"[^/]+/(data\.pkl|version|byteorder|\.format_version|\.storage_alignment"
+    r"|\.data/serialization_id|data/[0-9]+)"
+)
 PUTS, GETS = ("BINPUT", "LONG_BINPUT"), ("BINGET", "LONG_BINGET")
 NAMING = ("GLOBAL", "STACK_GLOBAL", "INST", "EXT1", "EXT2", "EXT4")
 
@@ -67,9 +72,7 @@ def read(path: str | Path) -> Any:
                 path, map_location="cpu", weights_only=True, mmap=True
             )
     except Exception as fault:  # a broken pickle raises of every kind
-        raise FormatError(
-            f"{path}: its pickle is broken ({type(fault).__name__}){AGAIN}"
-        ) from None
+        raise FormatError(f"{path} cannot be loaded as tensors ({_brief(fault)}){AGAIN}") from None
     _require_held(content, held, path)
     return content
 
@@ -96,12 +99,9 @@ def _require_safe(path: Path) -> int:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
-            if len(pickles) != 1 or pickles[0].file_size > MOST_PROGRAM:
-                raise FormatError(f"{path} has not one pickle of at most 1 MiB{AGAIN}")
-            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-                raise FormatError(f"{path} is compressed, which PyTorch never does{AGAIN}")
-            program = archive.read(pickles[0])
+            if fault := _unlike_torch(entries):
+                raise FormatError(f"{path} {fault}{AGAIN}")
+            program = archive.read(next(e for e in entries if e.filename.endswith("/data.pkl")))
     except FileNotFoundError:
         raise FormatError(f"{path} does not exist") from None
     except (zipfile.BadZipFile, OSError, EOFError, NotImplementedError, RuntimeError) as fault:
@@ -113,33 +113,85 @@ def _require_safe(path: Path) -> int:
     return sum(entry.file_size for entry in entries if "/data/" in entry.filename)
 
 
+def _unlike_torch(entries: Sequence[zipfile.ZipInfo]) -> str | None:
+    """What distinguishes an archive from those that `torch.save` writes."""
+    names = [entry.filename for entry in entries]
+    if unknown := [name for name in names if not ENTRIES.fullmatch(name)]:
+        return f"holds {brief(unknown[0])}, which no file of tensors has"
+    if len(set(names)) < len(names) or len({name.split("/")[0].lower() for name in names}) != 1:
+        return "holds an entry twice, or several archives"
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+        return "is compressed, which PyTorch never does"
+    pickles = [entry for entry in entries if entry.filename.endswith("/data.pkl")]
+    if not pickles or pickles[0].file_size > MOST_PROGRAM:
+        return f"has no pickle, or one of more than {MOST_PROGRAM >> 20} MiB"
+    return None
+
+
 def _require_plain(program: bytes, path: Path) -> None:
-    """Refuse a pickle that calls what tensors do not need, or uses tuples again and again."""
-    calls: set[str] = set()
-    tuples: set[object] = set()  # where the pickle's memo has them
-    reused, on_top = 0, False  # on_top: whether the last value put on the stack is a tuple
+    """Refuse a pickle that calls what tensors do not need, or has tuples that are huge to hash."""
     try:
-        for opcode, argument, _ in pickletools.genops(program):
-            if opcode.name in PUTS:
-                tuples |= {argument} if on_top else set()
-                continue
-            again = opcode.name in GETS and argument in tuples
-            reused, on_top = reused + again, again or "TUPLE" in opcode.name
-            if opcode.name in NAMING:
-                calls.add(str(argument) if opcode.name == "GLOBAL" else opcode.name)
+        unknown = sorted(_calls(program) - CALLS - IGNORED)
+        refused = [name for name in unknown if not STORAGES.fullmatch(name)]
+        largest = 0 if refused else _largest_tuple(program)
     except Exception as fault:  # of every kind
         raise FormatError(f"{path}: its pickle is broken ({_brief(fault)}){AGAIN}") from None
-    unknown = sorted(calls - CALLS - IGNORED)
-    if refused := [name for name in unknown if not STORAGES.fullmatch(name)]:
+    if refused:
         raise FormatError(
             f"{path}: its pickle calls {some(map(brief, refused), at_most=5)}, which no file of "
             f"tensors needs{AGAIN}"
         )
-    if reused > MOST_REUSED:
+    if largest > MOST_IN_TUPLE:
         raise FormatError(
-            f"{path}: its pickle reuses tuples {reused} times, a file of tensors at most "
-            f"{MOST_REUSED} times{AGAIN}"
+            f"{path}: a tuple in its pickle holds more than {MOST_IN_TUPLE:,} values, those of "
+            f"tuples in it counted each time, which no file of tensors needs{AGAIN}"
         )
+
+
+def _calls(program: bytes) -> set[str]:
+    named = [(op.name, what) for op, what, _ in pickletools.genops(program) if op.name in NAMING]
+    return {str(what) if opcode == "GLOBAL" else opcode for opcode, what in named}
+
+
+def _largest_tuple(program: bytes) -> int:
+    """How many values a tuple of a pickle holds, those of tuples in it included.
+
+    The pickle's stack is followed with sizes in place of values; nothing of it is run, and the
+    first tuple beyond `MOST_IN_TUPLE` ends it.
+    """
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[object, int] = {}
+    largest = 0
+    for opcode, argument, _ in pickletools.genops(program):
+        if opcode.name in PUTS:
+            memo[argument] = stack[-1]
+        elif opcode.name in GETS:
+            stack.append(memo[argument])
+        elif opcode.name == "MARK":
+            marks.append(len(stack))
+        else:
+            taken = _taken(stack, marks, opcode.stack_before)
+            size = 1 + (sum(taken) if "TUPLE" in opcode.name else 0)
+            stack += [size] * len(opcode.stack_after)
+            largest = max(largest, size)
+            if largest > MOST_IN_TUPLE:
+                break
+    return largest
+
+
+def _taken(stack: list[int], marks: list[int], kinds: Sequence[object]) -> list[int]:
+    """Take off the stack what an instruction takes, that from the last mark on included."""
+    upper = len(stack) if pickletools.stackslice not in kinds else marks.pop()
+    below = [
+        kind for kind in kinds if kind not in (pickletools.markobject, pickletools.stackslice)
+    ]
+    start = upper - len(below)
+    if start < 0:
+        raise LookupError("more is taken off its stack than there is")
+    taken = stack[start:]
+    del stack[start:]
+    return taken
 
 
 def _require_held(content: object, held: int, path: Path) -> None:
