@@ -1,4 +1,4 @@
-# make demo   distil the handwritten digits, train on the result, look at it
+# make demo   distill the handwritten digits, train on the result, look at it
 # make test   all checks, with a seeded sample of the long suites
 # make soak   the long suites whole
 

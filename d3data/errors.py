@@ -5,7 +5,7 @@
     ├── RecipeError          a recipe that is unknown, misspelt or impossible
     │   └── BudgetError      no decoder and priors fit into the budget
     ├── RunError             the folder of one distillation in progress
-    │   ├── RunLockedError   somebody else is driving this run
+    │   ├── RunLockedError   another process works on this run
     │   ├── ForeignRunError  the folder belongs to another recipe
     │   └── JobError         a job failed in all its attempts
     ├── TrainingError        a loss that is not finite, a network that cannot take the images
@@ -55,7 +55,7 @@ class RunError(D3DataError):
 
 
 class RunLockedError(RunError):
-    """Another process is driving this run."""
+    """Another process is working on this run."""
 
 
 class ForeignRunError(RunError):

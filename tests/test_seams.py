@@ -222,4 +222,4 @@ distill.run(recipe, out="inline", executor="inline", save_every=0)
 )
 def test_what_is_no_objective_is_refused(kind, message):
     with pytest.raises(RecipeError, match=message):
-        runs.recipe(objective={"kind": kind})
+        assert runs.recipe(objective={"kind": kind}).objective.expert_plan

@@ -293,7 +293,7 @@ def _require_places(html: Path | None, png: Path | None, out: Path | None = None
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")
     if png is not None and png.exists() and not png.is_dir():
-        raise typer.BadParameter(f"{png} exists and is no folder: choose another one for --png")
+        raise typer.BadParameter(f"{png} exists and is not a folder: choose another one for --png")
 
 
 def _draw(

@@ -46,7 +46,7 @@ def require_suffix(path: Path | None, suffix: str) -> None:
 def read_file(path: Path) -> bytes:
     """The bytes of a file that an option names."""
     if not path.is_file():
-        raise typer.BadParameter(f"{path} is no file")
+        raise typer.BadParameter(f"{path} is not a file")
     return path.read_bytes()
 
 

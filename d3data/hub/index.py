@@ -10,7 +10,7 @@ import functools
 import json
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -172,7 +172,7 @@ def _added(place: str, options: HubOptions) -> Index:
             raise UnknownNameError("write a path with a slash, such as ./index.json, or org/name")
         if isinstance(wanted, names.Folder):
             return _parsed(read_limited(wanted.path))
-        return _downloaded(wanted, Client(options))
+        return _downloaded(wanted, Client(replace(options, force_download=False)))
     except (D3DataError, OSError) as fault:
         kind = type(fault) if isinstance(fault, HubError) else HubError
         where = f"{VARIABLE}={errors.clean(place)}"

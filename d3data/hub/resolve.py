@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -123,13 +123,14 @@ def _download(
         )
 
 
-def _corrupt(snapshot: Snapshot, manifest: Manifest, paths: Iterable[str]) -> list[str]:
+def _corrupt(snapshot: Snapshot, manifest: Manifest, paths: list[str]) -> list[str]:
     entries = {entry.path: (entry.size, entry.sha256) for entry in listed(manifest)}
     real = snapshot.links(paths)
     return [
         path
-        for path, file in real.items()
-        if (file.stat().st_size, file_sha256(file)) != entries[path]
+        for path in paths
+        if path not in real
+        or (real[path].stat().st_size, file_sha256(real[path])) != entries[path]
     ]
 
 

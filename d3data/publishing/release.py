@@ -75,6 +75,6 @@ def _release(artifact: Artifact, repository: str, endpoint: str, report: Report 
 
 def _versioned(page: Manifest, version: str) -> Manifest:
     if names.version(names.tag(version)) != version:
-        raise UnknownNameError(f"{version!r} is no version: write three numbers, such as 1.0.1")
+        raise UnknownNameError(f"{version!r} is not a version: write three numbers, such as 1.0.1")
     about = page.about.model_copy(update={"version": version})
     return Manifest.seal(page.content, about=about, files=page.files)

@@ -50,5 +50,5 @@ class PixelsSource(Source):
         return self.pixels[items]
 
     def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
-        """(B, C, H, W), as they are."""
-        return latents
+        """(B, C, H, W): a copy, which the caller may change."""
+        return latents.clone()

@@ -1,6 +1,7 @@
 """Full float32 precision, whatever precision the caller trains in."""
 
 import contextlib
+import os
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,20 +10,19 @@ import torch
 
 _lock = threading.Lock()
 _blocks = 0  # of all threads that are inside now
-_restore = contextlib.ExitStack()  # puts the caller's switches back
+_restore: list[contextlib.ExitStack] = []  # what puts the caller's switches back, in this order
 
 
 @contextlib.contextmanager
 def full_precision(device: torch.device) -> Iterator[None]:
     """No autocast, no TF32 and no bfloat16 inside the block.
 
-    The switches belong to the process, so that blocks of several threads share them: the first
-    block sets them, the last one puts them back.
+    The switches belong to the process, so that blocks of several threads share them: each block
+    sets what differs, the last one puts all back as the caller set them last.
     """
     global _blocks
     with _lock:
-        if not _blocks:
-            _set()
+        _set()
         _blocks += 1
     try:
         with torch.autocast(device.type, enabled=False):
@@ -31,7 +31,23 @@ def full_precision(device: torch.device) -> Iterator[None]:
         with _lock:
             _blocks -= 1
             if not _blocks:
-                _restore.close()
+                _put_back()
+
+
+def _put_back() -> None:
+    for changes in _restore:
+        changes.close()
+    _restore.clear()
+
+
+def _forked() -> None:
+    """A child has none of its parent's threads, nor what they hold."""
+    global _lock, _blocks
+    _lock, _blocks = threading.Lock(), 0
+    _put_back()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def _set() -> None:
@@ -62,4 +78,4 @@ def _set() -> None:
             switch.fp32_precision = "ieee"
         changes = stack.pop_all()
     if differs:
-        _restore.enter_context(changes)
+        _restore.append(changes)

@@ -587,8 +587,8 @@ def test_impossible_requests_are_refused(toys: Artifact) -> None:
         (lambda: data.draw(0, 0.5), r"an integer, got 0\.5"),
         (lambda: data.sample(classes=[1.5]), r"an integer, got 1\.5"),
         (lambda: data.batch(0, [0.5]), r"an integer, got 0\.5"),
-        (lambda: data.decode([1]), "a list is no latent"),
-        (lambda: data.decode({"latent": 1}), "a dict is no latent"),
+        (lambda: data.decode([1]), "a list is not a latent"),
+        (lambda: data.decode({"latent": 1}), "a dict is not a latent"),
         (lambda: data.materialize(2.5), r"draws_per_class must be .* got 2\.5"),
     ):
         with pytest.raises(D3DataError, match=fault):

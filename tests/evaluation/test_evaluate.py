@@ -318,11 +318,11 @@ def test_labels_that_are_shuffled_teach_nothing(digits, tiny):
 
     everything = torch.arange(len(digits.train))
     data = Shuffled(digits.train.read(everything), digits.train.labels)
-    longer = tiny.model_copy(update={"steps": 100})
+    longer = tiny.model_copy(update={"steps": 200})
     options = {"seeds": [0], "baselines": ["real"]}
     chance, real = evaluate(data, digits, protocol=longer, **options).rows
-    assert abs(chance.mean - 0.1) < 0.1
-    assert real.mean > 0.5
+    assert abs(chance.mean - 0.1) < 0.08
+    assert real.mean > 0.8
 
 
 class Given(torch.utils.data.Dataset):

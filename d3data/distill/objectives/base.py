@@ -1,14 +1,17 @@
 """The class that every method extends, and the sampling that several of them need."""
 
 import abc
+import importlib
 from collections.abc import Iterator
 from typing import ClassVar
 
 import torch
+from pydantic import ConfigDict
 from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
+from d3data.errors import RecipeError
 from d3data.sources.base import Source
 from d3data.utils.schema import Frozen
 
@@ -57,6 +60,62 @@ class Objective(Frozen, abc.ABC):
     def period(self) -> int:
         """How many steps it takes until every method in it has had its turn."""
         return 1
+
+
+class OwnObjective(Objective):
+    """An objective of one's own, `package.module:Class`: its fields, until it is needed.
+
+    It is found as Python finds modules, never in the folder of a recipe: a stranger's recipe runs
+    no stranger's file.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    @property
+    def imported(self) -> Objective:
+        """The objective itself.
+
+        Raises:
+            RecipeError: there is no such module or class, it is not an `Objective`, or it does not
+                take these fields.
+        """
+        module, _, name = self.kind.partition(":")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except Exception as failure:  # a module of somebody's own raises of every kind
+            raise RecipeError(
+                f"cannot import the objective {self.kind!r}, {type(failure).__name__}: {failure}; "
+                "install its package, or put the folder of the module on PYTHONPATH"
+            ) from failure
+        if not (isinstance(found, type) and issubclass(found, Objective)):
+            raise RecipeError(
+                f"{self.kind!r} is not an objective: make it a subclass of "
+                "d3data.distill.objectives.Objective"
+            )
+        return found.parse(self.dump(), where=f"the objective {self.kind}")
+
+    def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
+        """Those of the objective itself."""
+        return self.imported.losses(source, context)
+
+    @property
+    def expert_plan(self) -> ExpertPlan | None:
+        """That of the objective itself."""
+        return self.imported.expert_plan
+
+    @property
+    def leaves(self) -> tuple[Objective, ...]:
+        """Those of the objective itself."""
+        return self.imported.leaves
+
+    @property
+    def period(self) -> int:
+        """That of the objective itself."""
+        return self.imported.period
+
+    def moves(self, purpose: str) -> bool:
+        """As the objective itself says."""
+        return self.imported.moves(purpose)
 
 
 def sample_items(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import Objective
+from d3data.distill.objectives.base import Objective, OwnObjective
 from d3data.sources.base import Source
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class _Combined(Objective):
 
     @model_validator(mode="after")
     def _one_plan(self) -> Self:
-        plans = [child.expert_plan for child in self.children if child.expert_plan is not None]
+        listed = [child for child in self.children if not isinstance(child, OwnObjective)]
+        plans = [child.expert_plan for child in listed if child.expert_plan is not None]
         if any(plan != plans[0] for plan in plans):
             raise ValueError("children must share one plan of experts: make their tables equal")
         return self
