@@ -52,7 +52,8 @@ class Latent(NamedTuple):
         if isinstance(fields, Mapping) and {*cls._fields} <= {*fields}:
             return cls(*(fields[name] for name in cls._fields))
         raise D3DataError(
-            f"a {type(fields).__name__} is not a latent: give what a set with output='latent' gives"
+            f"a {type(fields).__name__} is not a latent: pass what a set with output='latent' "
+            "returns"
         )
 
     def split(self, size: int) -> list["Latent"]:

@@ -118,7 +118,8 @@ def _unlike_torch(entries: Sequence[zipfile.ZipInfo]) -> str | None:
     names = [entry.filename for entry in entries]
     if unknown := [name for name in names if not ENTRIES.fullmatch(name)]:
         return f"holds {brief(unknown[0])}, which no file of tensors has"
-    if len(set(names)) < len(names) or len({name.split("/")[0].lower() for name in names}) != 1:
+    lowered = {name.lower() for name in names}  # torch takes one for the other
+    if len(lowered) < len(names) or len({name.split("/")[0] for name in names}) != 1:
         return "holds an entry twice, or several archives"
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         return "is compressed, which PyTorch never does"

@@ -232,6 +232,7 @@ def _key(here: Any, step: str, override: str) -> Any:
         raise RecipeError(f"--set {override!r}: there is no {step!r} in {here!r}")
     if not step.isdecimal() or int(step) >= len(here):
         raise RecipeError(
-            f"--set {override!r}: {step!r} is not a place in a list of {len(here)}, whose first is 0"
+            f"--set {override!r}: {step!r} is not a place in a list of {len(here)}, "
+            "whose first is 0"
         )
     return int(step)

@@ -132,8 +132,8 @@ def test_a_page_of_somebody_else_is_not_written_over(folder, tmp_path):
 def test_wrong_use_is_told(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert "give one of them" in call("card", folder, "--out", "x", "--check", "x", code=2)[1]
-    assert "x is no file" in call("card", folder, "--check", "x", code=2)[1]
-    assert "x is no file" in call("card", folder, "--report", "x", code=2)[1]
+    assert "x is not a file" in call("card", folder, "--check", "x", code=2)[1]
+    assert "x is not a file" in call("card", folder, "--report", "x", code=2)[1]
     assert "not a valid repository name" in call("card", folder, "--repo", "toys", code=2)[1]
     assert "no data set is called" in call("card", "nothing", code=1)[1]
 

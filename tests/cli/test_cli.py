@@ -255,7 +255,7 @@ def test_sets_and_reports_are_compared(run, tmp_path):
     call("evaluate", artifact, *quick, "--out", path, "--baselines", "none")
     found = document("compare", artifact, path, *quick)
     assert [difference["mean"] for difference in found["differences"]] == [0]
-    wrong(2, r"no\.json is no file", "compare", artifact, tmp_path / "no.json", *quick)
+    wrong(2, r"no\.json is not a file", "compare", artifact, tmp_path / "no.json", *quick)
     wrong(2, "name at least two", "compare", artifact, *quick)
     path.write_text("[")
     wrong(3, r"report\.json", "compare", artifact, path, *quick)
