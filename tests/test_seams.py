@@ -212,6 +212,11 @@ distill.run(recipe, out="inline", executor="inline", save_every=0)
     assert "mine" not in sys.modules
 
 
+def test_a_kind_that_is_not_listed_names_the_nearest():
+    with pytest.raises(RecipeError, match=r"'dmm': did you mean .*dm.*package\.module:Class"):
+        runs.recipe(objective={"kind": "dmm"})
+
+
 @pytest.mark.parametrize(
     ("kind", "message"),
     [

@@ -133,6 +133,7 @@ def distill(
 ) -> None:
     """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
+    from d3data.images.presets import PRESETS
     from d3data.utils.device import find_resources
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
@@ -164,7 +165,8 @@ def distill(
             progress=display.happened,
         )
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
-    say(f"next: d3data preview {where}; d3data evaluate {where}{more} --dry-run")
+    own = "" if chosen.task.name in PRESETS else " --split validation"  # may have no test images
+    say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --dry-run")
     give(as_name(made), {"artifact": str(made)}, as_json=json)
 
 

@@ -16,6 +16,7 @@ from d3data.distill.objectives.combine import Alternate, WeightedSum
 from d3data.distill.objectives.kernel_matching import KernelMatching
 from d3data.distill.objectives.mean_matching import MeanMatching
 from d3data.distill.objectives.trajectory_matching import TrajectoryMatching
+from d3data.errors import nearest
 
 objectives: dict[str, type[Objective]] = {
     "mtt": TrajectoryMatching,
@@ -28,8 +29,12 @@ objectives: dict[str, type[Objective]] = {
 
 def _own_or_listed(value: Any, listed: ValidatorFunctionWrapHandler) -> Any:
     kind = value.get("kind") if isinstance(value, Mapping) else None
-    own = isinstance(kind, str) and ":" in kind
-    return OwnObjective.model_validate(value) if own else listed(value)
+    if not isinstance(kind, str) or kind in objectives:
+        return listed(value)
+    if ":" not in kind:
+        near = nearest(kind, objectives)
+        raise ValueError(f"unknown kind {kind!r}: {near} One of your own is package.module:Class")
+    return OwnObjective.model_validate(value)
 
 
 if TYPE_CHECKING:
