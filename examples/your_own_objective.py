@@ -28,7 +28,7 @@ class MeanImages(Objective):
         """Yield the squared distance of mean images, summed over classes."""
         for step in context.step_range:
             rng = context.rng("mean images", step)
-            items = sample_items(source.classes, 2, rng)  # (K, n)
+            items = sample_items(source, 2, rng)  # (K, n)
             real = sample_real(context, self.real, rng)  # (K, m, C, H, W)
             drawn = source.images(items.flatten(), rng).unflatten(0, items.shape)
             yield (drawn.mean(1) - real.mean(1)).square().sum()

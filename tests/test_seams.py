@@ -33,7 +33,7 @@ class Momentum(Objective):
         mean = context.keep("mean", lambda: torch.nn.Linear(1, 1))
         for step in context.step_range:
             rng = context.rng("momentum", step)
-            items = sample_items(source.classes, 2, rng)
+            items = sample_items(source, 2, rng)
             gap = sample_real(context, 4, rng).mean(1)
             drawn = source.images(items.flatten(), rng).unflatten(0, items.shape).mean(1)
             with torch.no_grad():

@@ -51,7 +51,8 @@ class Companion(Objective):
     kind: str = "companion"
 
     def losses(self, source, context):
-        network = context.keep("network", lambda: NETWORK.build(context.task, 0))
+        blank = NETWORK.build(context.task, 0).to(context.device)
+        network = context.keep("network", lambda: blank)
         optimizer = context.keep("adam", lambda: torch.optim.Adam(network.parameters(), lr=0.01))
         for step in context.step_range:
             images, labels = context.task.train.batch(16, rng=context.rng("real", step))

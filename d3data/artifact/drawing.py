@@ -18,6 +18,7 @@ from d3data.errors import D3DataError
 from d3data.sources import sampling
 from d3data.sources.base import Source
 from d3data.utils import checks
+from d3data.utils.device import to_device
 from d3data.utils.precision import full_precision
 
 # what is decoded at a time, which bounds memory whatever the batch
@@ -183,13 +184,15 @@ class Drawer:
         parts = self._part[latent.item.numpy(force=True)]
         with torch.no_grad(), self._precision():  # networks train on these: not inference mode
             pieces = self._pieces(parts)
+            if not pieces:
+                return torch.empty(0, *self.image.shape, device=self.device)
             if len(pieces) == 1:
                 return self._render(pieces[0][0], latent, residual)
             size = (len(parts), *self.image.shape)
             out = torch.empty(size, dtype=torch.float32, device=self.device)
             for number, some in pieces:
                 images = self._render(number, latent.take(some), residual)
-                out[some if isinstance(some, slice) else some.to(self.device)] = images
+                out[some if isinstance(some, slice) else to_device(some, self.device)] = images
             return out
 
     def soft_labels(self) -> Tensor | None:
@@ -226,12 +229,12 @@ class Drawer:
                 pieces += [(number, slice(at, at + most)) for at in range(0, len(parts), most)]
             else:
                 pieces += [(number, some) for some in torch.from_numpy(mine).split(most)]
-        return pieces or [(0, slice(0))]
+        return pieces
 
     def _render(self, number: int, latent: Latent, residual: bool) -> Tensor:
         """(B, C, H, W) of draws that are all of one part."""
         source = self._decoding[number]
-        latents = latent.latent.to(self.device, non_blocking=True)
+        latents = to_device(latent.latent, self.device)
         white = self._white(source, latent) if residual else None
         return source.decode(latents, white).float()
 
@@ -242,7 +245,7 @@ class Drawer:
         if self.device.type in ("cpu", "mps"):  # mps has no float64
             arrays = (key.numpy(force=True) for key in keys)
             white = torch.from_numpy(sampling.noise(*arrays, values=values, first=first))
-            return white.to(self.device)
+            return to_device(white, self.device)
         return sampling.noise_on(self.device, *keys, values=values, first=first)
 
     def _precision(self) -> AbstractContextManager[object]:

@@ -27,7 +27,7 @@ from d3data.data.outputs import OutputFormat, RealTransform
 from d3data.errors import D3DataError, nearest
 from d3data.images.spec import Image
 from d3data.utils.checks import position, whole
-from d3data.utils.device import as_device
+from d3data.utils.device import as_device, to_device
 
 
 class Normalization(NamedTuple):
@@ -165,7 +165,7 @@ class DistilledDataset(Dataset[Any]):
         pairs = [(epoch, index) for index in np.asarray(indices).tolist()]
         latent, labels = self.latents(pairs)
         images = self.decode(latent, device=device)
-        return images, labels.to(images.device)
+        return images, to_device(labels, images.device)
 
     def sample(
         self, n: int = 1, *, classes: Sequence[int | str] | None = None, seed: int = 0

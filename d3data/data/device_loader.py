@@ -15,7 +15,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.epochs import Index
 from d3data.errors import D3DataError
 from d3data.utils.checks import whole
-from d3data.utils.device import as_device
+from d3data.utils.device import as_device, to_device
 
 Batch = tuple[Latent, Tensor]
 AUTOCAST = (torch.bfloat16, torch.float16)
@@ -128,9 +128,9 @@ class DecodingLoader:
         if self._batch_transform is not None:
             images = self._batch_transform(images)
         if not self.dataset.as_dict:
-            return images, labels.to(self.device, non_blocking=True)
+            return images, to_device(labels, self.device)
         keys = {"label": labels, "item": latent.item, "epoch": latent.epoch, "draw": latent.draw}
-        moved = {name: key.to(self.device, non_blocking=True) for name, key in keys.items()}
+        moved = {name: to_device(key, self.device) for name, key in keys.items()}
         return {"image": images, **moved}
 
 

@@ -19,7 +19,7 @@ class ObjectiveContext:
     """The task, experts, keyed randomness, and what must survive a restart.
 
     Attributes:
-        task: the real images.
+        task: the real images, on the device.
         start: the step that the stream begins with; not 0 after a restart.
         steps: the step that it must reach.
         device: where to compute.
@@ -40,8 +40,8 @@ class ObjectiveContext:
         compute: Compute = AS_WRITTEN,
         path: str = "",
     ) -> None:
-        self.task, self.start, self.steps = task, start, steps
         self.device = torch.device("cpu") if device is None else device
+        self.task, self.start, self.steps = task.on(self.device), start, steps
         self.compute = compute
         self.kept: dict[str, Stateful] = {}
         self._experts, self._seed, self._path = experts, seed, path

@@ -19,7 +19,7 @@ from d3data.distill.straight_through import StraightThrough
 from d3data.errors import RunError
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
-from d3data.nets.training import cosine, descend, scheduled
+from d3data.nets.training import Unread, cosine, descend, scheduled
 from d3data.sources.base import Source
 from d3data.utils.progress import Progress, ReportProgress
 
@@ -132,16 +132,19 @@ class Stage:
     ) -> None:
         """Take the steps that are left; the rates of `decayed` fall to 0 along half a cosine."""
 
-        def watch(step: int, loss: Tensor) -> None:
-            self.journal.add(Progress(self.name, step + 1, self.steps, loss.item()))
+        def watch(step: int, loss: float) -> None:
+            self.journal.add(Progress(self.name, step + 1, self.steps, loss))
+
+        def after(step: int, unread: Unread) -> None:
             if self.checkpoint.due:
+                unread.read()
                 self.save(step + 1, objects())
 
         for optimizer in decayed:
             losses = scheduled(
                 losses, optimizer, lambda step: cosine(step, self.steps), start=self.start
             )
-        descend(losses, optimizers, start=self.start, steps=self.steps, watch=watch)
+        descend(losses, optimizers, start=self.start, steps=self.steps, watch=watch, after=after)
 
 
 def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:

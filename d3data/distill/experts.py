@@ -24,9 +24,10 @@ from d3data.images.tasks import Task
 from d3data.nets import Norm
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import logits
-from d3data.nets.training import Watch, descend, ignore
+from d3data.nets.training import Unread, Watch, descend, ignore
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes
+from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 FLOAT = 4  # bytes
@@ -68,11 +69,16 @@ class ExpertPlan(Frozen):
         """What one recorded trajectory takes on disk, its header aside."""
         return FLOAT * (self.epochs + 1) * self.parameters(task)
 
-    def file_name(self, task: Task, seed: int, index: int, compute: Compute) -> str:
+    def file_name(
+        self, task: Task, seed: int, index: int, compute: Compute, device: str = "cpu"
+    ) -> str:
         """The name of one trajectory's file: a hash of all that decides what is in it."""
         what = {**self.dump(), "count": None, "task": task.fingerprint, "seed": seed}
-        if compute != AS_WRITTEN:
-            what["compute"] = compute.dump()
+        kind = device.partition(":")[0]
+        if compute.passes != AS_WRITTEN.passes or kind != "cpu":
+            what["compute"] = compute.passes
+        if kind != "cpu":
+            what["device"] = kind
         text = json.dumps({**what, "index": index}, sort_keys=True)
         return f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.safetensors"
 
@@ -99,14 +105,13 @@ def record(
     steps = plan.steps(task)
     snapshots = [_flat(network)]
 
-    def snapshot(step: int, loss: Tensor) -> None:
+    def snapshot(step: int, _: Unread) -> None:
         if (step + 1) % (steps // plan.epochs) == 0:
             snapshots.append(_flat(network))
-        watch(step, loss)
 
     losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
-    descend(losses, [optimizer], steps=steps, watch=snapshot)
-    write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
+    descend(losses, [optimizer], steps=steps, watch=watch, after=snapshot)
+    write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots).cpu()}))
 
 
 def epochs(
@@ -120,17 +125,17 @@ def epochs(
     compute: Compute = AS_WRITTEN,
 ) -> Iterator[Tensor]:
     """The losses of one expert, image by image in a new order each epoch."""
-    change = augment.augmentation(plan.augment)
+    change, train = augment.augmentation(plan.augment), task.on(device).train
     for epoch in range(plan.epochs):
         random = rng.generator(seed, "expert", index, epoch)
-        for chosen in torch.randperm(len(task.train), generator=random).split(plan.batch):
-            images = change(task.train.read(chosen).to(device), random)
-            labels = task.train.labels[chosen].to(device)
+        for chosen in torch.randperm(len(train), generator=random).split(plan.batch):
+            images = change(train.read(chosen), random)
+            labels = to_device(train.labels[chosen], device)
             yield F.cross_entropy(compute(logits, network, images), labels)
 
 
 def _flat(network: nn.Module) -> Tensor:
-    return nn.utils.parameters_to_vector(network.parameters()).detach().cpu().clone()
+    return nn.utils.parameters_to_vector(network.parameters()).detach()
 
 
 class Experts:
@@ -141,6 +146,7 @@ class Experts:
     ) -> None:
         self.plan, self.device = plan, device
         self._task, self.paths = task, list(paths)
+        self._network: nn.Module | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -157,12 +163,20 @@ class Experts:
                 vector: Tensor = file.get_slice("snapshots")[epoch]
         except (OSError, safetensors.SafetensorError) as failure:
             raise RunError(f"expert {path} is broken ({failure}): delete it and repeat") from None
-        return vector.to(self.device)
+        return to_device(vector, self.device)
 
     def trained(self, trajectory: int, epoch: int) -> nn.Module:
+        """A network of its own with the parameters of one expert after `epoch` epochs, frozen."""
         network = self.network().requires_grad_(False)
         nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
         return network
+
+    def at(self, trajectory: int, epoch: int) -> nn.Module:
+        """The same, in the one network that all calls return: good until the next."""
+        self._network = self._network or self.network().requires_grad_(False)
+        snapshot = self.snapshot(trajectory, epoch)
+        nn.utils.vector_to_parameters(snapshot, self._network.parameters())
+        return self._network
 
 
 class UnrecordedExperts(Experts):
@@ -174,6 +188,6 @@ class UnrecordedExperts(Experts):
         return self.plan.count
 
     def snapshot(self, trajectory: int, epoch: int) -> Tensor:
-        vector = nn.utils.parameters_to_vector(self.network().parameters()).detach()
+        vector = _flat(self.network())
         self.read += vector.nbytes
         return vector

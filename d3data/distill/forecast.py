@@ -1,22 +1,23 @@
 """What a run takes, known before any of it is done: jobs, steps, memory, disk, and hours.
 
 A step of each stage is traced on torch's meta device, without computing anything: its operations
-(of convolutions and matrix products, two for each multiplication with its addition), and the
-memory of parameters and of all that autograd keeps.
+(of convolutions and matrix products, two for each multiplication with its addition), and the most
+bytes of tensors that live at once.
 """
 
 import math
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, repeat
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
@@ -26,14 +27,17 @@ from d3data.distill.jobs import ExpertJob, Job, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
 from d3data.errors import DeviceError, entry
-from d3data.nets.compute import AS_WRITTEN
+from d3data.nets.compute import Compute
 from d3data.nets.flops import FORMULAS
 from d3data.sources.registry import layout
 from d3data.utils.device import as_device, device_memory, using_threads
 
 META = torch.device("meta")
 ENDLESS = 10**9  # steps
-COPIES = 4  # of a parameter in memory: itself, its gradient, and two moments
+COUNTS: dict[Any, Any] = flop_registry | {
+    operation: shape_wrapper(formula) for operation, formula in FORMULAS.items()
+}
+MOMENTS = 2  # of a parameter, that an optimizer keeps
 TIMED_STEPS, TIMED_SECONDS = 10, 5.0  # at most
 TIMED_FLOPS = 2e12  # of a step that is timed on a CPU, at most
 SHARE = 0.3  # of its peak that a GPU is assumed to reach; not measured
@@ -119,14 +123,12 @@ Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
 def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     """What a job trains, from a source without values; its losses, one a step; its experts."""
     recipe, task = plan.recipe, plan.task.subtask(job.classes)
-    options: Any = {"device": device, "compute": AS_WRITTEN if device == META else recipe.compute}
+    eager = Compute(at_once=recipe.compute.at_once)
+    options: Any = {"device": device, "compute": eager if device == META else recipe.compute}
     if isinstance(job, ExpertJob):
         network = job.plan.network.build(task, 0).to(device)
         return network, epochs(job.plan, task, network, seed=0, index=0, **options), None
-    source: Any = blank(recipe, task).requires_grad_(stage == "distill")
-    classes = source.classes
-    source.to(device)
-    source.classes = classes if device == META else source.classes  # items are chosen by them
+    source: Any = blank(recipe, task).requires_grad_(stage == "distill").to(device)
     if stage == "labels":
         assert recipe.labels is not None
         network = recipe.labels.teacher.network.build(plan.task, 0).to(device)
@@ -145,38 +147,69 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     return source, recipe.objective.losses(source, context), recorded
 
 
-def traced(work: Work, turns: int = 1) -> tuple[float, int, float]:
-    """A step on the meta device: its operations, bytes of memory at most, bytes that are read."""
+class Traced(NamedTuple):
+    """A step on the meta device: operations, bytes of memory at most, bytes that are read."""
+
+    flops: float
+    memory: int
+    read: float
+
+
+def traced(work: Work, turns: int = 1) -> Traced:
+    """Trace a step, on average of `turns`."""
     module, losses, recorded = work
-    kept: dict[int, int] = {}
-    activations, counter = 0, FlopCounterMode(display=False, custom_mapping=FORMULAS)
-
-    def keep(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage._cdata] = storage.nbytes()
-        return tensor
-
-    hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
-    with counter, OnMeta():  # type: ignore[no-untyped-call]
+    with OnMeta() as meta:
         for _ in range(turns):
-            kept.clear()
-            with hooks:
-                if (loss := next(losses)).requires_grad:
-                    loss.backward()
-            activations = max(activations, sum(kept.values()))
-    memory = COPIES * sum(parameter.nbytes for parameter in module.parameters()) + activations
+            if (loss := next(losses)).requires_grad:
+                loss.backward()
+            del loss
+            module.zero_grad(set_to_none=True)
+    kept = (1 + MOMENTS) * sum(parameter.nbytes for parameter in module.parameters())
     read = recorded.read if recorded else 0
-    return counter.get_total_flops() / turns, memory, read / turns
+    return Traced(meta.flops / turns, kept + meta.peak, read / turns)
 
 
 class OnMeta(TorchDispatchMode):
-    """Where one tensor is on the meta device, all are: real images and labels go there too."""
+    """Where one tensor is on the meta device, all are; what is computed and lives there.
+
+    Attributes:
+        flops: of convolutions and matrix products.
+        alive: bytes of storages, each counted once, until it is gone.
+        peak: the most that were alive.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.flops = self.alive = self.peak = 0
+        self._known: set[int] = set()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         inputs = args, kwargs or {}
         if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(inputs)):
             inputs = tree_map_only(Tensor, lambda tensor: tensor.to(META), inputs)
-        return func(*inputs[0], **inputs[1])
+        made = func(*inputs[0], **inputs[1])
+        if count := COUNTS.get(func._overloadpacket):
+            self.flops += count(*inputs[0], **inputs[1], out_val=made)
+        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves(inputs) if _on_meta(leaf)}
+        for leaf in filter(_on_meta, tree_leaves(made)):
+            if (storage := leaf.untyped_storage())._cdata not in given | self._known:
+                self._born(storage)
+        return made
+
+    def _born(self, storage: torch.UntypedStorage) -> None:
+        key, size = storage._cdata, storage.nbytes()
+        self._known.add(key)
+        self.alive += size
+        self.peak = max(self.peak, self.alive)
+        weakref.finalize(storage, self._gone, key, size)
+
+    def _gone(self, key: int, size: int) -> None:
+        self._known.discard(key)
+        self.alive -= size
+
+
+def _on_meta(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.is_meta
 
 
 def timed(work: Work, turns: int = 1) -> float:

@@ -34,20 +34,25 @@ from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.device import as_device, using_threads
+from d3data.utils.device import as_device, enough_memory, using_threads
 from d3data.utils.hashing import file_sha256
-from d3data.utils.progress import ReportProgress, after_each_step
+from d3data.utils.progress import Progress, ReportProgress, after_each_step
 from d3data.utils.schema import Frozen
 
+LESS = (
+    "hold fewer images at once (--set compute.at_once=256), look at fewer (samples, real, batch), "
+    "or do fewer jobs at a time on it (--workers)"
+)
 OWN = ("decoder", "pixels", "priors")  # what a subtask makes; labels come after all of them
 
-Load = Callable[[TaskSpec, str | None], Task]
+Load = Callable[[TaskSpec, str | None, tuple[Path, ...]], Task]
 
 
 class _Job(Frozen):
     """What all jobs have: the run's `folder`, its recipe, and where and how wide to compute.
 
-    The same job gives the same bits on the CPU at one number of `threads`.
+    Where the training images do not fit into memory, `images` are the files that hold them
+    decoded. The same job gives the same bits on the CPU at one number of `threads`.
     """
 
     name: str
@@ -57,9 +62,29 @@ class _Job(Frozen):
     classes: tuple[int, ...]
     device: str
     threads: int = Field(ge=1)
+    images: tuple[Path, ...] = ()
 
     def task(self, load: Load) -> Task:
-        return load(self.recipe.task, self.data).subtask(self.classes)
+        return load(self.recipe.task, self.data, self.images).subtask(self.classes)
+
+
+class ImagesJob(_Job):
+    """Decode the training images from number `first` to before `end` into a file at `path`."""
+
+    kind: Literal["images"] = "images"
+    first: int
+    end: int
+    path: Path
+
+    @property
+    def done(self) -> bool:
+        return self.path.exists()
+
+    def perform(self, report: ReportProgress, load: Load) -> None:
+        def told(done: int) -> None:
+            report(Progress("images", done, self.end - self.first))
+
+        self.task(load).train.store(range(self.first, self.end), self.path, told)
 
 
 class ExpertJob(_Job):
@@ -182,7 +207,7 @@ class LabelsJob(_Job):
         return safetensors.torch.load(self.result.read())["labels"]
 
 
-Job = ExpertJob | SubtaskJob | LabelsJob
+Job = ImagesJob | ExpertJob | SubtaskJob | LabelsJob
 AnyJob: pydantic.TypeAdapter[Job] = pydantic.TypeAdapter(
     Annotated[Job, Field(discriminator="kind")]
 )
@@ -221,7 +246,13 @@ def perform(job: Job, report: ReportProgress, load: Load) -> None:
     """Do a job unless it is done, at its threads; on the CPU with sums in fixed order."""
     if job.done:
         return
-    with _deterministic(job.device == "cpu"), using_threads(job.threads):
+    precisely = job.recipe.compute.precisely(as_device(job.device))
+    with (
+        _deterministic(job.device == "cpu"),
+        using_threads(job.threads),
+        precisely,
+        enough_memory(LESS),
+    ):
         job.perform(report, load)
 
 
@@ -235,9 +266,12 @@ def _deterministic(wanted: bool) -> Iterator[None]:
         torch.use_deterministic_algorithms(before)
 
 
-def loader() -> Load:
-    """A way to load tasks that remembers the last one, for the jobs of one process."""
-    return functools.lru_cache(maxsize=1)(lambda spec, data: spec.load(data))
+def loader(task: Task | None = None) -> Load:
+    """A way to load tasks that remembers the last one, for the jobs of one process, or has one."""
+    remember: Any = functools.lru_cache(maxsize=1)
+    whole = remember(lambda spec, data: task or spec.load(data))
+    load: Load = remember(lambda spec, data, images: whole(spec, data).stored(images))
+    return load
 
 
 def blank(recipe: Recipe, task: Task) -> Source:

@@ -10,7 +10,7 @@ import torch
 from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
-from d3data.distill.jobs import ExpertJob, Job, LabelsJob, SubtaskJob, image_of
+from d3data.distill.jobs import ExpertJob, ImagesJob, Job, LabelsJob, SubtaskJob, image_of
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts import STARTS
 from d3data.distill.starts.pixels import require_images
@@ -22,6 +22,9 @@ from d3data.sources.registry import layout
 from d3data.utils.device import Resources
 from d3data.utils.schema import Frozen
 
+MEMORY = 1 << 30  # bytes of decoded images that each worker may hold
+LOT = 1 << 14  # images in a file, where they are more
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -30,6 +33,7 @@ class Plan:
     recipe: Recipe
     task: Task
     content: Content
+    images: tuple[ImagesJob, ...]
     experts: tuple[ExpertJob, ...]
     subtasks: tuple[SubtaskJob, ...]
     labels: tuple[LabelsJob, ...]
@@ -42,7 +46,12 @@ class Plan:
     @property
     def stages(self) -> Mapping[str, Sequence[Job]]:
         """What is done one after the other; the jobs of one stage in any order."""
-        return {"experts": self.experts, "subtasks": self.subtasks, "labels": self.labels}
+        return {
+            "images": self.images,
+            "experts": self.experts,
+            "subtasks": self.subtasks,
+            "labels": self.labels,
+        }
 
     @property
     def jobs(self) -> list[Job]:
@@ -90,7 +99,8 @@ def plan_run(
     _check(recipe, task, blocks)
     own = recipe.objective.expert_plan if recipe.objective else None
     teacher = recipe.labels.teacher if recipe.labels else None
-    counts = {"subtasks": len(blocks), "labels": len(blocks)}
+    lots = _lots(task)
+    counts = {"images": len(lots), "subtasks": len(blocks), "labels": len(blocks)}
     counts["experts"] = len(blocks) * own.count if own else 0
     counts["experts"] += teacher.count if teacher else 0
     found = data and Path(data).exists()  # workers begin in another folder
@@ -100,17 +110,30 @@ def plan_run(
         "folder": folder.absolute(),
         "device": resources.device,
     }
-    size = task.rule.size
+    size, every = task.rule.size, tuple(range(len(task.classes)))
     stages: dict[str, dict[str, Any]] = {
         stage: {**common, "threads": threads.get(stage) or resources.threads(count, size)}
         for stage, count in counts.items()
     }
+    images = tuple(
+        ImagesJob(
+            **stages["images"],
+            name=f"images {number:03d}",
+            classes=every,
+            first=lot.start,
+            end=lot.stop,
+            path=folder.absolute() / "images" / f"{number:03d}.npy",
+        )
+        for number, lot in enumerate(lots)
+    )
+    for stage in stages.values():
+        stage["images"] = tuple(job.path for job in images)
 
     def trajectories(plan: ExpertPlan | None, classes: Sequence[int]) -> list[ExpertJob]:
         subtask, jobs = task.subtask(classes), []
         for index in range(plan.count if plan else 0):
             assert plan is not None
-            name = plan.file_name(subtask, recipe.seed, index, recipe.compute)
+            name = plan.file_name(subtask, recipe.seed, index, recipe.compute, resources.device)
             path = (experts or folder / "experts").absolute() / name
             job = ExpertJob(
                 **stages["experts"],
@@ -124,7 +147,6 @@ def plan_run(
         return jobs
 
     recorded = [trajectories(own, block) for block in blocks]
-    every = tuple(range(len(task.classes)))
     teachers = trajectories(teacher, every)
     subtasks = tuple(
         SubtaskJob(
@@ -148,7 +170,15 @@ def plan_run(
         for job in (subtasks if teacher else ())
     )
     first = (*(job for jobs in recorded for job in jobs), *teachers)
-    return Plan(recipe, task, content, first, subtasks, labels)
+    return Plan(recipe, task, content, images, first, subtasks, labels)
+
+
+def _lots(task: Task) -> list[range]:
+    """The images that are decoded into one file each, where they are more than memory holds."""
+    if task.fingerprint == UNSEEN or task.train.bytes <= MEMORY:
+        return []
+    count = len(task.train)
+    return [range(at, min(at + LOT, count)) for at in range(0, count, LOT)]
 
 
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:

@@ -15,7 +15,7 @@ from typing import Any, Literal, get_args
 from d3data.artifact.manifest import NAME as MANIFEST
 from d3data.distill.driver import LOG, Driver, OnEvent, about
 from d3data.distill.executors import Executor, Inline, Processes, Retries
-from d3data.distill.jobs import Result, subtask_folder
+from d3data.distill.jobs import Result, loader, subtask_folder
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.recipe import Recipe, load_recipe
 from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
@@ -27,7 +27,7 @@ from d3data.utils.text import some
 RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
 STARTED = (".recipe.toml.*", ".env.json.*")  # temporary files of processes that were killed
 TAIL = 1 << 16  # bytes of a log that are read for a status
-LEFTOVERS = (*STARTED, ".artifact.*", "experts/.*", "subtasks/*/.*")
+LEFTOVERS = (*STARTED, ".artifact.*", "images/.*", "experts/.*", "subtasks/*/.*")
 
 ExecutorName = Literal["processes", "inline"]
 
@@ -90,7 +90,7 @@ def run(
             save_every=save_every,
         )
         if isinstance(chosen, Inline) and chosen.load is None:
-            chosen = replace(chosen, load=lambda *_: plan.task)  # which is loaded already
+            chosen = replace(chosen, load=loader(plan.task))
         driver = Driver(plan, folder, progress)
         _claim(folder, plan, resources, driver)
         return driver.drive(chosen)

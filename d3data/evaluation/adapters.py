@@ -19,6 +19,7 @@ from d3data.images import formats
 from d3data.images.formats.index import UNLABELED
 from d3data.images.splits import DecodedImages, Split
 from d3data.images.tasks import Task
+from d3data.utils.device import to_device
 from d3data.utils.text import some
 
 SCHEMES = ("hf:", "torchvision:")
@@ -47,7 +48,7 @@ class SampleData:
                 "to one size, and all labels to class numbers or probabilities"
             )
         images, labels = zip(*samples, strict=True)
-        return torch.stack(images).to(device), torch.stack(labels).to(device)
+        return to_device(torch.stack(images), device), to_device(torch.stack(labels), device)
 
     def _sample(self, index: int) -> tuple[Tensor, Tensor]:
         try:
@@ -92,8 +93,8 @@ class Photographs:
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
         stored = self.images
-        images = stored.read(indices) if isinstance(stored, Split) else stored[indices]
-        return images.to(device), self.labels[indices].to(device)
+        images = stored.on(device).read(indices) if isinstance(stored, Split) else stored[indices]
+        return to_device(images, device), to_device(self.labels[indices], device)
 
 
 def is_place(data: object) -> bool:

@@ -10,6 +10,7 @@ from torch import Tensor
 from d3data.data.dataset import DistilledDataset
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import TrainingData
+from d3data.utils.device import to_device
 
 
 class MeansAndDraws:
@@ -30,11 +31,12 @@ class MeansAndDraws:
         if means.any():
             items, drawer = indices[means], self._drawn.on(device)
             images = drawer.decode(drawer.mean_latents(items.numpy()), residual=False)
-            parts.append((images, self._labels[items].to(device)))
+            parts.append((images, to_device(self._labels[items], device)))
         if not means.all():
             rows = indices[~means] - len(self._labels)
             parts.append(self._drawn.batch(epoch, rows.numpy(), device=device))
-        order = torch.cat([means.nonzero(), (~means).nonzero()]).flatten().argsort().to(device)
+        order = torch.cat([means.nonzero(), (~means).nonzero()]).flatten().argsort()
+        order = to_device(order, device)
         images, labels = (torch.cat(part)[order] for part in zip(*parts, strict=True))
         return images, labels
 

@@ -32,8 +32,8 @@ from d3data.images.augment import augmentation
 from d3data.images.tasks import Split, Task
 from d3data.nets.checkpoint import Stateful
 from d3data.nets.network import logits
-from d3data.nets.training import Watch, descend, ignore, scheduled
-from d3data.utils.rng import generator, seeded
+from d3data.nets.training import Unread, Watch, descend, ignore, scheduled
+from d3data.utils.rng import generator, globally_seeded, restore, seeded, states
 
 POINTS = 10  # of a learning curve
 MOST_VALIDATED = 1000  # validation images behind a point of it
@@ -63,7 +63,7 @@ def run_trial(
         network = build().to(setup.device)
     flops = flops_per_image(network, data, setup.task)
     training = TrialTraining(network, data, setup, seed=seed, rate=rate, steps=steps)
-    with peak_memory(setup.device) as memory, seeded(seed, "layers"):
+    with peak_memory(setup.device) as memory, seeded(seed, "layers", device=setup.device):
         if setup.train is None:
             training.run(entry, watch)
         else:
@@ -114,25 +114,32 @@ class TrialTraining:
         }
         start = entry.restore(objects) if entry else 0
         marks = {self.steps * part // points for part in range(1, points + 1)} - {0}
+        last, stopped = 0.0, False
 
-        def after(step: int, loss: Tensor) -> None:
-            if step + 1 in marks:
-                self.loss = loss.item()
-                self._validate(step + 1)
+        def told(step: int, loss: float) -> None:
+            nonlocal last, stopped
+            last = loss
             try:
                 watch(step, loss)
             except KeyboardInterrupt:
-                if entry:
-                    entry.save(step + 1, objects)
-                raise
-            if entry and entry.due:
+                stopped = True
+
+        def after(step: int, unread: Unread) -> None:
+            if step + 1 in marks:
+                unread.read()
+                self.loss = last
+                self._validate(step + 1)
+            if entry and (stopped or entry.due):
+                unread.read()
                 entry.save(step + 1, objects)
+            if stopped:
+                raise KeyboardInterrupt
 
         def factor(step: int) -> float:
             return self.setup.protocol.factor(step, self.steps)
 
         losses = scheduled(self._losses(start), self.optimizer, factor, start=start)
-        descend(losses, [self.optimizer], start=start, steps=self.steps, watch=after)
+        descend(losses, [self.optimizer], start=start, steps=self.steps, watch=told, after=after)
         if entry and start < self.steps:
             entry.save(self.steps, objects)
 
@@ -168,7 +175,7 @@ class TrialTraining:
         """All but the network and its optimizer."""
         return {
             "rng": self.rng.get_state(),
-            "layers": torch.get_rng_state(),
+            "layers": states(self.setup.device),
             "seen": self.seen,
             "loss": self.loss,
             "seconds": self.seconds,
@@ -177,7 +184,7 @@ class TrialTraining:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.rng.set_state(state["rng"])
-        torch.set_rng_state(state["layers"])
+        restore(state["layers"], self.setup.device)
         self.seen, self.loss, self._before = state["seen"], state["loss"], state["seconds"]
         self._since = time.perf_counter()
         self.curve = [Point(**point) for point in state["curve"]]
@@ -237,9 +244,8 @@ def mixed(
 
     change = {"cutmix": CutMix, "mixup": MixUp}[name](num_classes=classes)
     soft = labels if labels.is_floating_point() else one_hot(labels, classes).float()
-    seed = int(torch.randint(1 << 62, (), generator=rng))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)  # torchvision draws from the global generator
+    number = int(torch.randint(1 << 62, (), generator=rng))
+    with globally_seeded(number):  # torchvision takes no generator
         images, soft = change(images, soft)
     return images, soft
 
@@ -253,14 +259,16 @@ def predictions(
     """
     network.eval()
     rows = torch.arange(len(images)) if rows is None else rows
-    classes = []
+    there = images.on(device)
+    classes, finite = [], []
     with torch.no_grad():
         for piece in rows.split(CHUNK):
-            outputs = network(images.read(piece).to(device))
-            if not outputs.isfinite().all():
-                raise TrainingError("the network's logits are not finite: lower the learning rate")
-            classes.append(outputs.argmax(1).cpu())
-    return torch.cat(classes)
+            outputs = network(there.read(piece))
+            finite.append(outputs.isfinite().all())
+            classes.append(outputs.argmax(1))
+    if not torch.stack(finite).all():
+        raise TrainingError("the network's logits are not finite: lower the learning rate")
+    return torch.cat(classes).cpu()
 
 
 def flops_per_image(network: nn.Module, data: TrainingData, task: Task) -> int | None:

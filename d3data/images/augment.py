@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import affine_grid, grid_sample, pad
 
 from d3data.errors import entry
+from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 BRIGHTNESS = 1.0  # added: [-0.5, 0.5) in normalised values
@@ -75,19 +76,22 @@ class Augmentation(Frozen):
         """(B, C, H, W) normalised -> (B, C, H, W): differentiable in the images."""
         for name, numbers in drawn.steps:
             assert len(numbers) in (1, len(images)), "numbers drawn for a batch of another size"
-            moved = numbers.to(images.device, images.dtype).expand(len(images), -1)
-            images = operations[name](images, moved)
+            images = operations[name](images, numbers.to(images.dtype))
         return images
+
+
+# Each operation takes images (B, C, H, W) and its numbers (B, 3), or (1, 3) for all, on the CPU.
+# What follows from the numbers alone is computed there, for it is next to nothing.
 
 
 def color(images: Tensor, uniform: Tensor) -> Tensor:
     """Brightness, then saturation, then contrast."""
     brightness, saturation, contrast = uniform[:, :, None, None, None].unbind(1)
-    images = images + (brightness - 0.5) * BRIGHTNESS
+    images = images + _like(images, (brightness - 0.5) * BRIGHTNESS)
     gray = images.mean(1, keepdim=True)
-    images = (images - gray) * (saturation * SATURATION) + gray
+    images = (images - gray) * _like(images, saturation * SATURATION) + gray
     mean = images.mean((1, 2, 3), keepdim=True)
-    return (images - mean) * (contrast + CONTRAST) + mean
+    return (images - mean) * _like(images, contrast + CONTRAST) + mean
 
 
 def crop(images: Tensor, uniform: Tensor) -> Tensor:
@@ -96,16 +100,16 @@ def crop(images: Tensor, uniform: Tensor) -> Tensor:
     rows, down = _shifted(height, uniform[:, 0])
     columns, right = _shifted(width, uniform[:, 1])
     shape = images.shape
-    images = images.gather(2, rows[:, None, :, None].expand(shape))
-    images = images.gather(3, columns[:, None, None, :].expand(shape))
-    return images * (down[:, :, None] & right[:, None, :])[:, None]
+    images = images.gather(2, _like(images, rows[:, None, :, None]).expand(shape))
+    images = images.gather(3, _like(images, columns[:, None, None, :]).expand(shape))
+    return images * _like(images, (down[:, :, None] & right[:, None, :])[:, None])
 
 
 def _shifted(side: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) -> where each line is read and whether that is inside the image, (B, side) each."""
     most = int(side * SHIFT + 0.5)
     shift = _whole(uniform, 2 * most + 1) - most
-    source = torch.arange(side, device=uniform.device) + shift[:, None]
+    source = torch.arange(side) + shift[:, None]
     return source.clamp(0, side - 1), (source >= 0) & (source < side)
 
 
@@ -113,20 +117,21 @@ def cutout(images: Tensor, uniform: Tensor) -> Tensor:
     """Set a square to zero; it may hang over the edge."""
     height, width = images.shape[-2:]
     rows, columns = _hole(height, uniform[:, 0]), _hole(width, uniform[:, 1])
-    return images * ~(rows[:, :, None] & columns[:, None, :])[:, None]
+    return images * _like(images, ~(rows[:, :, None] & columns[:, None, :])[:, None])
 
 
 def _hole(side: int, uniform: Tensor) -> Tensor:
     """(B,) -> which lines the hole covers: (B, side)."""
     length = int(side * HOLE + 0.5)
     first = _whole(uniform, side + 1 - length % 2) - length // 2
-    lines = torch.arange(side, device=uniform.device) - first[:, None]
+    lines = torch.arange(side) - first[:, None]
     return (lines >= 0) & (lines < length)
 
 
 def flip(images: Tensor, uniform: Tensor) -> Tensor:
     """Mirror left and right."""
-    return torch.where(uniform[:, 0, None, None, None] < FLIP, images.flip(3), images)
+    mirrored = _like(images, uniform[:, 0, None, None, None] < FLIP)
+    return torch.where(mirrored, images.flip(3), images)
 
 
 def scale(images: Tensor, uniform: Tensor) -> Tensor:
@@ -144,7 +149,7 @@ def rotate(images: Tensor, uniform: Tensor) -> Tensor:
 
 def _warped(images: Tensor, matrices: Tensor) -> Tensor:
     """Read each image at `matrices` (B, 2, 2) times its coordinates in [-1, 1]; zeros outside."""
-    theta = pad(matrices, (0, 1))
+    theta = _like(images, pad(matrices, (0, 1))).expand(len(images), -1, -1)
     grid = affine_grid(theta, list(images.shape), align_corners=True)
     return grid_sample(images, grid, align_corners=True)
 
@@ -152,6 +157,10 @@ def _warped(images: Tensor, matrices: Tensor) -> Tensor:
 def _whole(uniform: Tensor, count: int) -> Tensor:
     """Uniform numbers in [0, 1) -> whole numbers 0 .. count - 1."""
     return (uniform * count).long().clamp(max=count - 1)
+
+
+def _like(images: Tensor, table: Tensor) -> Tensor:
+    return to_device(table, images.device)
 
 
 operations: dict[str, Callable[[Tensor, Tensor], Tensor]] = {

@@ -1,12 +1,14 @@
 """Splits of real images: which images of a place are in them, and their pixels.
 
-Images are decoded on demand, and kept as uint8 where they fit into memory.
+Images are decoded on demand, and kept as uint8 in the memory of the device that they are asked
+for on, where they fit there; what does not fit into memory may be decoded into files beforehand.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -24,11 +26,14 @@ from d3data.images.formats.index import (
     stratified_split,
 )
 from d3data.images.preprocessing import Preprocessing
+from d3data.utils.atomic import replacing
+from d3data.utils.device import device_memory, to_device
 from d3data.utils.hashing import digest
+from d3data.utils.rng import CPU
 from d3data.utils.text import counted, some
 
 SEED = 1  # of the images that are held out
-MEMORY = 1 << 30  # bytes of decoded images that one split keeps
+SHARE = 8  # a split keeps its decoded images where they fit into 1/8 of the device's memory
 
 _AT_ONCE = 64  # images that a thread decodes before it takes the next lot
 _PASS = 2048  # images that are decoded before the broken ones among them are reported
@@ -144,15 +149,19 @@ class Split:
         mean: Sequence[float],
         std: Sequence[float],
         slots: Tensor | None = None,
+        device: torch.device = CPU,
     ) -> None:
-        self.labels, self.classes = labels, classes
-        self._decoded = images
+        self.labels, self.classes, self.device = labels, classes, device
+        self._decoded, self._images = images, images.on(device)
         self._slots = torch.arange(len(labels)) if slots is None else slots  # (N,) in `images`
         self._all = torch.arange(len(labels))
         counts = torch.bincount(labels, minlength=classes)
         self._members = labels.argsort(stable=True).split(counts.tolist())
-        self._mean = torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1)
-        self._std = torch.tensor(std, dtype=torch.float32).view(-1, 1, 1)
+        self._moments = mean, std
+        self._mean, self._std = (
+            torch.tensor(moment, dtype=torch.float32, device=device).view(-1, 1, 1)
+            for moment in self._moments
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -161,21 +170,24 @@ class Split:
         return [len(members) for members in self._members]
 
     def pixels(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Images (B,) brought to the task's rule: uint8 (B, C, H, W).
+        """Images (B,) brought to the task's rule: uint8 (B, C, H, W), on the device.
 
         Raises:
             DataError: some of them cannot be decoded; it names them.
         """
-        return self._decoded.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
+        return self._images.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
 
     def read(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Normalised images, (x / 255 - mean) / std: float32 (B, C, H, W), on the CPU."""
+        """Normalised images, (x / 255 - mean) / std: float32 (B, C, H, W), on the device."""
         return self.pixels(indices).float().div_(255).sub_(self._mean).div_(self._std)
 
-    def batch(
-        self, size: int, *, of: int | None = None, rng: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Draw normalised images (B, C, H, W) and labels (B,) uniformly, of one class or of all.
+    @property
+    def bytes(self) -> int:
+        """What all its decoded images take."""
+        return len(self) * prod(self._decoded.shape[1:])
+
+    def choose(self, size: int, *, of: int | None = None, rng: torch.Generator) -> Tensor:
+        """Draw indices (B,) uniformly, of one class or of all.
 
         Without replacement, but with it where there are fewer than `size`.
         """
@@ -183,17 +195,42 @@ class Split:
         if len(members) == 0:
             raise DataError(f"class {of} has no images to draw from")
         if size <= len(members):
-            chosen = members[torch.randperm(len(members), generator=rng)[:size]]
-        else:
-            chosen = members[torch.randint(len(members), (size,), generator=rng)]
-        return self.read(chosen), self.labels[chosen]
+            return members[torch.randperm(len(members), generator=rng)[:size]]
+        return members[torch.randint(len(members), (size,), generator=rng)]
+
+    def batch(
+        self, size: int, *, of: int | None = None, rng: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, C, H, W) and labels (B,), on the device, of what is chosen."""
+        chosen = self.choose(size, of=of, rng=rng)
+        return self.read(chosen), to_device(self.labels[chosen], self.device)
+
+    def on(self, device: torch.device) -> "Split":
+        """The same images, kept and normalised on a device."""
+        return self if device == self.device else self._changed(self._decoded, device=device)
+
+    def store(
+        self, indices: range, path: Path, report: Callable[[int], None] = lambda done: None
+    ) -> None:
+        """Decode some images into a file, a NumPy array uint8 (B, C, H, W), whole or not at all.
+
+        `report` is told how many are done.
+        """
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            shape = (len(indices), *self._decoded.shape[1:])
+            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+            np.lib.format.write_array_header_1_0(file, header)
+            for lot in torch.tensor(indices).split(_PASS):
+                file.write(self._decoded.decoded(self._slots[lot]).numpy().data)
+                report(int(lot[-1]) + 1 - indices.start)
+
+    def stored(self, files: Sequence[Path]) -> "Split":
+        """The same images, read from files that `store` has written of all of them, in order."""
+        return self._changed(self._decoded.stored(files))
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
         """The same images with another mean and standard deviation per channel."""
-        moments = {"mean": mean, "std": std}
-        return Split(
-            self._decoded, self.labels, classes=self.classes, slots=self._slots, **moments
-        )
+        return self._changed(self._decoded, moments=(mean, std))
 
     def of(self, classes: Sequence[int]) -> "Split":
         """The images of some classes, relabelled 0, 1, ... in the order given."""
@@ -202,47 +239,90 @@ class Split:
         labels = new[self.labels]
         kept = (labels >= 0).nonzero().flatten()
         images, slots = self._decoded.narrowed(self._slots[kept])
+        mean, std = self._moments
         return Split(
             images,
             labels[kept],
             classes=len(classes),
-            mean=self._mean.flatten().tolist(),
-            std=self._std.flatten().tolist(),
+            mean=mean,
+            std=std,
             slots=slots,
+            device=self.device,
+        )
+
+    def _changed(
+        self,
+        images: "DecodedImages",
+        *,
+        moments: tuple[Sequence[float], Sequence[float]] | None = None,
+        device: torch.device | None = None,
+    ) -> "Split":
+        mean, std = moments or self._moments
+        return Split(
+            images,
+            self.labels,
+            classes=self.classes,
+            mean=mean,
+            std=std,
+            slots=self._slots,
+            device=device or self.device,
         )
 
 
 class DecodedImages:
-    """Some rows (M,) of a place's images, brought to the rule; kept where all M fit `memory`."""
+    """Some rows (M,) of a place's images, brought to the rule; kept if they take `memory` bytes.
+
+    Where they are kept in files, `places` (M,) says where: 0 is the first image of the first one.
+    """
+
+    device = CPU
 
     def __init__(
-        self, images: Images, rows: Tensor, rule: Preprocessing, *, memory: int = MEMORY
+        self,
+        images: Images,
+        rows: Tensor,
+        rule: Preprocessing,
+        *,
+        memory: int | None = None,
+        files: Sequence[Path] = (),
+        places: Tensor | None = None,
     ) -> None:
         self._images, self._rows, self._rule, self._memory = images, rows, rule, memory
-        self._shape = (rule.channels, rule.size, rule.size)
-        fits = len(rows) * prod(self._shape) <= memory
-        self._kept = torch.empty(len(rows), *self._shape, dtype=torch.uint8) if fits else None
-        self._ready = torch.zeros(len(rows), dtype=torch.bool)
+        self._files, self._places = files, torch.arange(len(rows)) if places is None else places
+        self._maps = [np.load(file, mmap_mode="r") for file in files]
+        self._ends = np.cumsum([len(part) for part in self._maps])
+        self.shape = (len(rows), rule.channels, rule.size, rule.size)
+        keep = not files and fits(self.shape, CPU, memory)
+        self._kept = KeptImages(self._mapped if files else self.decoded, self.shape, keep=keep)
+        self._on: dict[torch.device, KeptImages] = {CPU: self._kept}
 
     def pixels(self, slots: Tensor) -> Tensor:
-        """Decode images by slot (B,) of 0..M-1, or look them up: uint8 (B, C, H, W)."""
-        if self._kept is None:
-            out = torch.empty(len(slots), *self._shape, dtype=torch.uint8)
-            self._decode(slots, torch.arange(len(slots)), out)
-            return out
-        missing = slots[~self._ready[slots]]
-        if len(missing):
-            missing = torch.from_numpy(np.unique(missing.numpy()))
-            self._decode(missing, missing, self._kept)
-            self._ready[missing] = True
-        return self._kept[slots]
+        """Images by slot (B,) of 0..M-1: uint8 (B, C, H, W)."""
+        return self._kept.pixels(slots)
+
+    def on(self, device: torch.device) -> "KeptImages":
+        """The same on a device, where they are kept, if they fit, for all who ask for them."""
+        if device not in self._on:
+            keep = fits(self.shape, device)
+            self._on[device] = KeptImages(self.pixels, self.shape, keep=keep, device=device)
+        return self._on[device]
 
     def narrowed(self, slots: Tensor) -> "tuple[DecodedImages, Tensor]":
         """The images of some slots, and their slots there: `self` where it keeps its images."""
-        if self._kept is not None:
+        if self._kept.keeps:
             return self, slots
-        fewer = DecodedImages(self._images, self._rows[slots], self._rule, memory=self._memory)
+        fewer = DecodedImages(
+            self._images,
+            self._rows[slots],
+            self._rule,
+            memory=self._memory,
+            files=self._files,
+            places=self._places[slots],
+        )
         return fewer, torch.arange(len(slots))
+
+    def stored(self, files: Sequence[Path]) -> "DecodedImages":
+        return DecodedImages(self._images, self._rows, self._rule, files=files)
 
     def moments(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation per channel, of pixels in [0, 1], to four decimals.
@@ -262,16 +342,28 @@ class DecodedImages:
         rounded = [tuple(round(number, 4) for number in row.tolist()) for row in (mean, std)]
         return rounded[0], rounded[1]
 
-    def _decode(self, slots: Tensor, places: Tensor, out: Tensor) -> None:
-        """Decode `slots` into `out[places]`, in the order in which they are stored."""
+    def _mapped(self, slots: Tensor) -> Tensor:
+        """Images by slot, out of the files."""
+        out = np.empty((len(slots), *self.shape[1:]), np.uint8)
+        places = self._places[slots].numpy()
+        parts = np.searchsorted(self._ends, places, side="right")
+        for part in np.unique(parts):
+            here, first = np.flatnonzero(parts == part), self._ends[part] - len(self._maps[part])
+            out[here] = self._maps[part][places[here] - first]
+        return torch.from_numpy(out)
+
+    def decoded(self, slots: Tensor) -> Tensor:
+        """Images by slot, decoded in the order in which they are stored."""
+        out = torch.empty(len(slots), *self.shape[1:], dtype=torch.uint8)
         rows = self._rows[slots]
-        work = torch.stack([rows, places], dim=1)[rows.argsort()]
+        work = torch.stack([rows, torch.arange(len(slots))], dim=1)[rows.argsort()]
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
             for lots in torch.split(work, _PASS):
                 done = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
                 faults = [fault for lot in done for fault in lot]
                 if faults:
                     raise _unreadable(faults)
+        return out
 
     def _fill(self, lot: Tensor, out: Tensor) -> list[str]:
         faults = []
@@ -281,3 +373,36 @@ class DecodedImages:
             except Exception as failure:  # decoders raise of every kind; all of it is reported
                 faults.append(f"{self._images.name(row)} ({decode_error(failure)})")
         return faults
+
+
+class KeptImages:
+    """Images (M, C, H, W) that `make` returns by their slots: on a device, kept there or not."""
+
+    def __init__(
+        self,
+        make: Callable[[Tensor], Tensor],
+        shape: tuple[int, ...],
+        *,
+        keep: bool,
+        device: torch.device = CPU,
+    ) -> None:
+        self._make, self.device, self.keeps = make, device, keep
+        self._kept = torch.empty(shape, dtype=torch.uint8, device=device) if keep else None
+        self._ready = torch.zeros(shape[0], dtype=torch.bool)
+
+    def pixels(self, slots: Tensor) -> Tensor:
+        """Images by slot (B,), of the CPU: uint8 (B, C, H, W), on the device."""
+        if self._kept is None:
+            return to_device(self._make(slots), self.device)
+        missing = slots[~self._ready[slots]]
+        if len(missing):
+            missing = torch.from_numpy(np.unique(missing.numpy()))
+            made = to_device(self._make(missing), self.device)
+            self._kept[to_device(missing, self.device)] = made
+            self._ready[missing] = True
+        return self._kept[to_device(slots, self.device)]
+
+
+def fits(shape: tuple[int, ...], device: torch.device, memory: int | None = None) -> bool:
+    """Whether uint8 images take at most `memory` bytes, or an eighth of the device's memory."""
+    return prod(shape) <= (device_memory(device) // SHARE if memory is None else memory)

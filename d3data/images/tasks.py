@@ -21,7 +21,7 @@ from d3data.images.formats.index import ImageIndex, Role
 from d3data.images.preprocessing import Fit, Preprocessing, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
-from d3data.images.splits import MEMORY, DecodedImages, Split, SplitRows, fingerprint, partition
+from d3data.images.splits import DecodedImages, Split, SplitRows, fingerprint, partition
 from d3data.utils.hashing import digest
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some
@@ -80,6 +80,14 @@ class Task:
         splits = {part: own.renormalized(mean, std) for part, own in self._splits().items()}
         return replace(self, mean=tuple(mean), std=tuple(std), **splits)
 
+    def on(self, device: torch.device) -> "Task":
+        """The same images, kept on a device, where they fit, and normalized there."""
+        return replace(self, **{part: own.on(device) for part, own in self._splits().items()})
+
+    def stored(self, files: Sequence[Path]) -> "Task":
+        """The same, whose train images are in files already; see `Split.store`."""
+        return replace(self, train=self.train.stored(files)) if files else self
+
     def subtask(self, classes: Sequence[int]) -> "Task":
         """The task of some of its classes, relabelled 0, 1, ... in the order given.
 
@@ -127,13 +135,13 @@ class TaskSpec(Frozen):
         return self.name.replace("-", "_")
 
     def load(
-        self, data: str | Path | None = None, *, memory: int = MEMORY, imagine: bool = False
+        self, data: str | Path | None = None, *, memory: int | None = None, imagine: bool = False
     ) -> Task:
         """Find the images and index them; they are decoded when they are asked for.
 
         Args:
             data: where they are, in place of `self.data`: a path, `hf:...` or `torchvision:...`.
-            memory: bytes of decoded images that each split may keep.
+            memory: bytes of decoded images that each split may keep; an eighth of all if None.
             imagine: use as many black images where those of a known data set are not on this
                 machine; the fingerprint is then `UNSEEN`.
 

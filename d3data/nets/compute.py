@@ -3,13 +3,16 @@
 import functools
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map_only
 
 from d3data.errors import DeviceError
+from d3data.utils.precision import full_precision, tensor_float
 from d3data.utils.schema import Frozen
 
 RECOMPILE_LIMIT = 2**16  # beyond it, torch silently stops compiling
@@ -19,13 +22,27 @@ class Compute(Frozen):
     """How the passes through networks are computed.
 
     Attributes:
-        precision: of activations, by torch.autocast; parameters and losses stay float32.
+        precision: of what convolutions and matrix products take: float32; tf32, which CUDA rounds
+            to 10 bits of mantissa (and a CPU does not); or bfloat16, by torch.autocast.
+            Parameters, losses and decoding stay float32.
         compile: use torch.compile; it takes some seconds for each kind of network and batch
             size, and needs a C++ compiler if the device is a CPU. Sums are added in another order.
+        at_once: draws that a matching loss holds in memory at a time, whose passes are computed
+            again for their gradients; all if None.
     """
 
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     compile: bool = False
+    at_once: int | None = Field(default=None, ge=1)
+
+    @property
+    def passes(self) -> dict[str, Any]:
+        """What decides the bits of a pass through a network."""
+        return self.model_dump(include={"precision", "compile"})
+
+    def precisely(self, device: torch.device) -> AbstractContextManager[None]:
+        """The block in which passes on `device` have this precision, whatever torch is set to."""
+        return tensor_float() if self.precision == "tf32" else full_precision(device)
 
     def __call__(
         self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
@@ -35,7 +52,7 @@ class Compute(Frozen):
         One compilation serves all networks that are alike; DeviceError where none can be made.
         """
         run = _compiled(function) if self.compile else function
-        if self.precision == "float32":
+        if self.precision != "bfloat16":
             return run(network, images, *more)
         with torch.autocast(images.device.type, torch.bfloat16):
             outputs = run(network, images, *more)

@@ -1,6 +1,7 @@
 """The one loop that trains anything: sources, warm starts, experts, teachers and trials."""
 
 import math
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import torch
@@ -8,11 +9,47 @@ from torch import Tensor
 
 from d3data.errors import TrainingError
 
-Watch = Callable[[int, Tensor], None]
+SECONDS = 0.5  # that losses stay on a device at least, for reading one waits until it is there
+
+Watch = Callable[[int, float], None]
 
 
-def ignore(step: int, loss: Tensor) -> None:
+def ignore(step: int, loss: float) -> None:
     """A watch that does nothing."""
+
+
+class Unread:
+    """Losses on their device, from step `start` on, until `watch` is told of them.
+
+    On the CPU that is at once. Elsewhere it is twice a second at most, for all that came since.
+    """
+
+    def __init__(self, watch: Watch, *, start: int, steps: int) -> None:
+        self._watch, self._next, self._steps = watch, start, steps
+        self._losses: list[Tensor] = []
+        self._last = time.monotonic()
+
+    def add(self, loss: Tensor) -> None:
+        self._losses.append(loss.detach())
+        if loss.device.type == "cpu" or time.monotonic() - self._last >= SECONDS:
+            self.read()
+
+    def read(self) -> None:
+        """Tell `watch` of every loss; or TrainingError where one is not finite."""
+        losses = torch.stack(self._losses).tolist() if self._losses else []
+        self._losses.clear()
+        self._last = time.monotonic()
+        for loss in losses:
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {self._next} of {self._steps}: lower the "
+                    "learning rates"
+                )
+            self._watch(self._next, loss)
+            self._next += 1
+
+
+After = Callable[[int, Unread], None]
 
 
 def descend(
@@ -22,31 +59,33 @@ def descend(
     start: int = 0,
     steps: int,
     watch: Watch = ignore,
+    after: After | None = None,
 ) -> None:
     """Take one optimizer step for each loss, from step `start` up to `steps`.
 
     The optimizers step between two losses that the iterator yields. Parameters that a loss does
-    not depend on have no gradient and stay as they are. `watch(step, loss)` is called after each
-    step.
+    not depend on have no gradient and stay as they are. `watch(step, loss)` is told of every
+    step, on an accelerator up to half a second late; `after(step, unread)` is called right after
+    it, and may have the losses read that `watch` has not been told of.
 
     Raises:
         TrainingError: a loss is not finite, or the losses end before `steps`.
     """
-    stream = iter(losses)
+    stream, unread = iter(losses), Unread(watch, start=start, steps=steps)
     for step in range(start, steps):
         loss = next(stream, None)
         if loss is None:
+            unread.read()
             raise TrainingError(f"the losses ended at step {step} of {steps}")
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                f"the loss is {loss.item()} at step {step} of {steps}: lower the learning rates"
-            )
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)
         loss.backward()
         for optimizer in optimizers:
             optimizer.step()
-        watch(step, loss.detach())
+        unread.add(loss)
+        if after is not None:
+            after(step, unread)
+    unread.read()
 
 
 def cosine(step: int, steps: int, *, warmup: int = 0) -> float:

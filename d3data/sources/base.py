@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from d3data.images.spec import Image
+from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 Layout = dict[str, tuple[int, ...]]
@@ -81,6 +82,7 @@ class Source(nn.Module, abc.ABC):
 
     Attributes:
         classes: (N,) int64, the class of each item; never learned.
+        members: the items of each class that has some, in ascending order, on the CPU.
         labels: (N, K) soft or learned labels, or None where the class says it all.
         step_size: (S,) the student's step size, learned and shipped with the data.
         latent_shape: the shape of what one image is decoded from.
@@ -100,6 +102,9 @@ class Source(nn.Module, abc.ABC):
     def __init__(self, classes: Tensor, labels: Tensor | None, step_size: Tensor) -> None:
         super().__init__()
         self.register_buffer("classes", classes.to(torch.int64), persistent=False)
+        counts = torch.bincount(classes.cpu())
+        members = classes.cpu().argsort(stable=True).split(counts.tolist())
+        self.members = [items for items in members if len(items)]
         self.labels = None if labels is None else nn.Parameter(labels)
         self.step_size = nn.Parameter(step_size)
 
@@ -128,12 +133,16 @@ class Source(nn.Module, abc.ABC):
 
         Noise comes from `rng`, a CPU generator; None gives the images of the means.
         """
-        noise = None
-        if rng is not None and self.noise_values:
-            noise = torch.randn(len(items), self.noise_values, generator=rng)
-            noise = noise.to(self.step_size.device)
-        images: Tensor = self(items, noise)
+        noise = None if rng is None else self.noise(len(items), rng)
+        images: Tensor = self(to_device(items, self.step_size.device), noise)
         return images
+
+    def noise(self, count: int, rng: torch.Generator) -> Tensor | None:
+        """The noise of so many draws, (B, noise_values), on the device; None where none is."""
+        if not self.noise_values:
+            return None
+        noise = torch.randn(count, self.noise_values, generator=rng)
+        return to_device(noise, self.step_size.device)
 
     def stored(self) -> dict[str, Tensor]:
         """What a part stores of it: contiguous float32 tensors on the CPU."""

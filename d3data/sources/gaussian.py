@@ -79,7 +79,7 @@ class GaussianSource(Source):
     """
 
     low: Tensor
-    span: Tensor
+    half_span: Tensor
     rows: Tensor
 
     def __init__(
@@ -106,7 +106,7 @@ class GaussianSource(Source):
         self.values_per_image = decoder.largest_map
         low, span = _range(spec, image)
         self.register_buffer("low", low, persistent=False)
-        self.register_buffer("span", span, persistent=False)
+        self.register_buffer("half_span", span / 2, persistent=False)
 
     def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
         """(B,) items, (B, Z) -> (B, Z): mean + std * noise."""
@@ -124,7 +124,7 @@ class GaussianSource(Source):
 
     def values(self, decoded: Tensor) -> Tensor:
         """The normalized values that a decoder's output in [-1, 1] stands for."""
-        return (decoded + 1).mul_(self.span / 2).add_(self.low)
+        return (decoded + 1).mul_(self.half_span).add_(self.low)
 
     def spread(self, items: Tensor) -> Tensor:
         """The standard deviations of items: (B, Z), or (Z,) where all share one."""

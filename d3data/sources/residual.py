@@ -25,6 +25,7 @@ class Residual(nn.Module):
 
     axes: Tensor
     lower: Tensor
+    upper: Tensor
     share: Tensor
 
     def __init__(self, image: Image) -> None:
@@ -34,12 +35,13 @@ class Residual(nn.Module):
         position = (frequencies(image.size) / HIGHEST * BINS - 0.5).clamp(0, BINS - 1)
         lower = position.floor().long().clamp(max=BINS - 2)
         self.register_buffer("lower", lower, persistent=False)
+        self.register_buffer("upper", lower + 1, persistent=False)
         self.register_buffer("share", position - lower, persistent=False)
 
     def forward(self, white: Tensor) -> Tensor:
         """field = axes^T irfft2(rfft2(white) x amplitude), with the orthonormal transform."""
         amplitude = torch.lerp(
-            self.amplitudes[:, self.lower], self.amplitudes[:, self.lower + 1], self.share
+            self.amplitudes[:, self.lower], self.amplitudes[:, self.upper], self.share
         )
         spectrum = torch.fft.rfft2(white, norm="ortho") * amplitude
         field = torch.fft.irfft2(spectrum, s=white.shape[-2:], norm="ortho")

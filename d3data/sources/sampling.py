@@ -6,13 +6,17 @@ Both are pure functions of integers: batch size, workers, rank, order and device
 Legend: B draws, V values of one draw, K classes, D draws per class and epoch.
 """
 
-from collections.abc import Sequence
+import functools
+import warnings
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
+
+from d3data.utils.device import to_device
 
 VERSION = 1
 
@@ -24,6 +28,7 @@ _MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 _KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 _LOW = 0xFFFFFFFF
 _CHUNK = 1 << 14  # blocks at a time: the ten rounds then stay in the processor's cache
+_WORTH_COMPILING = 32  # draws, of which a set gives more; the first take seconds longer
 _DEVICE_CHUNK = 1 << 20  # likewise, where a launch costs more than a miss of the cache
 
 
@@ -58,7 +63,8 @@ def noise(
     start, blocks = first // 4, _blocks(first, values)
     out = np.empty((len(keys[2]), blocks, 4), dtype=np.float32)
     numbers = np.arange(start, start + blocks, dtype=np.uint64)
-    _fill(out, numbers, *keys, library=np, chunk=_CHUNK)
+    for rows in _rows(len(out), blocks, _CHUNK):
+        _fill(out[rows], numbers, *(k if len(k) == 1 else k[rows] for k in keys), library=np)
     return out.reshape(len(out), 4 * blocks)[:, first - 4 * start :][:, :values]
 
 
@@ -72,9 +78,29 @@ def noise_on(
     start, blocks = first // 4, _blocks(first, values)
     out = torch.empty((len(draw), blocks, 4), device=device)
     numbers = torch.arange(start, start + blocks, device=device)
-    keys = (key.to(device, non_blocking=True) for key in (seed, epoch, draw))
-    _fill(out, numbers, *keys, library=torch, chunk=_DEVICE_CHUNK)
+    keys = [to_device(key, device) for key in (seed, epoch, draw)]
+    fill = _one_kernel() if len(draw) >= _WORTH_COMPILING else _fill
+    for rows in _rows(len(out), blocks, _DEVICE_CHUNK):
+        fill(out[rows], numbers, *(key[rows] for key in keys), library=torch)
     return out.flatten(1)[:, first - 4 * start :][:, :values]
+
+
+@functools.cache
+def _one_kernel() -> Callable[..., None]:
+    """`_fill` as torch.compile fuses it; as it is written, in 200 launches, where it cannot."""
+    compiled = torch.compile(_fill, dynamic=True)
+
+    def fill(*inputs: Any, library: Any) -> None:
+        nonlocal compiled
+        try:
+            compiled(*inputs, library=library)
+        except Exception as failure:  # compilers fail in many ways
+            reason = str(failure).splitlines()[0]
+            warnings.warn(f"noise is drawn slowly, as torch.compile fails: {reason}", stacklevel=2)
+            compiled = _fill
+            _fill(*inputs, library=library)
+
+    return fill
 
 
 def _blocks(first: int, values: int) -> int:
@@ -82,22 +108,25 @@ def _blocks(first: int, values: int) -> int:
     return -(-(first + values) // 4) - first // 4
 
 
+def _rows(draws: int, blocks: int, chunk: int) -> list[slice]:
+    """The draws that are filled at a time: those of about `chunk` blocks."""
+    rows = max(1, chunk // max(1, blocks))
+    return [slice(begin, begin + rows) for begin in range(0, draws, rows)]
+
+
 def _fill(
-    out: Any, blocks: Words, seed: Words, epoch: Words, draw: Words, *, library: Any, chunk: int
+    out: Any, blocks: Words, seed: Words, epoch: Words, draw: Words, *, library: Any
 ) -> None:
-    """Fill (B, blocks, 4) with normal values, `chunk` blocks at a time; keys are (B,) or (1,)."""
-    rows = max(1, chunk // max(1, len(blocks)))
-    for begin in range(0, len(out), rows):
-        some = slice(begin, begin + rows)
-        s, e, d = (k[:, None] if len(k) == 1 else k[some, None] for k in (seed, epoch, draw))
-        counter = (blocks, d & _LOW, (d >> 32) & _LOW, e)
-        words = philox(counter, (s & _LOW, (s >> 32) & _LOW))
-        uniform = [(library.asarray(w, dtype=library.float64) + 0.5) * 2.0**-32 for w in words]
-        for pair in (0, 2):  # Box-Muller in float64
-            radius = library.sqrt(-2 * library.log(uniform[pair]))
-            angle = 2 * np.pi * uniform[pair + 1]
-            out[some, :, pair] = radius * library.cos(angle)
-            out[some, :, pair + 1] = radius * library.sin(angle)
+    """Fill (B, blocks, 4) with normal values; keys are (B,) or (1,)."""
+    s, e, d = (key[:, None] for key in (seed, epoch, draw))
+    counter = (blocks, d & _LOW, (d >> 32) & _LOW, e)
+    words = philox(counter, (s & _LOW, (s >> 32) & _LOW))
+    uniform = [(library.asarray(w, dtype=library.float64) + 0.5) * 2.0**-32 for w in words]
+    for pair in (0, 2):  # Box-Muller in float64
+        radius = library.sqrt(-2 * library.log(uniform[pair]))
+        angle = 2 * np.pi * uniform[pair + 1]
+        out[..., pair] = radius * library.cos(angle)
+        out[..., pair + 1] = radius * library.sin(angle)
 
 
 def place(

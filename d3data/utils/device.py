@@ -5,8 +5,10 @@ import os
 import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
 from d3data.errors import DeviceError
 from d3data.utils.version import __version__
@@ -35,24 +37,53 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """A device of this machine: `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError."""
-    mps = int(torch.backends.mps.is_available())
-    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": mps}
-    kind, _, index = str(device).partition(":")
-    if kind not in counts or (index and not index.isdecimal()):
-        raise DeviceError(f"unknown device '{device}': use cpu, cuda, cuda:N or mps")
-    if int(index or 0) >= counts[kind]:
+    """A device of this machine, such as `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError."""
+    try:
+        place = torch.device(device)
+        count = 1 if place.type == "cpu" else torch.get_device_module(place).device_count()
+    except RuntimeError:
+        raise DeviceError(f"unknown device '{device}': use cpu, cuda, cuda:N or mps") from None
+    if (place.index or 0) >= count:
         raise DeviceError(
-            f"this machine has no device '{device}' ({counts[kind]} of kind {kind}): use cpu"
+            f"this machine has no device '{device}' ({count} of kind {place.type}): use cpu"
         )
-    return torch.device(device)
+    return place
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on `device`, which nobody waits for: it is copied from pinned memory."""
+    if device.type in ("cpu", "meta", "mps") or tensor.device.type != "cpu":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def move(module: nn.Module, device: torch.device) -> nn.Module:
+    """A module of the CPU, moved to `device` as `to_device` moves a tensor."""
+    moved: nn.Module = module._apply(lambda tensor: to_device(tensor, device))
+    return moved
+
+
+@contextlib.contextmanager
+def enough_memory(remedy: str) -> Iterator[None]:
+    """Raise a DeviceError that says `remedy` where the device runs out of memory in the block."""
+    try:
+        yield
+    except torch.OutOfMemoryError as failure:
+        reason = str(failure).partition(". ")[0]
+        raise DeviceError(f"the device has too little memory ({reason}): {remedy}") from failure
 
 
 def device_memory(device: torch.device) -> int:
-    """The bytes of memory that a device of this machine has, in use or not."""
+    """The bytes of memory that a device of this machine has, in use or not.
+
+    Of the CPU what its container allows; of a device that does not say the same.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_properties(device).total_memory
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    host = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with contextlib.suppress(OSError, ValueError):  # "max", or not of Linux
+        return min(host, int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return host
 
 
 def cores() -> int:
@@ -104,10 +135,17 @@ def find_resources(
         return Resources(device, 1)
     if kind != "cuda":
         return Resources(device, workers or (cores() if kind == "cpu" else 1))
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES") or ",".join(
-        map(str, range(torch.cuda.device_count()))
-    )
-    devices = tuple(entry.strip() for entry in visible.split(","))
+    devices = visible_devices(torch.cuda.device_count())
     _, _, index = device.partition(":")
     chosen = (devices[int(index)],) if index else devices
     return Resources("cuda", workers or len(chosen), chosen)
+
+
+def visible_devices(count: int) -> tuple[str, ...]:
+    """What CUDA_VISIBLE_DEVICES calls each of the `count` GPUs that this process sees.
+
+    CUDA ignores all from the first entry on that is no GPU; spaces and trailing commas are usual.
+    """
+    entries = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
+    named = tuple(entry.strip() for entry in entries if entry.strip())[:count]
+    return named or tuple(map(str, range(count)))

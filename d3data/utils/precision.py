@@ -34,6 +34,21 @@ def full_precision(device: torch.device) -> Iterator[None]:
                 _put_back()
 
 
+@contextlib.contextmanager
+def tensor_float() -> Iterator[None]:
+    """TF32 in the convolutions and matrix products of CUDA inside the block."""
+    with contextlib.ExitStack() as stack:
+        for switch in _cuda():
+            stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+            switch.fp32_precision = "tf32"
+        yield
+
+
+def _cuda() -> tuple[Any, ...]:
+    backends: Any = torch.backends
+    return backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
+
+
 def _put_back() -> None:
     for changes in _restore:
         changes.close()
@@ -59,7 +74,7 @@ def _set() -> None:
     """
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    newer = backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
+    newer = *_cuda(), mkldnn.matmul, mkldnn.conv
     with contextlib.ExitStack() as stack:
         for switch in newer:  # put back last, because the older switches set these too
             stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)

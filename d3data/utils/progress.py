@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
-
 
 @dataclass(frozen=True)
 class Progress:
@@ -25,6 +23,6 @@ def ignore(progress: Progress) -> None:
 
 def after_each_step(
     report: ReportProgress, stage: str, steps: int
-) -> Callable[[int, Tensor], None]:
+) -> Callable[[int, float], None]:
     """A watch for `d3data.nets.training.descend` that reports every step of a stage."""
-    return lambda step, loss: report(Progress(stage, step + 1, steps, loss.item()))
+    return lambda step, loss: report(Progress(stage, step + 1, steps, loss))

@@ -29,7 +29,7 @@ def losses_on(device, objective, folder):
         toys.OBJECTIVES[objective],
         toys.context(experts, steps=3, device=device),
         toys.optimizers(source, "gaussian-residual"),
-        watch=lambda step, loss: losses.append(loss.item()),
+        watch=lambda step, loss: losses.append(loss),
     )
     return losses
 

@@ -23,7 +23,7 @@ def started(spec, *, steps=100, items=3, seed=0):
     optimizer = torch.optim.Adam(autoencoder.parameters(), lr=5e-3)
     stream = warm_start.losses(config, autoencoder, source, context)
     losses = []
-    descend(stream, [optimizer], steps=steps, watch=lambda step, loss: losses.append(loss.item()))
+    descend(stream, [optimizer], steps=steps, watch=lambda step, loss: losses.append(loss))
     warm_start.fill(source, autoencoder, context)
     return source, losses
 

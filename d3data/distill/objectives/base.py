@@ -2,20 +2,24 @@
 
 import abc
 import importlib
-from collections.abc import Iterator
-from typing import ClassVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
 from d3data.errors import RecipeError
+from d3data.nets.network import features
 from d3data.sources.base import Source
+from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 STUDENT = ("labels", "step_size")
+NO_RANDOM: dict[str, Any] = {"preserve_rng_state": False}  # noise is drawn before
 
 
 class Objective(Frozen, abc.ABC):
@@ -118,11 +122,10 @@ class OwnObjective(Objective):
         return self.imported.moves(purpose)
 
 
-def sample_items(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
+def sample_items(source: Source, count: int, rng: torch.Generator) -> Tensor:
     """(K, count) items, `count` of each class: its items in random order, as evenly as it goes."""
     rows = []
-    for label in classes.unique():
-        items = torch.nonzero(classes.cpu() == label.cpu()).flatten()
+    for items in source.members:
         turns = [
             items[torch.randperm(len(items), generator=rng)]
             for _ in range(-(-count // len(items)))
@@ -133,6 +136,62 @@ def sample_items(classes: Tensor, count: int, rng: torch.Generator) -> Tensor:
 
 def sample_real(context: ObjectiveContext, count: int, rng: torch.Generator) -> Tensor:
     """(K, count, C, H, W): `count` random training images of each class."""
+    chosen = choose_real(context, count, rng)
+    images: Tensor = context.task.train.read(chosen.flatten()).unflatten(0, chosen.shape)
+    return images
+
+
+def choose_real(context: ObjectiveContext, count: int, rng: torch.Generator) -> Tensor:
+    """(K, count) indices of random training images, `count` of each class."""
     labels = range(len(context.task.classes))
-    batches = [context.task.train.batch(count, of=label, rng=rng)[0] for label in labels]
-    return torch.stack(batches).to(context.device)
+    return torch.stack([context.task.train.choose(count, of=k, rng=rng) for k in labels])
+
+
+def real_features(
+    context: ObjectiveContext,
+    network: nn.Module,
+    chosen: Tensor,
+    change: Callable[[Tensor], Tensor] = lambda images: images,
+) -> Tensor:
+    """Features (K, M, D) of the training images (K, M) that were chosen, without a graph."""
+    with torch.no_grad():
+        lots = [
+            context.compute(features, network, change(context.task.train.read(lot)))
+            for lot in chosen.flatten().split(context.compute.at_once or chosen.numel())
+        ]
+    return _by_class(lots, chosen)
+
+
+def synthetic_features(
+    context: ObjectiveContext,
+    network: nn.Module,
+    source: Source,
+    items: Tensor,
+    noise: Tensor | None,
+    change: Callable[[Tensor], Tensor] = lambda images: images,
+) -> Tensor:
+    """Features (K, N, D) of draws of items (K, N) with their noise (K N, noise_values).
+
+    Where only so many images may be held `at_once`, the graphs of all but one lot are let go and
+    computed again when gradients pass: Chen et al. 2016, "Training Deep Nets with Sublinear
+    Memory Cost", arXiv 1604.06174.
+    """
+
+    def look(some: Tensor, noise: Tensor | None) -> Tensor:
+        seen: Tensor = context.compute(features, network, change(source(some, noise)))
+        return seen
+
+    flat = to_device(items.flatten(), context.device)
+    if (most := context.compute.at_once) is None or most >= len(flat):
+        return _by_class([look(flat, noise)], items)
+    lots = flat.split(most)
+    noises = [None] * len(lots) if noise is None else noise.split(most)
+    pairs = zip(lots, noises, strict=True)
+    kept = [checkpoint(look, *pair, use_reentrant=False, **NO_RANDOM) for pair in pairs]
+    return _by_class(kept, items)
+
+
+def _by_class(lots: Sequence[Tensor], like: Tensor) -> Tensor:
+    """Lots (B, D) of all images -> (K, M, D), as many as there are in `like` (K, M)."""
+    seen = lots[0] if len(lots) == 1 else torch.cat([*lots])
+    return seen.view(*like.shape, -1)

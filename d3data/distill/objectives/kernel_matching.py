@@ -4,7 +4,7 @@ Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999; the unbiased estimator is Grett
 "A Kernel Two-Sample Test", Eq. 3.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import torch
@@ -13,9 +13,15 @@ from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import Objective, sample_items, sample_real
-from d3data.nets.network import features
+from d3data.distill.objectives.base import (
+    Objective,
+    choose_real,
+    real_features,
+    sample_items,
+    synthetic_features,
+)
 from d3data.sources.base import Source
+from d3data.utils.device import to_device
 
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)
@@ -43,15 +49,13 @@ class KernelMatching(Objective):
         for step in context.step_range:
             rng = context.rng("mmd", step)
             expert = int(torch.randint(len(context.experts), (), generator=rng))
-            network = context.experts.trained(expert, self.experts.epochs)
-            items = sample_items(source.classes, self.samples, rng)  # (K, n)
-            real = sample_real(context, self.samples, rng)  # (K, n, C, H, W)
-            x = context.compute(features, network, source.images(items.flatten(), rng))
-            with torch.no_grad():
-                y = context.compute(features, network, real.flatten(0, 1))
-            yield discrepancy(
-                x.unflatten(0, items.shape), y.unflatten(0, items.shape), self.bandwidth
-            ).sum()
+            network = context.experts.at(expert, self.experts.epochs)
+            items = sample_items(source, self.samples, rng)  # (K, n)
+            chosen = choose_real(context, self.samples, rng)  # (K, n)
+            noise = source.noise(items.numel(), rng)
+            y = real_features(context, network, chosen)  # (K, n, D), before x has a graph
+            x = synthetic_features(context, network, source, items, noise)
+            yield discrepancy(x, y, self.bandwidth).sum()
 
 
 def discrepancy(x: Tensor, y: Tensor, bandwidth: str) -> Tensor:
@@ -59,13 +63,17 @@ def discrepancy(x: Tensor, y: Tensor, bandwidth: str) -> Tensor:
     xx, yy, xy = _squared(x, x), _squared(y, y), _squared(x, y)
     if bandwidth == "median":
         between = xy.detach().flatten(1).median(1).values
-        widths = between[:, None] * torch.tensor(AROUND_MEDIAN).square().to(x)  # (K, 5), squared
+        widths = between[:, None] * _squares(AROUND_MEDIAN, x)  # (K, 5)
     else:
-        widths = torch.tensor(PUBLISHED).square().to(x).expand(len(x), -1)
+        widths = _squares(PUBLISHED, x).expand(len(x), -1)
     m, n = x.shape[1], y.shape[1]
     within_x = (_kernel(xx, widths).sum((1, 2)) - 5 * m) / (m * (m - 1))  # k(x, x) = 5
     within_y = (_kernel(yy, widths).sum((1, 2)) - 5 * n) / (n * (n - 1))
     return within_x + within_y - 2 * _kernel(xy, widths).mean((1, 2))
+
+
+def _squares(widths: Sequence[float], like: Tensor) -> Tensor:
+    return to_device(torch.tensor(widths).square().to(like.dtype), like.device)
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv 2110
 """
 
 from collections.abc import Iterator
+from functools import partial
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -12,10 +13,16 @@ from torch import Tensor, nn
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, NetworkSpec
-from d3data.distill.objectives.base import Objective, sample_items, sample_real
+from d3data.distill.objectives.base import (
+    Objective,
+    choose_real,
+    real_features,
+    sample_items,
+    synthetic_features,
+)
 from d3data.images import augment
-from d3data.nets.network import features
 from d3data.sources.base import Source
+from d3data.utils.device import move
 
 
 class MeanMatching(Objective):
@@ -47,27 +54,24 @@ class MeanMatching(Objective):
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
         change = augment.augmentation(self.augment)
-        fewest = int(torch.bincount(source.classes).min())
+        fewest = min(map(len, source.members))
         samples = self.samples if source.noise_values else min(self.samples, fewest)
         for step in context.step_range:
             rng = context.rng("dm", step)
             network = self._network(context, step, rng)
-            items = sample_items(source.classes, samples, rng)  # (K, n)
-            real = sample_real(context, self.real, rng)  # (K, m, C, H, W)
-            drawn = source.images(items.flatten(), rng)
-            shared = change.draw(1, rng, shared=True)
-            x = context.compute(features, network, change.apply(drawn, shared))
-            with torch.no_grad():
-                images = change.apply(real.flatten(0, 1), shared)
-                y = context.compute(features, network, images)
-            gap = x.unflatten(0, items.shape).mean(1) - y.unflatten(0, real.shape[:2]).mean(1)
-            yield gap.square().sum()
+            items = sample_items(source, samples, rng)  # (K, n)
+            chosen = choose_real(context, self.real, rng)  # (K, m)
+            noise = source.noise(items.numel(), rng)
+            same = partial(change.apply, drawn=change.draw(1, rng, shared=True))
+            y = real_features(context, network, chosen, same)  # (K, m, D), before x has a graph
+            x = synthetic_features(context, network, source, items, noise, same)  # (K, n, D)
+            yield (x.mean(1) - y.mean(1)).square().sum()
 
     def _network(self, context: ObjectiveContext, step: int, rng: torch.Generator) -> nn.Module:
         if self.experts is None:
             seed = int(torch.randint(2**62, (), generator=rng))
             network = self.network or NetworkSpec()
-            return network.build(context.task, seed).to(context.device).requires_grad_(False)
+            return move(network.build(context.task, seed).requires_grad_(False), context.device)
         expert = int(torch.randint(len(context.experts), (), generator=rng))
         epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
-        return context.experts.trained(expert, epoch)
+        return context.experts.at(expert, epoch)

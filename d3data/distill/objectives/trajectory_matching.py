@@ -19,6 +19,7 @@ from d3data.distill.objectives.base import Objective
 from d3data.errors import RecipeError
 from d3data.images import augment
 from d3data.sources.base import Source
+from d3data.utils.device import to_device
 
 
 class TrajectoryMatching(Objective):
@@ -71,7 +72,8 @@ class TrajectoryMatching(Objective):
             target = context.experts.snapshot(trajectory, epoch + self.expert_epochs)
             step_size = F.leaky_relu(source.step_size, 0.01) + 1e-4
             student = start.clone().requires_grad_()
-            for items in self._batches(len(source.classes), rng):
+            for chosen in self._batches(len(source.classes), rng):
+                items = to_device(chosen, context.device)
                 images = change(source.images(items, rng), rng)
                 pieces = student.split([shape.numel() for shape in shapes])
                 views = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]

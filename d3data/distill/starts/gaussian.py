@@ -26,6 +26,7 @@ from d3data.sources.base import Source
 from d3data.sources.decoders import Decoder, sizes
 from d3data.sources.gaussian import GaussianSource, GaussianSpec
 from d3data.utils import rng
+from d3data.utils.device import to_device
 
 SEEN = 4096  # images of a class at most that its mixture is fitted to
 SETTLE = 2048  # draws that norms and the residual's spectrum are fitted to, or
@@ -102,8 +103,9 @@ def losses(
     for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
-        images = change(images.to(context.device), random)
-        noise = torch.randn(len(images), source.latent_noise, generator=random).to(images)
+        images = change(images, random)
+        noise = torch.randn(len(images), source.latent_noise, generator=random)
+        noise = to_device(noise, context.device)
         decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
@@ -121,15 +123,15 @@ def _through(
 @torch.no_grad()
 def fill(source: GaussianSource, autoencoder: Autoencoder, context: ObjectiveContext) -> None:
     """Turn a fitted autoencoder into the source's priors, folded decoder and residual."""
-    require_images(context.task, torch.bincount(source.classes).tolist(), of="priors")
+    require_images(context.task, [*map(len, source.members)], of="priors")
     autoencoder.eval()
     random = context.rng("fill", 0)
     variances = torch.ones_like(source.mean)
-    for label in range(len(context.task.classes)):
-        items = torch.nonzero(source.classes == label).flatten()
-        members = (context.task.train.labels == label).nonzero().flatten()
+    train = context.task.train
+    for label, items in enumerate(source.members):
+        members = (train.labels == label).nonzero().flatten()
         seen = members[torch.randperm(len(members), generator=random)[:SEEN]]
-        images = (context.task.train.read(chunk).to(context.device) for chunk in seen.split(CHUNK))
+        images = (train.read(chunk) for chunk in seen.split(CHUNK))
         points = torch.cat([autoencoder.posterior(chunk)[0] for chunk in images])
         seed = rng.derive(random.initial_seed(), label) % 2**31
         source.mean[items], variances[items] = mixture(points, len(items), seed)
@@ -153,9 +155,10 @@ def settle(source: GaussianSource, decoder: Decoder, context: ObjectiveContext) 
     """Freeze the decoder's norms on draws of the priors, fold them, and fit the residual."""
     random = context.rng("settle", 0)
     draws = max(1, min(SETTLE, SETTLE_VALUES // source.image.values))
-    items = sample_items(source.classes, -(-draws // len(context.task.classes)), random)
+    items = sample_items(source, -(-draws // len(context.task.classes)), random)
     noise = torch.randn(items.numel(), source.mean.shape[1], generator=random).to(source.mean)
-    latents = source.mean[items.flatten()] + source.spread(items.flatten()) * noise
+    chosen = items.flatten().to(context.device)
+    latents = source.mean[chosen] + source.spread(chosen) * noise
     decoder.calibrate(latents)
     source.decoder.load_state_dict(decoder.folded().state_dict())
     if source.residual is not None:
@@ -180,7 +183,7 @@ def mixture(points: Tensor, components: int, seed: int) -> tuple[Tensor, Tensor]
     )
     with warnings.catch_warnings(), threadpool_limits(1):  # one thread adds in one order
         warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(points.double().cpu().numpy())
+        model.fit(points.cpu().double().numpy())
     centers, variances = torch.tensor(model.means_), torch.tensor(model.covariances_)
     return centers.to(points), variances.to(points)
 

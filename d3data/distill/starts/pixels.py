@@ -2,8 +2,6 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
@@ -28,9 +26,8 @@ class PixelsStart:
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
         assert isinstance(source, PixelsSource)
         random = setting.context(stage).rng("from images", 0)
-        require_images(setting.task, torch.bincount(source.classes).tolist(), of="items")
-        for label in range(len(setting.task.classes)):
-            items = torch.nonzero(source.classes == label).flatten()
+        require_images(setting.task, [*map(len, source.members)], of="items")
+        for label, items in enumerate(source.members):
             images, _ = setting.task.train.batch(len(items), of=label, rng=random)
             source.pixels.data[items] = images.to(source.pixels)
 

@@ -14,6 +14,8 @@ from d3data.distill.objectives import KernelMatching, MeanMatching, TrajectoryMa
 from d3data.distill.objectives.base import sample_items
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError
+from d3data.sources import registry
+from d3data.sources.pixels import PixelsSpec
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +92,7 @@ def test_kernel_matching_looks_through_an_expert_after_its_last_epoch(bandwidth,
     network = experts.network().requires_grad_(False).double()
     last = experts.snapshot(expert, toys.PLAN.epochs).double()
     nn.utils.vector_to_parameters(last, network.parameters())
-    items = sample_items(source.classes, 3, rng)
+    items = sample_items(source, 3, rng)
     expected = 0.0
     for label in range(3):
         y = network.features(toys.task().train.batch(3, of=label, rng=rng)[0].double())
@@ -164,7 +166,7 @@ def test_mean_matching_is_its_formula():
     loss = next(objective.losses(source, context))
     rng = context.rng("dm", 0)
     network = objective._network(context, 0, rng).double()
-    items = sample_items(source.classes, 3, rng)
+    items = sample_items(source, 3, rng)
     expected = 0.0
     for label in range(3):
         real = toys.task().train.batch(5, of=label, rng=rng)[0]
@@ -180,8 +182,14 @@ class OneImage:
     def __init__(self, images):
         self.images = images
 
-    def batch(self, size, *, of, rng):
-        return self.images[of].expand(size, -1, -1, -1), torch.full((size,), of)
+    def on(self, device):
+        return self
+
+    def choose(self, size, *, of, rng):
+        return torch.full((size,), of)
+
+    def read(self, indices):
+        return self.images[indices]
 
 
 def test_mean_matching_augments_both_sides_with_the_same_numbers():
@@ -223,7 +231,9 @@ def test_a_sum_weighs_its_children(experts):
 
 def test_draws_of_a_class_are_spread_over_its_items():
     classes = torch.tensor([0, 0, 0, 1, 1])
-    items = sample_items(classes, 7, torch.Generator().manual_seed(0))
+    image = toys.image_of(toys.task())
+    source = registry.blank(PixelsSpec(), image, classes=classes, step_size=0.1)
+    items = sample_items(source, 7, torch.Generator().manual_seed(0))
     assert items.shape == (2, 7)
     assert (classes[items] == torch.tensor([[0], [1]])).all()
     assert torch.bincount(items[0], minlength=3)[:3].tolist() in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
