@@ -24,6 +24,7 @@ from d3data.images.tasks import Task
 from d3data.nets import Norm
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import logits
+from d3data.nets.statistics import DRAWS, RunningStatistics
 from d3data.nets.training import Watch, descend, ignore
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes
@@ -162,6 +163,17 @@ class Experts:
     def trained(self, trajectory: int, epoch: int) -> nn.Module:
         network = self.network().requires_grad_(False)
         nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
+        return network
+
+    def teacher(self, trajectory: int, epoch: int) -> nn.Module:
+        """An expert in `eval`; snapshots hold no running statistics, so train images give them."""
+        network = self.trained(trajectory, epoch).eval()
+        statistics, train = RunningStatistics(network), self._task.train
+        if statistics.norms:
+            order = torch.randperm(len(train), generator=rng.generator(0, "statistics"))[:DRAWS]
+            pieces = order.chunk(max(1, len(order) // self.plan.batch))
+            images = (train.read(rows).to(self.device) for rows in pieces)
+            statistics.estimate(statistics.norms, images)
         return network
 
 

@@ -21,8 +21,6 @@ from d3data.images.splits import DecodedImages, Split
 from d3data.images.tasks import Task
 from d3data.utils.text import some
 
-SCHEMES = ("hf:", "torchvision:")
-
 
 class SampleData:
     """Training data from a map-style data set of images and labels.
@@ -98,7 +96,7 @@ class Photographs:
 
 def is_place(data: object) -> bool:
     """Whether it names images that are no artifact: `hf:...`, `torchvision:...`, or files."""
-    if isinstance(data, str) and data.startswith(SCHEMES):
+    if isinstance(data, str) and names.is_images(data):
         return True
     if not isinstance(data, str | Path):
         return False

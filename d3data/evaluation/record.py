@@ -97,6 +97,8 @@ class Trial(Frozen):
         memory: the peak bytes that training allocated on a CUDA device; None elsewhere.
         seconds: that training took.
         curve: the learning curve.
+        reestimated: on how many draws running statistics of its norms were estimated again before
+            the test, since it was trained too briefly for their momentum; 0 where it was not.
     """
 
     seed: int
@@ -111,6 +113,7 @@ class Trial(Frozen):
     memory: int | None
     seconds: float
     curve: tuple[Point, ...]
+    reestimated: int = 0
 
 
 class Row(Frozen):

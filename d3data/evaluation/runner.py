@@ -166,7 +166,9 @@ def train_teacher(
         )
     train = setup.task.train
     data = Photographs(train, train.labels)
-    TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup)).run(entry, watch)
+    training = TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup))
+    training.run(entry, watch)
+    training.settle()
     return network
 
 

@@ -186,6 +186,11 @@ def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None
         "was made from; if it was converted, convert it again with --data, so that it has these "
         "names",
     )
+    _require(
+        data.image.whitening is None,
+        f"the set's values are whitened, and those of {real} are not, so networks trained on it "
+        "cannot be tested there: convert the set again with --zca, which undoes whitening",
+    )
     rule = data.artifact.manifest.content.preprocessing
     _require(
         rule == task.rule,

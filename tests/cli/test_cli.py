@@ -249,6 +249,21 @@ def test_folders_of_images_are_evaluated_too(run, tmp_path):
     wrong(1, "is not a folder", "evaluate", tmp_path / "nosuch", *options)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "audit"])
+def test_images_that_are_no_set_may_be_named_as_python_names_them(command, tmp_path):
+    place = f"torchvision:ImageFolder:{tmp_path}"
+    for name in "0123456789":
+        (tmp_path / name).mkdir()
+        pictures.picture(0, width=8, height=8, mode="L").save(tmp_path / name / "0.png")
+    short = ["--protocol", "quick", "--seeds", "1", "--baselines", "none"]
+    options = ["--task", "digits", *(short if command == "evaluate" else ["--draws", "1"])]
+    assert document(command, place, *options)["data"] == place
+    wrong(1, "name the task", command, place)
+    wrong(2, "real images, not a distilled set", "info", place)
+    wrong(1, "name the task", command, "hf:me/none")
+    wrong(1, "torchvision has no data set 'MNISTT'", command, "torchvision:MNISTT:/x", *options)
+
+
 def test_sets_and_reports_are_compared(run, tmp_path):
     artifact, path = run[0] / "artifact", tmp_path / "report.json"
     quick = ["--protocol", "quick", "--seeds", "2"]

@@ -7,7 +7,7 @@ import pytest
 
 import reports
 from d3data.evaluation.record import Point
-from d3data.evaluation.report import Report
+from d3data.evaluation.report import Report, measured
 from reports import row
 
 
@@ -57,3 +57,12 @@ def test_what_is_not_known_is_a_dash():
     cost = report.cost(unknown)
     assert [cost[name] for name in ("TFLOP", "seconds", "peak MB")] == ["-", "1.5", "-"]
     assert report.table().splitlines()[-1].split()[2:] == ["hard", "-", "-", "-", "50.0", "2"]
+
+
+def test_a_report_says_whose_statistics_were_estimated_again():
+    slow, fast = row("distilled", 0.5, network="slow", reestimated=2048), row("distilled", 0.5)
+    note = "training was too short for them: slow (2,048 draws)."
+    known = reports.report("a", slow, fast)
+    assert known.table().splitlines()[-1].endswith(note)
+    assert measured(known).endswith(note)
+    assert reports.report("a", fast).reestimated == ""
