@@ -3,10 +3,11 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from typing import Protocol as Interface
 
 import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from d3data.evaluation.protocols import Protocol
@@ -114,6 +115,12 @@ class Trial(Frozen):
     seconds: float
     curve: tuple[Point, ...]
     reestimated: int = 0
+
+    @model_serializer(mode="wrap")
+    def _without_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """As before there was `reestimated`, where it says nothing: reports are known by hash."""
+        values: dict[str, Any] = serialize(self)
+        return values if self.reestimated else {k: values[k] for k in values if k != "reestimated"}
 
 
 class Row(Frozen):

@@ -40,7 +40,9 @@ def origin(data: TrainingData, data_path: str | Path | None) -> Task:
     task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
     if _has_recipe(data.artifact):
         return task
-    return task.renormalized(*data.normalization)  # a converted set: others normalize otherwise
+    if task.classes != tuple(data.classes) and {*task.classes} == {*data.classes}:
+        task = task.subtask([task.classes.index(name) for name in data.classes])  # a merged set
+    return task.renormalized(*data.normalization)  # others normalize otherwise
 
 
 def _has_recipe(artifact: Artifact) -> bool:

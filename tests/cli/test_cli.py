@@ -23,7 +23,7 @@ from d3data.utils import atomic
 from d3data.utils.text import table
 
 COMMANDS = """list info preview card init distill status evaluate env export recipes pull verify
-publish convert compare protocols audit report quantize"""
+publish convert compare protocols audit report quantize merge"""
 TINY = {"steps": 2, "network": NetworkSpec(width=4)}
 
 
@@ -369,3 +369,13 @@ def test_quantize_writes_a_smaller_set(tmp_path):
     for wrong, code in (("eight", 2), ("priors=four", 2), ("9", 1), ("prior=8", 1)):
         call("quantize", folder, "--bits", wrong, "--out", f"{out}est", code=code)
     assert not Path(f"{out}est").exists()
+
+
+def test_merge_makes_one_set_of_two(tmp_path):
+    made.write(tmp_path / "a")
+    made.write(tmp_path / "b", classes=[*"vwxyz"])
+    told = document("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "ab")
+    assert told["classes"] == 10
+    assert told["content_bytes"] == artifact.read(tmp_path / "ab").ledger.content_bytes
+    wrong(1, "'ant', 'bee'", "merge", tmp_path / "a", tmp_path / "a", "--out", tmp_path / "aa")
+    wrong(1, "number of sets", "merge", tmp_path / "a", "--out", tmp_path / "aa")

@@ -218,6 +218,13 @@ def test_without_a_recipe_the_task_is_normalized_as_the_set_is(written, pixels, 
     torch.testing.assert_close(task.train.read([0]), (shades - 0.5) / 0.25)
 
 
+def test_the_classes_of_a_merged_set_may_have_another_order(written, digits, tmp_path):
+    names = (*digits.classes[5:], *digits.classes[:5])
+    task = validate.origin(written(tmp_path / "merged", classes=names), None)
+    assert task.classes == names
+    assert task.test.counts() == [*digits.test.counts()[5:], *digits.test.counts()[:5]]
+
+
 def test_the_columns_of_a_recipe_are_read(written, tmp_path):
     columns = {"left": [encoded(picture(i)) for i in range(40)], "right": ["a", "b"] * 20}
     pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "own.parquet")
