@@ -1,6 +1,5 @@
 """merge(): sets of different classes as one, whose parts they are, as subtasks of one run are."""
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +9,7 @@ from pathlib import Path
 from torch.nn import functional as F
 
 from d3data import artifact
+from d3data.artifact.ancestry import ancestry
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import About, HardLabels, Manifest, SoftLabels
 from d3data.artifact.part import Part
@@ -19,8 +19,6 @@ from d3data.utils.checks import whole
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
 
-NOTES = "merged.json"
-RECIPE = "recipe.toml"
 ALIKE = (
     "the shape of their images",
     "whitening",
@@ -41,8 +39,8 @@ def merge(
     """Write sets of different classes as one: all of it, or nothing.
 
     Classes come in the order of the sets, so those of the first keep their numbers; draws of a
-    class are made of the same items. Values are normalized as those of the first set. The recipes
-    of the sets, and in `merged.json` where each comes from, stay with it.
+    class are made of the same items. Values are normalized as those of the first set.
+    `made_from.json` keeps where each set comes from, and its recipe.
 
     Args:
         sources: two sets or more: artifacts, or names or folders that `d3data.load` takes.
@@ -77,7 +75,7 @@ def merge(
         about=_about(sets, name or Path(out).resolve().name, version, task),
         labels=_labels(sets),
         draws_per_class=max(content.sampling.draws_per_class for content in contents),
-        extras=_notes(sets),
+        extras=ancestry(sets),
     )
 
 
@@ -166,25 +164,6 @@ def _about(sets: Sequence[Artifact], name: str, version: str, task: str | None) 
         },
     }
     return About.parse(values, where="the merged set", error=ArtifactError)
-
-
-def _notes(sets: Sequence[Artifact]) -> dict[str, bytes]:
-    """`merged.json`: where each set comes from; and the recipes of those that have one."""
-    pages = [one.manifest for one in sets]
-    notes = [
-        {
-            "classes": page.content.classes,
-            "content_sha256": page.content_sha256,
-            "about": page.about.dump(),
-        }
-        for page in pages
-    ]
-    recipes = {
-        f"recipes/{number:03d}.toml": one.file(RECIPE)
-        for number, one in enumerate(sets)
-        if RECIPE in {entry.path for entry in one.manifest.files}
-    }
-    return {NOTES: (json.dumps({"sets": notes}, indent=1) + "\n").encode(), **recipes}
 
 
 def _joined(texts: Sequence[str]) -> str:

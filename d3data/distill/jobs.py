@@ -25,7 +25,7 @@ from d3data.distill.engine import START, MetricsLog, Setting, Stage, optimize
 from d3data.distill.experts import ExpertPlan, Experts
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
-from d3data.distill.starts import STARTS
+from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, TaskSpec
@@ -125,7 +125,9 @@ class SubtaskJob(_Job):
                 mine = saved if saved is not None and saved.stage == name else None
                 return Stage(name, steps, checkpoint, journal, mine)
 
-            if saved is None or saved.stage == "warm start":
+            if saved is None and (made := finished.kept(self.folder)):
+                finished.fill(source, made, classes=self.classes, image=image_of(task))
+            elif saved is None or saved.stage == "warm start":
                 start.fill(source, stage("warm start", start.steps(recipe)), setting)
             if recipe.steps and (saved is None or saved.stage != "quantize"):
                 optimize(source, stage("distill", recipe.steps), setting)

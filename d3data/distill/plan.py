@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
@@ -33,6 +34,7 @@ class Plan:
     experts: tuple[ExpertJob, ...]
     subtasks: tuple[SubtaskJob, ...]
     labels: tuple[LabelsJob, ...]
+    start: Artifact | None = None  # what it goes on from
 
     @property
     def imagined(self) -> bool:

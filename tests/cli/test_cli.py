@@ -371,6 +371,14 @@ def test_quantize_writes_a_smaller_set(tmp_path):
     assert not Path(f"{out}est").exists()
 
 
+def test_distill_goes_on_from_a_finished_set(run, toml, tmp_path):
+    more = ["--from", run[0] / "artifact", "--set", "steps=3", "--out", tmp_path / "more"]
+    call("distill", toml, *more, "--dry-run")
+    stdout, _ = call("distill", toml, *more, "--executor", "inline")
+    assert "made_from.json" in {one.path for one in artifact.read(stdout.strip()).manifest.files}
+    wrong(1, "items_per_class=2", "distill", toml, *more[:4], "--set", "items_per_class=3")
+
+
 def test_merge_makes_one_set_of_two(tmp_path):
     made.write(tmp_path / "a")
     made.write(tmp_path / "b", classes=[*"vwxyz"])

@@ -72,7 +72,7 @@ def test_soft_labels_are_over_the_classes_of_their_own_set(tmp_path: Path) -> No
 def test_where_sets_come_from_stays_with_them(tmp_path: Path) -> None:
     sets = two(tmp_path, "pixels")
     joined = d3data.merge(sets, out=tmp_path / "ab", name="all", version="2.0.0", task="animals")
-    notes = json.loads(joined.file("merged.json"))["sets"]
+    notes = json.loads(joined.file("made_from.json"))["sets"]
     hashes = [one.manifest.content_sha256 for one in sets]
     assert [note["content_sha256"] for note in notes] == hashes
     assert notes[1]["classes"] == list(OTHERS)
@@ -80,11 +80,11 @@ def test_where_sets_come_from_stays_with_them(tmp_path: Path) -> None:
     about = joined.manifest.about
     assert (about.name, about.version, about.provenance.task) == ("all", "2.0.0", "animals")
     assert (about.provenance.images, about.provenance.recipe_sha256) == (10_000, None)
-    recipes = [one.path for one in joined.manifest.files if one.path.startswith("recipes/")]
-    assert recipes == ["recipes/000.toml", "recipes/001.toml"]
+    assert [note["recipe"] for note in notes] == ["name = 'toys'\n"] * 2
     again = d3data.merge([joined, made.write(tmp_path / "c", "pixels", classes=[*"vwxyz"])],
                          out=tmp_path / "abc")  # fmt: skip
     assert len(again.manifest.content.classes) == 15
+    assert json.loads(again.file("made_from.json"))["sets"][0]["made_from"] == notes
 
 
 def test_what_is_no_one_set_is_refused(tmp_path: Path) -> None:
