@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -117,7 +117,8 @@ class SubtaskJob(_Job):
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
         seed = rng.derive(recipe.seed, "subtask", self.number)
         setting = Setting(recipe, task, seed, device, recorded)
-        source, start = blank(recipe, task).to(device), STARTS[recipe.source.kind]
+        source = blank(recipe, task, classes=self.classes).to(device)
+        start = STARTS[recipe.source.kind]
         with MetricsLog(self.place / "metrics.jsonl", report) as journal:
             journal.load_state_dict(saved.states["journal"] if saved else START)
 
@@ -242,12 +243,13 @@ def loader() -> Load:
     return functools.lru_cache(maxsize=1)(lambda spec, data: spec.load(data))
 
 
-def blank(recipe: Recipe, task: Task) -> Source:
-    """The recipe's source for `task`, its tensors still to be filled."""
-    classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
+def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -> Source:
+    """The recipe's source for `task`, which has these classes, its tensors still to be filled."""
+    items = torch.tensor(recipe.items(task.train.counts(), of=classes))
     image, step_size = image_of(task), recipe.step_size
+    kinds = torch.arange(len(task.classes)).repeat_interleave(items)
     with rng.seeded(recipe.seed, "blank"):
-        return registry.blank(recipe.source, image, classes=classes, step_size=step_size)
+        return registry.blank(recipe.source, image, classes=kinds, step_size=step_size)
 
 
 def image_of(task: Task) -> Image:

@@ -19,6 +19,7 @@ Labels = Literal["hard", "soft"]
 Build = Callable[[], nn.Module]  # makes a network, with weights from the global generator
 
 CHUNK = 256  # images that are read at a time
+UNBALANCED = 1.5  # times the test images of another class
 MOST_CONFUSED = 100  # classes up to which a trial records its confusion matrix
 
 
@@ -117,10 +118,13 @@ class Trial(Frozen):
     reestimated: int = 0
 
     @model_serializer(mode="wrap")
-    def _without_default(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """As before there was `reestimated`, where it says nothing: reports are known by hash."""
-        values: dict[str, Any] = serialize(self)
-        return values if self.reestimated else {k: values[k] for k in values if k != "reestimated"}
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty(serialize(self), "reestimated")
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the accuracies of classes that have test images."""
+        return statistics.fmean(one for one in self.per_class if one is not None)
 
 
 class Row(Frozen):
@@ -139,6 +143,8 @@ class Row(Frozen):
             best rate was taken.
         mean: of the trials' accuracies, in [0, 1].
         std: their sample standard deviation (n - 1); None for one network.
+        balanced: the mean of the trials' balanced accuracies; None where classes have about as
+            many test images.
         trials: each network's own numbers.
     """
 
@@ -153,7 +159,12 @@ class Row(Frozen):
     rates: tuple[tuple[float, float], ...]
     mean: float
     std: float | None
+    balanced: float | None = None
     trials: tuple[Trial, ...]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_empty(serialize(self), "balanced")
 
     @classmethod
     def of(
@@ -165,8 +176,12 @@ class Row(Frozen):
         labels: Labels,
         of: RowData,
         rates: Mapping[float, float] | None = None,
+        unbalanced: bool = False,
     ) -> Self:
-        """The row of some trials; `of` is what the first one was trained on."""
+        """The row of some trials; `of` is what the first one was trained on.
+
+        `unbalanced` says that classes have very different numbers of test images.
+        """
         accuracies = [trial.accuracy for trial in trials]
         return cls(
             name=name,
@@ -180,6 +195,9 @@ class Row(Frozen):
             rates=tuple((rates or {}).items()),
             mean=statistics.fmean(accuracies),
             std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            balanced=statistics.fmean(trial.balanced_accuracy for trial in trials)
+            if unbalanced
+            else None,
             trials=tuple(trials),
         )
 
@@ -202,5 +220,17 @@ class Row(Frozen):
             "labels": self.labels,
             **{name: "-" if count is None else f"{count:,}" for name, count in counts.items()},
             "accuracy %": f"{100 * self.mean:.1f}{spread}",
+            **({} if self.balanced is None else {"balanced %": f"{100 * self.balanced:.1f}"}),
             "all seconds": f"{self.seconds:.0f}",
         }
+
+
+def is_unbalanced(tests: Split) -> bool:
+    """Whether one class has 1.5 times the test images of another that has some."""
+    counts = [count for count in tests.counts() if count]
+    return max(counts) > UNBALANCED * min(counts)
+
+
+def _without_empty(values: dict[str, Any], key: str) -> dict[str, Any]:
+    """Leave out what says nothing and older reports have not, whose bytes are known by hash."""
+    return values if values[key] else {name: values[name] for name in values if name != key}

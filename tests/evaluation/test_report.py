@@ -2,11 +2,14 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import reports
-from d3data.evaluation.record import Point
+from d3data.evaluation.baselines import Photographs, RowData
+from d3data.evaluation.record import Point, Row, is_unbalanced
 from d3data.evaluation.report import Report, measured
 from reports import row
 
@@ -66,3 +69,24 @@ def test_a_report_says_whose_statistics_were_estimated_again():
     assert known.table().splitlines()[-1].endswith(note)
     assert measured(known).endswith(note)
     assert reports.report("a", fast).reestimated == ""
+
+
+def test_balanced_accuracy_is_that_of_classes_where_their_sizes_differ():
+    trials = [
+        reports.trial(0.9, per_class=(1.0, 0.2, None)),
+        reports.trial(0.8, per_class=(0.9, 0.1, None)),
+    ]
+    of = RowData(Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2)), None, 1, 4)
+    common = {"network": "mlp", "labels": "hard", "of": of}
+    made = Row.of("distilled", trials, **common, unbalanced=True)
+    assert made.balanced == pytest.approx((0.6 + 0.5) / 2)
+    assert made.cells()["balanced %"] == "55.0"
+    known = reports.report("a", made)
+    assert Report.parse(known.dump(), where="a page") == known
+    even = Row.of("distilled", trials, **common)
+    assert "balanced" not in even.dump()
+    assert "balanced %" not in even.cells()
+    assert [is_unbalanced(SimpleNamespace(counts=lambda c=c: c)) for c in ([3, 2, 0], [4, 2])] == [
+        False,
+        True,
+    ]
