@@ -160,10 +160,10 @@ def _read(
             f"{sources[0]} and {sources[1]}: several files of one set must all hold tensors and "
             "end in .pt or .pth; put images into one folder"
         )
-    if labels:
+    if labels or kind != "probabilities":
         raise ArtifactError(
-            f"{sources[0]}: --labels is for tensors in files that end in .pt or .pth; folders and "
-            "archives have their own labels"
+            f"{sources[0]}: --labels and --labels-are are for tensors in files that end in .pt or "
+            ".pth; folders and archives have their own labels"
         )
     return image_files.read_images(sources[0])
 

@@ -28,11 +28,8 @@ from d3data.utils.lock import Holder, hold, holder, lock_files
 from d3data.utils.text import some
 
 RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
-STARTED = (
-    ".recipe.toml.*",
-    ".env.json.*",
-    f".{finished.FOLDER}.*",
-)  # temporary files of processes that were killed
+# temporary files of processes that were killed
+STARTED = (".recipe.toml.*", ".env.json.*", f".{finished.FOLDER}.*")
 TAIL = 1 << 16  # bytes of a log that are read for a status
 LEFTOVERS = (*STARTED, ".artifact.*", "experts/.*", "subtasks/*/.*")
 

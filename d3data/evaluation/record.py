@@ -119,7 +119,7 @@ class Trial(Frozen):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(serialize(self), "reestimated")
+        return _without(serialize(self), "reestimated", 0)
 
     @property
     def balanced_accuracy(self) -> float:
@@ -164,7 +164,7 @@ class Row(Frozen):
 
     @model_serializer(mode="wrap")
     def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        return _without_empty(serialize(self), "balanced")
+        return _without(serialize(self), "balanced", None)
 
     @classmethod
     def of(
@@ -226,11 +226,11 @@ class Row(Frozen):
 
 
 def is_unbalanced(tests: Split) -> bool:
-    """Whether one class has 1.5 times the test images of another that has some."""
+    """Whether one class has more than 1.5 times the test images of another that has some."""
     counts = [count for count in tests.counts() if count]
     return max(counts) > UNBALANCED * min(counts)
 
 
-def _without_empty(values: dict[str, Any], key: str) -> dict[str, Any]:
-    """Leave out what says nothing and older reports have not, whose bytes are known by hash."""
-    return values if values[key] else {name: values[name] for name in values if name != key}
+def _without(values: dict[str, Any], key: str, usual: object) -> dict[str, Any]:
+    """Leave out a usual value that older reports, whose bytes are known by hash, have not."""
+    return values if values[key] != usual else {k: v for k, v in values.items() if k != key}

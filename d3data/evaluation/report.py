@@ -74,14 +74,13 @@ class Report(Frozen):
     @property
     def reestimated(self) -> str:
         """Which networks were tested with statistics that training had not brought; or nothing."""
-        draws = {
-            row.network: max(trial.reestimated for trial in row.trials) for row in self.rows[::-1]
-        }
+        trials = [(row.network, trial.reestimated) for row in self.rows for trial in row.trials]
+        draws = {name: max(n for own, n in trials if own == name) for name, _ in trials}
         networks = [f"{name} ({count:,} draws)" for name, count in draws.items() if count]
         if not networks:
             return ""
         return (
-            f"Running statistics of norms were estimated again before the test, as training was "
+            "Running statistics of norms were estimated again before the test, as training was "
             f"too short for them: {', '.join(networks)}."
         )
 

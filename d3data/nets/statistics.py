@@ -23,7 +23,7 @@ class RunningStatistics:
     """The norms of a network that have running statistics; to be made before it is trained."""
 
     def __init__(self, network: nn.Module) -> None:
-        layers: list[Any] = [*network.modules()]
+        layers: list[Any] = [one for one in network.modules() if hasattr(one, "momentum")]
         self.norms = [x for x in layers if isinstance(getattr(x, "running_var", None), Tensor)]
         self._network, self._before = network, [*map(_batches, self.norms)]
 
@@ -77,7 +77,6 @@ def _batches(norm: Any) -> int | None:
 
 def _initial_share(norm: Any, batches: int) -> float:
     """How much of a norm's statistics is still the initial one: of the median channel."""
-    momentum = getattr(norm, "momentum", None)
-    if momentum is None:  # it averages over all batches
+    if norm.momentum is None:  # it averages over all batches
         return 0.0
-    return float(((1 - momentum) ** batches / norm.running_var.clamp(max=1)).median())
+    return float(((1 - norm.momentum) ** batches / norm.running_var.clamp(max=1)).median())

@@ -10,7 +10,7 @@ import torch
 import d3data
 import made
 from d3data.artifact.artifact import Artifact
-from d3data.errors import ArtifactError, UnknownNameError
+from d3data.errors import ArtifactError, FormatError, UnknownNameError
 from d3data.images.spec import Image
 
 OTHERS = ("fly", "gnu", "hen", "ibis", "jay")
@@ -85,6 +85,18 @@ def test_where_sets_come_from_stays_with_them(tmp_path: Path) -> None:
                          out=tmp_path / "abc")  # fmt: skip
     assert len(again.manifest.content.classes) == 15
     assert json.loads(again.file("made_from.json"))["sets"][0]["made_from"] == notes
+
+
+@pytest.mark.parametrize(
+    "extras",
+    [{"recipe.toml": b"\xff"}, {"made_from.json": b"[]"}, {"made_from.json": b"[" * 9999}],
+)
+def test_pages_of_strangers_that_are_broken_are_named(
+    tmp_path: Path, extras: dict[str, bytes]
+) -> None:
+    sets = two(tmp_path, "pixels", extras=extras)
+    with pytest.raises(FormatError, match="of toys-ipc2 is broken"):
+        d3data.merge(sets, out=tmp_path / "ab")
 
 
 def test_what_is_no_one_set_is_refused(tmp_path: Path) -> None:

@@ -83,6 +83,8 @@ def test_balanced_accuracy_is_that_of_classes_where_their_sizes_differ():
     assert made.cells()["balanced %"] == "55.0"
     known = reports.report("a", made)
     assert Report.parse(known.dump(), where="a page") == known
+    none = Row.of("x", [reports.trial(0.0, per_class=(0.0, 0.0))], **common, unbalanced=True)
+    assert Row.parse(none.dump(), where="a row").balanced == 0
     even = Row.of("distilled", trials, **common)
     assert "balanced" not in even.dump()
     assert "balanced %" not in even.cells()
