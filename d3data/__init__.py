@@ -13,6 +13,7 @@ _PUBLIC = {
     "export": "d3data.data.export",
     "load": "d3data.data.load",
     "load_task": "d3data.images.tasks",
+    "merge": "d3data.data.merge",
     "publish": "d3data.publishing",
     "quantize": "d3data.data.requantize",
 }
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from d3data.data.epochs import EpochSampler as EpochSampler
     from d3data.data.export import export as export
     from d3data.data.load import load as load
+    from d3data.data.merge import merge as merge
     from d3data.data.requantize import quantize as quantize
     from d3data.evaluation import evaluate as evaluate
     from d3data.images.tasks import load_task as load_task

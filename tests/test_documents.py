@@ -1,12 +1,16 @@
 """What documents show is what the code takes."""
 
 import re
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from d3data import artifact
+from d3data.cli import app
 from d3data.distill import Recipe, load_recipe, recipe_names
 from d3data.evaluation.protocols import protocols
 from d3data.evaluation.report import stored_report
@@ -51,3 +55,37 @@ def test_the_readme_tells_what_sets_are_worth(place):
 def test_every_protocol_is_explained():
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in protocols)
+
+
+def blocks(page, language="python"):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_fixture_for_tests_of_others_can_be_copied(tmp_path):
+    for block in blocks(ROOT / "docs" / "ci.md"):
+        if named := re.match(r"# (\w+\.py)\n", block):
+            (tmp_path / named[1]).write_text(block)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout
+    assert "1 passed" in ended.stdout
+
+
+def test_the_lines_for_tests_of_others_do_what_they_say(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (command,) = blocks(ROOT / "docs" / "ci.md", "sh")
+    ended = CliRunner().invoke(app, command.split()[1:])
+    assert ended.exit_code == 0, ended.output
+    names: dict = {}
+    for block in blocks(ROOT / "docs" / "ci.md"):
+        if not block.startswith("#"):
+            exec(block, names)
+    assert (names["image"].mode, names["image"].size, type(names["label"])) == (
+        "RGB",
+        (32, 32),
+        int,
+    )
+    assert names["images"].shape == (1000, 8, 8)
+    assert names["images"].max() == 1
+    assert sorted(set(names["labels"])) == list(range(10))
+    assert names["classes"].tolist() == list("0123456789")

@@ -12,7 +12,7 @@ from d3data.cli.cards import card, preview
 from d3data.cli.convert import convert
 from d3data.cli.distill import distill, init, recipes, status
 from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
-from d3data.cli.export import export, quantize
+from d3data.cli.export import export, merge, quantize
 from d3data.cli.hub import info, list_sets, publish, pull, verify
 from d3data.cli.options import Json
 from d3data.cli.output import give, say
@@ -84,7 +84,7 @@ def env(json: Json = False) -> None:
 
 
 app.command("list")(list_sets)
-for command in (info, pull, verify, preview, card, export, quantize, init, distill, status,
+for command in (info, pull, verify, preview, card, export, quantize, merge, init, distill, status,
                 evaluate, report, compare, protocols, audit, publish, env):  # fmt: skip
     app.command()(command)
 app.add_typer(convert, name="convert")

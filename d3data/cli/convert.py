@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from d3data.cli.options import Json, OutFolder
-from d3data.cli.output import as_name, give
+from d3data.cli.output import as_name, give, say
 
 convert = typer.Typer(
     help="Make an artifact of a distilled set that others published.", no_args_is_help=True
@@ -44,6 +44,7 @@ Classes = Annotated[
     Any,
     typer.Option(parser=_lines, metavar="FILE", help="The class names of the task, a line each."),
 ]
+WHITENED = ("datm", "mtt")  # methods whose values are often whitened
 NUMBERS: dict[str, Any] = {"parser": _numbers, "metavar": "NUMBERS"}
 SUBTRACTED = "What was subtracted from pixels of 0 to 1: 0.5, or 0.4,0.5,0.6."
 Mean = Annotated[Any, typer.Option(**NUMBERS, help=SUBTRACTED)]
@@ -97,23 +98,41 @@ def d3_official(
     json: Json = False,
 ) -> None:
     """The checkpoints that the authors of D3 published."""
-    options = {**locals(), "soft_labels": _listed(soft_labels or [])}
+    options = {**locals(), "soft_labels": _listed(soft_labels or [], "--soft-labels")}
     _convert("d3_official", options)
 
 
 @convert.command()
 def images(
     source: Annotated[
-        Path, typer.Argument(help="A .pt file of tensors, an .npz, or a folder of images.")
+        list[Path],
+        typer.Argument(
+            help="A .pt file of tensors, or several of one set; an .npz; or a folder of images."
+        ),
     ],
     out: OutFolder,
     task: Annotated[str, typer.Option(help="The data set that was distilled, such as cifar10.")],
     labels: Annotated[
-        Path | None, typer.Option(help="The .pt file of labels, where the images have none.")
+        list[str] | None,
+        typer.Option(
+            help="The .pt file of labels, where the images have none: repeated, or a quoted "
+            "pattern, for several."
+        ),
     ] = None,
+    labels_are: Annotated[
+        Literal["probabilities", "logits"], typer.Option(help="What labels (N, K) of floats are.")
+    ] = "probabilities",
     index: Annotated[
         int, typer.Option(min=0, help="Which of the experiments that DC, DSA and DM save.")
     ] = 0,
+    factor: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="How many smaller images each one shows along a side, as those of IDC and DREAM "
+            "do: 2 or 3; 1 if it shows one.",
+        ),
+    ] = None,
     mean: Mean = None,
     std: Std = None,
     zca: Annotated[
@@ -128,18 +147,34 @@ def images(
     data: RealData = None,
     classes: Classes = None,
     method: Annotated[
-        str, typer.Option(help="dc, dsa, dm, mtt, frepo, kip, glad, or another.")
+        str, typer.Option(help="dc, dsa, dm, mtt, datm, idc, dream, glad, sre2l, or another.")
     ] = "unknown",
     reference: Annotated[str | None, typer.Option(help="Its paper, where it is another.")] = None,
     teacher: Teacher = "unknown",
+    step_size: Annotated[
+        str, typer.Option(help="The method's: a number, or the .pt file of a learned one.")
+    ] = "0.01",
+    as_given: Annotated[
+        bool,
+        typer.Option("--as-given", help="Accept values unlike pixels of the task's images."),
+    ] = False,
     draws_per_class: Draws = None,
     name: Name = None,
     license: License = None,
     json: Json = False,
 ) -> None:
     """Distilled images of DC, DSA, DM, MTT and others."""
-    options = {**locals(), "zca": regularization if zca else None}
+    options = {
+        **locals(),
+        "zca": regularization if zca else None,
+        "labels": _listed(labels or [], "--labels"),
+    }
     del options["regularization"]
+    if method in WHITENED and not zca:
+        say(
+            f"{method} whitened most of its sets of colour images, which is not always seen: if "
+            "this is one of these, convert it with --zca and --data"
+        )
     _convert("images", options)
 
 
@@ -156,13 +191,13 @@ def _convert(function: str, options: dict[str, Any]) -> None:
     give(text, document, as_json=as_json)
 
 
-def _listed(patterns: Sequence[str]) -> list[str]:
+def _listed(patterns: Sequence[str], option: str) -> list[str]:
     """Files by their paths, or by patterns, whose files are taken in order of name."""
     listed = []
     for pattern in patterns:
         path = Path(pattern)
         files = sorted(map(str, path.parent.glob(path.name))) if "*" in path.name else [pattern]
         if not files:
-            raise typer.BadParameter(f"no file is called {pattern!r}", param_hint="--soft-labels")
+            raise typer.BadParameter(f"no file is called {pattern!r}", param_hint=option)
         listed += files
     return listed

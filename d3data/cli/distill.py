@@ -104,6 +104,14 @@ def distill(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key, such as steps=2000."),
     ] = None,
+    from_: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="NAME",
+            help="A finished set to go on from, in place of a warm start: a name or a folder.",
+        ),
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     device: Device = "cpu",
     executor: Annotated[
@@ -133,19 +141,26 @@ def distill(
 ) -> None:
     """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
+    from d3data.hub import resolve
     from d3data.images.presets import PRESETS
     from d3data.utils.device import find_resources
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.load_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
-    begun = split(launcher)
+    begun, start = split(launcher), None if from_ is None else resolve.resolve(from_).read()
     if dry_run:
         resources = find_resources(
             device, workers, inline=executor == "inline", remote=bool(begun)
         )
         plan = distill.prepare(
-            chosen, out=folder, data=data, resources=resources, experts=experts, imagine=True
+            chosen,
+            out=folder,
+            data=data,
+            resources=resources,
+            experts=experts,
+            start=start,
+            imagine=True,
         )
         _forecast(plan, device, gpu, as_json=json)
         return
@@ -162,6 +177,7 @@ def distill(
             launcher=begun,
             device=device,
             experts=experts,
+            start=start,
             progress=display.happened,
         )
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""

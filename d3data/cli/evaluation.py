@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.options import Data, Device, Json, Name, Task
+from d3data.cli.options import Data, Device, Json, Task, Trained
 from d3data.cli.output import give, read_report, require_suffix, say
 from d3data.cli.progress import Display
 from d3data.utils import atomic
@@ -41,7 +41,7 @@ PAIR_HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", 
 
 
 def evaluate(
-    name: Name,
+    name: Trained,
     data: Data = None,
     task: Task = None,
     protocol: Protocol = "standard",
@@ -134,6 +134,7 @@ def compare(
         typer.Argument(help="Reports that `evaluate --out` wrote, or data sets to evaluate."),
     ],
     data: Data = None,
+    task: Task = None,
     protocol: Protocol = "standard",
     seeds: Seeds = None,
     device: Device = "cpu",
@@ -156,7 +157,7 @@ def compare(
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")
     known = [
-        read_report(Path(name)) if name.endswith(".json") else plan(name, options=options)
+        read_report(Path(name)) if name.endswith(".json") else plan(name, task, options)
         for name in names
     ]
     shared = [
@@ -195,7 +196,7 @@ def protocols(json: Json = False) -> None:
 
 
 def audit(
-    name: Name,
+    name: Trained,
     data: Data = None,
     task: Task = None,
     draws: Annotated[int, typer.Option(min=1, help="Of each prior, beside its mean.")] = 64,
@@ -233,7 +234,7 @@ def audit(
             )
     made, real = opened(name, task, data)
     with Display() as display:
-        result = audited(made, real, draws=draws, device=device, progress=display.step)
+        result = audited(made, real, draws=draws, device=device, progress=display.step, name=name)
     if out is not None:
         atomic.write_json(out, result.dump())
     if pairs is not None:

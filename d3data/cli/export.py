@@ -1,4 +1,4 @@
-"""Commands that write a data set again: export, quantize."""
+"""Commands that write data sets again: export, quantize, merge."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -55,6 +55,37 @@ def quantize(
     text = f"{as_name(out)}: {after:,} bytes of manifest and parts, where {name} has {before:,}"
     document = {"folder": str(out), "content_bytes": after, "before": before}
     give(text, document, as_json=json)
+
+
+def merge(
+    sets: Annotated[
+        list[str], typer.Argument(metavar="NAME...", help="Two sets or more, of other classes.")
+    ],
+    out: OutFolder,
+    name: Annotated[str | None, typer.Option(help="Of the set; default: that of --out.")] = None,
+    version: Annotated[str, typer.Option(help="Of the set, X.Y.Z.")] = "1.0.0",
+    task: Annotated[
+        str | None,
+        typer.Option(
+            help="What the real images of all classes are called; default: as the sets'."
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Make one data set of several, of different classes; the first keeps its class numbers."""
+    from d3data.data.merge import merge
+
+    made = merge(sets, out=out, name=name, version=version, task=task)
+    content, size = made.manifest.content, made.ledger.content_bytes
+    items = sum(content.items_per_class)
+    document = {
+        "folder": str(out),
+        "classes": len(content.classes),
+        "items": items,
+        "content_bytes": size,
+    }
+    text = f"{as_name(out)}: {len(content.classes):,} classes, {items:,} items, {size:,} bytes"
+    give(f"{text} of manifest and parts", document, as_json=json)
 
 
 def _bits(text: str) -> int | dict[str, int]:

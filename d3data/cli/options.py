@@ -26,6 +26,21 @@ def _checked(parse: Callable[[str], object]) -> Callable[[str | None], str | Non
     return check
 
 
+def _images_or_name(text: str) -> None:
+    """Accept what can be trained on: a name of a set, or a place of real images."""
+    if not names.is_images(text):
+        names.parse(text)
+
+
+Trained = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        callback=_checked(_images_or_name),
+        help="A data set, as other commands name it; or any images, with --task: a folder or file "
+        "written as ./x or /x, hf:ORG/NAME, or torchvision:CLASS:ROOT.",
+    ),
+]
 Name = Annotated[
     str,
     typer.Argument(
@@ -54,7 +69,9 @@ OfRepository = Annotated[
 Data = Annotated[str | None, typer.Option(help="Path to the real images (needed for your own).")]
 Task = Annotated[
     str | None,
-    typer.Option(help="The real images, where the set does not say: NAME is a folder or hf:..."),
+    typer.Option(
+        help="The real images to test on, where NAME is no distilled set, which says them."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 ReportFile = Annotated[

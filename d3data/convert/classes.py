@@ -1,6 +1,6 @@
-"""Which classes of a task the files of a published set are of.
+"""Which classes of a task the files of D3's authors are of.
 
-Folders and archives name their classes. The checkpoints of D3's published code are numbered by
+The checkpoints of D3's published code are numbered by
 position in its own order of classes, block by block; for ImageNet at 64 pixels that is the order
 of the downsampled ImageNet, which nobody else uses. File names (`imagebatch_0`) and soft labels
 tell which block a file is.
@@ -18,8 +18,7 @@ from torch import Tensor
 from d3data.convert.checkpoint import Checkpoint
 from d3data.convert.provenance import Origin, wordnet_order
 from d3data.errors import ArtifactError, DataError, entry
-from d3data.images.formats.folders import folder_names
-from d3data.utils.text import brief, some
+from d3data.utils.text import brief
 
 Paths = Sequence[str | Path]
 ClassOrder = Literal["wordnet", "downsampled"]
@@ -27,40 +26,6 @@ ClassOrder = Literal["wordnet", "downsampled"]
 IMAGENET = "imagenet-64"
 NUMBERED = re.compile(r"(?:imagebatch|imageten|imagenethalf|tinybatch)_(\d{1,6})(?!\d)")
 GAIN = 0.01  # of the teacher's probability: more than chance gives
-
-
-def class_ids(names: Sequence[str], classes: Sequence[str], where: str | Path) -> list[int]:
-    """The id in a task of each class that is named at `where`, all of them.
-
-    Names are those of the classes, or of the folders that `d3data export` makes of them, or the
-    numbers from 0 on.
-
-    >>> class_ids(["bee", "ant"], ["ant", "bee"], "x"), class_ids(["1", "00"], ["a", "b"], "x")
-    ([1, 0], [1, 0])
-    """
-    for spelling in (list(classes), folder_names(classes)):
-        if sorted(names) == sorted(spelling):
-            return [spelling.index(name) for name in names]
-    numbers = [int(name) for name in names if is_number(name)]
-    if len(numbers) == len(names) and sorted(numbers) == list(range(len(classes))):
-        return numbers
-    faults = {
-        "has classes that are not in the task": set(names) - set(classes),
-        "lacks classes of the task": set(classes) - set(names),
-    }
-    listed = "; ".join(
-        f"{fault}: {some(map(brief, sorted(wrong)))}" for fault, wrong in faults.items() if wrong
-    )
-    raise ArtifactError(
-        f"{where} {listed or 'names a class twice'}. Name its folders after the classes, as "
-        f"`d3data export` does ({some(map(brief, folder_names(classes)), at_most=2)}), or by "
-        f"number, 0 to {len(classes) - 1}"
-    )
-
-
-def is_number(name: str) -> bool:
-    """Whether a name is a number in decimal digits."""
-    return name.isascii() and name.isdigit() and len(name) < 10
 
 
 def published_order(real: Origin, class_order: ClassOrder | None) -> list[int]:

@@ -24,7 +24,7 @@ from d3data.convert.classes import (
     require_order,
     require_own_classes,
 )
-from d3data.convert.image_files import require_probabilities
+from d3data.convert.labels import require_probabilities
 from d3data.convert.provenance import Target, origin
 from d3data.errors import ArtifactError, FormatError, nearest
 from d3data.images.presets import PRESETS
@@ -185,7 +185,7 @@ def _labels(
     for path, one in zip(paths, subtasks, strict=True):
         shape = (len(one.mean), len(order))
         theirs = torch_files.tensor(torch_files.read(path), where=str(path), shape=shape)
-        require_probabilities(theirs, path)
+        require_probabilities(theirs, path, remedy="; for logits, store the softmax")
         labels.append(torch.empty_like(theirs).index_copy_(1, columns, theirs))
     require_distinct(labels, paths)
     require_own_classes(labels, blocks, paths)

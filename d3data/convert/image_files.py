@@ -1,7 +1,8 @@
 """Reads distilled images as others store them: `.pt` files, NumPy archives, folders."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,13 @@ import torch
 from torch import Tensor
 
 from d3data.convert import torch_files
+from d3data.convert.labels import LabelKind, read_labels
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
 from d3data.images.preprocessing import GRAY, Preprocessing
-from d3data.utils.text import brief
+from d3data.utils.text import brief, some
 
 PAIRS = (("images", "labels"), ("x", "y"))  # keys of a file with both
-SUM = 1e-3  # how far a soft label may be from adding up to 1
 
 
 @dataclass(frozen=True)
@@ -36,21 +37,59 @@ class StoredImages:
         return self.labels if self.labels.ndim == 1 else self.labels.argmax(1)
 
 
-def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> StoredImages:
-    """Images out of a `.pt` file, and their labels out of it or out of another.
+def read_tensors(
+    paths: Sequence[str | Path],
+    labels: Sequence[str | Path],
+    *,
+    index: int = 0,
+    kind: LabelKind = "probabilities",
+) -> StoredImages:
+    """Images out of `.pt` files, and their labels out of them or out of others.
 
     Read are a tensor of images; a list [images, labels]; a dictionary with `images` and `labels`,
     or `x` and `y`; and what the code of DC, DSA and DM saves, `{"data": [[images, labels], ...]}`
     with the sets of several experiments, of which `index` chooses one.
     """
-    values, own = _pair(torch_files.read(path), index, path)
-    if (own is None) == (labels is None):
-        fault = "has no labels: give their file with" if own is None else "has labels: omit"
-        raise ArtifactError(f"{path} {fault} --labels (labels=...)")
-    where = str(path if labels is None else labels)
-    images = _images(values, path)
-    stored = own if labels is None else torch_files.read(labels)
-    return StoredImages(images, _labels(stored, len(images), where))
+    require_each_once([*paths, *labels])
+    pairs = [_pair(torch_files.read(path), index, path) for path in paths]
+    images = [_images(values, path) for (values, _), path in zip(pairs, paths, strict=True)]
+    kinds = {(one.dtype, one.shape[1:]) for one in images}
+    if len(kinds) > 1:
+        raise FormatError(f"{some(map(str, paths))} hold images of different shapes or types")
+    own = [one for _, one in pairs if one is not None]
+    if bool(own) == bool(labels) or len(own) not in (0, len(pairs)):
+        fault = "has labels: omit" if own else "has no labels: give their file with"
+        raise ArtifactError(f"{some(map(str, paths))} {fault} --labels (labels=...)")
+    values = own or [torch_files.read(path) for path in labels]
+    where = some(map(str, labels or paths))
+    whole = values[0] if len(values) == 1 else _joined(values, where)
+    together = torch.cat(images)
+    return StoredImages(together, read_labels(whole, len(together), where, kind=kind))
+
+
+def require_each_once(paths: Sequence[str | Path]) -> None:
+    """Refuse files that are given twice."""
+    for one, other in combinations(paths, 2):
+        if Path(one).resolve() == Path(other).resolve():
+            raise ArtifactError(f"{one} and {other} are the same file: give each once")
+
+
+def read_number(path: str | Path) -> float:
+    """The only number in a `.pt` file, such as a learned step size."""
+    value = torch_files.read(path)
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        shape = tuple(value.shape) if isinstance(value, Tensor) else value
+        raise FormatError(f"{path} holds {brief(shape)}, where one number is expected")
+    return float(value)
+
+
+def _joined(values: Sequence[object], where: str) -> Tensor:
+    tensors = [one for one in values if isinstance(one, Tensor)]
+    if len(tensors) < len(values) or len({(x.ndim, x.shape[1:], x.dtype) for x in tensors}) > 1:
+        raise FormatError(f"{where}: their labels are no tensors of one shape and type")
+    return torch.cat(tensors)
 
 
 def read_images(place: str | Path) -> StoredImages:
@@ -106,26 +145,5 @@ def _images(value: object, path: str | Path) -> Tensor:
     return images if images.dtype == torch.uint8 else images.float()
 
 
-def _labels(value: object, count: int, where: str) -> Tensor:
-    if not isinstance(value, Tensor) or value.ndim not in (1, 2) or len(value) != count:
-        shape = tuple(value.shape) if isinstance(value, Tensor) else value
-        raise FormatError(f"{where}: labels are {brief(shape)} for {count} images")
-    labels = _checked(value, f"{where}: labels")
-    if labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
-        return labels.long()
-    require_probabilities(labels, where)
-    return labels.float()
-
-
 def _checked(value: Tensor, where: str) -> Tensor:
     return torch_files.tensor(value, where=where, shape=value.shape, dtype=value.dtype)
-
-
-def require_probabilities(labels: Tensor, where: str | Path) -> None:
-    """Refuse labels (N, K) whose rows are not probabilities."""
-    fits = labels.ndim == 2 and labels.is_floating_point() and labels.numel() > 0
-    if not fits or labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
-        raise FormatError(
-            f"{where}: labels are neither class numbers (N,) nor probabilities (N, K) whose rows "
-            "add up to 1; for logits, store the softmax"
-        )

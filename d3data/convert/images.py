@@ -13,37 +13,41 @@ from torch import Tensor
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.part import Part
-from d3data.convert import image_files, whitening
-from d3data.convert.classes import class_ids, is_number
+from d3data.convert import image_files, tiles
 from d3data.convert.image_files import StoredImages
+from d3data.convert.labels import LabelKind
+from d3data.convert.normalization import given_moments, renormalized, unwhitened
 from d3data.convert.provenance import Origin, Target, origin
-from d3data.errors import ArtifactError, DataError, FormatError
+from d3data.errors import ArtifactError, FormatError
+from d3data.images.class_names import class_ids, numbered
 from d3data.images.spec import Image
 from d3data.sources.pixels import PixelsSpec
 from d3data.utils.text import some
 
 SUFFIXES = (".pt", ".pth")
-LARGE = 2  # mean absolute value of pixels that should go from 0 to 1
-BEYOND = 0.1  # of the range of pixels, to either side; distilled images often exceed it
-ZCA = 0.1  # what MTT, and those after it, add to the eigenvalues
 METHODS = {
+    "datm": "Guo, Wang, Cazenavette, Li, Zhang and You 2024, arXiv:2310.05773",
     "dc": "Zhao, Mopuri and Bilen 2021, arXiv:2006.05929",
     "dm": "Zhao and Bilen 2023, arXiv:2110.04181",
+    "dream": "Liu, Gu, Wang, Zhu, Jiang and You 2023, arXiv:2302.14416",
     "dsa": "Zhao and Bilen 2021, arXiv:2102.08259",
-    "frepo": "Zhou, Nezhadarya and Ba 2022, arXiv:2206.00719",
     "glad": "Cazenavette, Wang, Torralba, Efros and Zhu 2023, arXiv:2305.01649",
-    "kip": "Nguyen, Chen and Lee 2021, arXiv:2011.00050",
+    "idc": "Kim, Kim, Oh, Yun, Song, Jeong, Ha and Song 2022, arXiv:2205.14959",
     "mtt": "Cazenavette, Wang, Torralba, Efros and Zhu 2022, arXiv:2203.11932",
+    "sre2l": "Yin, Xing and Shen 2023, arXiv:2306.13092",
 }
+Files = str | Path | Sequence[str | Path]
 
 
 def images(
-    source: str | Path,
+    source: Files,
     *,
     out: str | Path,
     task: str,
-    labels: str | Path | None = None,
+    labels: Files | None = None,
+    labels_are: LabelKind = "probabilities",
     index: int = 0,
+    factor: int | None = None,
     mean: Sequence[float] | None = None,
     std: Sequence[float] | None = None,
     zca: float | None = None,
@@ -52,7 +56,8 @@ def images(
     method: str = "unknown",
     reference: str | None = None,
     teacher: str = "unknown",
-    step_size: float = 0.01,
+    step_size: float | str | Path = 0.01,
+    as_given: bool = False,
     draws_per_class: int | None = None,
     name: str | None = None,
     license: str | None = None,
@@ -60,14 +65,17 @@ def images(
     """Write the artifact of distilled images, all of it or nothing.
 
     Args:
-        source: a `.pt` file with tensors, a folder with a folder for each class, or an `.npz`.
-            Where it names classes, labels go by these names, and they are the set's own names if
-            neither `data` nor `classes` are given.
+        source: a `.pt` file with tensors, or several of one set; a folder with a folder for each
+            class; or an `.npz`. Where it names classes, labels go by these names, and they are
+            the set's own names if neither `data` nor `classes` are given.
         out: the folder of the artifact; nothing may be there.
         task: the data set that was distilled, such as `cifar10`.
-        labels: the `.pt` file of labels, where `source` has none: class numbers (N,) or
-            probabilities (N, K).
+        labels: the `.pt` file or files of labels, where `source` has none: class numbers (N,),
+            one-hot rows or probabilities (N, K).
+        labels_are: what labels (N, K) of floats are: probabilities, or logits.
         index: which of the experiments that DC, DSA and DM save together.
+        factor: how many smaller images each one shows along a side, as those of IDC and DREAM do;
+            they are taken apart. 1 for images that are trained on as they are.
         mean: what was subtracted from pixels of 0 to 1, a channel each; for tensors of floats.
         std: what they were then divided by.
         zca: the images were whitened by ZCA with this regularisation, after being normalised if
@@ -77,7 +85,8 @@ def images(
         method: a name of `METHODS`, or any other.
         reference: the paper of the method; known for those in `METHODS`.
         teacher: what the manifest says of the network behind soft labels.
-        step_size: the method's, as far as one knows; above 0.
+        step_size: the method's, as far as one knows, above 0; or the `.pt` file of a learned one.
+        as_given: accept values that are unlike pixels of the task's images.
         draws_per_class: how many draws of each class are an epoch; the most images of a class
             unless given.
         name: of the artifact; that of its folder unless given.
@@ -89,42 +98,74 @@ def images(
         ArtifactError: images, labels and task do not go together, or `out` is taken.
         DataError: too little is known of the task, or values are no colours after all.
     """
-    target = Target(out, data, name, license, teacher, step_size, draws_per_class)
-    stored = _read(source, labels, index)
+    size = _step_size(step_size)
+    target = Target(out, data, name, license, teacher, size, draws_per_class)
+    sources, label_files = _listed(source), _listed(labels or ())
+    stored = _read(sources, label_files, index, labels_are)
+    divided = tiles.require_said(stored.values, factor, method)
+    stored = tiles.taken_apart(stored, divided)
     real = _origin(stored, task, data, classes)
     if stored.classes is not None:
-        ids = torch.tensor(class_ids(stored.classes, real.classes, source))
-        stored = replace(stored, labels=ids[stored.labels])
-    moments = _moments(stored, mean, std, zca)
+        ids = class_ids(stored.classes, real.classes, sources[0], error=ArtifactError)
+        stored = replace(stored, labels=torch.tensor(ids)[stored.labels])
+    moments = given_moments(stored, mean, std, zca)
     if zca is not None:
-        stored = replace(stored, values=_unwhitened(stored, moments, real, zca))
+        stored = replace(stored, values=unwhitened(stored, moments, real, zca))
     image = Image(channels=real.rule.channels, size=real.rule.size, mean=real.mean, std=real.std)
-    pixels = _renormalized(stored.values, moments, image)
+    pixels = renormalized(stored.values, moments, image, as_given=as_given)
     return target.write(
         real,
-        [_part(stored, pixels, real, step_size)],
+        [_part(stored, pixels, real, size)],
         spec=PixelsSpec(),
         image=image,
         method=method,
         reference=reference or METHODS.get(method, "unknown"),
-        files=[source, *([labels] if labels else [])],
+        files=[*sources, *label_files],
         format="images",
         index=index or None,
+        factor=divided if divided > 1 else None,
+        labels_are=labels_are if stored.labels.ndim == 2 else None,
         mean=moments[0].tolist(),
         std=moments[1].tolist(),
         zca=zca,
+        as_given=as_given or None,
     )
 
 
-def _read(source: str | Path, labels: str | Path | None, index: int) -> StoredImages:
-    if Path(source).suffix.lower() in SUFFIXES:
-        return image_files.read_tensors(source, labels, index=index)
-    if labels is not None:
+def _listed(files: Files) -> list[str | Path]:
+    return [files] if isinstance(files, str | Path) else list(files)
+
+
+def _step_size(given: float | str | Path) -> float:
+    """A number, as it is or in words; or that of a `.pt` file."""
+    if isinstance(given, str | Path) and Path(given).suffix.lower() in SUFFIXES:
+        return image_files.read_number(given)
+    try:
+        return float(given)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
         raise ArtifactError(
-            f"{source}: --labels is for tensors in a file that ends in .pt or .pth; folders and "
-            "archives have their own labels"
+            f"step_size={given!r}: give a number, or the .pt file that holds it"
+        ) from None
+
+
+def _read(
+    sources: Sequence[str | Path], labels: Sequence[str | Path], index: int, kind: LabelKind
+) -> StoredImages:
+    if not sources:
+        raise ArtifactError("no file of images is named: give at least one")
+    if all(Path(source).suffix.lower() in SUFFIXES for source in sources):
+        return image_files.read_tensors(sources, labels, index=index, kind=kind)
+    if len(sources) > 1:
+        raise ArtifactError(
+            f"{sources[0]} and {sources[1]}: several files of one set must all hold tensors and "
+            "end in .pt or .pth; put images into one folder"
         )
-    return image_files.read_images(source)
+    if labels or kind != "probabilities":
+        raise ArtifactError(
+            f"{sources[0]}: --labels and --labels-are are for tensors in files that end in .pt or "
+            ".pth; folders and archives have their own labels"
+        )
+    return image_files.read_images(sources[0])
 
 
 def _origin(
@@ -133,76 +174,9 @@ def _origin(
     """The real images; their classes have the names in the files where nothing else names them."""
     _, channels, size, _ = stored.values.shape
     real = origin(task, channels=channels, size=size, data=data, classes=classes)
-    if classes or real.seen or not stored.classes or all(map(is_number, stored.classes)):
+    if classes or real.seen or not stored.classes or numbered(stored.classes):
         return real
     return origin(task, channels=channels, size=size, data=data, classes=stored.classes)
-
-
-def _moments(
-    stored: StoredImages,
-    mean: Sequence[float] | None,
-    std: Sequence[float] | None,
-    zca: float | None,
-) -> Tensor:
-    """(2, C) mean and standard deviation that the values were normalised with, float64."""
-    channels = stored.values.shape[1]
-    if stored.values.dtype == torch.uint8:
-        if mean is not None or std is not None or zca is not None:
-            raise ArtifactError(
-                "uint8 images are neither normalized nor whitened: omit --mean, --std and --zca"
-            )
-        return torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, channels)
-    if zca is not None and mean is None and std is None:
-        mean, std = (0.0,) * channels, (1.0,) * channels
-    if mean is None or std is None:
-        raise ArtifactError(
-            "give the --mean and --std that these values were normalized with; for pixels from 0 "
-            "to 1 they are 0 and 1"
-        )
-    if not len(mean) == len(std) == channels or min(std) <= 0:
-        raise ArtifactError(
-            f"--mean {mean}, --std {std}: give {channels} numbers each, std above 0"
-        )
-    return torch.tensor([list(mean), list(std)], dtype=torch.float64)
-
-
-def _unwhitened(stored: StoredImages, moments: Tensor, real: Origin, zca: float) -> Tensor:
-    if zca <= 0:
-        raise ArtifactError(
-            f"the regularization of ZCA must be above 0, got {zca} (MTT uses {ZCA})"
-        )
-    if real.seen is None:
-        raise ArtifactError(
-            "undoing ZCA needs the real images that it was computed from: give --data"
-        )
-    return whitening.colored(stored.values, real.seen, regularization=zca, moments=moments)
-
-
-def _renormalized(values: Tensor, moments: Tensor, image: Image) -> Tensor:
-    """Values of one normalisation, or uint8 pixels -> those that `image` says; float32."""
-    given = values.double() / (255 if values.dtype == torch.uint8 else 1)
-    mean, std = moments[..., None, None]
-    _require_plausible(given * std + mean, mean)
-    low, span = torch.tensor([image.mean, image.std], dtype=torch.float64)[..., None, None]
-    again: Tensor = given * (std / span) + (mean - low) / span
-    return again.float()
-
-
-def _require_plausible(pixels: Tensor, mean: Tensor) -> None:
-    below = float((pixels < -BEYOND).double().mean())
-    above = float((pixels > 1 + BEYOND).double().mean())
-    middle = float(pixels.abs().mean())
-    if below + above > 0.5 or middle > LARGE:
-        raise DataError(
-            f"{below:.0%} of the pixels would be below -{BEYOND} and {above:.0%} above "
-            f"{1 + BEYOND}, with a mean absolute value of {middle:.3g}; pixels go from 0 to 1. "
-            "The values were normalized otherwise (--mean, --std), whitened (--zca), or go to 255"
-        )
-    if mean.min() > 0 and (pixels < mean).double().mean() < 0.01:
-        raise DataError(
-            "almost no pixel would be darker than the mean of all images (--mean): the values "
-            "were not normalized with it; for pixels from 0 to 1 give --mean 0 and --std 1"
-        )
 
 
 def _part(stored: StoredImages, pixels: Tensor, real: Origin, step_size: float) -> Part:

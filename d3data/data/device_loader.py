@@ -161,8 +161,8 @@ def _require_whole_batches(data: DistilledDataset) -> None:
             "a DecodingLoader decodes whole batches, and this set has a transform of single "
             "samples: load it without, and pass batch_transform= to the loader"
         )
-    if data.output_format.output == "latent":
+    if data.output_format.output in ("latent", "pil"):
         raise D3DataError(
-            "a DecodingLoader returns images: load the set with output='image', 'float' or "
-            "'normalized'"
+            "a DecodingLoader returns batches of images as tensors: load the set with "
+            "output='image', 'float' or 'normalized'"
         )

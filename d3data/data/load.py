@@ -42,8 +42,9 @@ def load(
         draws_per_class: how many draws of each class an epoch has; the set's own by default.
         transform: applied to each image.
         target_transform: applied to each label.
-        output: "image" (uint8 `tv_tensors.Image`), "float" (0 to 1), "normalized" (unclipped) or
-            "latent" (decoded later, by `DistilledDataset.decode`).
+        output: "image" (uint8 `tv_tensors.Image`), "pil" (as torchvision's data sets have them),
+            "float" (0 to 1), "normalized" (unclipped) or "latent" (decoded later, by
+            `DistilledDataset.decode`).
         soft_labels: return soft labels (True), classes (False), or what the set has ("auto").
         as_dict: samples are dictionaries instead of (image, label).
         verify: how each file that is opened is checked: "always" size and SHA-256, "size", or

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from d3data import artifact
+from d3data.artifact.ancestry import ancestry
 from d3data.artifact.manifest import About
 from d3data.distill.engine import cannot_log
 from d3data.distill.executors import Done, Executor, joined
@@ -139,7 +140,10 @@ def write_artifact(plan: Plan, folder: Path) -> None:
         about=about(plan, seconds=seconds, device=states[0]["device"]),
         labels=labels_of(recipe),
         draws_per_class=recipe.draws_per_class,
-        extras={"recipe.toml": recipe.to_toml().encode()},
+        extras={
+            "recipe.toml": recipe.to_toml().encode(),
+            **(ancestry([plan.start]) if plan.start else {}),
+        },
     )
 
 

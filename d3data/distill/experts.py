@@ -24,6 +24,7 @@ from d3data.images.tasks import Task
 from d3data.nets import Norm
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import logits
+from d3data.nets.statistics import DRAWS, RunningStatistics
 from d3data.nets.training import Unread, Watch, descend, ignore
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes
@@ -177,6 +178,17 @@ class Experts:
         snapshot = self.snapshot(trajectory, epoch)
         nn.utils.vector_to_parameters(snapshot, self._network.parameters())
         return self._network
+
+    def teacher(self, trajectory: int, epoch: int) -> nn.Module:
+        """An expert in `eval`; snapshots hold no running statistics, so train images give them."""
+        network = self.trained(trajectory, epoch).eval()
+        statistics, train = RunningStatistics(network), self._task.on(self.device).train
+        if statistics.norms:
+            order = torch.randperm(len(train), generator=rng.generator(0, "statistics"))[:DRAWS]
+            pieces = order.chunk(max(1, len(order) // self.plan.batch))
+            images = map(train.read, pieces)
+            statistics.estimate(statistics.norms, images)
+        return network
 
 
 class UnrecordedExperts(Experts):

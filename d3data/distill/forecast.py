@@ -103,9 +103,13 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
     for (wanted, classes), alike in groupby(plan.experts, lambda job: (job.plan, job.classes)):
         task = plan.task.subtask(classes)
         yield "experts", [*alike], wanted.steps(task), wanted.trajectory_bytes(task)
-    sizes = sorted(plan.subtasks, key=lambda job: len(job.classes))
-    for each, same in groupby(sizes, lambda job: len(job.classes)):
-        jobs, items = [*same], each * recipe.items_per_class
+    counts = recipe.items(plan.task.train.counts())
+
+    def size(job: Job) -> tuple[int, int]:
+        return len(job.classes), sum(counts[label] for label in job.classes)
+
+    for (each, items), same in groupby(sorted(plan.subtasks, key=size), size):
+        jobs = [*same]
         if start := STARTS[recipe.source.kind].steps(recipe):
             yield "warm start", jobs, start, 0
         if recipe.objective is not None:
@@ -128,7 +132,8 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     if isinstance(job, ExpertJob):
         network = job.plan.network.build(task, 0).to(device)
         return network, epochs(job.plan, task, network, seed=0, index=0, **options), None
-    source: Any = blank(recipe, task).requires_grad_(stage == "distill").to(device)
+    source: Any = blank(recipe, task, classes=job.classes)
+    source.requires_grad_(stage == "distill").to(device)
     if stage == "labels":
         assert recipe.labels is not None
         network = recipe.labels.teacher.network.build(plan.task, 0).to(device)

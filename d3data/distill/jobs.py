@@ -8,7 +8,7 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,7 +25,7 @@ from d3data.distill.engine import START, MetricsLog, Setting, Stage, optimize
 from d3data.distill.experts import ExpertPlan, Experts
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
-from d3data.distill.starts import STARTS
+from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, TaskSpec
@@ -142,7 +142,8 @@ class SubtaskJob(_Job):
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
         seed = rng.derive(recipe.seed, "subtask", self.number)
         setting = Setting(recipe, task, seed, device, recorded)
-        source, start = blank(recipe, task).to(device), STARTS[recipe.source.kind]
+        source = blank(recipe, task, classes=self.classes).to(device)
+        start = STARTS[recipe.source.kind]
         with MetricsLog(self.place / "metrics.jsonl", report) as journal:
             journal.load_state_dict(saved.states["journal"] if saved else START)
 
@@ -150,7 +151,9 @@ class SubtaskJob(_Job):
                 mine = saved if saved is not None and saved.stage == name else None
                 return Stage(name, steps, checkpoint, journal, mine)
 
-            if saved is None or saved.stage == "warm start":
+            if saved is None and (made := finished.kept(self.folder)):
+                finished.fill(source, made, classes=self.classes, image=image_of(task))
+            elif saved is None or saved.stage == "warm start":
                 start.fill(source, stage("warm start", start.steps(recipe)), setting)
             if recipe.steps and (saved is None or saved.stage != "quantize"):
                 optimize(source, stage("distill", recipe.steps), setting)
@@ -274,12 +277,13 @@ def loader(task: Task | None = None) -> Load:
     return load
 
 
-def blank(recipe: Recipe, task: Task) -> Source:
-    """The recipe's source for `task`, its tensors still to be filled."""
-    classes = torch.arange(len(task.classes)).repeat_interleave(recipe.items_per_class)
+def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -> Source:
+    """The recipe's source for `task`, which has these classes, its tensors still to be filled."""
+    items = torch.tensor(recipe.items(task.train.counts(), of=classes))
     image, step_size = image_of(task), recipe.step_size
+    kinds = torch.arange(len(task.classes)).repeat_interleave(items)
     with rng.seeded(recipe.seed, "blank"):
-        return registry.blank(recipe.source, image, classes=classes, step_size=step_size)
+        return registry.blank(recipe.source, image, classes=kinds, step_size=step_size)
 
 
 def image_of(task: Task) -> Image:

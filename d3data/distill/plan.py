@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
@@ -37,6 +38,7 @@ class Plan:
     experts: tuple[ExpertJob, ...]
     subtasks: tuple[SubtaskJob, ...]
     labels: tuple[LabelsJob, ...]
+    start: Artifact | None = None  # what it goes on from
 
     @property
     def imagined(self) -> bool:
@@ -183,19 +185,20 @@ def _lots(task: Task) -> list[range]:
 
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
     """What the artifact's manifest will say, digests aside: finds what it could not say."""
-    each, image, labels = recipe.items_per_class, image_of(task), labels_of(recipe)
+    image, labels, items_of = image_of(task), labels_of(recipe), recipe.items(task.train.counts())
     soft = len(task.classes) if labels.kind == "soft" else None
     entries = []
     for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True):
-        items = each * len(block)
-        shapes = layout(recipe.source, image, items=items, classes=len(block), labels=soft)
+        items = tuple(items_of[label] for label in block)
+        size = {"items": sum(items), "classes": len(block)}
+        shapes = layout(recipe.source, image, **size, labels=soft)
         entries.append(
             PartEntry(
                 path=path,
                 size=stored_bytes(shapes, recipe.quantization),
                 sha256="0" * 64,
                 classes=tuple(block),
-                items_per_class=(each,) * len(block),
+                items_per_class=items,
                 quantization=recipe.quantization,
             )
         )
@@ -242,7 +245,7 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
             f"it has {', '.join(sorted(known))}"
         )
     if STARTS[recipe.source.kind].needs_images(recipe):
-        require_images(task, [recipe.items_per_class] * len(task.classes), of="items")
+        require_images(task, recipe.items(task.train.counts()), of="items")
 
 
 def _check_names(place: str, record: Frozen, task: Task) -> None:

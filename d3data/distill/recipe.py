@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 import torch
-from pydantic import Field, model_validator
+from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from torch import nn
 
 from d3data.artifact.manifest import Name, Version
@@ -25,7 +25,24 @@ from d3data.nets.compute import Compute
 from d3data.sources.registry import AnySource
 from d3data.utils.schema import Frozen
 
+BALANCED = 10  # items of a class at most, where none are said
 PACKAGED = resources.files("d3data") / "distill" / "recipes"
+
+
+def _kind(items: object) -> str:
+    return "list" if isinstance(items, list | tuple) else type(items).__name__
+
+
+Items = Annotated[
+    Annotated[Count, Tag("int")]
+    | Annotated[tuple[Count, ...], Field(min_length=1), Tag("list")]
+    | Annotated[str, StringConstraints(pattern=r"^balanced(:[1-9][0-9]{0,5})?$"), Tag("str")],
+    Discriminator(
+        _kind,
+        custom_error_type="items",
+        custom_error_message='must be a number, a list of numbers, or "balanced:N"',
+    ),
+]
 
 
 class Optimizer(Frozen):
@@ -112,7 +129,9 @@ class Recipe(Frozen):
 
     `items_per_class` priors (or images) of every class are optimised on `objective` for `steps`
     steps, by the `optimizers`, one for each kind of tensor that is to move; `step_size` is the
-    student's first. Without an objective the source ships as its warm start left it.
+    student's first. Without an objective the source ships as its warm start left it. Items may be
+    a list, a number for each class, or "balanced:N": N of every class, but not more than it has
+    train images (10 unless said).
     """
 
     name: Name
@@ -120,7 +139,7 @@ class Recipe(Frozen):
     description: str = Field(default="", max_length=300)
     seed: int = Field(default=0, ge=0, lt=2**63)
     steps: int = Field(default=0, ge=0)
-    items_per_class: Count
+    items_per_class: Items
     draws_per_class: Count = 128
     step_size: float = Field(default=0.01, gt=0)
     task: TaskSpec
@@ -146,6 +165,24 @@ class Recipe(Frozen):
                     f"{nearest(name, known)}"
                 )
         return self
+
+    def items(self, images: Sequence[int], *, of: Sequence[int] | None = None) -> tuple[int, ...]:
+        """How many items each class has that has so many train `images`.
+
+        `of` are the numbers of these classes; RecipeError where a list is not of all of them.
+        """
+        ids, each = range(len(images)) if of is None else of, self.items_per_class
+        if isinstance(each, int):
+            return (each,) * len(images)
+        if isinstance(each, str):
+            most = int(each.partition(":")[2] or BALANCED)
+            return tuple(min(most, count) for count in images)
+        if (of is None and len(each) != len(images)) or max(ids) >= len(each):
+            raise RecipeError(
+                f"items_per_class lists {len(each)} classes, and there are {len(images)}: give "
+                "a number for each, in their order, or one for all"
+            )
+        return tuple(each[label] for label in ids)
 
     @property
     def quantization(self) -> Quantization:

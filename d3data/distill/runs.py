@@ -12,12 +12,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from d3data import artifact
+from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME as MANIFEST
 from d3data.distill.driver import LOG, Driver, OnEvent, about
 from d3data.distill.executors import Executor, Inline, Processes, Retries
 from d3data.distill.jobs import Result, loader, subtask_folder
 from d3data.distill.plan import Plan, plan_run
-from d3data.distill.recipe import Recipe, load_recipe
+from d3data.distill.recipe import Recipe, WarmStart, load_recipe
+from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
@@ -25,7 +28,8 @@ from d3data.utils.lock import Holder, hold, holder, lock_files
 from d3data.utils.text import some
 
 RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
-STARTED = (".recipe.toml.*", ".env.json.*")  # temporary files of processes that were killed
+# temporary files of processes that were killed
+STARTED = (".recipe.toml.*", ".env.json.*", f".{finished.FOLDER}.*")
 TAIL = 1 << 16  # bytes of a log that are read for a status
 LEFTOVERS = (*STARTED, ".artifact.*", "images/.*", "experts/.*", "subtasks/*/.*")
 
@@ -44,6 +48,7 @@ def run(
     experts: str | Path | None = None,
     attempts: int = 3,
     save_every: float = 30.0,
+    start: Artifact | str | Path | None = None,
     progress: OnEvent | None = None,
 ) -> Path:
     """Make the artifact of a recipe in the run folder `out`, or resume making it.
@@ -62,6 +67,7 @@ def run(
         experts: a folder of recorded trajectories that several runs share.
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
+        start: a finished set to go on from, in place of a warm start: an artifact or its folder.
         progress: called with every event, in this thread.
 
     Returns:
@@ -88,6 +94,7 @@ def run(
             resources=resources,
             experts=experts,
             save_every=save_every,
+            start=start,
         )
         if isinstance(chosen, Inline) and chosen.load is None:
             chosen = replace(chosen, load=loader(plan.task))
@@ -104,6 +111,7 @@ def prepare(
     data: str | Path | None = None,
     experts: str | Path | None = None,
     save_every: float = 30.0,
+    start: Artifact | str | Path | None = None,
     imagine: bool = False,
 ) -> Plan:
     """What `run` with these arguments will do with such resources; writes nothing.
@@ -116,6 +124,10 @@ def prepare(
     """
     _check_options(save_every=save_every)
     recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    given = start if isinstance(start, Artifact | None) else artifact.read(start)
+    begun = (Path(out) / RECIPE).exists()
+    if made := finished.chosen(Path(out), given, begun=begun):
+        recipe = recipe.model_copy(update={"warm_start": WarmStart(steps=0)})
     started = _started(Path(out), recipe)
     plan = plan_run(
         recipe,
@@ -127,6 +139,10 @@ def prepare(
         save_every=save_every,
         imagine=imagine,
     )
+    if made:
+        steps = recipe.steps + recipe.quantize.steps
+        finished.require_fits(made, plan.content, steps=steps)
+        plan = replace(plan, start=made)
     about(plan, seconds=0.0, device=resources.device)  # checks the names in the recipe
     if started and started["fingerprint"] != plan.task.fingerprint:
         raise ForeignRunError(
@@ -256,7 +272,7 @@ def _check_options(*, save_every: float, workers: int | None = None, attempts: i
 def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
     """The environment in which a run in `folder` was started; empty where there is none."""
     if not (folder / RECIPE).exists():
-        ours = {ENVIRONMENT, *lock_files(Path(LOCK))}
+        ours = {ENVIRONMENT, finished.FOLDER, *lock_files(Path(LOCK))}
         ours |= {path.name for pattern in STARTED for path in folder.glob(pattern)}
         if others := sorted({path.name for path in folder.glob("*")} - ours):
             raise ForeignRunError(
@@ -298,6 +314,8 @@ def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> No
         "threads": {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs},
     }
     if not (folder / RECIPE).exists():
+        if plan.start:
+            finished.keep(folder, plan.start)
         write_json(folder / ENVIRONMENT, now)
         write_bytes(folder / RECIPE, plan.recipe.to_toml().encode())
         return

@@ -22,7 +22,7 @@ def relabel(source: Source, teachers: Experts, config: SoftLabels, *, seed: int)
 
     Without draws x is the image of the item's mean.
     """
-    networks = [teachers.trained(index, config.epoch).eval() for index in range(len(teachers))]
+    networks = [teachers.teacher(index, config.epoch) for index in range(len(teachers))]
     labels = []
     for number, first in enumerate(range(0, len(source.classes), CHUNK)):
         items = torch.arange(first, min(first + CHUNK, len(source.classes)))

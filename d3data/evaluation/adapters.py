@@ -16,13 +16,11 @@ from d3data.errors import DataError
 from d3data.evaluation.record import TrainingData
 from d3data.hub import names
 from d3data.images import formats
+from d3data.images.class_names import class_ids
 from d3data.images.formats.index import UNLABELED
 from d3data.images.splits import DecodedImages, Split
 from d3data.images.tasks import Task
 from d3data.utils.device import to_device
-from d3data.utils.text import some
-
-SCHEMES = ("hf:", "torchvision:")
 
 
 class SampleData:
@@ -99,7 +97,7 @@ class Photographs:
 
 def is_place(data: object) -> bool:
     """Whether it names images that are no artifact: `hf:...`, `torchvision:...`, or files."""
-    if isinstance(data, str) and data.startswith(SCHEMES):
+    if isinstance(data, str) and names.is_images(data):
         return True
     if not isinstance(data, str | Path):
         return False
@@ -141,18 +139,12 @@ def as_training_data(data: Any, task: Task | None) -> TrainingData:
 
 
 def _from_place(place: str | Path, task: Task) -> Photographs:
-    """The train images of a place, whose class names are the task's."""
+    """The train images of a place, whose classes are called as the task's, or numbered."""
     index = formats.read(place)
     portion = index.splits.get("train") or next(iter(index.splits.values()))
-    unknown = sorted({*index.classes} - {*task.classes})
-    if unknown:
-        raise DataError(
-            f"{place} has classes that {task.name} does not have: {some(unknown)}; rename them, "
-            f"the classes of {task.name} are {some(task.classes)}"
-        )
     if (portion.labels == UNLABELED).any():
         raise DataError(f"{place}: some images have no label: move them into folders of classes")
-    ids = torch.tensor([task.classes.index(name) for name in index.classes])
+    ids = torch.tensor(class_ids(index.classes, task.classes, place, error=DataError))
     gallery = DecodedImages(portion.images, torch.arange(len(portion.labels)), task.rule)
     labels = ids[torch.from_numpy(portion.labels)]
     classes = len(task.classes)

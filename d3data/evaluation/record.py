@@ -3,10 +3,11 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 from typing import Protocol as Interface
 
 import torch
+from pydantic import SerializerFunctionWrapHandler, model_serializer
 from torch import Tensor, nn
 
 from d3data.evaluation.protocols import Protocol
@@ -18,6 +19,7 @@ Labels = Literal["hard", "soft"]
 Build = Callable[[], nn.Module]  # makes a network, with weights from the global generator
 
 CHUNK = 256  # images that are read at a time
+UNBALANCED = 1.5  # times the test images of another class
 MOST_CONFUSED = 100  # classes up to which a trial records its confusion matrix
 
 
@@ -97,6 +99,8 @@ class Trial(Frozen):
         memory: the peak bytes that training allocated on a CUDA device; None elsewhere.
         seconds: that training took.
         curve: the learning curve.
+        reestimated: on how many draws running statistics of its norms were estimated again before
+            the test, since it was trained too briefly for their momentum; 0 where it was not.
     """
 
     seed: int
@@ -111,6 +115,16 @@ class Trial(Frozen):
     memory: int | None
     seconds: float
     curve: tuple[Point, ...]
+    reestimated: int = 0
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(serialize(self), "reestimated", 0)
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """The mean of the accuracies of classes that have test images."""
+        return statistics.fmean(one for one in self.per_class if one is not None)
 
 
 class Row(Frozen):
@@ -129,6 +143,8 @@ class Row(Frozen):
             best rate was taken.
         mean: of the trials' accuracies, in [0, 1].
         std: their sample standard deviation (n - 1); None for one network.
+        balanced: the mean of the trials' balanced accuracies; None where classes have about as
+            many test images.
         trials: each network's own numbers.
     """
 
@@ -143,7 +159,12 @@ class Row(Frozen):
     rates: tuple[tuple[float, float], ...]
     mean: float
     std: float | None
+    balanced: float | None = None
     trials: tuple[Trial, ...]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without(serialize(self), "balanced", None)
 
     @classmethod
     def of(
@@ -155,8 +176,12 @@ class Row(Frozen):
         labels: Labels,
         of: RowData,
         rates: Mapping[float, float] | None = None,
+        unbalanced: bool = False,
     ) -> Self:
-        """The row of some trials; `of` is what the first one was trained on."""
+        """The row of some trials; `of` is what the first one was trained on.
+
+        `unbalanced` says that classes have very different numbers of test images.
+        """
         accuracies = [trial.accuracy for trial in trials]
         return cls(
             name=name,
@@ -170,6 +195,9 @@ class Row(Frozen):
             rates=tuple((rates or {}).items()),
             mean=statistics.fmean(accuracies),
             std=statistics.stdev(accuracies) if len(accuracies) > 1 else None,
+            balanced=statistics.fmean(trial.balanced_accuracy for trial in trials)
+            if unbalanced
+            else None,
             trials=tuple(trials),
         )
 
@@ -192,5 +220,17 @@ class Row(Frozen):
             "labels": self.labels,
             **{name: "-" if count is None else f"{count:,}" for name, count in counts.items()},
             "accuracy %": f"{100 * self.mean:.1f}{spread}",
+            **({} if self.balanced is None else {"balanced %": f"{100 * self.balanced:.1f}"}),
             "all seconds": f"{self.seconds:.0f}",
         }
+
+
+def is_unbalanced(tests: Split) -> bool:
+    """Whether one class has more than 1.5 times the test images of another that has some."""
+    counts = [count for count in tests.counts() if count]
+    return max(counts) > UNBALANCED * min(counts)
+
+
+def _without(values: dict[str, Any], key: str, usual: object) -> dict[str, Any]:
+    """Leave out a usual value that older reports, whose bytes are known by hash, have not."""
+    return values if values[key] != usual else {k: v for k, v in values.items() if k != key}

@@ -71,6 +71,19 @@ class Report(Frozen):
             return f"{text} for each row"
         return f"{text} on the set, {', '.join(map(str, rivals))} on each baseline"
 
+    @property
+    def reestimated(self) -> str:
+        """Which networks were tested with statistics that training had not brought; or nothing."""
+        trials = [(row.network, trial.reestimated) for row in self.rows for trial in row.trials]
+        draws = {name: max(n for own, n in trials if own == name) for name, _ in trials}
+        networks = [f"{name} ({count:,} draws)" for name, count in draws.items() if count]
+        if not networks:
+            return ""
+        return (
+            "Running statistics of norms were estimated again before the test, as training was "
+            f"too short for them: {', '.join(networks)}."
+        )
+
     def table(self) -> str:
         """Accuracies as text, below a line that says how they were measured."""
         title = (
@@ -80,6 +93,7 @@ class Report(Frozen):
         )
         rows = _table([row.cells() for row in self.rows])
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
+        notes |= dict.fromkeys(filter(None, [self.reestimated]))
         return "\n".join([title, rows, *notes, *(self.scores.lines() if self.scores else [])])
 
     def costs(self) -> str:
@@ -147,7 +161,7 @@ def measured(report: Report) -> str:
         f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
         f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
-        + "."
+        + f". {report.reestimated}".rstrip()
     )
 
 

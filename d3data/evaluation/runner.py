@@ -11,7 +11,14 @@ from d3data.evaluation import baselines, validate
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import BaselineContext, RowData
 from d3data.evaluation.protocol_epochs import trained_on
-from d3data.evaluation.record import Build, EvalSetup, Row, TrainingData, Trial
+from d3data.evaluation.record import (
+    Build,
+    EvalSetup,
+    Row,
+    TrainingData,
+    Trial,
+    is_unbalanced,
+)
 from d3data.evaluation.trial_cache import TrialCache, TrialEntry
 from d3data.evaluation.trial_training import TrialTraining, run_trial
 from d3data.nets import Network
@@ -99,7 +106,8 @@ class Runner:
             trials.append(
                 self._trial(stage, one.data, entry, seed=seed, rate=rate, steps=one.steps)
             )
-        return Row.of(name, trials, network=self.network, labels=labels, of=first, rates=rates)
+        about: Any = {"network": self.network, "labels": labels, "of": first, "rates": rates}
+        return Row.of(name, trials, **about, unbalanced=is_unbalanced(self.setup.tests))
 
     def _rates(self, stage: str, row: RowData) -> dict[float, float]:
         rates = self.setup.protocol.learning_rates
@@ -166,7 +174,9 @@ def train_teacher(
         )
     train = setup.task.train
     data = Photographs(train, train.labels)
-    TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup)).run(entry, watch)
+    training = TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup))
+    training.run(entry, watch)
+    training.settle()
     return network
 
 

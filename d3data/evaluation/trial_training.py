@@ -32,6 +32,7 @@ from d3data.images.augment import augmentation
 from d3data.images.tasks import Split, Task
 from d3data.nets.checkpoint import Stateful
 from d3data.nets.network import logits
+from d3data.nets.statistics import DRAWS, RunningStatistics
 from d3data.nets.training import Unread, Watch, descend, ignore, scheduled
 from d3data.utils.rng import generator, globally_seeded, restore, seeded, states
 
@@ -69,9 +70,10 @@ def run_trial(
         else:
             training.run_own_loop(setup.train)
         peak, seconds = memory(), round(training.seconds, 3)
+    reestimated = training.settle()
     predicted = predictions(network, setup.tests, setup.device)
-    flops = flops and flops * training.seen
-    trial = training.record(predicted, flops=flops, memory=peak, seconds=seconds)
+    costs = {"flops": flops and flops * training.seen, "memory": peak, "seconds": seconds}
+    trial = training.record(predicted, reestimated=reestimated, **costs)
     if entry:
         entry.finish(trial)
     return trial
@@ -96,6 +98,7 @@ class TrialTraining:
         self.optimizer = _optimizer(network, setup.protocol, self.rate)
         self.rng = generator(seed, "augment")
         self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
+        self.statistics, self.batches = RunningStatistics(network), self.steps
         self._since, self._before = time.perf_counter(), 0.0
 
     @property
@@ -148,9 +151,28 @@ class TrialTraining:
         counted = _Counted(self.data)
         train(self.network, counted, seed=self.seed, device=self.setup.device)
         self.seen, self.steps = counted.seen, 0
+        self.batches = counted.batches
+
+    def settle(self) -> int:
+        """Estimate anew the running statistics that training was too short for; on how many draws.
+
+        The draws are those of the protocol's batches, without augmentation, as test images are.
+        """
+        norms = self.statistics.unsettled(self.batches)
+        if not norms:
+            return 0
+        protocol, device = self.setup.protocol, self.setup.device
+        stream = batches(len(self.data), protocol, rng=generator(self.seed, "statistics"))
+        chosen = [*itertools.islice(stream, -(-DRAWS // protocol.batch))]
+        images = (
+            torch.cat([self.data.batch(*piece, device=device)[0] for piece in pieces])
+            for pieces in chosen
+        )
+        self.statistics.estimate(norms, images)
+        return sum(len(rows) for pieces in chosen for _, rows in pieces)
 
     def record(self, predicted: Tensor, **costs: Any) -> Trial:
-        """The record of the trial, of (N,) predicted classes; costs: flops, memory, seconds."""
+        """The record of the trial, of (N,) predicted classes; costs are fields of it."""
         tests, classes = self.setup.tests, len(self.setup.task.classes)
         correct, trained = predicted == tests.labels, self.steps > 0
         pairs = torch.bincount(tests.labels * classes + predicted, minlength=classes**2)
@@ -208,7 +230,9 @@ class TrialTraining:
         rows = torch.linspace(0, len(validation) - 1, min(MOST_VALIDATED, len(validation))).long()
         if len(rows):
             try:
-                predicted = predictions(self.network, validation, self.setup.device, rows)
+                with self.statistics.restored():
+                    self.settle()
+                    predicted = predictions(self.network, validation, self.setup.device, rows)
             except TrainingError as failure:
                 raise TrainingError(f"after step {step} of {self.steps} {failure}") from None
             accuracy = (predicted == validation.labels[rows]).float().mean().item()
@@ -220,13 +244,13 @@ class TrialTraining:
 
 class _Counted:
     def __init__(self, data: TrainingData) -> None:
-        self._data, self.seen = data, 0
+        self._data, self.seen, self.batches = data, 0, 0
 
     def __len__(self) -> int:
         return len(self._data)
 
     def batch(self, epoch: int, indices: Tensor, *, device: torch.device) -> tuple[Tensor, Tensor]:
-        self.seen += len(indices)
+        self.seen, self.batches = self.seen + len(indices), self.batches + 1
         return self._data.batch(epoch, indices, device=device)
 
 

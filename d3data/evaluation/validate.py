@@ -40,7 +40,9 @@ def origin(data: TrainingData, data_path: str | Path | None) -> Task:
     task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
     if _has_recipe(data.artifact):
         return task
-    return task.renormalized(*data.normalization)  # a converted set: others normalize otherwise
+    if task.classes != tuple(data.classes) and {*task.classes} == {*data.classes}:
+        task = task.subtask([task.classes.index(name) for name in data.classes])  # a merged set
+    return task.renormalized(*data.normalization)  # others normalize otherwise
 
 
 def _has_recipe(artifact: Artifact) -> bool:
@@ -185,6 +187,11 @@ def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None
         f"in {some(differ) if differ else 'their order'}: evaluate the set on the images that it "
         "was made from; if it was converted, convert it again with --data, so that it has these "
         "names",
+    )
+    _require(
+        data.image.whitening is None,
+        f"the set's values are whitened, and those of {real} are not, so networks trained on it "
+        "cannot be tested there: convert the set again with --zca, which undoes whitening",
     )
     rule = data.artifact.manifest.content.preprocessing
     _require(

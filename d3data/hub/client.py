@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from d3data.errors import AccessError, FormatError, HubError, IntegrityError, NotCachedError
 from d3data.hub import errors
+from d3data.hub.retries import BUSY, patiently
 from d3data.utils.canonical_json import MOST_BYTES
 from d3data.utils.version import __version__
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 DATASET: Any = {"repo_type": "dataset"}
+PROPOSE = "or propose the change to its owners: --create-pr (create_pr=True)"
 OFFLINE = "HF_HUB_OFFLINE=1 or local_files_only=True forbids requests to the Hub: unset it"
 
 
@@ -89,17 +91,22 @@ class Client:
     def refs(self, repository: str, *, pulls: bool = False) -> Refs:
         """All names of commits; one request."""
         with self._api(repository) as api:
-            found = api.list_repo_refs(repository, include_pull_requests=pulls, **DATASET)
+            found = patiently(
+                lambda: api.list_repo_refs(repository, include_pull_requests=pulls, **DATASET)
+            )
         kinds = (found.branches, found.tags, found.pull_requests or ())
         return Refs(*({ref.name: _commit(ref.target_commit) for ref in refs} for refs in kinds))
 
     def open_pull_requests(self, repository: str, *, most: int) -> dict[int, str]:
         """The commits of open pull requests by number, the newest first; two requests."""
         with self._api(repository) as api:
-            found = api.get_repo_discussions(
-                repository, discussion_type="pull_request", discussion_status="open", **DATASET
-            )
-            numbers = [pull.num for pull in itertools.islice(found, most)]
+            options: Any = {"discussion_type": "pull_request", "discussion_status": "open"}
+
+            def newest() -> list[int]:
+                found = api.get_repo_discussions(repository, **options, **DATASET)
+                return [pull.num for pull in itertools.islice(found, most)]
+
+            numbers = patiently(newest)
         pulls = self.refs(repository, pulls=True).pulls if numbers else {}
         commits = {ref.rpartition("/")[2]: commit for ref, commit in pulls.items()}
         return {n: commits[str(n)] for n in sorted(numbers, reverse=True) if str(n) in commits}
@@ -107,7 +114,7 @@ class Client:
     def commit(self, repository: str, ref: str) -> str:
         """The commit of a branch or tag; one request."""
         with self._api(f"{repository} at {ref}") as api:
-            return _commit(api.dataset_info(repository, revision=ref).sha)
+            return _commit(patiently(lambda: api.dataset_info(repository, revision=ref)).sha)
 
     def cache_ref(self, repository: str, ref: str) -> None:
         """Store the commit of a branch or tag in the cache, if it is writable; one request."""
@@ -120,7 +127,7 @@ class Client:
     def is_private(self, repository: str) -> bool:
         """Whether only users with access can see it; one request."""
         with self._api(repository) as api:
-            return bool(api.dataset_info(repository).private)
+            return bool(patiently(lambda: api.dataset_info(repository)).private)
 
     def tree(self, repository: str, commit: str) -> dict[str, Blob]:
         """All files of a commit by path; one request for each thousand."""
@@ -170,7 +177,11 @@ class Client:
     def create_repo(self, repository: str, *, private: bool) -> None:
         """Create a repository, unless it exists."""
         with self._api(repository) as api:
-            api.create_repo(repository, private=private or None, exist_ok=True, **DATASET)
+            patiently(
+                lambda: api.create_repo(
+                    repository, private=private or None, exist_ok=True, **DATASET
+                )
+            )
 
     def create_commit(
         self,
@@ -191,22 +202,28 @@ class Client:
             for path, content in files.items()
         ]
         options: Any = {"commit_message": message, "parent_commit": parent, "create_pr": create_pr}
-        with self._api(repository) as api:
-            made = api.create_commit(repository, operations, **options, **DATASET)
+        busy = {429} if create_pr else BUSY  # asked again, 503 might open a second one
+        with self._api(repository, denied="" if create_pr else PROPOSE) as api:
+            made = patiently(
+                lambda: api.create_commit(repository, operations, **options, **DATASET), busy=busy
+            )
         page = None if made.pr_url is None else errors.without_password(made.pr_url)
         return NewCommit(_commit(made.oid), page)
 
     def create_tag(self, repository: str, tag: str, commit: str) -> None:
         """Tag a commit; ConflictError if the tag exists, wherever it points."""
         with self._api(f"{tag} of {repository}") as api:
-            api.create_tag(repository, tag=tag, revision=commit, **DATASET)
+            patiently(lambda: api.create_tag(repository, tag=tag, revision=commit, **DATASET))
 
     def _at(self, commit: str, force: bool) -> Any:
         return {"revision": commit, "cache_dir": self.root, "force_download": force, **DATASET}
 
     @contextlib.contextmanager
-    def _api(self, what: str) -> "Iterator[HfApi]":
-        """What huggingface_hub raises inside the block becomes an error about `what`."""
+    def _api(self, what: str, *, denied: str = "") -> "Iterator[HfApi]":
+        """What huggingface_hub raises inside the block becomes an error about `what`.
+
+        `denied` is added where permission is missing.
+        """
         if self.offline:
             raise NotCachedError(f"{what}: {OFFLINE}")
         from huggingface_hub import HfApi
@@ -217,7 +234,10 @@ class Client:
                 yield HfApi(token=token, library_name="d3data", library_version=__version__)
         except Exception as failure:  # HTTP, disk, Xet, huggingface_hub's own checks
             secrets = [str(token or ""), _login()]
-            raise errors.convert(failure, what, self.endpoint, secrets) from None
+            fault = errors.convert(failure, what, self.endpoint, secrets)
+            if denied and errors.status(failure) == 403:
+                fault = type(fault)(f"{fault}; {denied}")
+            raise fault from None
 
 
 def is_same(blob: Blob | None, content: bytes) -> bool:

@@ -103,6 +103,12 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
             raise UnknownNameError(f"{name} is a folder, which has no revision {revision}")
         return Folder(Path(name).expanduser())
     name = without_password(name)
+    if is_images(name):
+        raise UnknownNameError(
+            f"{clean(name[:100])!r} are real images, not a distilled set: distill them first "
+            "(`d3data init`, `d3data distill`); only `d3data evaluate`, `audit` and `compare` "
+            "take real images, with --task"
+        )
     base, at, after = name.partition("@")
     if at and revision is not None:
         raise UnknownNameError(f"{name!r} and revision={revision!r}: give the revision once")
@@ -116,6 +122,15 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
             f"_; write a folder with a slash (./{shown}), a data set of the Hub as org/name"
         )
     return Short(base, wanted)
+
+
+def is_images(name: str) -> bool:
+    """Whether it names images that nobody distilled.
+
+    >>> is_images("hf:me/x"), is_images("torchvision:MNIST:/x"), is_images("hf://datasets/me/x")
+    (True, True, False)
+    """
+    return re.match("(hf:(?!//)|torchvision:)", name) is not None
 
 
 def repository(name: str) -> str:

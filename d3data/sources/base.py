@@ -18,11 +18,13 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from d3data.errors import ArtifactError
 from d3data.images.spec import Image
 from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 Layout = dict[str, tuple[int, ...]]
+Tensors = Mapping[str, Tensor]
 PURPOSES = {"mean": "priors", "std": "priors"}
 
 
@@ -71,6 +73,17 @@ class SourceSpec(Frozen, abc.ABC):
         self, image: Image, *, classes: Tensor, step_size: Tensor, labels: Tensor | None
     ) -> "Source":
         """A source of items of the given `classes` (N,), whose own tensors are on `meta`."""
+
+    def renormalized(self, tensors: Tensors, old: Image, new: Image) -> Tensors:
+        """Tensors that make the same pixels where images are normalized as `new`, not as `old`.
+
+        Raises:
+            ArtifactError: this source has none.
+        """
+        raise ArtifactError(
+            f"a {self.kind} source like this cannot be normalized otherwise: its sets can only be "
+            "joined with others of the same mean and std"
+        )
 
     @abc.abstractmethod
     def describe(self, items: int, parts: int) -> str:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from d3data.images.spec import Image
-from d3data.sources.base import Layout, Source, SourceSpec
+from d3data.sources.base import Layout, Source, SourceSpec, Tensors
 from d3data.sources.decoders import Decoder, DecoderSpec, sizes
 from d3data.sources.residual import BINS, Residual
 
@@ -59,6 +59,12 @@ class GaussianSpec(SourceSpec):
     ) -> "GaussianSource":
         """Priors and a decoder that are still to be filled in."""
         return GaussianSource(self, image, classes=classes, step_size=step_size, labels=labels)
+
+    def renormalized(self, tensors: Tensors, old: Image, new: Image) -> Tensors:
+        """The same tensors where the decoder spans black to white and no residual is added."""
+        if self.values == "pixels" and not self.residual:
+            return tensors
+        return super().renormalized(tensors, old, new)
 
     def describe(self, items: int, parts: int) -> str:
         """Such as `110 Gaussian priors and a decoder`."""

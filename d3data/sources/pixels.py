@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from d3data.images.spec import Image
-from d3data.sources.base import Layout, Source, SourceSpec
+from d3data.sources.base import Layout, Source, SourceSpec, Tensors
 
 
 class PixelsSpec(SourceSpec):
@@ -29,6 +29,15 @@ class PixelsSpec(SourceSpec):
     ) -> "PixelsSource":
         """Images that are still to be filled in."""
         return PixelsSource(image, classes=classes, step_size=step_size, labels=labels)
+
+    def renormalized(self, tensors: Tensors, old: Image, new: Image) -> Tensors:
+        """The images, from one mean and standard deviation of each channel to another."""
+        low, span, mean, std = (
+            torch.tensor(values, dtype=torch.float64)[:, None, None]
+            for values in (old.mean, old.std, new.mean, new.std)
+        )
+        pixels = (tensors["pixels"].double() * span + low - mean) / std
+        return {**tensors, "pixels": pixels.float()}
 
     def describe(self, items: int, parts: int) -> str:
         """Such as `10 images, learned pixel by pixel`."""

@@ -155,7 +155,16 @@ class LocalHub:
         Args:
             home: the folder for its caches; made by whoever writes to it first.
             user: who to be logged in as: one of the users, "first" or "nobody".
+
+        Raises:
+            D3DataError: the user is none of these.
         """
+        if user not in ("first", "nobody", *self._site.users):
+            names = ", ".join(one.name for one in self._site.users)
+            raise D3DataError(
+                f"user={user!r} is unknown to this Hub: give the User of {names}, 'first' or "
+                "'nobody'"
+            )
         who = self._site.users[0] if user == "first" else user
         token = who.token if isinstance(who, User) else ""
         return client.environment(self.endpoint, Path(home), token)

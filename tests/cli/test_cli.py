@@ -23,7 +23,7 @@ from d3data.utils import atomic
 from d3data.utils.text import table
 
 COMMANDS = """list info preview card init distill status evaluate env export recipes pull verify
-publish convert compare protocols audit report quantize"""
+publish convert compare protocols audit report quantize merge"""
 TINY = {"steps": 2, "network": NetworkSpec(width=4)}
 
 
@@ -249,6 +249,21 @@ def test_folders_of_images_are_evaluated_too(run, tmp_path):
     wrong(1, "is not a folder", "evaluate", tmp_path / "nosuch", *options)
 
 
+@pytest.mark.parametrize("command", ["evaluate", "audit"])
+def test_images_that_are_no_set_may_be_named_as_python_names_them(command, tmp_path):
+    place = f"torchvision:ImageFolder:{tmp_path}"
+    for name in "0123456789":
+        (tmp_path / name).mkdir()
+        pictures.picture(0, width=8, height=8, mode="L").save(tmp_path / name / "0.png")
+    short = ["--protocol", "quick", "--seeds", "1", "--baselines", "none"]
+    options = ["--task", "digits", *(short if command == "evaluate" else ["--draws", "1"])]
+    assert document(command, place, *options)["data"] == place
+    wrong(1, "name the task", command, place)
+    wrong(2, "real images, not a distilled set", "info", place)
+    wrong(1, "name the task", command, "hf:me/none")
+    wrong(1, "torchvision has no data set 'MNISTT'", command, "torchvision:MNISTT:/x", *options)
+
+
 def test_sets_and_reports_are_compared(run, tmp_path):
     artifact, path = run[0] / "artifact", tmp_path / "report.json"
     quick = ["--protocol", "quick", "--seeds", "2"]
@@ -354,3 +369,21 @@ def test_quantize_writes_a_smaller_set(tmp_path):
     for wrong, code in (("eight", 2), ("priors=four", 2), ("9", 1), ("prior=8", 1)):
         call("quantize", folder, "--bits", wrong, "--out", f"{out}est", code=code)
     assert not Path(f"{out}est").exists()
+
+
+def test_distill_goes_on_from_a_finished_set(run, toml, tmp_path):
+    more = ["--from", run[0] / "artifact", "--set", "steps=3", "--out", tmp_path / "more"]
+    call("distill", toml, *more, "--dry-run")
+    stdout, _ = call("distill", toml, *more, "--executor", "inline")
+    assert "made_from.json" in {one.path for one in artifact.read(stdout.strip()).manifest.files}
+    wrong(1, "items_per_class=2", "distill", toml, *more[:4], "--set", "items_per_class=3")
+
+
+def test_merge_makes_one_set_of_two(tmp_path):
+    made.write(tmp_path / "a")
+    made.write(tmp_path / "b", classes=[*"vwxyz"])
+    told = document("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "ab")
+    assert told["classes"] == 10
+    assert told["content_bytes"] == artifact.read(tmp_path / "ab").ledger.content_bytes
+    wrong(1, "'ant', 'bee'", "merge", tmp_path / "a", tmp_path / "a", "--out", tmp_path / "aa")
+    wrong(1, "number of sets", "merge", tmp_path / "a", "--out", tmp_path / "aa")

@@ -63,6 +63,7 @@ def folder(tmp_path_factory):
     torch.save(experiments, folder / "res_DM_CIFAR10_ConvNet_10ipc.pt")
     torch.save(images, folder / "images_best.pt")
     torch.save(kinds, folder / "labels_best.pt")
+    torch.save(torch.tensor(0.02), folder / "lr_best.pt")
     pixels = np.zeros((10, 32, 32, 3), np.uint8)
     np.savez(folder / "images.npz", train_images=pixels, train_labels=np.arange(10))
     return folder

@@ -11,7 +11,7 @@ import pictures
 import theirs
 from d3data import convert as converting
 from d3data.convert import whitening
-from d3data.convert.images import _renormalized as renormalized
+from d3data.convert.normalization import renormalized
 from d3data.errors import ArtifactError, DataError, FormatError
 from d3data.evaluation import evaluate, protocols
 from d3data.images.spec import Image
@@ -33,6 +33,11 @@ def colors(count=20, *, channels=3, size=32):
 def normalized(pixels, mean=MEAN, std=STD):
     mean, std = torch.tensor([mean, std], dtype=torch.float64)[..., None, None]
     return ((pixels - mean) / std).float()
+
+
+def pixels_of(values, mean=MEAN, std=STD):
+    mean, std = torch.tensor([mean, std], dtype=torch.float64)[..., None, None]
+    return values.double() * std + mean
 
 
 @pytest.fixture
@@ -114,6 +119,84 @@ def test_soft_labels_stay_with_their_images(tmp_path, saved):
     order = LABELS.argsort(stable=True)
     assert torch.equal(found.sources()[0].labels, rows[order])
     assert found.manifest.content.labels.teacher == "ConvNet"
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [LABELS.float(), LABELS[:, None], LABELS.double()[:, None], torch.eye(10).long()[LABELS],
+     torch.eye(10).bool()[LABELS]],
+)  # fmt: skip
+def test_class_numbers_may_be_floats_columns_or_one_hot(tmp_path, saved, stored):
+    x, y = saved(x=normalized(colors()), y=stored)
+    found = convert(tmp_path, x, labels=y)
+    assert found.sources()[0].classes.tolist() == LABELS.sort().values.tolist()
+    assert found.manifest.content.labels.kind == "hard"
+
+
+def test_logits_become_probabilities(tmp_path, saved):
+    logits = 3 * torch.eye(10)[LABELS] + theirs.soft(20, 10, seed=0)
+    x, y, sure = saved(x=normalized(colors()), y=logits, sure=logits.softmax(1))
+    found = convert(tmp_path, x, labels=y, labels_are="logits")
+    expected = logits.double().softmax(1)[LABELS.argsort(stable=True)]
+    torch.testing.assert_close(found.sources()[0].labels.double(), expected, rtol=0, atol=1e-6)
+    with pytest.raises(FormatError, match="probabilities already"):
+        convert(tmp_path, x, labels=sure, labels_are="logits", out=tmp_path / "b")
+
+
+def test_a_set_may_lie_in_several_files_and_its_step_size_in_another(tmp_path, saved):
+    values = normalized(colors())
+    whole, labels, lr = saved(whole=values, labels=LABELS, lr=torch.tensor(0.0625))
+    pieces = saved(a=values[:7], b=values[7:])
+    one = convert(tmp_path, whole, labels=labels, step_size=lr)
+    found = convert(tmp_path, pieces, labels=labels, step_size="0.0625", out=tmp_path / "b")
+    parts = saved(c=LABELS[:3], d=LABELS[3:])
+    both = convert(tmp_path, pieces, labels=parts, step_size=lr, out=tmp_path / "c")
+    assert one.manifest.content_sha256 == found.manifest.content_sha256
+    assert one.manifest.content_sha256 == both.manifest.content_sha256
+    assert one.sources()[0].step_size.tolist() == [0.0625]
+
+
+def smooth(count, size):
+    """Images like photographs: neighbouring pixels are alike."""
+    rough = torch.rand(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
+    return torch.nn.functional.interpolate(rough, size=size, mode="bicubic").clamp(0, 1)
+
+
+@pytest.mark.parametrize("factor", [2, 3])
+def test_tiles_are_taken_apart_and_never_trained_on_unsaid(tmp_path, saved, factor):
+    """IDC's decoding, tile by tile; where sizes do not divide, it pads."""
+    side = -(-32 // factor)
+    small = smooth(20 * factor**2, side).unflatten(0, (factor, factor, 20))
+    rows = [torch.cat([*row], 3) for row in small]
+    values = normalized(torch.cat(rows, 2)[..., :32, :32].double())
+    x, y = saved(x=values, y=LABELS)
+    with pytest.raises(ArtifactError, match=f"add --factor {factor}"):
+        convert(tmp_path, x, labels=y)
+    data = d3data.load(convert(tmp_path, x, labels=y, factor=factor).folder, output="normalized")
+    assert data.artifact.manifest.content.parts[0].items_per_class == (2 * factor**2,) * 10
+    assert json.loads(data.artifact.file("conversion.json"))["factor"] == factor
+    padded = torch.nn.functional.pad(values, (0, side * factor - 32) * 2, value=0.5)
+    tile = padded[3:4, :, side : 2 * side, :side]  # of class 3, the second from above
+    enlarged = torch.nn.functional.interpolate(tile, size=32, mode="bilinear")
+    (source,) = data.artifact.sources()
+    image = data.artifact.manifest.content.image
+    expected = normalized(pixels_of(enlarged), image.mean, image.std)
+    of_class = source.pixels[source.classes == 3]
+    assert (of_class - expected).abs().amax((1, 2, 3)).min() < 1e-5
+    as_they_are = convert(tmp_path, x, labels=y, factor=1, out=tmp_path / "whole")
+    assert as_they_are.manifest.content.parts[0].items_per_class == (2,) * 10
+
+
+@pytest.mark.parametrize("moments", [((0.0,), (1.0,)), None])
+def test_whitened_values_are_not_taken_for_pixels(tmp_path, saved, moments):
+    task = load_task("digits")
+    pixels = task.train.pixels(range(len(task.train))).double() / 255
+    white = torch.from_numpy(naively_whitened(pixels.flatten(1).numpy(), 0.1)).view_as(pixels)
+    x, y = saved(x=white[:100].float(), y=task.train.labels[:100])
+    mean, std = moments or (task.mean, task.std)
+    with pytest.raises(DataError, match="--zca with --data undoes it"):
+        convert(tmp_path, x, labels=y, task="digits", mean=mean, std=std)
+    assert convert(tmp_path, x, labels=y, task="digits", mean=mean, std=std, as_given=True)
 
 
 def test_uint8_tensors_are_pixels(tmp_path, saved):
@@ -204,6 +287,7 @@ SPELLINGS = {
     "as they are exported": ("0 one", "1 Three", "2 two"),
     "as numbers": ("0", "1", "2"),
     "as numbers of two digits": ("00", "01", "02"),
+    "as SRe2L numbers them": ("new000", "new001", "new002"),
 }
 
 
@@ -228,6 +312,7 @@ def test_folders_go_to_the_classes_that_they_are_called_after(tmp_path, known, s
     [
         (("one", "two", "four"), "not in the task: 'four'; lacks .* 'Three'"),
         (("one", "two"), "lacks .* 'Three'"),
+        (("new000", "1", "2"), "not in the task: '1', '2', 'new000'"),
         (("1", "2", "3"), "not in the task: '1', '2', '3'.* number, 0 to 2"),
     ],
 )
@@ -296,7 +381,7 @@ def test_labels_go_with_tensors_however_their_file_is_called(tmp_path, saved):
     (y,) = saved(y=LABELS)
     torch.save(normalized(colors()), tmp_path / "x.PT")
     assert convert(tmp_path, tmp_path / "x.PT", labels=y).manifest.content.classes
-    with pytest.raises(ArtifactError, match=r"ends in \.pt or \.pth"):
+    with pytest.raises(ArtifactError, match=r"end in \.pt or \.pth"):
         convert(tmp_path, tmp_path / "x.tar", labels=y, out=tmp_path / "other")
 
 
@@ -312,7 +397,20 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
         (strange, {}, FormatError, "but no 'images' or 'x'"),
         (x, {"labels": y, "std": None}, ArtifactError, "give the --mean and --std"),
         (x, {"labels": y, "std": (0.0, 1.0, 1.0)}, ArtifactError, "std above 0"),
-        (x, {"labels": y, "mean": (0.0,)}, ArtifactError, "3 numbers each"),
+        (x, {"labels": y, "mean": (0.0, 0.0)}, ArtifactError, "3 numbers each, or one"),
+        (x, {"labels": y, "std": (float("nan"),)}, ArtifactError, "std above 0"),
+        (x, {"labels": y, "mean": (0.0,)}, DataError, "a mean 2.0 of their standard deviations"),
+        ([x, x], {"labels": y}, ArtifactError, "the same file: give each once"),
+        (x, {"labels": x}, ArtifactError, "the same file"),
+        ([], {"labels": y}, ArtifactError, "at least one"),
+        ([x, pair], {"labels": y}, ArtifactError, "omit --labels"),
+        ([x, "folder"], {}, ArtifactError, "must all hold tensors"),
+        (x, {"labels": y, "labels_are": "logit"}, ArtifactError, "did you mean logits"),
+        (x, {"labels": y, "labels_are": "logits"}, FormatError, "no logits"),
+        (x, {"labels": y, "step_size": "soon"}, ArtifactError, "a number, or the .pt file"),
+        (x, {"labels": y, "step_size": x}, FormatError, r"\(20, 3, 32, 32\), where one number"),
+        (x, {"labels": y, "method": "idc"}, ArtifactError, "--factor"),
+        (x, {"labels": y, "factor": 33}, ArtifactError, "factor"),
         (x, {"labels": y, "mean": (5.0,) * 3}, DataError, "100% above 1.1"),
         (x, {"labels": y, "step_size": 0.0}, ArtifactError, "above 0"),
         (x, {"labels": y, "draws_per_class": 0}, ArtifactError, "draws_per_class"),
@@ -336,8 +434,10 @@ def test_what_does_not_go_together_is_refused(tmp_path, saved):
         (LABELS - 1, "labels go from -1 to 8"),
         (torch.eye(10)[LABELS][:, :9], "add up to 1"),
         (theirs.soft(20, 11, seed=0), "have 11 classes"),
-        (torch.randn(20, 10, generator=torch.Generator().manual_seed(0)), "softmax"),
-        (LABELS.float(), "neither class numbers"),
+        (torch.randn(20, 10, generator=torch.Generator().manual_seed(0)), "--labels-are"),
+        (LABELS + 0.5, "no class numbers"),
+        (LABELS > 4, "no class numbers"),
+        (torch.ones(20, 10).long(), "a single 1"),
     ],
 )
 def test_labels_that_are_none_are_refused(tmp_path, saved, labels, fault):

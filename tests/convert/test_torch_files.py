@@ -173,7 +173,7 @@ def test_no_message_shows_more_of_a_file_than_a_line(file):
         shared = [shared, shared]
     name = "\x1b[2J" + "x" * 5000
     for content in ({name: shared}, [shared], {"syn_img": shared} | {"z": 1}):
-        for read in (read_checkpoint, lambda path: image_files.read_tensors(path, None, index=0)):
+        for read in (read_checkpoint, lambda path: image_files.read_tensors([path], [])):
             with pytest.raises(FormatError) as refused:
                 read(file(content))
             assert len(str(refused.value)) < 500

@@ -487,6 +487,19 @@ def test_whitened_values_are_no_colors(whitened: Artifact) -> None:
             look()
 
 
+def test_images_for_pillow_are_those_of_torchvision(every_kind: Artifact) -> None:
+    plain = DistilledDataset(every_kind)
+    data = DistilledDataset(every_kind, output="pil", transform=v2.functional.pil_to_tensor)
+    for index in (0, 7):
+        assert torch.equal(data.draw(2, index)[0], plain.draw(2, index)[0])
+    image, label = DistilledDataset(every_kind, output="pil", soft_labels=False)[3]
+    assert image.mode == {1: "L", 3: "RGB"}[plain.image.channels]
+    assert type(label) is int
+    again = DistilledDataset(every_kind, output="pil").real_transform()(image)
+    assert torch.equal(v2.functional.pil_to_tensor(again), plain.real_transform()(image))
+    assert pickle.loads(pickle.dumps(data))[0][0].dtype == torch.uint8
+
+
 def test_real_images_have_no_latents(toys: Artifact) -> None:
     with pytest.raises(D3DataError, match="real images have no latents"):
         DistilledDataset(toys, output="latent").real_transform()

@@ -131,7 +131,8 @@ def test_a_batch_may_be_transformed(residual: Artifact) -> None:
     [
         ({"transform": abs}, "pass batch_transform= to the loader"),
         ({"target_transform": abs}, "pass batch_transform= to the loader"),
-        ({"output": "latent"}, "a DecodingLoader returns images"),
+        ({"output": "latent"}, "a DecodingLoader returns batches of images as tensors"),
+        ({"output": "pil"}, "a DecodingLoader returns batches of images as tensors"),
     ],
 )
 def test_what_it_cannot_do_is_refused(

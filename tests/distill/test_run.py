@@ -519,3 +519,32 @@ def test_trajectories_are_named_by_how_they_were_computed():
         for compiled in (False, True)
     }
     assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    ("items", "expected"),
+    [([1, 2, 3, 1, 2, 3, 1, 2, 3, 4], (1, 2, 3, 1, 2, 3, 1, 2, 3, 4)), ("balanced:3", (3,) * 10)],
+)
+@pytest.mark.parametrize("source", [runs.GAUSSIAN, {"kind": "pixels"}])
+def test_classes_may_have_different_numbers_of_items(tmp_path, items, expected, source):
+    own = {"pixels" if source["kind"] == "pixels" else "priors": {"learning_rate": 0.01}}
+    recipe = runs.recipe(
+        items_per_class=items, source=source, optimizers=own, subtasks={"count": 2}
+    )
+    made = artifact.read(distill.run(recipe, out=tmp_path / "run", executor="inline"))
+    assert made.manifest.content.items_per_class == expected
+    assert distill.load_recipe(tmp_path / "run" / "recipe.toml") == recipe
+    made.check()
+
+
+def test_balanced_items_are_fewer_where_a_class_has_fewer_images():
+    assert runs.recipe(items_per_class="balanced:4").items([9, 4, 1]) == (4, 4, 1)
+    assert runs.recipe(items_per_class="balanced").items([99, 3]) == (10, 3)
+    listed = runs.recipe(items_per_class=[5, 6, 7])
+    assert listed.items([9, 9, 9]) == (5, 6, 7)
+    assert listed.items([9, 9], of=[2, 0]) == (7, 5)
+    with pytest.raises(RecipeError, match="lists 3 classes, and there are 2"):
+        listed.items([9, 9])
+    for wrong in ("balance", "balanced:0", [], [1, 0]):
+        with pytest.raises(RecipeError, match="items_per_class"):
+            runs.recipe(items_per_class=wrong)

@@ -71,3 +71,15 @@ def test_labels_are_what_teachers_say_on_average(teachers, monkeypatch, draws, e
     more = config.model_copy(update={"draws": draws + 1})
     others = soft_labels.relabel(source, teachers[1], more, seed=5)
     assert (labels - others).abs().max() > 1e-4, "draws have no say here"
+
+
+def test_teachers_with_batch_norms_are_tested_with_statistics_of_train_images(teachers):
+    """Their snapshots have none, so that a teacher would answer with those of a fresh network."""
+    task, recorded = teachers
+    plan = PLAN.model_copy(update={"network": PLAN.network.model_copy(update={"norm": "batch"})})
+    batches = Experts(plan, task, recorded.paths, device=torch.device("cpu"))
+    teacher = batches.teacher(0, 2)
+    images = task.train.read(torch.arange(len(task.train)))
+    alone, together = teacher(images), teacher.train()(images)
+    assert (alone - together).abs().mean() < 0.2 * together.std()
+    assert (alone.argmax(1) == together.argmax(1)).float().mean() > 0.9

@@ -81,7 +81,9 @@ def written(digits):
         ],
         "about": made.ABOUT.model_copy(update=about),
     }
-    return lambda folder, **changes: DistilledDataset(artifact.write(folder, **usual | changes))
+    return lambda folder, **changes: DistilledDataset(
+        artifact.write(folder, **usual | changes), output="normalized"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -372,7 +372,7 @@ def test_a_folder_of_images_is_evaluated(digits, tiny, tmp_path):
     assert report.rows[0].trials[0].loss == pytest.approx(same.rows[0].trials[0].loss, rel=1e-5)
     assert report.rows[1].images_per_class == 3
     (tmp_path / "own" / "3").rename(tmp_path / "own" / "three")
-    with pytest.raises(DataError, match="classes that digits does not have: three"):
+    with pytest.raises(DataError, match="classes that are not in the task: 'three'"):
         evaluate(tmp_path / "own", "digits", protocol=tiny)
 
 

@@ -19,6 +19,7 @@ from d3data.errors import (
 )
 from d3data.evaluation import evaluate, plan, planner, validate
 from d3data.evaluation.baselines import Photographs
+from d3data.images.spec import Image, Whitening
 from d3data.images.tasks import load_task
 from pictures import encoded, picture
 from spies import linear, untouched
@@ -56,6 +57,12 @@ def tensors(images=None, labels=None):
 )
 def test_a_set_that_does_not_fit(digits, tiny, changes, error, message):
     refused(error, message, tensors(**changes), digits, protocol=tiny)
+
+
+def test_whitened_values_are_not_compared_with_real_images(written, digits, tiny, tmp_path):
+    whitening = Whitening(regularization=0.1, images_sha256="0" * 64)
+    image = Image(channels=1, size=8, mean=digits.mean, std=digits.std, whitening=whitening)
+    refused(DataError, "whitened", written(tmp_path / "a", image=image), digits, protocol=tiny)
 
 
 def test_all_of_an_epoch_is_looked_at(digits, tiny):
@@ -209,6 +216,13 @@ def test_without_a_recipe_the_task_is_normalized_as_the_set_is(written, pixels, 
     assert (task.mean, task.std) == ((0.5,), (0.25,))
     shades = task.train.pixels([0]) / 255
     torch.testing.assert_close(task.train.read([0]), (shades - 0.5) / 0.25)
+
+
+def test_the_classes_of_a_merged_set_may_have_another_order(written, digits, tmp_path):
+    names = (*digits.classes[5:], *digits.classes[:5])
+    task = validate.origin(written(tmp_path / "merged", classes=names), None)
+    assert task.classes == names
+    assert task.test.counts() == [*digits.test.counts()[5:], *digits.test.counts()[:5]]
 
 
 def test_the_columns_of_a_recipe_are_read(written, tmp_path):

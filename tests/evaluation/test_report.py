@@ -2,12 +2,15 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import pytest
+import torch
 
 import reports
-from d3data.evaluation.record import Point
-from d3data.evaluation.report import Report
+from d3data.evaluation.baselines import Photographs, RowData
+from d3data.evaluation.record import Point, Row, is_unbalanced
+from d3data.evaluation.report import Report, measured
 from reports import row
 
 
@@ -57,3 +60,35 @@ def test_what_is_not_known_is_a_dash():
     cost = report.cost(unknown)
     assert [cost[name] for name in ("TFLOP", "seconds", "peak MB")] == ["-", "1.5", "-"]
     assert report.table().splitlines()[-1].split()[2:] == ["hard", "-", "-", "-", "50.0", "2"]
+
+
+def test_a_report_says_whose_statistics_were_estimated_again():
+    slow, fast = row("distilled", 0.5, network="slow", reestimated=2048), row("distilled", 0.5)
+    note = "training was too short for them: slow (2,048 draws)."
+    known = reports.report("a", slow, fast)
+    assert known.table().splitlines()[-1].endswith(note)
+    assert measured(known).endswith(note)
+    assert reports.report("a", fast).reestimated == ""
+
+
+def test_balanced_accuracy_is_that_of_classes_where_their_sizes_differ():
+    trials = [
+        reports.trial(0.9, per_class=(1.0, 0.2, None)),
+        reports.trial(0.8, per_class=(0.9, 0.1, None)),
+    ]
+    of = RowData(Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2)), None, 1, 4)
+    common = {"network": "mlp", "labels": "hard", "of": of}
+    made = Row.of("distilled", trials, **common, unbalanced=True)
+    assert made.balanced == pytest.approx((0.6 + 0.5) / 2)
+    assert made.cells()["balanced %"] == "55.0"
+    known = reports.report("a", made)
+    assert Report.parse(known.dump(), where="a page") == known
+    none = Row.of("x", [reports.trial(0.0, per_class=(0.0, 0.0))], **common, unbalanced=True)
+    assert Row.parse(none.dump(), where="a row").balanced == 0
+    even = Row.of("distilled", trials, **common)
+    assert "balanced" not in even.dump()
+    assert "balanced %" not in even.cells()
+    assert [is_unbalanced(SimpleNamespace(counts=lambda c=c: c)) for c in ([3, 2, 0], [4, 2])] == [
+        False,
+        True,
+    ]

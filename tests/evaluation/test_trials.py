@@ -24,6 +24,7 @@ from d3data.evaluation.trial_training import (
     run_trial,
 )
 from d3data.nets import NetworkSpec, checkpoint
+from d3data.nets.statistics import RunningStatistics
 from d3data.nets.training import ignore
 from d3data.utils.rng import generator
 from spies import Spy
@@ -261,6 +262,42 @@ def test_a_curve_is_that_of_validation_and_changes_nothing(task, tiny, photograp
     assert (blind.accuracy, blind.loss, blind.curve) == (trial.accuracy, trial.loss, ())
     same = run(photographs, task, batch, tests=task.validation)
     assert same.accuracy == trial.curve[-1].accuracy
+
+
+def with_momentum(task, momentum):
+    def build():
+        spec = NetworkSpec(width=4, norm="batch")
+        network = builder(task, SimpleNamespace(network=spec))()
+        for norm in RunningStatistics(network).norms:
+            norm.momentum = momentum
+        return network
+
+    return build
+
+
+def test_statistics_that_have_not_arrived_are_estimated_from_draws(task, tiny, photographs):
+    long = tiny.model_copy(update={"steps": 30})
+    slow, never, settled = (
+        run(photographs, task, long, build=with_momentum(task, one)) for one in (0.001, 0.0, 0.5)
+    )
+    assert (slow.reestimated, settled.reestimated) == (2048, 0)
+    assert slow.accuracy > settled.accuracy - 0.05
+    assert timeless(slow) == timeless(never)  # a momentum changes no training
+
+
+def test_statistics_of_ones_own_loop_are_estimated_unless_norms_were_frozen(
+    task, tiny, photographs
+):
+    def train(network, data, *, seed, device, frozen):
+        for norm in RunningStatistics(network).norms:
+            norm.train(not frozen)
+        network(data.batch(0, torch.arange(9), device=device)[0])
+
+    for frozen in (False, True):
+        setup = EvalSetup(task, task.test, tiny, CPU, partial(train, frozen=frozen))
+        trial = run_trial(photographs, with_momentum(task, 0.01), setup, seed=0)
+        assert (trial.reestimated > 0) is not frozen
+        assert trial.images == 9
 
 
 @pytest.mark.parametrize(("classes", "counted"), [(100, True), (101, False)])

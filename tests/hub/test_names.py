@@ -74,6 +74,8 @@ def test_what_comes_after_the_at(after: str, revision: Revision) -> None:
         ("huggingface.co/datasets/me/x/tree/v1.0.0/parts", "write me/x@v1.0.0$"),
         ("https://huggingface.co/datasets/me/x/blob/main/d3data.json", "write me/x@main$"),
         ("hf://datasets/me/x", "write me/x$"),
+        ("hf:me/x", "real images, not a distilled set.*`d3data init`"),
+        ("torchvision:MNIST:/x", "real images"),
         ("datasets/me/x", "write me/x$"),
         ("https://huggingface.co/me/x", "write org/name"),
         ("runs/x/artifact/d3data.json", r"the folder of the file, \./runs/x/artifact$"),

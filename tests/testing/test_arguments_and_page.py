@@ -10,7 +10,7 @@ import d3data.testing
 import hubs
 import made
 from d3data.errors import D3DataError
-from d3data.testing import Answer, Cut, Delay, Flip, LocalHub
+from d3data.testing import Answer, Cut, Delay, Flip, LocalHub, User
 from d3data.testing.faults import Fault
 
 PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="utf-8")
@@ -40,6 +40,9 @@ PAGE = (Path(__file__).parents[2] / "docs" / "testing.md").read_text(encoding="u
         (lambda: LocalHub().faults.add("503"), "fault must be .* got '503'"),
         (lambda: LocalHub().faults.add(Answer), "fault must be"),
         (lambda: LocalHub().faults.add(Answer(503), path=7), "path must be str"),
+        (lambda: LocalHub().environment("x", user="me"), "user='me' is unknown.*User of me"),
+        (lambda: LocalHub().using("x", user=User("you", "hf_you")), "unknown to this Hub"),
+        (lambda: LocalHub().environment("x", user=None), "user=None is unknown"),
         (lambda: LocalHub().faults.add(Answer(503), method=None), "method and path must be str"),
         (lambda: LocalHub().faults.add(Answer(503), skip=-1), "skip"),
         (lambda: LocalHub().faults.add(Answer(503), times=0), "times"),

@@ -38,5 +38,6 @@ def require_images(task: Task, items: Sequence[int], *, of: str) -> None:
         if images < wanted:
             raise DataError(
                 f"class {name!r} has {images} training images for {wanted} {of}: "
-                "lower items_per_class, or add images"
+                'lower items_per_class, add images, or write items_per_class = "balanced:N", '
+                "which takes fewer of such classes"
             )

@@ -41,6 +41,7 @@ def audit(
     device: str = "cpu",
     progress: ReportProgress = ignore,
     date: str | None = None,
+    name: str | None = None,
 ) -> Audit:
     """Compare every item of a set with the train and the test images: is it nearer to train?
 
@@ -58,6 +59,7 @@ def audit(
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         progress: called after every step of training, and after some comparisons.
         date: YYYY-MM-DD, for the record; today's.
+        name: what the record calls a set that is no artifact.
 
     Raises:
         DataError: the set's values are whitened, it and the real images do not belong together,
@@ -68,6 +70,7 @@ def audit(
     """
     settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
     place, draws = as_device(device), whole(draws, "draws", least=1, most=MOST_DRAWS)
+    name = str(data) if name is None and isinstance(data, str | Path) else name
     data, task = opened(data, task, data_path)
     tests = validate.tests(task, "test")
     images, real = SetImages(data, draws, device=place), real_images(task.train, tests)
@@ -89,7 +92,7 @@ def audit(
         honest=min(REFERENCE, len(tests)),
         rate=2 * RATE if images.draws else RATE,
         spaces=leakage,
-        **provenance(data, setup, date, name=type(data).__name__),
+        **provenance(data, setup, date, name=name or type(data).__name__),
     )
 
 
