@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from d3data.errors import DataError
-from d3data.images.formats.index import ROLES, ImageIndex, Images, IndexedSplit, array_images
+from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, array_images
+from d3data.images.formats.layout import ROLES
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.splits import DecodedImages, Split, fingerprint, partition, spread
 from pictures import encoded, picture

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from d3data.errors import DataError
-from d3data.images.formats.index import by_role, class_labels, role, stratified_split
+from d3data.images.formats.index import stratified_split
+from d3data.images.formats.labels import class_labels
+from d3data.images.formats.layout import by_role, role
 
 
 @pytest.mark.parametrize(
