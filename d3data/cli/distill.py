@@ -54,7 +54,8 @@ def init(
     columns: Annotated[
         tuple[str, str] | None,
         typer.Option(
-            metavar="IMAGE LABEL", help="Columns of a table, or members of shards, such as png cls."
+            metavar="IMAGE LABEL",
+            help="Columns of a table, or members of shards, such as png cls.",
         ),
     ] = None,
     split: Annotated[
@@ -87,7 +88,7 @@ def init(
     say(describe(images))
     recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
-    made = f"d3data init {quote(place)} --budget {quote(budget)}"
+    made = f"d3data init {quote(place)} --budget {quote(budget)}{_spelled(options, split or [])}"
     header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
     write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
     say(
@@ -95,6 +96,17 @@ def init(
         f"decoder; now: {command}"
     )
     typer.echo(str(out))
+
+
+def _spelled(options: dict[str, Any], split: list[str]) -> str:
+    """The options of `init` that were given, as they are written."""
+    given = [(key, value) for key, value in options.items() if key != "splits" and value]
+    words = [
+        word
+        for key, value in [*given, *(("split", text) for text in split)]
+        for word in (f"--{key}", *(value if isinstance(value, tuple) else [value]))
+    ]
+    return "".join(f" {quote(str(word))}" for word in words)
 
 
 def _pairs(texts: list[str]) -> dict[str, str] | None:
@@ -202,7 +214,8 @@ def distill(
             progress=display.happened,
         )
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
-    own = "" if chosen.task.name in PRESETS else " --split validation"  # may have no test images
+    tested = chosen.task.name in PRESETS or chosen.task.load(data).test is not None
+    own = "" if tested else " --split validation"
     say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --dry-run")
     give(as_name(made), {"artifact": str(made)}, as_json=json)
 

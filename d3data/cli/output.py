@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 def say(text: str) -> None:
     """Tell the user, on stderr, something that is not the result; names in it may be anybody's."""
-    shown = (letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+    shown = (
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1]
+        for letter in text
+    )
     typer.echo("".join(shown), err=True)
 
 

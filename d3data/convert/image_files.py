@@ -1,9 +1,10 @@
 """Reads distilled images as others store them: `.pt` files, NumPy archives, folders."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,8 +12,13 @@ from torch import Tensor
 from d3data.convert import torch_files
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
+from d3data.images.formats.index import Images, decode_error
 from d3data.images.preprocessing import GRAY, Preprocessing
+from d3data.images.splits import DecodedImages
 from d3data.utils.text import brief
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 PAIRS = (("images", "labels"), ("x", "y"))  # keys of a file with both
 SUM = 1e-3  # how far a soft label may be from adding up to 1
@@ -54,19 +60,42 @@ def read_tensors(path: str | Path, labels: str | Path | None, *, index: int) -> 
 
 
 def read_images(place: str | Path) -> StoredImages:
-    """The images of a folder with a folder for each class, or of a NumPy archive; all are read."""
+    """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
+
+    They are grey only if all of them are.
+    """
     index = formats.read(place)
-    train = index.splits["train"]
-    labels = torch.from_numpy(train.labels)
+    if [*index.splits] != ["train"]:
+        raise FormatError(
+            f"{place} has {' and '.join(index.splits)}: a distilled set is to train on; give the "
+            "folder or archive that has these images alone"
+        )
+    images, labels = index.splits["train"].images, torch.from_numpy(index.splits["train"].labels)
     if len(labels) == 0 or labels.min() < 0:
         raise FormatError(f"{place} has no images, or images without a label")
-    first = train.images.open(0)
-    channels, size = 1 if first.mode in GRAY else 3, first.width
+    shapes = {(image.size, image.mode in GRAY): row for row, image in _opened(images, place)}
+    first, *others = {size: row for (size, _), row in shapes.items()}.items()
+    if others:
+        (size, row), (other, another) = first, others[0]
+        raise FormatError(
+            f"{place}: {images.name(row)} has {size[0]}x{size[1]} pixels and "
+            f"{images.name(another)} has {other[0]}x{other[1]}: all must have the same size"
+        )
     rule = Preprocessing.parse(
-        {"channels": channels, "size": size}, where=str(place), error=FormatError
+        {"channels": 1 if all(gray for _, gray in shapes) else 3, "size": first[0][0]},
+        where=str(place),
+        error=FormatError,
     )
-    pixels = [rule(train.images.open(number)) for number in range(len(labels))]
-    return StoredImages(torch.stack(pixels), labels, index.classes)
+    decoded = DecodedImages(images, torch.arange(len(labels)), rule, memory=0)
+    return StoredImages(decoded.pixels(torch.arange(len(labels))), labels, index.classes)
+
+
+def _opened(images: Images, place: str | Path) -> Iterator[tuple[int, "PIL.Image.Image"]]:
+    for row in range(len(images)):
+        try:
+            yield row, images.open(row)
+        except Exception as failure:  # decoders raise of every kind
+            raise FormatError(f"{place}: {images.name(row)}: {decode_error(failure)}") from None
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:
@@ -111,10 +140,31 @@ def _labels(value: object, count: int, where: str) -> Tensor:
         shape = tuple(value.shape) if isinstance(value, Tensor) else value
         raise FormatError(f"{where}: labels are {brief(shape)} for {count} images")
     labels = _checked(value, f"{where}: labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = _whole(labels[:, 0], where)
+    elif labels.ndim == 2 and not labels.is_floating_point() and labels.numel():
+        labels = _class_of_one_hot(labels, where)
     if labels.ndim == 1 and not labels.is_floating_point() and labels.dtype != torch.bool:
         return labels.long()
     require_probabilities(labels, where)
     return labels.float()
+
+
+def _whole(labels: Tensor, where: str) -> Tensor:
+    """Class numbers that may be stored as floats."""
+    if (labels != labels.round()).any():
+        raise FormatError(f"{where}: labels (N, 1) such as {float(labels[0]):.4g} are no classes")
+    return labels.long()
+
+
+def _class_of_one_hot(labels: Tensor, where: str) -> Tensor:
+    whole = labels.long()
+    if ((whole != 0) & (whole != 1)).any() or (whole.sum(1) != 1).any():
+        raise FormatError(
+            f"{where}: labels {brief(tuple(labels.shape))} of whole numbers are not one-hot; "
+            "store class numbers (N,), or probabilities (N, K)"
+        )
+    return whole.argmax(1)
 
 
 def _checked(value: Tensor, where: str) -> Tensor:
@@ -123,8 +173,12 @@ def _checked(value: Tensor, where: str) -> Tensor:
 
 def require_probabilities(labels: Tensor, where: str | Path) -> None:
     """Refuse labels (N, K) whose rows are not probabilities."""
-    fits = labels.ndim == 2 and labels.is_floating_point() and labels.numel() > 0
-    if not fits or labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
+    if labels.ndim != 2 or labels.numel() == 0 or not labels.is_floating_point():
+        raise FormatError(
+            f"{where}: labels are {labels.dtype} {brief(tuple(labels.shape))}, neither class "
+            "numbers (N,) nor probabilities (N, K)"
+        )
+    if labels.min() < 0 or (labels.sum(1) - 1).abs().max() > SUM:
         raise FormatError(
             f"{where}: labels are neither class numbers (N,) nor probabilities (N, K) whose rows "
             "add up to 1; for logits, store the softmax"

@@ -25,6 +25,7 @@ from d3data.images.tasks import UNSEEN, Task, load_task
 from d3data.utils.checks import whole
 from d3data.utils.device import versions
 from d3data.utils.hashing import digest, file_sha256
+from d3data.utils.text import slug
 
 NOTES = "conversion.json"
 
@@ -105,7 +106,7 @@ class Target:
             "date": datetime.now(UTC).date().isoformat(),
         }
         about = {
-            "name": self.name or Path(self.out).resolve().name,
+            "name": self.name or slug(Path(self.out).resolve().name),
             "version": "1.0.0",
             "method": {"name": method, "reference": reference},
             "provenance": provenance,

@@ -16,7 +16,7 @@ from d3data.images.spec import Image
 from d3data.sources.decoders import DecoderSpec, sizes
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
-from d3data.utils.text import counted
+from d3data.utils.text import counted, slug
 
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
@@ -139,7 +139,7 @@ def suggest(scan: ImageScan, *, size: int) -> Recipe:
     bought = plan_budget(image, classes=classes, size=size, most_per_class=scan.least)
     rates = {"priors": 5e-3, "decoder": 1e-3, "residual": 1e-3}
     return Recipe(
-        name=spec.name,
+        name=slug(spec.name),
         description=f"{counted(classes, 'class', 'classes')} of {spec.name}",
         steps=200,
         items_per_class=bought.items_per_class,

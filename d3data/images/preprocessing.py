@@ -32,8 +32,8 @@ TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 DEEP = ";16"  # behind the mode of colours that Pillow opens with the upper 8 of 16 bits
 BITS_16 = 0xFFFF
 SAY_WHITE = (
-    "say which value is white, `d3data init --white 1.0`, or white = 1.0 in the recipe's [task], or "
-    "store the image with 8 bits"
+    "say which value is white, `d3data init --white 1.0`, or white = 1.0 in the recipe's [task], "
+    "or store the image with 8 bits"
 )
 LONG = 8  # sides longer than this many of the square's are cut before they are resized
 
@@ -150,8 +150,8 @@ def _picture(pixels: Tensor) -> "Image.Image":
 
 
 def kind_of(image: "Image.Image") -> str:
-    """Pillow's mode of an image that is not decoded yet, with `DEEP` where 8 of 16 bits are lost."""
-    raw = str([tile[3] for tile in image.tile])
+    """Pillow's mode of an image that is not decoded, with `DEEP` where 8 of 16 bits are lost."""
+    raw = str([tile[3] for tile in getattr(image, "tile", ())])  # what is in memory has none
     return f"{image.mode}{DEEP}" if DEEP in raw and image.mode[0] not in "IF" else image.mode
 
 
@@ -175,7 +175,7 @@ def range_fault(images: Iterable["Image.Image"]) -> str | None:
     if 0 <= most[True] <= BITS_16 // 4:
         white = next(top for top in (255, 1023, 4095, 16383) if most[True] <= top)
         return (
-            f"grey images of 16 bits go to {most[True]} of {BITS_16}, so that they would be almost "
+            f"grey images of 16 bits go to {most[True]} of {BITS_16}, so that they come out almost "
             f"black: say what is white, `d3data init --white {white}`, or white = {white} in the "
             f"recipe's [task] ({BITS_16} if they are that dark)"
         )
@@ -189,7 +189,8 @@ def range_fault(images: Iterable["Image.Image"]) -> str | None:
 
 def _brightest(image: "Image.Image") -> int:
     """The largest value of any colour, leaving transparency out."""
-    return max(image.getchannel(band).getextrema()[1] for band in image.getbands() if band != "A")
+    colors = [np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A"]
+    return max(int(color.max(initial=0)) for color in colors)
 
 
 def _upright(image: "Image.Image") -> "Image.Image":

@@ -28,7 +28,7 @@ from d3data.images.preprocessing import (
 from d3data.images.presets import PRESETS
 from d3data.images.splits import spread
 from d3data.images.tasks import SEEN, TaskSpec
-from d3data.utils.text import counted, some
+from d3data.utils.text import counted, slug, some
 
 if TYPE_CHECKING:
     import PIL.Image
@@ -106,7 +106,9 @@ def scan_images(
     dark = range_fault(_opened(index)) if deep and white is None else None
     rule = suggest_rule(shapes)
     shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
-    spec = spec.model_copy(update=shape | ({"white": float(BITS_16)} if deep and not white else {}))
+    spec = spec.model_copy(
+        update=shape | ({"white": float(BITS_16)} if deep and not white else {})
+    )
     unlabeled = tuple(
         split.images.name(row)
         for split in index.splits.values()
@@ -154,7 +156,11 @@ def _problems(
     problems = (
         (broken, f"{images} cannot be decoded", "repair or remove it"),
         (unlabeled, f"{bare} without a label", "move it into the folder of its class"),
-        (few, f"{small} with fewer than {counted(least, 'image')} in train", "add images or remove it"),
+        (
+            few,
+            f"{small} with fewer than {counted(least, 'image')} in train",
+            "add images or remove it",
+        ),
     )
     found = [f"{fault} ({some(names)}): {fix}" for names, fault, fix in problems if names]
     return [*found, *([dark] if dark else [])]
@@ -211,4 +217,4 @@ def _task_name(place: str) -> str:
         name = re.split(r"[:@]", rest)[0].split("/")[-1]
     else:
         name = re.sub(r"\.(parquet|tar|npz)$", "", Path(place).expanduser().resolve().name)
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:56].strip("-") or "own-images"
+    return slug(re.sub(r"[._]", "-", name))

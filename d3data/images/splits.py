@@ -126,17 +126,17 @@ def _check_classes(index: ImageIndex, expected: int | None) -> None:
         )
     if wrong := [name for name in names if not is_class_name(name)]:
         raise DataError(
-            f"{index.place}: {brief(wrong[0])} cannot be the name of a class: it must have 1 to 200 "
-            "characters, and none that controls a terminal; rename it"
+            f"{index.place}: {brief(wrong[0])} cannot be the name of a class: it must have 1 to "
+            "200 characters, and none that controls a terminal; rename it"
         )
     if expected is not None and len(names) != expected:
         count = counted(len(names), "class", "classes")
         raise DataError(f"{index.place} has {count} ({some(names)}), where {expected} are meant")
     if expected is None and len(names) == 1:
         raise DataError(
-            f"{index.place} has one class only, {names[0]}: give the folder that the folders of the "
-            "classes lie in; if one is meant, say so, `d3data init --classes 1`, or classes = 1 in "
-            "the recipe's [task]"
+            f"{index.place} has one class only, {names[0]}: give the folder that the class folders "
+            "lie in; if one is meant, say so, `d3data init --classes 1`, or classes = 1 in the "
+            "recipe's [task]"
         )
 
 

@@ -76,10 +76,12 @@ def _kind(listing: Listing) -> str:
             f"{listing.place}: a single file must be .parquet, .tar or .npz; or give a folder"
         )
     if len(kinds) > 1:
-        found = some(counted(counts[kind], f"{kind} file".replace("images file", "image")) for kind in kinds)
+        found = some(
+            counted(counts[kind], f"{kind} file".replace("images file", "image")) for kind in kinds
+        )
         raise DataError(
-            f"{listing.place} has {found}: give the file or folder of one kind, or move the others "
-            "away"
+            f"{listing.place} has {found}: give the file or folder of one kind, or move the "
+            "others away"
         )
     return kinds[0] if kinds else "images"
 

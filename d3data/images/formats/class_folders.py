@@ -44,8 +44,8 @@ def arrange(
         _require_plain_names(paths, place)
     elif above := [name for name in described if len(_steps(name)) <= depth]:
         raise DataError(
-            f"{place}: metadata in {some(name or '.' for name in above)} lies above the folders of "
-            f"splits ({some(tops)}): put its rows into a file in each of them"
+            f"{place}: metadata in {some(name or '.' for name in above)} lies above the split "
+            f"folders {some(tops)}: put its rows into a file in each of them"
         )
     for path in paths:
         steps = folders[where[path]]
@@ -55,15 +55,15 @@ def arrange(
 
 
 def split_folders(tops: Sequence[str], deep: set[str], place: str) -> dict[str, Role]:
-    """Which of some folders is which split; none where they are classes. `deep` have subfolders."""
+    """Which folder is which split; none where they are classes. `deep` ones have subfolders."""
     spoken = {top: roles(top) for top in tops}
     speaking = {top for top, found in spoken.items() if found}
     if not speaking or (speaking < {*tops} and not speaking & deep):
         return {}
     if unknown := [top for top in tops if top not in speaking]:
         raise DataError(
-            f"{place}: {some(unknown)}, beside {some(sorted(speaking))}, is not plainly a split or "
-            f"a class: move it away, or {CHOOSE}"
+            f"{place}: {some(unknown)}, beside {some(sorted(speaking))}, is not plainly a split "
+            f"or a class: move it away, or {CHOOSE}"
         )
     named: dict[str, Role] = {}
     for top, found in spoken.items():
@@ -85,32 +85,46 @@ def class_names(
     A split whose images lie in one folder that is no class of train has no labels. Folders of
     `empty`, which hold nothing, are classes too where the others lie.
     """
-    inner = {part: {p.below for p in own if p.below} for part, own in parts.items()}
-    depths = {part: _shared([*own], stop=False) for part, own in inner.items()}
-    known = {steps[depths["train"]] for steps in inner["train"]}
-    for part, own in inner.items():
-        if any(steps[depths["train"] : depths["train"] + 1] in {(k,) for k in known} for steps in own):
-            depths[part] = depths["train"]
-    _require_one_reading(
-        [steps[depths[part] :] for part, own in inner.items() for steps in own], place
-    )
+    folders = {part: {own.below for own in placed if own.below} for part, placed in parts.items()}
+    depths = _depths(folders)
+    inner = {part: {steps[depths[part] :] for steps in own} for part, own in folders.items()}
+    _require_one_reading(set().union(*inner.values()), place)
+    known = {steps[0] for steps in inner.get("train", ())}
     labels: dict[Role, list[str]] = {}
-    holders = set()
-    for part, own in parts.items():
+    holders: set[Steps] = set()
+    for part, placed in parts.items():
         depth = depths[part]
-        labels[part] = ["".join(placed.below[depth : depth + 1]) for placed in own]
-        holders |= {
-            _steps(placed.path)[: -1 - len(placed.below) + depth] for placed in own if placed.below
-        }
+        labels[part] = ["".join(own.below[depth : depth + 1]) for own in placed]
+        holders |= {_holder(own, depth) for own in placed if own.below}
         if part != "train" and len({*labels[part]}) == 1 and not known & {*labels[part]}:
-            labels[part] = [""] * len(own)
+            labels[part] = [""] * len(placed)
     named = {name for own in labels.values() for name in own if name}
     named |= {steps[-1] for steps in map(_steps, empty) if steps[:-1] in (holders or {()})}
     return labels, sorted(named)
 
 
-def _require_one_reading(folders: Sequence[Steps], place: str) -> None:
+def _depths(folders: Mapping[Role, set[Steps]]) -> dict[Role, int]:
+    """Below how many folders the classes lie: as many as in train, where these are its classes."""
+    own = {part: _shared([*steps], stop=False) for part, steps in folders.items()}
+    train = own.get("train", 0)
+    known = {steps[train] for steps in folders.get("train", ())}
+    return {
+        part: train
+        if known & {name for s in steps for name in s[train : train + 1]}
+        else own[part]
+        for part, steps in folders.items()
+    }
+
+
+def _holder(placed: Placed, depth: int) -> Steps:
+    """The folders that the class folder of an image lies in."""
+    above = _steps(placed.path)[: -1 - len(placed.below)]
+    return above + placed.below[:depth]
+
+
+def _require_one_reading(folders: Iterable[Steps], place: str) -> None:
     """Refuse images that all lie two folders deep, in inner folders of several names."""
+    folders = [*folders]
     outer, inner = {steps[0] for steps in folders}, {steps[-1] for steps in folders}
     if min(map(len, folders), default=0) < 2 or len(inner) == 1:
         return
@@ -120,9 +134,9 @@ def _require_one_reading(folders: Sequence[Steps], place: str) -> None:
             f"({some(sorted(outer))}): put the class folders into split folders"
         )
     raise DataError(
-        f"{place}: images lie two folders deep, so that the classes may be {some(sorted(outer))} or "
-        f"{some(sorted(inner))}: give one of the outer folders, or put the images of each class "
-        "into one folder"
+        f"{place}: images lie two folders deep, so that the classes may be {some(sorted(outer))} "
+        f"or {some(sorted(inner))}: give one of the outer folders, or put the images of each "
+        "class into one folder"
     )
 
 

@@ -17,7 +17,7 @@ USUAL = {
 }
 KINDS = {"image": "Image", "label": "ClassLabel"}  # what `datasets` calls columns of these
 CHOOSE = (
-    "name both, `d3data init --columns IMAGE LABEL`, or columns = [\"IMAGE\", \"LABEL\"] in the "
+    'name both, `d3data init --columns IMAGE LABEL`, or columns = ["IMAGE", "LABEL"] in the '
     "recipe's [task]"
 )
 

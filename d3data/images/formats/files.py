@@ -63,7 +63,7 @@ def walk(place: Path | Listing) -> Listing:
     while stack:
         folder = stack.pop()
         entries = _entries(place / folder, seen, folder)
-        below = []
+        below: list[str] = []
         for entry in entries:
             path = f"{folder}/{entry.name}" if folder else entry.name
             kind = _kind(entry)
@@ -73,9 +73,7 @@ def walk(place: Path | Listing) -> Listing:
     return Listing(place, tuple(files), tuple(folders), tuple(passed))
 
 
-def _entries(
-    folder: Path, seen: dict[tuple[int, int], str], name: str
-) -> list[os.DirEntry[str]]:
+def _entries(folder: Path, seen: dict[tuple[int, int], str], name: str) -> list[os.DirEntry[str]]:
     try:
         info = folder.stat()
         with os.scandir(folder) as scanned:
@@ -85,14 +83,14 @@ def _entries(
             )
     except OSError as failure:
         raise DataError(
-            f"{folder} cannot be read ({failure.strerror}): change its permissions, or move it away"
+            f"{folder} cannot be read ({failure.strerror}): change its permissions or move it"
         ) from None
     first = seen.setdefault((info.st_dev, info.st_ino), name)
     if first != name:
         above = name.startswith(f"{first}/") or not first
         other = "a folder that it lies in" if above else f"{first or '.'}"
         raise DataError(
-            f"{folder} is a link to {other}, so that its files would be read twice: remove the link"
+            f"{folder} is a link to {other}, whose files would be read twice: remove the link"
         )
     for entry in entries:
         try:

@@ -154,7 +154,9 @@ def _seen(path: Path) -> Seen:
 def _split(
     root: Path, paths: Sequence[str], labels: Sequence[object], seen: Mapping[str, Seen]
 ) -> StoredSplit:
-    images = Images(len(paths), paths.__getitem__, lambda index: (root / paths[index]).read_bytes())
+    images = Images(
+        len(paths), paths.__getitem__, lambda index: (root / paths[index]).read_bytes()
+    )
     identity = digest(f"{path} {seen[path].size}" for path in paths)
     return images, np.array(labels, None if len(labels) else np.str_), identity
 

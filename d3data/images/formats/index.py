@@ -95,8 +95,10 @@ class ImageIndex:
                 part: replace(own, labels=numbers[own.labels]) for part, own in splits.items()
             }
             unused = [name for name, count in zip(classes, counts, strict=True) if not count]
-            notes.append(f"left out: {counted(len(unused), 'class', 'classes')} without images "
-                         f"({some(unused, at_most=4)})")
+            notes.append(
+                f"left out: {counted(len(unused), 'class', 'classes')} without images "
+                f"({some(unused, at_most=4)})"
+            )
             classes = tuple(name for name in classes if name not in unused)
         return replace(self, classes=classes, splits=splits, notes=(*self.notes, *notes))
 

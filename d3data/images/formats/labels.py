@@ -33,7 +33,7 @@ def plain_labels(values: Any, where: str) -> NDArray[Any]:
         return _whole(labels, where)
     if kind not in "biu" or (kind == "u" and labels.size and labels.max() > np.iinfo(int).max):
         raise DataError(
-            f"{where}: labels are {labels.dtype}; they must be integers or text, one for each image"
+            f"{where}: labels are {labels.dtype}; they must be integers or text, one an image"
         )
     return labels.astype(np.int64)
 
@@ -43,7 +43,8 @@ def joined(pieces: Sequence[NDArray[Any]], where: str) -> NDArray[Any]:
     full = [piece for piece in pieces if len(piece)]
     if len({piece.dtype.kind for piece in full}) > 1:
         raise DataError(f"{where}: labels are numbers in one place and text in another")
-    return np.concatenate(full or pieces)
+    whole: NDArray[Any] = np.concatenate(full or pieces)
+    return whole
 
 
 def _class_of_one_hot(labels: NDArray[Any], where: str) -> NDArray[Any]:
@@ -103,7 +104,9 @@ def class_labels(
         raise DataError(f"{place}: labels that are not in its list of classes: {some(unnamed)}")
     if len(set(classes)) < len(classes):
         twice = [name for name, count in Counter(classes).items() if count > 1]
-        raise DataError(f"{place}: its list of classes has {brief(twice[0])} twice: name each once")
+        raise DataError(
+            f"{place}: its list of classes has {brief(twice[0])} twice: name each once"
+        )
     index = {name: number for number, name in enumerate(classes)}
     return tuple(classes), {
         part: np.array([index.get(str(value), UNLABELED) for value in own.tolist()], np.int64)

@@ -30,8 +30,7 @@ CHOOSE = (
 
 _END = r"(?:set|data|images|split)?s?(?![a-z])"
 _ROLES = {
-    part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}")
-    for part, words in WORDS.items()
+    part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
@@ -68,7 +67,9 @@ def by_name(names: Iterable[str], place: str, splits: Splits | None = None) -> d
 def _only(name: str, place: str) -> Role:
     part = role(name)
     if part is None:
-        raise DataError(f"{place}: {name} is not plainly a train, validation or test split: {CHOOSE}")
+        raise DataError(
+            f"{place}: {name} is not plainly a train, validation or test split: {CHOOSE}"
+        )
     return part
 
 
@@ -84,7 +85,7 @@ def by_role(
     unknown = [f for f, found in spoken.items() if not found and not _OWN_SHARD.fullmatch(f)]
     if unknown and any(spoken.values()):
         raise DataError(
-            f"{place}: {some(unknown)} speak of no split, and others do: move them away, or {CHOOSE}"
+            f"{place}: {some(unknown)} speak of no split, as others do: move them, or {CHOOSE}"
         )
     parts: dict[Role, list[str]] = {}
     for file, found in spoken.items():
@@ -112,7 +113,8 @@ def chosen_names(names: Iterable[str], splits: Splits, place: str) -> dict[Role,
         if not own:
             tops = dict.fromkeys(name.split("/")[0] for name in names)
             raise DataError(
-                f"{place}: nothing matches the {part} split {splits[part]!r}; there are {some(tops)}"
+                f"{place}: nothing matches the {part} split {splits[part]!r}; there are "
+                f"{some(tops)}"
             )
     return parts
 

@@ -24,7 +24,7 @@ def described(listing: Listing) -> list[str]:
 def read(
     listing: Listing, files: Sequence[str], wanted: tuple[str, str] | None
 ) -> tuple[dict[str, Any], str] | None:
-    """The label of each image that has a row, and what was taken; None where rows have no labels."""
+    """The label of each image with a row, and what was taken; None where rows have no labels."""
     labels: dict[str, Any] = {}
     taken: set[str] = set()
     for file in files:

@@ -92,7 +92,7 @@ def _pairs(
             continue
         if (strange and not chosen) or len(spoken) > 1:
             raise DataError(f"{place}: {name} is not plainly of one split: {CHOOSE}")
-        part: Role = spoken[0] if spoken else "train"  # type: ignore[assignment]
+        part: Role = spoken[0] if spoken else "train"
         other = found.setdefault((part, kinds[0]), name)
         if other != name:
             raise DataError(f"{place}: {other} and {name} are both {kinds[0]} of {part}: {CHOOSE}")
@@ -160,8 +160,8 @@ def _split(file: Path, key: str, labels: NDArray[Any]) -> StoredSplit:
         shape, _, kind = (read_header if first else np.lib.format.read_array_header_2_0)(member)
     if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
         raise DataError(
-            f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3); store "
-            "it as that, with values from 0 to 255"
+            f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3); "
+            "store it as that, with values from 0 to 255"
         )
     if shape[0] != len(labels):
         raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; store one for each")

@@ -14,7 +14,6 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError

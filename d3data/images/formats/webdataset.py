@@ -64,7 +64,10 @@ def read(
         for part, own in parts.items()
     }
     names = read_names(listing.root)
-    notes = [f"members: {some(sorted(taken))}", listing.rest([*files, *([NAMES] if names else [])])]
+    notes = [
+        f"members: {some(sorted(taken))}",
+        listing.rest([*files, *([NAMES] if names else [])]),
+    ]
     return index_images(stored, names, listing.place, notes=notes)
 
 
@@ -91,9 +94,7 @@ def finish(plan: ExportPlan) -> None:
     write_names(plan.folder, plan.classes)
 
 
-def _split(
-    files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str]
-) -> StoredSplit:
+def _split(files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str]) -> StoredSplit:
     samples = [sample for file in files for sample in _samples(file, wanted, taken)]
     members, texts = [member for member, _ in samples], [text for _, text in samples]
 
@@ -111,7 +112,7 @@ def _split(
 def _samples(
     file: Path, wanted: tuple[str, str] | None, taken: set[str]
 ) -> list[tuple[Member, str]]:
-    """The image and the label of each sample, in order; the suffixes that were used are `taken`."""
+    """The image and the label of each sample, in order; suffixes that were used are `taken`."""
     image, label = (name.lower().split(";") for name in wanted or ("", LABEL))
     images: dict[str, dict[str, Member]] = {}
     labels: dict[str, dict[str, str]] = {}
@@ -123,10 +124,9 @@ def _samples(
             _put(images.setdefault(key, {}), suffix, member, file, key)
         else:
             other.add(suffix)
-    for found in (images, labels):
-        for key, own in found.items():
-            if len(own) > 1:
-                raise DataError(f"{file}: sample {key} has {' and '.join(sorted(own))}: {CHOOSE}")
+    for key, suffixes in [*images.items(), *labels.items()]:
+        if len(suffixes) > 1:
+            raise DataError(f"{file}: sample {key} has {' and '.join(sorted(suffixes))}: {CHOOSE}")
     if bare := sorted(labels.keys() - images.keys()):
         raise DataError(
             f"{file}: labels without an image: {some(bare)}; its other members are "
@@ -148,8 +148,8 @@ def _samples(
 def _put(own: dict[str, T], suffix: str, value: T, file: Path, key: str) -> None:
     if suffix in own:
         raise DataError(
-            f"{file} has two members {key}.{suffix}: a key names one sample; pack it again without "
-            "the other"
+            f"{file} has two members {key}.{suffix}: a key names one sample; pack it again "
+            "without the other"
         )
     own[suffix] = value
 

@@ -1,7 +1,5 @@
 """Roles, digests, stratified cuts and the numbering of labels."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,14 +28,41 @@ def test_names_speak_of_splits(name, expected):
     assert role(name) == expected
 
 
-def test_a_file_belongs_to_the_split_of_its_name_then_of_its_nearest_folder():
-    names = ["train/0.parquet", "train/test.parquet", "a/val/0.parquet", "0.parquet"]
-    found = by_role([Path("/r", name) for name in names], Path("/r"))
-    assert found == {
-        "train": [Path("/r/train/0.parquet"), Path("/r/0.parquet")],
-        "test": [Path("/r/train/test.parquet")],
-        "validation": [Path("/r/a/val/0.parquet")],
-    }
+def test_a_file_belongs_to_the_one_split_that_its_path_speaks_of():
+    names = ["train/0.parquet", "train/1.parquet", "a/val/0.parquet", "test.parquet"]
+    assert by_role(names, "here") == {
+        "train": names[:2], "validation": [names[2]], "test": [names[3]],
+    }  # fmt: skip
+    assert by_role(["a.parquet", "b.parquet"], "here") == {"train": ["a.parquet", "b.parquet"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["train/test.parquet"], "two splits: train/test.parquet"),
+        (["train-0.tar", "extra.tar"], "extra.tar speak of no split"),
+        (["train-0.tar", "train_noisy-0.tar"], "train-0.tar, train_noisy-0.tar are each a train"),
+        (["data/train.parquet", "train.parquet"], "are each a train split"),
+        (["trainval.parquet"], "two splits"),
+    ],
+)
+def test_files_that_are_not_plainly_of_one_split_are_chosen(names, message):
+    with pytest.raises(DataError, match=f"{message}.*--split train=NAME"):
+        by_role(names, "here")
+    (name,) = names[:1]
+    assert by_role(names, "here", {"train": name}) == {"train": [name]}
+
+
+def test_a_choice_of_splits_is_a_pattern_of_paths_or_of_names_in_them():
+    names = ["a/part-1.tar", "a/part-2.tar", "b/part-1.tar"]
+    assert by_role(names, "x", {"train": "a", "test": "b/*"}) == {
+        "train": names[:2], "test": names[2:],
+    }  # fmt: skip
+    assert by_role(names, "x", {"train": "part-1*"}) == {"train": [names[0], names[2]]}
+    with pytest.raises(DataError, match="nothing matches the test split 'c'; there are a, b"):
+        by_role(names, "x", {"train": "a", "test": "c"})
+    with pytest.raises(DataError, match=r"a/part-1\.tar is chosen as train and test"):
+        by_role(names, "x", {"train": "a", "test": "a*"})
 
 
 @given(
