@@ -105,7 +105,13 @@ def record(
         watch(step, loss)
 
     losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
-    descend(losses, [optimizer], steps=steps, watch=snapshot)
+    descend(
+        losses,
+        [optimizer],
+        steps=steps,
+        watch=snapshot,
+        lower=f"their learning_rate, {plan.learning_rate:g}",
+    )
     write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots)}))
 
 

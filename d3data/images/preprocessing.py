@@ -175,7 +175,7 @@ def range_fault(images: Iterable["Image.Image"]) -> str | None:
     if 0 <= most[True] <= BITS_16 // 4:
         white = next(top for top in (255, 1023, 4095, 16383) if most[True] <= top)
         return (
-            f"grey images of 16 bits go to {most[True]} of {BITS_16}, so that they come out almost "
+            f"grey images of 16 bits go to {most[True]} of {BITS_16}, and come out almost "
             f"black: say what is white, `d3data init --white {white}`, or white = {white} in the "
             f"recipe's [task] ({BITS_16} if they are that dark)"
         )

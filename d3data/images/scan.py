@@ -28,6 +28,7 @@ from d3data.images.preprocessing import (
 from d3data.images.presets import PRESETS
 from d3data.images.splits import spread
 from d3data.images.tasks import SEEN, TaskSpec
+from d3data.utils.paths import expanded
 from d3data.utils.text import counted, slug, some
 
 if TYPE_CHECKING:
@@ -216,5 +217,5 @@ def _task_name(place: str) -> str:
     if scheme in ("hf", "torchvision"):
         name = re.split(r"[:@]", rest)[0].split("/")[-1]
     else:
-        name = re.sub(r"\.(parquet|tar|npz)$", "", Path(place).expanduser().resolve().name)
+        name = re.sub(r"\.(parquet|tar|npz)$", "", expanded(place).resolve().name)
     return slug(re.sub(r"[._]", "-", name))

@@ -134,7 +134,7 @@ def _check_classes(index: ImageIndex, expected: int | None) -> None:
         raise DataError(f"{index.place} has {count} ({some(names)}), where {expected} are meant")
     if expected is None and len(names) == 1:
         raise DataError(
-            f"{index.place} has one class only, {names[0]}: give the folder that the class folders "
+            f"{index.place} has one class only, {names[0]}: give the folder that class folders "
             "lie in; if one is meant, say so, `d3data init --classes 1`, or classes = 1 in the "
             "recipe's [task]"
         )

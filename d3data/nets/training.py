@@ -22,12 +22,13 @@ def descend(
     start: int = 0,
     steps: int,
     watch: Watch = ignore,
+    lower: str = "the learning rates",
 ) -> None:
     """Take one optimizer step for each loss, from step `start` up to `steps`.
 
     The optimizers step between two losses that the iterator yields. Parameters that a loss does
     not depend on have no gradient and stay as they are. `watch(step, loss)` is called after each
-    step.
+    step. `lower` is what to lower where losses stop being finite.
 
     Raises:
         TrainingError: a loss is not finite, or the losses end before `steps`.
@@ -39,7 +40,7 @@ def descend(
             raise TrainingError(f"the losses ended at step {step} of {steps}")
         if not torch.isfinite(loss):
             raise TrainingError(
-                f"the loss is {loss.item()} at step {step} of {steps}: lower the learning rates"
+                f"the loss is {loss.item()} at step {step} of {steps}: lower {lower}"
             )
         for optimizer in optimizers:
             optimizer.zero_grad(set_to_none=True)

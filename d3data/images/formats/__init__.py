@@ -23,6 +23,7 @@ from d3data.images.formats.base import Writer
 from d3data.images.formats.files import Listing, walk
 from d3data.images.formats.index import ImageIndex
 from d3data.images.formats.layout import Splits
+from d3data.utils.paths import expanded
 from d3data.utils.text import counted, some
 
 WRITERS: Mapping[str, Writer] = {
@@ -53,10 +54,10 @@ def read(
     if scheme == "torchvision":
         return torchvision.read(rest)
     try:
-        path = Path(place).expanduser()
+        path = expanded(place)
         str(path).encode()
         there = path.exists()
-    except (OSError, RuntimeError, ValueError) as failure:  # no home, no UTF-8, a null character
+    except (OSError, ValueError) as failure:  # such as a null character
         raise DataError(f"{place!a} is not a path that can be used ({failure})") from None
     if not there:
         raise DataError(

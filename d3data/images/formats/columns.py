@@ -34,7 +34,7 @@ def column(schema: Any, place: str, what: str, wanted: str | None) -> str:
     if len(found) == 1:
         return found[0]
     fault = f"the {what} columns {some(found)}" if found else f"no {what} column among"
-    there = "" if found else f" {some(schema.names)}"
+    there = "" if found else f" {some(schema.names) or 'none'}"
     raise DataError(f"{place} has {fault}{there}; {CHOOSE}")
 
 

@@ -15,6 +15,7 @@ from d3data.utils.text import brief, some
 
 _POINTER = b"version https://git-lfs"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")
+_TEXT = "it is a text file"
 _PAGE = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -112,8 +113,8 @@ def _kind(entry: os.DirEntry[str]) -> str:
         return "file"
 
 
-def unreadable(path: Path, failure: Exception, what: str) -> DataError:
-    """The error that says why a file is not `what` it should be, and what to do."""
+def unreadable(path: Path, failure: Exception, what: str, *, text: bool = False) -> DataError:
+    """The error that says why a file is not `what` it should be, which may be `text`."""
     if isinstance(failure, OSError) and failure.errno is not None and failure.strerror:
         return DataError(f"{path} cannot be read ({failure.strerror}): check its permissions")
     try:
@@ -122,7 +123,7 @@ def unreadable(path: Path, failure: Exception, what: str) -> DataError:
     except OSError as fault:
         return DataError(f"{path} cannot be read ({fault.strerror})")
     known = diagnosis(head)
-    if known:
+    if known and not (text and known.startswith(_TEXT)):
         return DataError(f"{path} is not {what}: {known}")
     return DataError(
         f"{path} is truncated or not {what} ({brief(str(failure))}): copy or fetch it again"
@@ -140,5 +141,5 @@ def diagnosis(head: bytes) -> str:
     if head.lstrip().lower().startswith(_PAGE):
         return "it is a web page; fetch the file itself"
     if len(head) > 3 and all(9 <= byte < 127 and (byte >= 32 or byte < 14) for byte in head):
-        return "it is a text file; remove it, or give the file that was meant"
+        return f"{_TEXT}; remove it, or give the file that was meant"
     return ""

@@ -54,7 +54,8 @@ def _class_of_one_hot(labels: NDArray[Any], where: str) -> NDArray[Any]:
             f"{where}: images have several labels each ({labels.shape[1]}); they must have one, "
             "as a class number or one-hot"
         )
-    return labels.argmax(1)
+    numbers: NDArray[Any] = labels.argmax(1)
+    return numbers
 
 
 def _text(labels: NDArray[Any], where: str) -> NDArray[np.str_]:

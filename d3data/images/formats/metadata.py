@@ -11,7 +11,7 @@ from typing import Any
 from d3data.errors import DataError
 from d3data.images.formats.columns import candidates, column, values
 from d3data.images.formats.files import Listing, unreadable
-from d3data.utils.text import brief, some
+from d3data.utils.text import brief, counted, some
 
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
@@ -69,7 +69,7 @@ def _table(listing: Listing, file: str) -> Any:
     try:
         return read(path)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as failure:
-        raise unreadable(path, failure, f"a readable {path.name}") from None
+        raise unreadable(path, failure, f"a table ({path.suffix})", text=True) from None
 
 
 def require_complete(labels: dict[str, Any], images: Sequence[str], files: Listing) -> None:
@@ -79,6 +79,6 @@ def require_complete(labels: dict[str, Any], images: Sequence[str], files: Listi
         raise DataError(f"{place}: rows of metadata without an image: {some(lost)}; remove them")
     if bare := [path for path in images if path not in labels]:
         raise DataError(
-            f"{place}: {len(bare)} images have no row in the metadata beside them: {some(bare)}; "
-            "add rows, or move these images away"
+            f"{place}: {counted(len(bare), 'image')} without a row in the metadata beside: "
+            f"{some(bare)}; add rows, or move these images away"
         )

@@ -124,9 +124,10 @@ def _samples(
             _put(images.setdefault(key, {}), suffix, member, file, key)
         else:
             other.add(suffix)
-    for key, suffixes in [*images.items(), *labels.items()]:
-        if len(suffixes) > 1:
-            raise DataError(f"{file}: sample {key} has {' and '.join(sorted(suffixes))}: {CHOOSE}")
+    found: list[tuple[str, Iterable[str]]] = [*images.items(), *labels.items()]
+    for key, suffixes in found:
+        if len(several := sorted(suffixes)) > 1:
+            raise DataError(f"{file}: sample {key} has {' and '.join(several)}: {CHOOSE}")
     if bare := sorted(labels.keys() - images.keys()):
         raise DataError(
             f"{file}: labels without an image: {some(bare)}; its other members are "
@@ -137,7 +138,7 @@ def _samples(
             f"{file} has no member {' or '.join(label)} with labels, only "
             f"{some(sorted({*other, *(s for own in images.values() for s in own)}))}; {CHOOSE}"
         )
-    taken |= {suffix for own in [*images.values(), *labels.values()] for suffix in own}
+    taken |= {suffix for _, suffixes in found for suffix in suffixes}
     return [
         (member, next(iter(labels.get(key, {"": ""}).values())))
         for key, own in images.items()
