@@ -25,14 +25,20 @@ class Placed(NamedTuple):
 def arrange(
     paths: Sequence[str], place: str, splits: Splits | None, described: Iterable[str] = ()
 ) -> dict[Role, list[Placed]]:
-    """Images by split; those outside all folders are in train. `described` folders have labels."""
+    """Images by split; those outside all folders are in train. `described` folders have labels.
+
+    Where splits are chosen, the folders of classes may also be around those of splits.
+    """
     where = {path: path.rpartition("/")[0] for path in paths}
     folders = {name: _steps(name) for name in dict.fromkeys(where.values())}
     parts: dict[Role, list[Placed]] = {"train": []}
     if splits:
         for part, own in chosen_names(paths, splits, place).items():
             levels = {path: matched_level(path, splits[part]) for path in own}
-            parts[part] = [Placed(path, folders[where[path]][levels[path] :]) for path in own]
+            parts[part] = [
+                Placed(path, folders[where[path]][level:] or folders[where[path]][: level - 1])
+                for path, level in levels.items()
+            ]
         return parts
     inner = [steps for steps in folders.values() if steps]
     depth = _shared(inner)
@@ -131,7 +137,7 @@ def _require_one_reading(folders: Iterable[Steps], place: str) -> None:
     if all(map(roles, inner)):
         raise DataError(
             f"{place}: the folders of splits ({some(sorted(inner))}) lie in those of classes "
-            f"({some(sorted(outer))}): put the class folders into split folders"
+            f"({some(sorted(outer))}): {CHOOSE}"
         )
     raise DataError(
         f"{place}: images lie two folders deep, so that the classes may be {some(sorted(outer))} "

@@ -30,7 +30,10 @@ def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[st
 
 def column(schema: Any, place: str, what: str, wanted: str | None) -> str:
     """The column of `candidates`, if there is just one."""
-    found = candidates(schema, what, wanted)
+    try:
+        found = candidates(schema, what, wanted)
+    except UnicodeDecodeError:
+        raise DataError(f"{place}: the name of a column is no UTF-8 text: rename it") from None
     if len(found) == 1:
         return found[0]
     fault = f"the {what} columns {some(found)}" if found else f"no {what} column among"

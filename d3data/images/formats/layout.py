@@ -33,6 +33,7 @@ _ROLES = {
     part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NUMBERED = re.compile(r"-\d{5}-of-\d{5}")
 _OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
 
 
@@ -92,11 +93,17 @@ def by_role(
         parts.setdefault(found.pop() if found else "train", []).append(file)
     if not unknown:
         for part, own in parts.items():
-            stems = {re.sub(r"\d+", "0", file): file for file in reversed(own)}
+            stems = {_stem(file): file for file in reversed(own)}
             if len(stems) > 1:
                 two_names = some(sorted(stems.values()), at_most=2)
                 raise DataError(f"{place}: {two_names} are each a {part} split: {CHOOSE}")
     return parts
+
+
+def _stem(file: str) -> str:
+    """What the files of one split have in common: all but their numbers."""
+    whole = _NUMBERED.sub("", file)
+    return re.sub(r"\d+", "0", file) if whole == file else whole
 
 
 def chosen_names(names: Iterable[str], splits: Splits, place: str) -> dict[Role, list[str]]:
