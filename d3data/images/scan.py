@@ -16,7 +16,7 @@ from d3data.errors import DataError
 from d3data.images import formats
 from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, decode_error
 from d3data.images.formats.labels import UNLABELED
-from d3data.images.formats.layout import Role
+from d3data.images.formats.layout import ROLES, Role
 from d3data.images.preprocessing import (
     BITS_16,
     Preprocessing,
@@ -115,7 +115,8 @@ def scan_images(
         for split in index.splits.values()
         for row in np.flatnonzero(split.labels == UNLABELED).tolist()
     )
-    counts = {part: _counts(own, len(index.classes)) for part, own in index.splits.items()}
+    there = [part for part in ROLES if part in index.splits]
+    counts = {part: _counts(index.splits[part], len(index.classes)) for part in there}
     problems = _problems(index, counts, broken, unlabeled, dark)
     least = 0
     if not problems:

@@ -25,6 +25,7 @@ from d3data.errors import (
     RecipeError,
     RunError,
     RunLockedError,
+    TrainingError,
 )
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
@@ -519,3 +520,17 @@ def test_trajectories_are_named_by_how_they_were_computed():
         for compiled in (False, True)
     }
     assert len(names) == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warm_start": {**runs.values()["warm_start"], "learning_rate": 1e30}},
+         r"lower warm_start\.learning_rate in the recipe \(stage warm start\)"),
+        ({"optimizers": {name: {"learning_rate": 1e30} for name in runs.OPTIMIZERS}},
+         r"lower optimizers\.\*\.learning_rate in the recipe \(stage distill\)"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_not_finite_names_its_stage_and_the_key(changes, message, tmp_path):
+    with pytest.raises(TrainingError, match=message):
+        run(runs.recipe(**changes, steps=20), tmp_path / "run", executor="inline", attempts=1)

@@ -40,8 +40,9 @@ class Listing:
     def rest(self, used: Iterable[str]) -> str:
         """A note of how many files of each suffix are not `used`, and what else is passed by."""
         left = [PurePosixPath(file).suffix for file in {*self.files} - {*used}]
-        suffixes = Counter(suffix.lower() or "without a suffix" for suffix in left).most_common()
-        items = [*(f"{count} {suffix}" for suffix, count in suffixes), *self.passed]
+        suffixes = Counter(suffix.lower() or "without a suffix" for suffix in left)
+        most = sorted(suffixes.items(), key=lambda pair: (-pair[1], pair[0]))
+        items = [*(f"{count} {suffix}" for suffix, count in most), *self.passed]
         return f"left out: {some(items)}" if items else ""
 
     def ending(self, suffix: str) -> list[str]:
