@@ -108,8 +108,9 @@ def _kind(entry: os.DirEntry[str]) -> str:
     try:
         if entry.is_dir():
             return "passed" if entry.name.startswith("__") else "folder"
-        lost = not Path(entry.path).exists()  # a link to nowhere is told when it is read
-        return "file" if entry.is_file() or lost else "passed"
+        if entry.is_file() or not Path(entry.path).exists():
+            return "file"  # a link to nowhere is told when it is read
+        return "passed"
     except OSError:  # so is one that leads in circles
         return "file"
 

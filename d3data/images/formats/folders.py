@@ -70,7 +70,8 @@ def read(
     if found:
         metadata.require_complete(labels, images, listing)
         kinds = {part: [labels[placed.path] for placed in own] for part, own in parts.items()}
-        names = listed or None
+        numbers = all(isinstance(label, int) for label in labels.values())
+        names = listed if listed and numbers else None
     else:
         kinds, names = class_names(parts, _empty(listing), listing.place)
     seen = {path: _seen(listing.root / path) for path in images}
@@ -82,7 +83,9 @@ def read(
     }
     used = {*images, *tables, *([NAMES] if listed else [])}
     _require_no_others(listing, used)
-    notes = [note, listing.rest(used)]
+    left = len(images) - sum(map(len, parts.values()))
+    chosen = f"left out: {counted(left, 'image')} of no split that is chosen" if left else ""
+    notes = [note, chosen, listing.rest(used)]
     index = index_images(stored, names, listing.place, notes=notes, spare=bool(found))
     return replace(index, classes=tuple(listed)) if folder_names(listed) == names else index
 

@@ -102,3 +102,22 @@ def test_labels_without_a_name_are_refused():
         class_labels({"train": np.array([0, 2])}, ["a", "b"], "here")
     with pytest.raises(DataError, match="not in its list of classes: cow"):
         class_labels({"train": np.array(["cow"])}, ["ant", "bee"], "here")
+
+
+def test_names_that_come_twice_are_told_apart_by_number_and_refused_by_name():
+    values = {"train": np.array([1, 0, 2])}
+    names = ["crane", "ant", "crane"]
+    assert class_labels(values, names, "here")[0] == ("crane (0)", "ant", "crane (2)")
+    with pytest.raises(DataError, match="'crane' twice"):
+        class_labels({"train": np.array(["crane"])}, names, "here")
+
+
+def test_text_that_is_a_number_is_one_unless_it_is_a_name():
+    values = {"train": np.array(["10", "9", "-1", ""])}
+    classes, labels = class_labels(values, None, "here")
+    assert (classes, labels["train"].tolist()) == (("9", "10"), [1, 0, -1, -1])
+    named = {"train": np.array(["10", "9"])}
+    assert class_labels(named, ["10", "9"], "here")[1]["train"].tolist() == [0, 1]
+    assert class_labels({"train": np.array(["007", "7"])}, None, "here")[0] == ("007", "7")
+    with pytest.raises(DataError, match="numbers in one place and text in another"):
+        class_labels({"train": np.array([0]), "test": np.array(["ant"])}, None, "here")
