@@ -91,10 +91,10 @@ def scan_images(
     own = {"name": name or _task_name(str(place)), "data": str(place), **given}
     spec = TaskSpec.parse(own, where="the images", error=DataError)
     index = formats.read(place, columns=columns, splits=splits)
-    preset = PRESETS.get(spec.name)
-    if name is None and preset and preset.classes != len(index.classes):
-        spec, preset = spec.model_copy(update={"name": f"own-{spec.name}"}), None
-    index = index if preset else index.used()
+    known = PRESETS.get(spec.name)
+    if name is None and known and known.classes != len(index.classes):
+        spec = spec.model_copy(update={"name": f"own-{spec.name}"})
+    index = index if spec.name in PRESETS else index.used()
     total = sum(len(split.labels) for split in index.splits.values())
     share = min(1.0, most / max(1, total))
     looked = [image for split in index.splits.values() for image in _look(split, share, white)]
@@ -105,11 +105,7 @@ def scan_images(
         raise DataError(". ".join([f"{index.place}: {reason}", *index.notes]))
     deep = any(is_deep(kind) for *_, kind in shapes)
     dark = range_fault(_opened(index)) if deep and white is None else None
-    rule = suggest_rule(shapes)
-    shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
-    spec = spec.model_copy(
-        update=shape | ({"white": float(BITS_16)} if deep and not white else {})
-    )
+    spec = _suggested(spec, shapes)
     unlabeled = tuple(
         split.images.name(row)
         for split in index.splits.values()
@@ -118,12 +114,7 @@ def scan_images(
     there = [part for part in ROLES if part in index.splits]
     counts = {part: _counts(index.splits[part], len(index.classes)) for part in there}
     problems = _problems(index, counts, broken, unlabeled, dark)
-    least = 0
-    if not problems:
-        try:
-            least = min(spec.load().train.counts())
-        except DataError as failure:
-            problems = [str(failure)]
+    least, fault = (0, "") if problems else _loaded(spec)
     sizes = Counter((width, height) for width, height, _ in shapes).most_common()
     return ImageScan(
         place=index.place,
@@ -134,12 +125,29 @@ def scan_images(
         broken=broken,
         unlabeled=unlabeled,
         notes=(*index.notes, *_roles(index)),
-        problems=tuple(problems),
+        problems=(*problems, *([fault] if fault else [])),
         checked=len(looked),
         total=total,
         least=least,
         spec=spec,
     )
+
+
+def _suggested(spec: TaskSpec, shapes: list[Shape]) -> TaskSpec:
+    """The task with the rule for these images; what is white in 16 bits is said from then on."""
+    rule = suggest_rule(shapes)
+    shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
+    wide = any(kind.startswith("I") for *_, kind in shapes)
+    white = {"white": float(BITS_16)} if wide and spec.white is None else {}
+    return spec.model_copy(update=shape | white)
+
+
+def _loaded(spec: TaskSpec) -> tuple[int, str]:
+    """How many images of a class there are to train on, at least, or why it is not loaded."""
+    try:
+        return min(spec.load().train.counts()), ""
+    except DataError as failure:
+        return 0, str(failure)
 
 
 def _problems(

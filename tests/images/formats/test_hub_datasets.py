@@ -93,7 +93,7 @@ def test_two_splits_for_one_and_unknown_ones_are_asked_for(tmp_path):
     with pytest.raises(DataError, match="extra is not plainly a train, validation or test split"):
         hub_datasets.read(place)
     (tmp_path / "own" / "data" / "extra-00000-of-00001.parquet").unlink()
-    with pytest.raises(DataError, match="train, train_noisy are each a train split: .*--split"):
+    with pytest.raises(DataError, match=r"train, train_noisy are each a train split: .*--split"):
         hub_datasets.read(place)
     found = hub_datasets.read(place, splits={"train": "train"})
     assert found.splits["train"].labels.tolist() == [0, 1, 1]
