@@ -11,7 +11,6 @@ from typing import Any
 from d3data.errors import ExportError, RunError
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.lock import hold, lock_files
-from d3data.utils.paths import expanded
 
 RECORD = "export.json"
 _LOCK = "lock"
@@ -22,7 +21,7 @@ _OURS = {RECORD, *_LOCK_FILES, "done", "pieces", "whole"}
 def place(out: str | Path) -> Path:
     """The folder to write, as an absolute path."""
     try:
-        folder = expanded(out).absolute()
+        folder = Path(out).expanduser().absolute()
     except (RuntimeError, TypeError) as fault:
         raise ExportError(f"{out!r} is not a folder: {fault}") from None
     if not folder.name or "\0" in str(folder):
