@@ -7,6 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from d3data import artifact
@@ -15,6 +16,8 @@ from d3data.distill import Recipe, load_recipe, recipe_names
 from d3data.evaluation.protocols import protocols
 from d3data.evaluation.report import stored_report
 from d3data.hub.index import ZOO
+from d3data.images.formats import columns, folders, layout, metadata, webdataset
+from d3data.images.tasks import TaskSpec
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -89,3 +92,27 @@ def test_the_lines_for_tests_of_others_do_what_they_say(tmp_path, monkeypatch):
     assert names["images"].max() == 1
     assert sorted(set(names["labels"])) == list(range(10))
     assert names["classes"].tolist() == list("0123456789")
+
+
+def _row(text: str, start: str) -> set[str]:
+    (cells,) = re.findall(rf"^\| {start} \| ([^|]*) \|", text, re.MULTILINE)
+    return set(re.split(r", | and ", cells.partition(";")[0]))
+
+
+def test_the_page_about_data_lists_what_is_understood():
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    for part, words in layout.WORDS.items():
+        assert _row(text, part) == {*words}
+    assert _row(text, "image column") == {*columns.USUAL["image"]}
+    assert _row(text, "label column") == {*columns.USUAL["label"]}
+    assert _row(text, "column of paths in metadata") == {*columns.USUAL["file"]}
+    assert _row(text, "label member of shards") == {webdataset.LABEL}
+    assert all(f"`{name}`" in text for name in metadata.NAMES)
+    (suffixes,) = re.findall(r"the suffixes (.*?), whatever", text)
+    listed = re.split(r", | and ", suffixes.replace(" (its first frame)", ""))
+    known = {*listed, *(suffix[1:] for suffix in Image.registered_extensions())}
+    assert {kind for kind in known if folders.is_image(f"x.{kind}")} == {*listed}
+    options = {"columns", "split", "classes", "white", "name"}
+    assert {*re.findall(r"^\| .*? \| `--(\w+)", text, re.MULTILINE)} == options
+    for table in re.findall(r"^\| .*? \| `--.*? \| `(.*?)` \|$", text, re.MULTILINE):
+        TaskSpec.parse({"name": "x", **tomllib.loads(table)}, where="docs/data.md")

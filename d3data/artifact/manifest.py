@@ -23,7 +23,7 @@ from d3data.artifact.part import MOST_STEPS, Count, Members
 from d3data.artifact.quantize import Quantization
 from d3data.errors import FormatError, IntegrityError, NewerFormatError, RecipeError
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.spec import Image
+from d3data.images.spec import PRINTABLE, ClassName, Image
 from d3data.sources import registry
 from d3data.sources.base import Layout, purpose
 from d3data.sources.registry import AnySource
@@ -43,9 +43,7 @@ RESERVED = {name.lower() for name in (NAME, *DERIVED, "parts")}
 _WORD, _NUMBER = "[a-z0-9]+", "(0|[1-9][0-9]{0,5})"
 _SEGMENT = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}"
 
-Text = Annotated[
-    str, StringConstraints(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")
-]
+Text = Annotated[str, StringConstraints(min_length=1, max_length=1000, pattern=PRINTABLE)]
 Name = Annotated[str, StringConstraints(pattern=rf"^{_WORD}([._-]{_WORD})*$", max_length=96)]
 Version = Annotated[str, StringConstraints(pattern=rf"^{_NUMBER}(\.{_NUMBER}){{2}}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
@@ -95,7 +93,7 @@ class Content(Frozen):
     reader: Literal["0.1.0"] = READER
     image: Image
     preprocessing: Preprocessing
-    classes: tuple[Annotated[Text, StringConstraints(max_length=200)], ...] = Field(min_length=1)
+    classes: tuple[ClassName, ...] = Field(min_length=1)
     source: AnySource
     parts: tuple[PartEntry, ...] = Field(min_length=1)
     labels: Labels

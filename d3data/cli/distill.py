@@ -1,9 +1,10 @@
 """Commands that make artifacts: recipes, init, distill, status."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote, split
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,7 +12,7 @@ from d3data.cli.options import Data, Device, Json
 from d3data.cli.output import as_name, give, say
 from d3data.cli.progress import Display
 from d3data.utils.atomic import write_bytes
-from d3data.utils.text import duration, table
+from d3data.utils.text import counted, duration, some, table
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
@@ -47,6 +48,31 @@ def init(
         str, typer.Option(help="What manifest and parts may take on disk.")
     ] = "100kB",
     out: Annotated[Path, typer.Option(help="Where the recipe goes.")] = Path("recipe.toml"),
+    name: Annotated[
+        str | None, typer.Option(help="Of the images and the set; default: that of the folder.")
+    ] = None,
+    columns: Annotated[
+        tuple[str, str] | None,
+        typer.Option(
+            metavar="IMAGE LABEL",
+            help="Columns of a table, or members of shards, such as png cls.",
+        ),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ROLE=NAME",
+            help="Which folder, files or split is train, validation or test, such as "
+            "test=my_test or 'train=part_*'; others are left out. Repeat it.",
+        ),
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(min=1, help="How many classes there must be, such as 1.")
+    ] = None,
+    white: Annotated[
+        float | None,
+        typer.Option(help="The value that is white in images of more than 8 bits, such as 4095."),
+    ] = None,
 ) -> None:
     """Look at real images, and write a recipe for them."""
     from d3data.distill.budget import parse_size, suggest
@@ -56,15 +82,15 @@ def init(
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
-    size, images = parse_size(budget), scan_images(place)
+    options: dict[str, Any] = {"columns": columns, "classes": classes, "white": white}
+    options |= {"name": name, "splits": _pairs(split or [])}
+    size, images = parse_size(budget), scan_images(place, **options)
     say(describe(images))
     recipe = suggest(images, size=size)
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
-    made = f"d3data init {quote(place)} --budget {quote(budget)}"
+    made = f"d3data init {quote(place)} --budget {quote(budget)}{_spelled(options, split or [])}"
     header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
     write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
-    if "test" not in images.counts:
-        say("no test split was found: evaluate with --split validation")
     say(
         f"images of {recipe.task.size} px, {recipe.items_per_class} priors a class and one "
         f"decoder; now: {command}"
@@ -72,26 +98,49 @@ def init(
     typer.echo(str(out))
 
 
+def _spelled(options: dict[str, Any], split: list[str]) -> str:
+    """The options of `init` that were given, as they are written."""
+    given = [(key, value) for key, value in options.items() if key != "splits" and value]
+    words = [
+        word
+        for key, value in [*given, *(("split", text) for text in split)]
+        for word in (f"--{key}", *(value if isinstance(value, tuple) else [value]))
+    ]
+    return "".join(f" {quote(str(word))}" for word in words)
+
+
+def _pairs(texts: list[str]) -> dict[str, str] | None:
+    """Options written KEY=VALUE as a table; None where there are none."""
+    pairs = [text.partition("=") for text in texts]
+    keys = [key for key, _, _ in pairs]
+    if not all(key and value for key, _, value in pairs) or len({*keys}) < len(keys):
+        raise typer.BadParameter("write --split train=NAME, and each split once")
+    return {key: value for key, _, value in pairs} or None
+
+
 def describe(images: "ImageScan") -> str:
     """What a place with images holds, in lines."""
     sizes = ", ".join(f"{width}x{height} ({count})" for width, height, count in images.sizes[:4])
     modes = ", ".join(f"{mode} ({count})" for mode, count in images.modes[:4])
-    counts = [
-        f"{split}: {sum(each)} images, {min(each)} to {max(each)} a class"
-        for split, each in images.counts.items()
-        if each
-    ]
     rule = images.spec
     lines = [
-        f"{images.place}: {images.total} images of {len(images.classes)} classes, "
-        f"{images.checked} looked at",
-        *counts,
+        f"{images.place}: {counted(images.total, 'image')} of "
+        f"{counted(len(images.classes), 'class', 'classes')}, {images.checked:,} looked at",
+        *(_counts(split, each, images.classes) for split, each in images.counts.items() if each),
+        *images.notes,
         f"sizes: {sizes}{' ...' if len(images.sizes) > 4 else ''}",
         f"modes: {modes}",
-        f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}",
+        f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}"
+        + (f", white is {rule.white:.6g}" if rule.white else ""),
         *(f"problem: {problem}" for problem in images.problems),
     ]
     return "\n".join(lines)
+
+
+def _counts(split: str, counts: Sequence[int], classes: Sequence[str]) -> str:
+    each = (f"{name} {count}" for name, count in zip(classes, counts, strict=True))
+    span = f"{min(counts)} to {max(counts)} a class" if len(set(counts)) > 1 else "evenly"
+    return f"{split}: {counted(sum(counts), 'image')}, {span}: {some(each)}"
 
 
 def distill(
@@ -181,7 +230,8 @@ def distill(
             progress=display.happened,
         )
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
-    own = "" if chosen.task.name in PRESETS else " --split validation"  # may have no test images
+    tested = chosen.task.name in PRESETS or chosen.task.load(data).test is not None
+    own = "" if tested else " --split validation"
     say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --dry-run")
     give(as_name(made), {"artifact": str(made)}, as_json=json)
 

@@ -11,8 +11,12 @@ if TYPE_CHECKING:
 
 
 def say(text: str) -> None:
-    """Tell the user, on stderr, something that is not the result."""
-    typer.echo(text, err=True)
+    """Tell the user, on stderr, something that is not the result; names in it may be anybody's."""
+    shown = (
+        letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1]
+        for letter in text
+    )
+    typer.echo("".join(shown), err=True)
 
 
 def give(text: str, document: Any, *, as_json: bool) -> None:

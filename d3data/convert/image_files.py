@@ -1,10 +1,10 @@
 """Reads distilled images as others store them: `.pt` files, NumPy archives, folders."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,8 +13,13 @@ from d3data.convert import torch_files
 from d3data.convert.labels import LabelKind, read_labels
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
+from d3data.images.formats.index import Images, decode_error
 from d3data.images.preprocessing import GRAY, Preprocessing
+from d3data.images.splits import DecodedImages
 from d3data.utils.text import brief, some
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 PAIRS = (("images", "labels"), ("x", "y"))  # keys of a file with both
 
@@ -93,19 +98,42 @@ def _joined(values: Sequence[object], where: str) -> Tensor:
 
 
 def read_images(place: str | Path) -> StoredImages:
-    """The images of a folder with a folder for each class, or of a NumPy archive; all are read."""
+    """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
+
+    They are grey only if all of them are.
+    """
     index = formats.read(place)
-    train = index.splits["train"]
-    labels = torch.from_numpy(train.labels)
+    if [*index.splits] != ["train"]:
+        raise FormatError(
+            f"{place} has {' and '.join(index.splits)}: a distilled set is to train on; give the "
+            "folder or archive that has these images alone"
+        )
+    images, labels = index.splits["train"].images, torch.from_numpy(index.splits["train"].labels)
     if len(labels) == 0 or labels.min() < 0:
         raise FormatError(f"{place} has no images, or images without a label")
-    first = train.images.open(0)
-    channels, size = 1 if first.mode in GRAY else 3, first.width
+    shapes = {(image.size, image.mode in GRAY): row for row, image in _opened(images, place)}
+    first, *others = {size: row for (size, _), row in shapes.items()}.items()
+    if others:
+        (size, row), (other, another) = first, others[0]
+        raise FormatError(
+            f"{place}: {images.name(row)} has {size[0]}x{size[1]} pixels and "
+            f"{images.name(another)} has {other[0]}x{other[1]}: all must have the same size"
+        )
     rule = Preprocessing.parse(
-        {"channels": channels, "size": size}, where=str(place), error=FormatError
+        {"channels": 1 if all(gray for _, gray in shapes) else 3, "size": first[0][0]},
+        where=str(place),
+        error=FormatError,
     )
-    pixels = [rule(train.images.open(number)) for number in range(len(labels))]
-    return StoredImages(torch.stack(pixels), labels, index.classes)
+    decoded = DecodedImages(images, torch.arange(len(labels)), rule, memory=0)
+    return StoredImages(decoded.pixels(torch.arange(len(labels))), labels, index.classes)
+
+
+def _opened(images: Images, place: str | Path) -> Iterator[tuple[int, "PIL.Image.Image"]]:
+    for row in range(len(images)):
+        try:
+            yield row, images.open(row)
+        except Exception as failure:  # decoders raise of every kind
+            raise FormatError(f"{place}: {images.name(row)}: {decode_error(failure)}") from None
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:

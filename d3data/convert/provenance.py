@@ -25,6 +25,8 @@ from d3data.images.tasks import UNSEEN, Task, load_task
 from d3data.utils.checks import whole
 from d3data.utils.device import versions
 from d3data.utils.hashing import digest, file_sha256
+from d3data.utils.paths import expanded
+from d3data.utils.text import slug
 
 NOTES = "conversion.json"
 
@@ -105,7 +107,7 @@ class Target:
             "date": datetime.now(UTC).date().isoformat(),
         }
         about = {
-            "name": self.name or Path(self.out).resolve().name,
+            "name": self.name or slug(Path(self.out).resolve().name),
             "version": "1.0.0",
             "method": {"name": method, "reference": reference},
             "provenance": provenance,
@@ -173,7 +175,7 @@ def _notes(files: Sequence[str | Path], options: Mapping[str, object]) -> Mappin
     machine are omitted.
     """
     try:
-        listed = [_listed(Path(path).expanduser()) for path in files]
+        listed = [_listed(expanded(path)) for path in files]
     except OSError as fault:
         raise ArtifactError(f"{fault.filename} cannot be read: {fault.strerror}") from None
     page = {"files": listed, **{k: value for k, value in options.items() if value is not None}}
@@ -207,7 +209,7 @@ def _public(data: str | Path) -> str:
 
 
 def _name(path: str | Path) -> str:
-    return Path(path).expanduser().resolve().name
+    return expanded(path).resolve().name
 
 
 def _known(task: str) -> Origin:

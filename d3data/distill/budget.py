@@ -16,7 +16,7 @@ from d3data.images.spec import Image
 from d3data.sources.decoders import DecoderSpec, sizes
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
-from d3data.utils.text import counted
+from d3data.utils.text import counted, slug
 
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
@@ -135,14 +135,12 @@ def suggest(scan: ImageScan, *, size: int) -> Recipe:
     spec = scan.spec.model_copy(update={"data": None, "size": side})
     middle = (0.5,) * scan.spec.channels
     image = Image(channels=scan.spec.channels, size=side, mean=middle, std=middle)
-    least = min(scan.counts["train"])
-    available = least - max(1, round(spec.validation * least))  # without the validation images
     classes = len(scan.classes)
-    bought = plan_budget(image, classes=classes, size=size, most_per_class=available)
+    bought = plan_budget(image, classes=classes, size=size, most_per_class=scan.least)
     rates = {"priors": 5e-3, "decoder": 1e-3, "residual": 1e-3}
     return Recipe(
-        name=spec.name,
-        description=f"{classes} classes of {spec.name}",
+        name=slug(spec.name),
+        description=f"{counted(classes, 'class', 'classes')} of {spec.name}",
         steps=200,
         items_per_class=bought.items_per_class,
         draws_per_class=max(128, bought.items_per_class),

@@ -144,7 +144,10 @@ class Stage:
             losses = scheduled(
                 losses, optimizer, lambda step: cosine(step, self.steps), start=self.start
             )
-        descend(losses, optimizers, start=self.start, steps=self.steps, watch=watch, after=after)
+        table = "warm_start" if self.name == "warm start" else "optimizers.*"
+        lower = f"{table}.learning_rate in the recipe (stage {self.name})"
+        steps: Any = {"start": self.start, "steps": self.steps}
+        descend(losses, optimizers, **steps, watch=watch, after=after, lower=lower)
 
 
 def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = False) -> None:

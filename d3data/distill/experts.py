@@ -111,7 +111,14 @@ def record(
             snapshots.append(_flat(network))
 
     losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
-    descend(losses, [optimizer], steps=steps, watch=watch, after=snapshot)
+    descend(
+        losses,
+        [optimizer],
+        steps=steps,
+        watch=watch,
+        after=snapshot,
+        lower=f"their learning_rate, {plan.learning_rate:g}",
+    )
     write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots).cpu()}))
 
 

@@ -107,7 +107,6 @@ def evaluate(
         RecipeError: there is no such protocol or baseline.
         UnknownNameError: there is no such set or network.
         DeviceError: there is no such device, or it cannot compile.
-        RunError: the cache cannot be written.
     """
     options = EvaluationOptions(
         data_path=data_path,

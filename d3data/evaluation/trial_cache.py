@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import json
 import os
+import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +38,29 @@ class TrialCache:
         `settings` are JSON values of all that decides the numbers of its trials, `owner` of what
         tells it from other evaluations with these settings.
         """
-        root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        root = os.environ.get("XDG_CACHE_HOME")
+        try:
+            root = root or str(Path.home() / ".cache")
+        except RuntimeError:  # there is no home
+            root = tempfile.gettempdir()
         return cls(Path(root) / "d3data" / "evaluations" / _hashed(settings), _hashed(owner))
 
     def within(self, name: str) -> "TrialCache":
         """A subfolder of it, for trials whose names would be taken otherwise."""
         return TrialCache(self.folder / _hashed(name), self.owner)
 
-    def entry(self, *name: str | float) -> "TrialEntry":
-        """The entry of one trial, with a reference of this evaluation; RunError if refused."""
+    def entry(self, *name: str | float) -> "TrialEntry | None":
+        """The entry of one trial, with a reference of this evaluation; None if refused, warned."""
         path = self.folder / _hashed(name)
-        write_bytes(path.with_suffix(f".{self.owner}"), b"")
+        try:
+            write_bytes(path.with_suffix(f".{self.owner}"), b"")
+        except RunError as failure:
+            warnings.warn(
+                f"trials are not kept, so that an evaluation that is stopped begins anew "
+                f"({failure}): let XDG_CACHE_HOME name a folder that can be written",
+                stacklevel=2,
+            )
+            return None
         return TrialEntry(path)
 
     def clear(self) -> None:

@@ -36,7 +36,7 @@ def origin(data: TrainingData, data_path: str | Path | None) -> Task:
             "give them, evaluate(data, task)"
         )
     rule = data.artifact.manifest.content.preprocessing
-    shape = {"size": rule.size, "channels": rule.channels, "fit": rule.fit}
+    shape = {key: getattr(rule, key) for key in ("size", "channels", "fit", "white")}
     task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
     if _has_recipe(data.artifact):
         return task

@@ -18,6 +18,7 @@ from d3data.errors import AccessError, FormatError, HubError, IntegrityError, No
 from d3data.hub import errors
 from d3data.hub.retries import BUSY, patiently
 from d3data.utils.canonical_json import MOST_BYTES
+from d3data.utils.paths import expanded
 from d3data.utils.version import __version__
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Client:
         if isinstance(token, str) and not re.fullmatch("[!-~]+", token):
             raise AccessError("the token is empty or has invalid characters: copy it again")
         self.options = options
-        self.root = Path(constants.HF_HUB_CACHE if folder is None else folder).expanduser()
+        self.root = expanded(constants.HF_HUB_CACHE if folder is None else folder)
         self.endpoint = errors.without_password(constants.ENDPOINT)
         self.offline: bool = options.local_files_only or constants.HF_HUB_OFFLINE
 

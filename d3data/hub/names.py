@@ -21,6 +21,7 @@ from packaging.version import Version
 
 from d3data.errors import UnknownNameError
 from d3data.hub.errors import clean, without_password
+from d3data.utils.paths import expanded
 
 Kind = Literal["newest", "version", "range", "commit", "branch"]
 
@@ -101,7 +102,7 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
     if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$|[^@:]*/$", name):
         if revision is not None:
             raise UnknownNameError(f"{name} is a folder, which has no revision {revision}")
-        return Folder(Path(name).expanduser())
+        return Folder(expanded(name))
     name = without_password(name)
     if is_images(name):
         raise UnknownNameError(

@@ -7,10 +7,12 @@ An image goes upright (EXIF), then to grey or RGB, then to a square:
     squash   resized without regard to its proportions
     crop     shorter side resized to the square's, then the centre is cut out
     pad      scaled to fit inside, centred on black; `padding` pixels stay black on every side
+
+Pixels of more than 8 bits, or floats, go from black, 0, to `white`.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 import pydantic
@@ -27,15 +29,37 @@ Fit = Literal["exact", "squash", "crop", "pad"]
 
 GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
+DEEP = ";16"  # behind the mode of colours that Pillow opens with the upper 8 of 16 bits
+BITS_16 = 0xFFFF
+SAY_WHITE = (
+    "say which value is white, `d3data init --white 1.0`, or white = 1.0 in the recipe's [task], "
+    "or store the image with 8 bits"
+)
+LONG = 8  # sides longer than this many of the square's are cut before they are resized
+
+
+def _optional_white(schema: dict[str, Any]) -> None:
+    """Of all keys this one is left out where it has its default."""
+    if "white" in schema.get("required", ()):
+        schema["required"].remove("white")
 
 
 class Preprocessing(Frozen):
-    """Channels, side in pixels and the named rule for images of another shape."""
+    """Channels, side in pixels and the named rule for images of another shape.
+
+    `white` is the value that becomes white in images of more than 8 bits: 65535 of 16 bits unless
+    given, and unknown of floats and of 32 bits. Where it is not given, it is not stored.
+    """
+
+    model_config = pydantic.ConfigDict(json_schema_extra=_optional_white)
 
     channels: Literal[1, 3]
     size: int = pydantic.Field(ge=8, le=512)
     fit: Fit = "exact"
     padding: int = pydantic.Field(default=0, ge=0)
+    white: float | None = pydantic.Field(
+        default=None, gt=0, le=2**32, exclude_if=lambda value: value is None
+    )
 
     @pydantic.model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -57,10 +81,9 @@ class Preprocessing(Frozen):
         Raises:
             DataError: it has another size and the rule is exact, or values of unknown range.
         """
-        from PIL import ImageOps
-
-        picture = _picture(image) if isinstance(image, Tensor) else ImageOps.exif_transpose(image)
-        array = np.array(self._fitted(_flat(picture, "L" if self.channels == 1 else "RGB")))
+        picture = _picture(image) if isinstance(image, Tensor) else _upright(image)
+        flat = _flat(picture, "L" if self.channels == 1 else "RGB", self.white)
+        array = np.array(self._fitted(flat))
         return torch.from_numpy(array).reshape(self.size, self.size, -1).permute(2, 0, 1)
 
     def _fitted(self, image: "Image.Image") -> "Image.Image":
@@ -72,6 +95,11 @@ class Preprocessing(Frozen):
         if self.fit == "crop":
             width, height = (size * side // min(shape) for side in shape)
             left, top = round((width - size) / 2), round((height - size) / 2)
+            if max(width, height) > LONG * size:  # the same but for rounding, in little memory
+                short = min(shape)
+                x, y = (short * corner / size for corner in (left, top))
+                box = (x, y, x + short, y + short)
+                return image.resize((size, size), Image.Resampling.BILINEAR, box=box)
             return _resized(image, (width, height)).crop((left, top, left + size, top + size))
         if self.fit == "pad":
             inner = size - 2 * self.padding
@@ -105,7 +133,7 @@ def suggest_rule(
     if size is None:
         median = sides[len(sides) // 2]
         size = max((side for side in (16, 32, 64, 128) if side <= median), default=8)
-    gray = all(mode in GRAY for _, _, mode in seen)
+    gray = all(mode.removesuffix(DEEP) in GRAY for _, _, mode in seen)
     return Preprocessing(channels=1 if gray else 3, size=size, fit="crop")
 
 
@@ -121,21 +149,88 @@ def _picture(pixels: Tensor) -> "Image.Image":
     return Image.fromarray(array[:, :, 0] if pixels.shape[0] == 1 else array)
 
 
-def _flat(image: "Image.Image", mode: str) -> "Image.Image":
+def kind_of(image: "Image.Image") -> str:
+    """Pillow's mode of an image that is not decoded, with `DEEP` where 8 of 16 bits are lost."""
+    raw = str([tile[3] for tile in getattr(image, "tile", ())])  # what is in memory has none
+    return f"{image.mode}{DEEP}" if DEEP in raw and image.mode[0] not in "IF" else image.mode
+
+
+def is_deep(kind: str) -> bool:
+    """Whether images of a kind have more than 8 bits and may use few of them."""
+    return kind.startswith("I") or kind.endswith(DEEP)
+
+
+def range_fault(images: Iterable["Image.Image"]) -> str | None:
+    """Why images of 16 bits would come out too dark, or None: whether a quarter of them is used.
+
+    Images of other kinds do not count.
+    """
+    most = {True: -1, False: -1}  # of grey ones, and of colours
+    for image in images:
+        kind = kind_of(image)
+        if kind.startswith("I") and (values := np.asarray(image)).size:
+            most[True] = max(most[True], int(values.max()))
+        elif kind.endswith(DEEP):
+            most[False] = max(most[False], 257 * _brightest(image))
+    if 0 <= most[True] <= BITS_16 // 4:
+        white = next(top for top in (255, 1023, 4095, 16383) if most[True] <= top)
+        return (
+            f"grey images of 16 bits go to {most[True]} of {BITS_16}, and come out almost "
+            f"black: say what is white, `d3data init --white {white}`, or white = {white} in the "
+            f"recipe's [task] ({BITS_16} if they are that dark)"
+        )
+    if 0 <= most[False] <= BITS_16 // 4:
+        return (
+            f"images of 16 bits a colour go to about {most[False]} of {BITS_16}, and Pillow reads "
+            "the upper 8 bits of them: store them with 8 bits, scaled to 0 to 255"
+        )
+    return None
+
+
+def _brightest(image: "Image.Image") -> int:
+    """The largest value of any colour, leaving transparency out."""
+    colors = [np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A"]
+    return max(int(color.max(initial=0)) for color in colors)
+
+
+def _upright(image: "Image.Image") -> "Image.Image":
+    """Turned as its EXIF says; a broken EXIF block is none."""
+    from PIL import ImageOps
+
+    image.load()  # whose errors are not those of EXIF
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # parsers of EXIF raise of every kind
+        return image
+
+
+def _flat(image: "Image.Image", mode: str, white: float | None) -> "Image.Image":
     """Eight bits, opaque (on white), and `mode` L or RGB."""
     from PIL import Image
 
-    if image.mode == "F":
-        raise DataError("floating-point pixels have no known range; store the image with 8 bits")
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
-        if wide.min() < 0 or wide.max() > 0xFFFF:
-            raise DataError("32-bit pixels have no known range; store the image with 8 or 16 bits")
-        image = Image.fromarray(((wide + 128) // 257).astype(np.uint8))
+    if image.mode[0] in "IF":
+        image = _eight_bits(image, white)
     if image.mode in TRANSPARENT or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == mode else image.convert(mode)
+
+
+def _eight_bits(image: "Image.Image", white: float | None) -> "Image.Image":
+    from PIL import Image
+
+    if white is None and image.mode == "F":
+        raise DataError(f"floating-point pixels have no known range; {SAY_WHITE}")
+    top = white or BITS_16
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DataError("it has pixels that are not finite; store the image with 8 bits")
+    if values.min() < 0 or values.max() > top:
+        found = f"pixels from {values.min():.6g} to {values.max():.6g}"
+        if white is None:
+            raise DataError(f"32-bit pixels have no known range ({found}); {SAY_WHITE}")
+        raise DataError(f"{found}, where 0 is black and {top:.6g} white; raise white")
+    return Image.fromarray(np.floor(values * (255 / top) + 0.5).astype(np.uint8))
 
 
 def _resized(image: "Image.Image", shape: tuple[int, int]) -> "Image.Image":

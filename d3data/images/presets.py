@@ -4,7 +4,7 @@ import tomllib
 from importlib import resources
 from typing import Literal
 
-from d3data.images.formats.index import Role
+from d3data.images.formats.layout import Role
 from d3data.images.preprocessing import Fit
 from d3data.utils.schema import Frozen
 
@@ -22,6 +22,7 @@ class Preset(Frozen):
     std: tuple[float, ...]
     fit: Fit = "exact"
     elsewhere: Fit = "squash"
+    splits: dict[Role, str] | None = None
     test: Role = "test"
     license: str
     source: str

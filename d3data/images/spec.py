@@ -1,5 +1,6 @@
 """The images of a set: their shape and normalization, and pixel values to and from it."""
 
+import re
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
@@ -12,6 +13,8 @@ from d3data.utils.schema import Frozen, stored_as
 
 Mean = Annotated[float, Field(ge=-100, le=100)]
 Deviation = Annotated[float, Field(ge=1e-4, le=100)]
+PRINTABLE = r"^[^\x00-\x1f\x7f-\x9f]+$"
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=PRINTABLE)]
 
 
 class Whitening(Frozen):
@@ -54,6 +57,11 @@ class Image(Frozen):
     def values(self) -> int:
         """How many values one image has."""
         return self.channels * self.size**2
+
+
+def is_class_name(name: str) -> bool:
+    """Whether a class may have this name in a manifest."""
+    return 1 <= len(name) <= 200 and re.fullmatch(PRINTABLE, name) is not None
 
 
 def to_uint8(images: Tensor, image: Image) -> Tensor:

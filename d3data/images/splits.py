@@ -5,11 +5,11 @@ for on, where they fit there; what does not fit into memory may be decoded into 
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from math import prod
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -17,20 +17,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from d3data.errors import DataError
-from d3data.images.formats.index import (
-    UNLABELED,
-    ImageIndex,
-    Images,
-    Role,
-    decode_error,
-    stratified_split,
-)
-from d3data.images.preprocessing import Preprocessing
+from d3data.images.formats.index import ImageIndex, Images, decode_error, stratified_split
+from d3data.images.formats.labels import UNLABELED
+from d3data.images.formats.layout import CHOOSE, Role
+from d3data.images.preprocessing import Preprocessing, kind_of
+from d3data.images.spec import is_class_name
 from d3data.utils.atomic import replacing
 from d3data.utils.device import device_memory, to_device
 from d3data.utils.hashing import digest
 from d3data.utils.rng import CPU
-from d3data.utils.text import counted, some
+from d3data.utils.text import brief, counted, some
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 SEED = 1  # of the images that are held out
 SHARE = 8  # a split keeps its decoded images where they fit into 1/8 of the device's memory
@@ -47,33 +46,40 @@ class SplitRows(NamedTuple):
     labels: NDArray[np.int64]
 
     def shapes(self, wanted: int) -> list[tuple[int, int, str]]:
-        """Width, height and mode of about `wanted` images spread over all, from their headers."""
-        rows = self.rows[spread(len(self.rows), wanted)]
-        return [self._shape(row) for row in rows.tolist()]
+        """Width, height and kind of about `wanted` images spread over all, from their headers."""
+        return [(image.width, image.height, kind_of(image)) for image in self.opened(wanted)]
 
-    def _shape(self, row: int) -> tuple[int, int, str]:
-        try:
-            image = self.images.open(row)
-        except Exception as failure:  # decoders raise of every kind
-            raise _unreadable([f"{self.images.name(row)} ({decode_error(failure)})"]) from failure
-        return image.width, image.height, image.mode
+    def opened(self, wanted: int) -> "Iterator[PIL.Image.Image]":
+        """About `wanted` images spread over all, not yet decoded."""
+        for row in self.rows[spread(len(self.rows), wanted)].tolist():
+            try:
+                image = self.images.open(row)
+            except Exception as failure:  # decoders raise of every kind
+                fault = f"{self.images.name(row)} ({decode_error(failure)})"
+                raise _unreadable([fault]) from failure
+            yield image
 
 
-def partition(index: ImageIndex, *, test: Role, validation: float) -> dict[Role, SplitRows]:
+def partition(
+    index: ImageIndex, *, test: Role, validation: float, classes: int | None = None
+) -> dict[Role, SplitRows]:
     """The rows of each split, all with labels, and of every class some to train on.
 
     `test` is the split to evaluate on; where there is no test split, it is validation. The
-    fraction `validation` of train is held out where no validation split is left.
+    fraction `validation` of train is held out where no validation split is left. There must be
+    as many classes as `classes` says, or else two at least.
     """
     indexed = dict(index.splits)
     if "validation" in indexed and ("test" not in indexed or test == "validation"):
         indexed["test"] = indexed.pop("validation")
     if "train" not in indexed:
-        raise DataError(f"{index.place} has no train split: name its files or folder train")
+        there = f" but {some(index.splits)}" if index.splits else ""
+        raise DataError(f"{index.place} has no train split{there}: {CHOOSE}")
     splits = {
         part: SplitRows(split.images, np.arange(len(split.labels)), split.labels)
         for part, split in indexed.items()
     }
+    _check_classes(index, classes)
     for split in splits.values():
         _check_labeled(split, index.place)
     train = splits["train"]
@@ -110,17 +116,36 @@ def _check_labeled(split: SplitRows, place: str) -> None:
     if len(missing):
         names = some(split.images.name(row) for row in missing.tolist())
         raise DataError(
-            f"{place}: {len(missing)} images have no label: {names}; move each into the folder "
-            "of its class, give it a label, or remove it"
+            f"{place}: {counted(len(missing), 'image')} without a label: {names}; move each into "
+            "the folder of its class, give it a label, or remove it"
+        )
+
+
+def _check_classes(index: ImageIndex, expected: int | None) -> None:
+    names = index.classes
+    if not names:
+        left = "".join(f" ({note})" for note in index.notes if note.startswith("left out"))
+        raise DataError(
+            f"{index.place} has no labelled images{left}: put the images of each class into a "
+            "folder of their own, named after the class"
+        )
+    if wrong := [name for name in names if not is_class_name(name)]:
+        raise DataError(
+            f"{index.place}: {brief(wrong[0])} cannot be the name of a class: it must have 1 to "
+            "200 characters, and none that controls a terminal; rename it"
+        )
+    if expected is not None and len(names) != expected:
+        count = counted(len(names), "class", "classes")
+        raise DataError(f"{index.place} has {count} ({some(names)}), where {expected} are meant")
+    if expected is None and len(names) == 1:
+        raise DataError(
+            f"{index.place} has one class only, {names[0]}: give the folder that class folders "
+            "lie in; if one is meant, say so, `d3data init --classes 1`, or classes = 1 in the "
+            "recipe's [task]"
         )
 
 
 def _check_counts(labels: NDArray[np.int64], index: ImageIndex, *, least: int) -> None:
-    if not index.classes:
-        raise DataError(
-            f"{index.place} has no labelled images: put the images of each class into a folder "
-            "of their own, named after the class"
-        )
     counts = np.bincount(labels, minlength=len(index.classes))
     few = [f"{index.classes[k]} ({counts[k]})" for k in np.flatnonzero(counts < least)]
     if few:

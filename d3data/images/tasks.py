@@ -5,7 +5,7 @@ validation split beside a test split; whatever is selected or tuned looks at val
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +17,9 @@ from torch import Tensor
 from d3data.errors import DataError, UnknownNameError, nearest
 from d3data.images import formats
 from d3data.images.formats import builtin, hub_datasets
-from d3data.images.formats.index import ImageIndex, Role
-from d3data.images.preprocessing import Fit, Preprocessing, suggest_rule
+from d3data.images.formats.index import ImageIndex
+from d3data.images.formats.layout import Role
+from d3data.images.preprocessing import Fit, Preprocessing, is_deep, range_fault, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
 from d3data.images.splits import DecodedImages, Split, SplitRows, fingerprint, partition
@@ -111,12 +112,26 @@ class Task:
         return {part: own for part, own in splits.items() if own is not None}
 
 
+def _if_given(**field: Any) -> Any:
+    return pydantic.Field(default=None, exclude_if=lambda value: value is None, **field)
+
+
+class SplitPatterns(Frozen):
+    """Which names of folders, files or splits are which split: patterns such as `train_*`."""
+
+    train: str | None = _if_given(min_length=1)
+    validation: str | None = _if_given(min_length=1)
+    test: str | None = _if_given(min_length=1)
+
+
 class TaskSpec(Frozen):
     """What names a task, in plain values: the `[task]` table of a recipe.
 
     A value of None is the preset's, or for one's own images what `suggest_rule` derives from them.
     `data` is a place on this machine, so a recipe leaves it out; `columns` are the image and the
-    label column of a table; `validation` is the fraction of train that is held out.
+    label column of a table, or such members of shards; `splits` says which are the splits where
+    names do not say it plainly, `classes` how many classes are meant, `white` which value is white
+    in images of more than 8 bits; `validation` is the fraction of train that is held out.
     """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
@@ -125,6 +140,9 @@ class TaskSpec(Frozen):
     channels: Literal[1, 3] | None = None
     fit: Fit | None = None
     columns: tuple[str, str] | None = None
+    splits: SplitPatterns | None = _if_given()
+    classes: int | None = _if_given(ge=1)
+    white: float | None = _if_given(gt=0, le=2**32)
     validation: float = pydantic.Field(default=0.1, gt=0, le=0.5)
     license: str | None = stored_as("licence", default=None)
     source: str | None = None
@@ -155,7 +173,8 @@ class TaskSpec(Frozen):
         if index is None:
             index = builtin.black(preset) if preset and imagined else _download(self, preset)
         test = preset.test if preset else "test"
-        rows = partition(index, test=test, validation=self.validation)
+        index = index if preset else index.used()
+        rows = partition(index, test=test, validation=self.validation, classes=self.classes)
         rule = _rule(self, preset, rows["train"])
         images = {
             part: DecodedImages(own.images, torch.from_numpy(own.rows), rule, memory=memory)
@@ -193,6 +212,9 @@ def load_task(
     channels: Literal[1, 3] | None = None,
     fit: Fit | None = None,
     columns: tuple[str, str] | None = None,
+    splits: Mapping[Role, str] | None = None,
+    classes: int | None = None,
+    white: float | None = None,
     validation: float = 0.1,
 ) -> Task:
     """Load a task by name; what the arguments mean is said at `TaskSpec` and `TaskSpec.load`.
@@ -203,7 +225,10 @@ def load_task(
         size: side of the square images, 8 to 512 pixels.
         channels: 1 for grey, 3 for RGB.
         fit: the rule for images of another shape: exact, squash, crop or pad.
-        columns: the image and the label column of a table.
+        columns: the image and the label column of a table, or such members of shards.
+        splits: the name of each split, or a pattern of them, where names do not say it plainly.
+        classes: how many there must be; one class only where this says 1.
+        white: the value that is white in images of more than 8 bits.
         validation: the fraction of train that is held out.
     """
     values = {
@@ -212,6 +237,9 @@ def load_task(
         "channels": channels,
         "fit": fit,
         "columns": columns,
+        "splits": splits,
+        "classes": classes,
+        "white": white,
         "validation": validation,
     }
     return TaskSpec.parse(values, where="load_task", error=DataError).load(data)
@@ -219,14 +247,19 @@ def load_task(
 
 def _local(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> ImageIndex | None:
     if data is not None:
-        return formats.read(data, columns=spec.columns)
+        return _read(spec, data)
     if preset and not preset.hub:
         return builtin.digits()
     root = Path(os.environ.get("D3DATA_DATA") or os.devnull)
     for place in sorted(root.iterdir()) if root.is_dir() else ():
         if place.name.replace("-", "_") == spec.folder:
-            return formats.read(place, columns=spec.columns)
+            return _read(spec, place)
     return None
+
+
+def _read(spec: TaskSpec, place: str | Path) -> ImageIndex:
+    splits: Any = spec.splits and spec.splits.dump()
+    return formats.read(place, columns=spec.columns, splits=splits)
 
 
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
@@ -236,7 +269,9 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
             f"no data set {spec.name!r}: {nearest(spec.name, PRESETS)}; {remedy}"
         )
     try:
-        return hub_datasets.read(preset.hub, spec.columns or (preset.image, preset.label))
+        columns = spec.columns or (preset.image, preset.label)
+        splits: Any = spec.splits.dump() if spec.splits else preset.splits
+        return hub_datasets.read(preset.hub, columns, splits)
     except DataError as failure:
         raise DataError(
             f"{spec.name} is not on this machine, and {failure}; {remedy}"
@@ -245,10 +280,13 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
 
 def _rule(spec: TaskSpec, preset: Preset | None, train: SplitRows) -> Preprocessing:
     if preset is None:
-        own = suggest_rule(train.shapes(SEEN), size=spec.size)
-        return own.model_copy(
-            update={"channels": spec.channels or own.channels, "fit": spec.fit or own.fit}
-        )
+        shapes = train.shapes(SEEN)
+        deep = spec.white is None and any(map(is_deep, (kind for *_, kind in shapes)))
+        if deep and (fault := range_fault(train.opened(SEEN))):
+            raise DataError(fault)
+        own = suggest_rule(shapes, size=spec.size)
+        given = {"channels": spec.channels, "fit": spec.fit, "white": spec.white}
+        return own.model_copy(update={key: value for key, value in given.items() if value})
     size = spec.size or preset.native
     fit = spec.fit or (preset.fit if size == preset.native else preset.elsewhere)
     framed = fit == preset.elsewhere == "pad"  # grey digits keep their scale in a larger square
@@ -257,4 +295,5 @@ def _rule(spec: TaskSpec, preset: Preset | None, train: SplitRows) -> Preprocess
         size=size,
         fit=fit,
         padding=max(0, (size - preset.native) // 2) if framed else 0,
+        white=spec.white,
     )

@@ -24,8 +24,8 @@ class Unread:
     On the CPU that is at once. Elsewhere it is twice a second at most, for all that came since.
     """
 
-    def __init__(self, watch: Watch, *, start: int, steps: int) -> None:
-        self._watch, self._next, self._steps = watch, start, steps
+    def __init__(self, watch: Watch, *, start: int, steps: int, lower: str) -> None:
+        self._watch, self._next, self._steps, self._lower = watch, start, steps, lower
         self._losses: list[Tensor] = []
         self._last = time.monotonic()
 
@@ -42,8 +42,8 @@ class Unread:
         for loss in losses:
             if not math.isfinite(loss):
                 raise TrainingError(
-                    f"the loss is {loss} at step {self._next} of {self._steps}: lower the "
-                    "learning rates"
+                    f"the loss is {loss} at step {self._next} of {self._steps}: "
+                    f"lower {self._lower}"
                 )
             self._watch(self._next, loss)
             self._next += 1
@@ -60,6 +60,7 @@ def descend(
     steps: int,
     watch: Watch = ignore,
     after: After | None = None,
+    lower: str = "the learning rates",
 ) -> None:
     """Take one optimizer step for each loss, from step `start` up to `steps`.
 
@@ -67,11 +68,12 @@ def descend(
     not depend on have no gradient and stay as they are. `watch(step, loss)` is told of every
     step, on an accelerator up to half a second late; `after(step, unread)` is called right after
     it, and may have the losses read that `watch` has not been told of.
+    `lower` is what to lower where losses stop being finite.
 
     Raises:
         TrainingError: a loss is not finite, or the losses end before `steps`.
     """
-    stream, unread = iter(losses), Unread(watch, start=start, steps=steps)
+    stream, unread = iter(losses), Unread(watch, start=start, steps=steps, lower=lower)
     for step in range(start, steps):
         loss = next(stream, None)
         if loss is None:

@@ -99,6 +99,17 @@ def some(names: Iterable[str], *, at_most: int = 8) -> str:
     return ", ".join(listed[:at_most]) + (f" and {rest} more" if rest > 0 else "")
 
 
+def slug(text: str) -> str:
+    """A name that a task or a set may have: small letters and digits with one sign between.
+
+    >>> slug("My Flowers_102"), slug("v1.0"), slug("花")
+    ('my-flowers_102', 'v1.0', 'own-images')
+    """
+    small = re.sub(r"[^a-z0-9._-]+", "-", text.lower())
+    single = re.sub(r"[._-]{2,}", "-", small)[:56]
+    return single.strip("._-") or "own-images"
+
+
 def table(
     headings: Sequence[str], rows: Iterable[Sequence[Any]], *, words: int | None = None
 ) -> str:

@@ -461,3 +461,60 @@ def test_images_that_are_none_are_refused(tmp_path, saved, images, fault):
     x, y = saved(x=images, y=LABELS)
     with pytest.raises(FormatError, match=fault):
         convert(tmp_path, x, labels=y)
+
+
+def two_colors(tmp_path, *, modes=("L", "RGB"), widths=(32, 32)):
+    """A folder of two classes, each with an image of a mode and a width."""
+    for name, mode, width in zip(("ant", "bee"), modes, widths, strict=True):
+        (tmp_path / "own" / name).mkdir(parents=True)
+        image = pictures.picture(len(name), width=width, height=width, mode=mode)
+        image.save(tmp_path / "own" / name / "0.png")
+    return tmp_path / "own"
+
+
+def test_a_folder_is_grey_only_if_all_of_its_images_are(tmp_path):
+    own = two_colors(tmp_path)
+    real = pictures.image_folder(tmp_path / "real", side=32)
+    found = converting.images(own, out=tmp_path / "My Set", task="own", data=real)
+    assert found.manifest.content.image.channels == 3
+    assert found.manifest.about.name == "my-set"
+
+
+def test_a_folder_of_several_splits_is_refused(tmp_path):
+    for part in ("train", "test"):
+        pictures.image_folder(tmp_path / "own" / part, side=32)
+    place = tmp_path / "own"
+    with pytest.raises(FormatError, match=r"has (test and train|train and test): a distilled"):
+        converting.images(place, out=tmp_path / "made", task="own", data=place)
+    alone = converting.images(place / "train", out=tmp_path / "made", task="own", data=place)
+    assert alone.manifest.content.classes == ("ant", "bee")
+
+
+def test_images_of_two_sizes_are_named(tmp_path):
+    own = two_colors(tmp_path, widths=(32, 16))
+    with pytest.raises(FormatError, match=r"ant/0\.png has 32x32 .* bee/0\.png has 16x16"):
+        converting.images(own, out=tmp_path / "made", task="own", data=own)
+
+
+@pytest.mark.parametrize(
+    "labels", [LABELS[:, None], LABELS[:, None].float(), torch.eye(10, dtype=torch.int64)[LABELS]]
+)
+def test_labels_in_a_column_and_one_hot_numbers_are_classes(labels, tmp_path, saved):
+    x, y = saved(x=normalized(colors()), y=labels)
+    found = convert(tmp_path, x, labels=y)
+    assert found.manifest.content.labels.kind == "hard"
+    assert found.sources()[0].classes.tolist() == LABELS.sort().values.tolist()
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (torch.full((20, 10), 2), "not one-hot; store class numbers"),
+        (torch.full((20, 1), 0.5), "such as 0.5 are no classes"),
+        (torch.full((20, 10), 2.0), "for logits, store the softmax"),
+    ],
+)
+def test_labels_that_are_neither_say_what_to_store(labels, message, tmp_path, saved):
+    x, y = saved(x=normalized(colors()), y=labels)
+    with pytest.raises(FormatError, match=message):
+        convert(tmp_path, x, labels=y)

@@ -25,6 +25,7 @@ from d3data.errors import (
     RecipeError,
     RunError,
     RunLockedError,
+    TrainingError,
 )
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
@@ -548,3 +549,17 @@ def test_balanced_items_are_fewer_where_a_class_has_fewer_images():
     for wrong in ("balance", "balanced:0", [], [1, 0]):
         with pytest.raises(RecipeError, match="items_per_class"):
             runs.recipe(items_per_class=wrong)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"warm_start": {**runs.values()["warm_start"], "learning_rate": 1e30}},
+         r"lower warm_start\.learning_rate in the recipe \(stage warm start\)"),
+        ({"optimizers": {name: {"learning_rate": 1e30} for name in runs.OPTIMIZERS}},
+         r"lower optimizers\.\*\.learning_rate in the recipe \(stage distill\)"),
+    ],
+)  # fmt: skip
+def test_a_loss_that_is_not_finite_names_its_stage_and_the_key(changes, message, tmp_path):
+    with pytest.raises(TrainingError, match=message):
+        run(runs.recipe(**changes, steps=20), tmp_path / "run", executor="inline", attempts=1)

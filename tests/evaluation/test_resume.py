@@ -140,3 +140,10 @@ def test_trials_are_shared_and_each_evaluation_removes_its_own_alone(pixels, tin
         assert outcomes(kept.run(progress=untouched)) == expected
     kept.clear()
     assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_a_cache_that_cannot_be_written_is_told_and_done_without(pixels, tiny, report, cache):
+    cache.write_text("a file")
+    with pytest.warns(UserWarning, match="not kept.* XDG_CACHE_HOME"):
+        found = evaluate(pixels, protocol=tiny)
+    assert outcomes(found) == outcomes(report)

@@ -1,5 +1,9 @@
 """Laws of the rules that bring images to one shape, and of the modes that they take."""
 
+import io
+import struct
+import zlib
+
 import numpy as np
 import pydantic
 import pytest
@@ -9,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision.transforms import InterpolationMode, v2
 
+from bounds import bounded
 from d3data.errors import DataError
-from d3data.images.preprocessing import Preprocessing, suggest_rule
-from pictures import picture
+from d3data.images.preprocessing import Preprocessing, kind_of, range_fault, suggest_rule
+from pictures import encoded, picture
 
 FITS = ("squash", "crop", "pad")
 
@@ -159,3 +164,85 @@ def test_what_suits_follows_the_images():
     assert suggest_rule([(1024, 1024, "RGB")]).size == 128
     assert suggest_rule([(10, 12, "L")]).size == 8
     assert suggest_rule([(640, 480, "RGB")], size=48).size == 48
+
+
+def test_a_broken_exif_block_is_none():
+    content = encoded(picture(8, width=16, height=16))
+    chunk = b"eXIf" + b"\0\x08\0\x02\x01\x12\0\x03"
+    size, check = (len(chunk) - 4).to_bytes(4, "big"), zlib.crc32(chunk).to_bytes(4, "big")
+    broken = Image.open(io.BytesIO(content[:33] + size + chunk + check + content[33:]))
+    assert torch.equal(rule("exact")(broken), rule("exact")(picture(8, width=16, height=16)))
+    with pytest.raises(OSError, match="truncated"):  # but a broken image is one
+        rule("exact")(Image.open(io.BytesIO(content[:200])))
+
+
+@pytest.mark.parametrize(("shape", "long"), [((1, 20_000), 0), ((20_000, 3), 1)])
+def test_a_long_image_takes_no_more_memory_than_its_centre(shape, long):
+    values = np.zeros(shape, np.uint8)
+    values[
+        tuple(slice(side * 2 // 5, side * 3 // 5) if side > 3 else slice(None) for side in shape)
+    ] = 90
+    with bounded(memory=64 << 20):
+        found = rule("crop", 128, channels=1)(Image.fromarray(values))
+    assert (found == 90).all()
+
+
+def test_a_long_image_is_cut_where_a_shorter_one_is():
+    image = picture(9, width=200, height=24)
+    whole = image.resize((16 * 200 // 24, 16), Image.Resampling.BILINEAR)
+    left = round((whole.width - 16) / 2)
+    expected = np.array(whole.crop((left, 0, left + 16, 16))).astype(int)
+    assert abs(rule("crop")(image).permute(1, 2, 0).numpy() - expected).max() <= 3
+
+
+@pytest.mark.parametrize(
+    ("values", "white"),
+    [
+        (np.arange(64, dtype=np.uint16) * 65, 4095),
+        (np.arange(64, dtype=np.int32) * 1000, 63_000),
+        (np.arange(64, dtype=np.float32) / 63, 1.0),
+        (np.arange(64, dtype=np.int32) * 4, 255),
+    ],
+)
+def test_white_says_the_range_of_deep_pixels(values, white):
+    made = rule("exact", 8, channels=1).model_copy(update={"white": white})
+    expected = np.floor(values.astype(float) * 255 / white + 0.5).reshape(8, 8)
+    assert np.array_equal(made(Image.fromarray(values.reshape(8, 8)))[0], expected)
+    assert len(np.unique(expected)) == 64
+    with pytest.raises(DataError, match="raise white"):
+        made.model_copy(update={"white": white / 2})(Image.fromarray(values.reshape(8, 8)))
+    assert torch.equal(
+        made(picture(1, width=8, height=8)),
+        rule("exact", 8, channels=1)(picture(1, width=8, height=8)),
+    )
+
+
+def test_what_is_not_given_is_not_stored():
+    assert "white" not in rule("exact").dump()
+    made = rule("exact").model_copy(update={"white": 4095.0})
+    assert Preprocessing.parse(made.dump(), where="test") == made
+
+
+def sixteen_bits(top: int, *, color: bool) -> Image.Image:
+    """A PNG of 16 bits, whose values go to `top`."""
+    values = np.linspace(0, top, 64).astype(">u2").reshape(8, 8, 1).repeat(3 if color else 1, 2)
+    chunks = (
+        b"IHDR" + struct.pack(">IIBBBBB", 8, 8, 16, 2 if color else 0, 0, 0, 0),
+        b"IDAT" + zlib.compress(b"".join(b"\0" + row.tobytes() for row in values)),
+        b"IEND",
+    )
+    sizes = (struct.pack(">I", len(chunk) - 4) for chunk in chunks)
+    sums = (struct.pack(">I", zlib.crc32(chunk)) for chunk in chunks)
+    body = b"".join(b"".join(parts) for parts in zip(sizes, chunks, sums, strict=True))
+    return Image.open(io.BytesIO(b"\x89PNG\r\n\x1a\n" + body))
+
+
+@pytest.mark.parametrize(
+    ("top", "white"), [(0, 255), (255, 255), (1000, 1023), (4095, 4095), (16_000, 16383)]
+)
+def test_images_that_use_little_of_their_range_are_told(top, white):
+    assert f"--white {white}" in range_fault([sixteen_bits(top, color=False)])
+    assert "store them with 8 bits" in range_fault([sixteen_bits(top, color=True)])
+    bright = [sixteen_bits(60_000, color=color) for color in (False, True)]
+    assert [kind_of(image) for image in bright] == ["I;16", "RGB;16"]
+    assert range_fault([*bright, sixteen_bits(top, color=False), picture(0)]) is None

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from d3data.errors import DataError
-from d3data.images.formats.index import ROLES, ImageIndex, Images, IndexedSplit, array_images
+from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, array_images
+from d3data.images.formats.layout import ROLES
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.splits import DecodedImages, Split, fingerprint, partition, spread
 from pictures import encoded, picture
@@ -204,7 +205,7 @@ def test_what_the_data_bring_stays_and_the_rest_is_cut_from_train(splits, test, 
 @pytest.mark.parametrize(
     ("classes", "splits", "message"),
     [
-        (("a", "b"), {"train": TWENTY, "test": [0, -1]}, r"1 images have no label: test\[1\]"),
+        (("a", "b"), {"train": TWENTY, "test": [0, -1]}, r"1 image without a label: test\[1\]"),
         (("a", "b", "c"), {"train": [0, 0, 1]}, r"too few .*: b \(1\), c \(0\);.* 2, as"),
         (("a", "b"), {"test": [0, 1]}, "here has no train split"),
         ((), {"train": []}, "no labelled images: put"),

@@ -125,8 +125,8 @@ def test_an_unknown_name_is_answered_with_the_nearest(nowhere):
 
 
 def test_a_preset_that_cannot_be_fetched_says_where_to_put_it(nowhere, monkeypatch):
-    def read(reference: str, columns: tuple[str, str]):
-        assert (reference, columns) == ("uoft-cs/cifar100", ("img", "fine_label"))
+    def read(reference: str, columns: tuple[str, str], splits: None):
+        assert (reference, columns, splits) == ("uoft-cs/cifar100", ("img", "fine_label"), None)
         raise DataError("hf:uoft-cs/cifar100 cannot be fetched")
 
     monkeypatch.setattr(hub_datasets, "read", read)
@@ -176,7 +176,7 @@ def test_a_preset_of_the_wrong_size_is_refused_by_name(tmp_path):
 
 def test_broken_headers_and_stray_images_are_named(own):
     (own / "stray.png").write_bytes(encoded(picture(0)))
-    with pytest.raises(DataError, match=r"1 images have no label: stray\.png"):
+    with pytest.raises(DataError, match=r"1 image without a label: stray\.png"):
         load_task("x", data=own)
     (own / "stray.png").unlink()
     (own / "bee" / "3.png").write_bytes(b"no image")

@@ -7,10 +7,10 @@ from d3data.images.formats.index import (
     ImageIndex,
     Images,
     IndexedSplit,
-    Role,
     array_images,
     stratified_split,
 )
+from d3data.images.formats.layout import Role
 from d3data.images.presets import Preset
 from d3data.utils.hashing import digest
 

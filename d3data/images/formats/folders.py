@@ -1,8 +1,7 @@
 """Folders of images: `class/image.jpg`, or `train/class/image.jpg` with val and test beside it.
 
-Files that are no images by their suffix are left alone, as are hidden ones; images outside a
-class folder are unlabelled. Folders that `write` has named are called by the names in its
-`classes.txt`.
+What counts as an image is told by its name. Images outside a class folder are unlabelled. Folders
+that `write` has named are called by the names in its `classes.txt`.
 """
 
 import json
@@ -10,20 +9,29 @@ import os
 import re
 import shutil
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
+from itertools import islice
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
-from d3data.images.formats.base import ExportPlan, Sample, read_names, write_names
-from d3data.images.formats.index import ImageIndex, Images, Role, StoredSplit, index_images, role
+from d3data.errors import DataError
+from d3data.images.formats import metadata
+from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, write_names
+from d3data.images.formats.class_folders import Placed, arrange, class_names
+from d3data.images.formats.files import Listing, walk
+from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
+from d3data.images.formats.layout import Role, Splits
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
+from d3data.utils.text import counted, some
 
 METADATA = "metadata.jsonl"  # what `datasets` looks for
 LONGEST = 100  # bytes of a class name in that of its folder; file systems take 255, some 143
+SNIFFED = 16  # files of each other suffix that are looked into
 FILES = "train/**"
 HOW = """\
 `torchvision.datasets.ImageFolder("train")` reads the images. Its class k is line k, counted from
@@ -45,23 +53,40 @@ def is_image(name: str) -> bool:
     return _IMAGE.fullmatch(name) is not None
 
 
-def read(root: Path) -> ImageIndex:
-    """All images below a folder; the folders that hold them are the classes, in order of name.
-
-    The first level is splits where it has a train folder and nothing but split folders.
-    """
-    roles = {top: role(top, whole=True) for top in _folders(root)}
-    in_splits = "train" in roles.values() and None not in roles.values()
-    depth = int(in_splits)
-    paths: dict[Role, list[str]] = {"train": []}
-    for path in _images(root):
-        part = roles.get(path.split("/")[0]) if in_splits else None
-        paths.setdefault(part or "train", []).append(path)
-    stored = {part: _split(root, own, depth) for part, own in paths.items()}
-    holders = [root / top for top in roles] if in_splits else [root]
-    names = sorted({name for holder in holders for name in _folders(holder)})
-    index = index_images(stored, names, str(root))
-    listed = read_names(root) or []
+def read(
+    place: Path | Listing, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
+    """All images below a folder, in classes as `class_folders` or the metadata beside them say."""
+    listing = walk(place)
+    tables = metadata.described(listing)
+    found = metadata.read(listing, tables, wanted) if tables else None
+    if wanted and not found:
+        raise DataError(f"{listing.place} has no columns {some(wanted)}: omit columns")
+    labels, note = found or ({}, "")
+    images = [file for file in listing.files if file in labels or is_image(file.split("/")[-1])]
+    described = {table.rpartition("/")[0] for table in tables if found}
+    parts = arrange(images, listing.place, splits, described)
+    listed = read_names(listing.root) or []
+    if found:
+        metadata.require_complete(labels, images, listing)
+        kinds = {part: [labels[placed.path] for placed in own] for part, own in parts.items()}
+        numbers = all(isinstance(label, int) for label in labels.values())
+        names = listed if listed and numbers else None
+    else:
+        kinds, names = class_names(parts, _empty(listing), listing.place)
+    seen = {path: _seen(listing.root / path) for path in images}
+    if not found:
+        _require_once(parts, kinds, seen, listing.place)
+    stored = {
+        part: _split(listing.root, [placed.path for placed in own], kinds[part], seen)
+        for part, own in parts.items()
+    }
+    used = {*images, *tables, *([NAMES] if listed else [])}
+    _require_no_others(listing, used)
+    left = len(images) - sum(map(len, parts.values()))
+    chosen = f"left out: {counted(left, 'image')} of no split that is chosen" if left else ""
+    notes = [note, chosen, listing.rest(used)]
+    index = index_images(stored, names, listing.place, notes=notes, spare=bool(found))
     return replace(index, classes=tuple(listed)) if folder_names(listed) == names else index
 
 
@@ -114,23 +139,73 @@ def _safe(name: str) -> str:
     return f"{name}_" if _DEVICE.fullmatch(name) else name
 
 
-def _split(root: Path, paths: Sequence[str], depth: int) -> StoredSplit:
-    files = [root / path for path in paths]  # a link to nowhere is reported when it is read
-    images = Images(len(paths), paths.__getitem__, lambda index: files[index].read_bytes())
-    steps = [path.split("/") for path in paths]
-    classes = [step[depth] if len(step) > depth + 1 else "" for step in steps]
-    sizes = [file.stat().st_size if file.exists() else -1 for file in files]
-    identity = digest(f"{path} {size}" for path, size in zip(paths, sizes, strict=True))
-    return images, np.array(classes, np.str_), identity
+class Seen(NamedTuple):
+    """Size in bytes of a file, and what is the same for all its names; or -1 and nothing."""
+
+    size: int
+    file: tuple[int, int] | None
 
 
-def _folders(root: Path) -> list[str]:
-    with os.scandir(root) as entries:
-        return sorted(e.name for e in entries if e.is_dir() and not e.name.startswith("."))
+def _seen(path: Path) -> Seen:
+    try:
+        status = path.stat()
+    except OSError:  # such as a link to nowhere, which is reported when it is read
+        return Seen(-1, None)
+    return Seen(status.st_size, (status.st_dev, status.st_ino))
 
 
-def _images(root: Path) -> Iterator[str]:
-    for folder, subfolders, files in os.walk(root, followlinks=True):
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        below = Path(folder).relative_to(root)
-        yield from ((below / file).as_posix() for file in sorted(files) if is_image(file))
+def _split(
+    root: Path, paths: Sequence[str], labels: Sequence[object], seen: Mapping[str, Seen]
+) -> StoredSplit:
+    images = Images(
+        len(paths), paths.__getitem__, lambda index: (root / paths[index]).read_bytes()
+    )
+    identity = digest(f"{path} {seen[path].size}" for path in paths)
+    return images, np.array(labels, None if len(labels) else np.str_), identity
+
+
+def _require_once(
+    parts: Mapping[Role, Sequence[Placed]],
+    kinds: Mapping[Role, Sequence[str]],
+    seen: Mapping[str, Seen],
+    place: str,
+) -> None:
+    """Refuse a file that lies, through links, in two classes or splits."""
+    first: dict[object, tuple[Role, str, str]] = {}
+    for part, own in parts.items():
+        for placed, kind in zip(own, kinds[part], strict=True):
+            known = seen[placed.path].file or placed.path
+            role, name, path = first.setdefault(known, (part, kind, placed.path))
+            if (role, name) != (part, kind):
+                raise DataError(
+                    f"{place}: {path} and {placed.path} are one file: remove one of the links"
+                )
+
+
+def _require_no_others(listing: Listing, used: set[str]) -> None:
+    """Refuse images that are not read, as their names do not end as those of images do."""
+    from PIL import Image
+
+    others: dict[str, list[str]] = {}
+    for file in listing.files:
+        if file not in used:
+            others.setdefault(PurePosixPath(file).suffix.lower(), []).append(file)
+    for suffix, own in others.items():
+        for file in islice(own, SNIFFED):
+            try:
+                with Image.open(listing.root / file):
+                    pass
+            except Exception:  # noqa: S112 - decoders raise of every kind where it is no image
+                continue
+            raise DataError(
+                f"{listing.place}: {file} is an image whose name does not end as one, as may be "
+                f"{counted(len(own), 'file')} {suffix or 'without a suffix'}: rename them so that "
+                "they end in .png or .jpg, or move them away"
+            )
+
+
+def _empty(listing: Listing) -> list[str]:
+    """Folders without any file below."""
+    holders = {file.rpartition("/")[0] for file in listing.files}
+    full = {*holders, *(str(above) for name in holders for above in PurePosixPath(name).parents)}
+    return [folder for folder in listing.folders if folder not in full]

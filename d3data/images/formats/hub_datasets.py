@@ -4,15 +4,18 @@ A place is written `ORG/NAME[:CONFIG][@REVISION]`. Images stay encoded in the me
 files of the cache of `datasets`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from d3data.errors import DataError
 from d3data.images.formats import parquet
 from d3data.images.formats.base import Sample
-from d3data.images.formats.index import ImageIndex, Images, Role, index_images, role
+from d3data.images.formats.columns import class_names, columns, taken, values
+from d3data.images.formats.index import ImageIndex, Images, index_images
+from d3data.images.formats.layout import Splits, by_name
 from d3data.images.png import encode_png
 from d3data.utils.hashing import digest
+from d3data.utils.text import some
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -22,20 +25,27 @@ Samples = Callable[[int, int], Iterator[Sample]]  # those from one number to ano
 _EXPORT = "refs/convert/parquet"  # where the Hub keeps Parquet copies, a folder for each config
 
 
-def read(reference: str, columns: tuple[str, str] | None = None) -> ImageIndex:
+def read(
+    reference: str, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
     """Fetch a data set, or find it in the cache, and index its splits."""
-    datasets = _load(reference)
-    schema = datasets["train"].features.arrow_schema
-    image, label = parquet.columns(schema, reference, columns)
+    place = f"hf:{reference}"
+    loaded = _load(reference)
+    parts = {part: loaded[name] for part, name in by_name([*loaded], place, splits).items()}
+    schema = next(iter(parts.values())).features.arrow_schema
+    image, label = columns(schema, place, wanted)
     stored = {
         part: (
             _images(dataset, image, f"{reference} {part}"),
-            parquet.values(dataset.data.column(label), reference),
+            values(dataset.data.column(label), place),
             digest([reference, part, str(len(dataset)), str(dataset.info.dataset_size)]),
         )
-        for part, dataset in datasets.items()
+        for part, dataset in parts.items()
     }
-    return index_images(stored, parquet.class_names(schema, label), f"hf:{reference}")
+    notes = [taken(image, label, schema)]
+    if left := [name for name in loaded if all(loaded[name] is not own for own in parts.values())]:
+        notes.append(f"left out: {some(left)}")
+    return index_images(stored, class_names(schema, label), place, notes=notes)
 
 
 def _images(dataset: Any, column: str, place: str) -> Images:
@@ -52,23 +62,22 @@ def _images(dataset: Any, column: str, place: str) -> Images:
     return Images(len(cells), lambda index: f"{place} row {index}", read)
 
 
-def _load(reference: str) -> dict[Role, Any]:
+def _load(reference: str) -> Mapping[str, Any]:
     import datasets
 
     target, _, revision = reference.partition("@")
     repository, _, config = target.partition(":")
     place = {"data_dir" if revision == _EXPORT else "name": config or None}
     try:
-        splits = datasets.load_dataset(repository, revision=revision or None, **place)
+        found: Mapping[str, Any] = datasets.load_dataset(
+            repository, revision=revision or None, **place
+        )
     except Exception as failure:  # datasets raises of many kinds, its own and the network's
         reason = str(failure).partition("\n")[0]
         raise DataError(
             f"hf:{reference} cannot be loaded from the Hugging Face Hub ({reason})"
         ) from failure
-    parts = {part: split for name, split in splits.items() if (part := role(name))}
-    if "train" not in parts:
-        raise DataError(f"hf:{reference} has no train split; it has {', '.join(splits)}")
-    return parts
+    return found
 
 
 def features(classes: Sequence[str], *, soft: bool) -> Any:

@@ -1,26 +1,21 @@
 """What every format reads into: an index of labelled images, none of which is read yet."""
 
 import io
-import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
-from d3data.utils.text import some
+from d3data.images.formats.files import diagnosis
+from d3data.images.formats.labels import UNLABELED, class_labels, plain_labels
+from d3data.images.formats.layout import Role
+from d3data.utils.text import counted, some
 
 if TYPE_CHECKING:
     from PIL import Image
-
-Role = Literal["train", "validation", "test"]
-ROLES: tuple[Role, ...] = ("train", "validation", "test")
-UNLABELED = -1
-
-_ROLE = re.compile(r"(?<![a-z])(?:(train(?:ing)?)|(val(?:id(?:ation)?)?)|(test(?:ing)?))(?![a-z])")
 
 
 @dataclass(frozen=True)
@@ -40,10 +35,17 @@ class Images:
 
     def open(self, index: int) -> "Image.Image":
         """Open one image; its pixels are decoded when they are first accessed."""
-        from PIL import Image
+        from PIL import Image, UnidentifiedImageError
 
         content = self.read(index)
-        return Image.open(io.BytesIO(content)) if isinstance(content, bytes) else content
+        if not isinstance(content, bytes):
+            return content
+        try:
+            return Image.open(io.BytesIO(content))
+        except UnidentifiedImageError:
+            what = diagnosis(content[:512])
+            what = f": {what}" if what else ""
+            raise DataError(f"not an image file that Pillow can read{what}") from None
 
 
 @dataclass(frozen=True)
@@ -63,24 +65,60 @@ StoredSplit = tuple[Images, NDArray[Any], str]  # labels (N,) as the format has 
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """All labelled images of one place, by split."""
+    """All labelled images of one place, by split.
+
+    `notes` say what was taken where there was a choice, and what was left out. Where classes are
+    folders, `spare` is false: each must have images.
+    """
 
     classes: tuple[str, ...]
     splits: Mapping[Role, IndexedSplit]
     place: str
+    notes: tuple[str, ...] = ()
+    spare: bool = True
+
+    def used(self) -> "ImageIndex":
+        """Without splits that have no label at all, beside train, and classes without images."""
+        bare = [
+            part
+            for part, own in self.splits.items()
+            if part != "train" and len(own.labels) and (own.labels == UNLABELED).all()
+        ]
+        splits = {part: own for part, own in self.splits.items() if part not in bare}
+        notes = [f"left out: the {part} split, which has no labels" for part in bare]
+        merged = np.concatenate([own.labels for own in splits.values()] or [np.empty(0, int)])
+        counts = np.bincount(merged[merged != UNLABELED], minlength=len(self.classes))
+        classes = self.classes
+        if self.spare and counts.any() and not counts.all():
+            numbers = np.append(np.cumsum(counts > 0) - 1, UNLABELED)  # the last is for UNLABELED
+            splits = {
+                part: replace(own, labels=numbers[own.labels]) for part, own in splits.items()
+            }
+            unused = [name for name, count in zip(classes, counts, strict=True) if not count]
+            notes.append(
+                f"left out: {counted(len(unused), 'class', 'classes')} without images "
+                f"({some(unused, at_most=4)})"
+            )
+            classes = tuple(name for name in classes if name not in unused)
+        return replace(self, classes=classes, splits=splits, notes=(*self.notes, *notes))
 
 
 def index_images(
-    stored: Mapping[Role, StoredSplit], names: Sequence[str] | None, place: str
+    stored: Mapping[Role, StoredSplit],
+    names: Sequence[str] | None,
+    place: str,
+    *,
+    notes: Sequence[str] = (),
+    spare: bool = True,
 ) -> ImageIndex:
     """The index of what a format has read, with labels numbered as `class_labels` does."""
-    labels = {part: values for part, (_, values, _) in stored.items()}
+    labels = {part: plain_labels(values, place) for part, (_, values, _) in stored.items()}
     classes, numbers = class_labels(labels, names, place)
     splits = {
         part: IndexedSplit(images, numbers[part], identity)
         for part, (images, _, identity) in stored.items()
     }
-    return ImageIndex(classes, splits, place)
+    return ImageIndex(classes, splits, place, tuple(filter(None, notes)), spare)
 
 
 def array_images(
@@ -97,33 +135,9 @@ def array_images(
 
 def decode_error(failure: Exception) -> str:
     """Why an image cannot be decoded, for a message that names the image."""
-    from PIL import UnidentifiedImageError
-
-    if isinstance(failure, UnidentifiedImageError):
-        return "not an image file that Pillow can read"
+    if isinstance(failure, OSError) and failure.strerror:
+        return failure.strerror
     return str(failure) or type(failure).__name__
-
-
-def role(name: str, *, whole: bool = False) -> Role | None:
-    """The split that the name of a folder or file contains, or is (`whole`).
-
-    >>> role("train-00000-of-00002"), role("valid"), role("trainer")
-    ('train', 'validation', None)
-    >>> role("train station", whole=True)
-    """
-    find = _ROLE.fullmatch if whole else _ROLE.search
-    match = find(name.lower())
-    return ROLES[(match.lastindex or 1) - 1] if match else None
-
-
-def by_role(files: Iterable[Path], root: Path) -> dict[Role, list[Path]]:
-    """Files by the split in their names, else in those of folders below `root`, else train."""
-    parts: dict[Role, list[Path]] = {}
-    for file in files:
-        *folders, own = file.relative_to(root).parts
-        roles = (role(own), *(role(folder, whole=True) for folder in reversed(folders)))
-        parts.setdefault(next(filter(None, roles), "train"), []).append(file)
-    return parts
 
 
 def stratified_split(
@@ -139,28 +153,3 @@ def stratified_split(
     for members in np.split(order, starts[1:]):
         out[members[: max(1, round(fraction * len(members)))]] = True
     return np.flatnonzero(~out), np.flatnonzero(out)
-
-
-def class_labels(
-    values: Mapping[Role, NDArray[Any]], names: Sequence[str] | None, place: str
-) -> tuple[tuple[str, ...], dict[Role, NDArray[np.int64]]]:
-    """Class names, and each split's labels as indices of them.
-
-    Integers index `names`; without names, the distinct integers or strings of all splits are the
-    classes, in ascending order. Negative numbers and empty strings are unlabelled.
-    """
-    merged = np.concatenate(list(values.values()))
-    numeric = bool(np.issubdtype(merged.dtype, np.integer))
-    known = np.unique(merged[merged >= 0] if numeric else merged[merged != ""])
-    if names is not None and numeric:
-        if len(known) and known[-1] >= len(names):
-            raise DataError(f"{place}: label {known[-1]}, but only {len(names)} class names")
-        return tuple(names), {part: np.maximum(own, UNLABELED) for part, own in values.items()}
-    classes = [str(value) for value in known] if names is None else list(names)
-    if unnamed := sorted({str(value) for value in known} - set(classes)):
-        raise DataError(f"{place}: labels that are not in its list of classes: {some(unnamed)}")
-    index = {value: classes.index(str(value)) for value in known.tolist()}
-    return tuple(classes), {
-        part: np.array([index.get(value, UNLABELED) for value in own.tolist()], np.int64)
-        for part, own in values.items()
-    }

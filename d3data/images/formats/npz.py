@@ -1,15 +1,18 @@
-"""NumPy archives as MedMNIST ships them: `train_images`, `train_labels`, and so for val and test.
+"""NumPy archives: `train_images`, `train_labels`, and so for val and test, as MedMNIST has them.
 
-Images are uint8 (N, H, W) or (N, H, W, 3), labels (N, 1) or (N,). An archive is compressed as a
+Keras' `x_train` and `y_train` are read too, and `images` and `labels` without a split. Images are
+uint8 (N, H, W) or (N, H, W, 3). An archive is compressed as a
 whole, so the images of a split are loaded together, when the first of them is read. An array
 `classes`, which MedMNIST has not, names the classes.
 """
 
+import re
 import shutil
 import threading
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
+from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,10 @@ from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats.base import ExportPlan, Sample
-from d3data.images.formats.index import ImageIndex, Role, StoredSplit, array_images, index_images
+from d3data.images.formats.files import Listing, unreadable, walk
+from d3data.images.formats.index import ImageIndex, StoredSplit, array_images, index_images
+from d3data.images.formats.labels import plain_labels
+from d3data.images.formats.layout import CHOOSE, WORDS, Role, Splits, roles
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -31,35 +37,74 @@ class ids (N,), `classes`, the names of the classes (K,), and, where the set has
 `train_soft_labels` (N, K). No array is compressed or pickled.
 """
 ARCHIVE = "images.npz"
+SUFFIX = ".npz"
+_WORDS = {"images": {"images", "image", "x"}, "labels": {"labels", "label", "targets", "y"}}
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows
-_KEYS: dict[Role, str] = {"train": "train", "validation": "val", "test": "test"}
 
 
-def read(path: Path) -> ImageIndex:
+def read(
+    place: Path | Listing, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
     """An archive, or the only one in a folder."""
-    files = [path] if path.is_file() else sorted(path.glob("*.npz"))
+    listing = walk(place)
+    files = listing.ending(SUFFIX)
     if len(files) != 1:
         raise DataError(
-            f"{path} has {len(files)} archives ({some(file.name for file in files)}); give one of "
-            "them with --data"
+            f"{listing.place} has {len(files)} archives ({some(files)}); give one of them with "
+            "--data"
         )
-    file = files[0]
+    if wanted:
+        raise DataError(f"{listing.place}: an archive has no columns: omit columns")
+    file = listing.root / files[0]
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            parts = {part: key for part, key in _KEYS.items() if f"{key}_images" in archive}
-            values = {part: _labels(archive[f"{key}_labels"], file) for part, key in parts.items()}
+            pairs, rest = _pairs(archive.files, str(file), splits)
+            labels = {
+                part: plain_labels(archive[label], f"{file}: {label}")
+                for part, (_, label) in pairs.items()
+            }
             names = archive.get("classes")
-            if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
-                raise ValueError("its array classes is not a list of names")
-    except (TypeError, ValueError, KeyError, OSError, zipfile.BadZipFile) as failure:
-        raise DataError(
-            f"{file} is not an archive of train_images, train_labels, ... ({failure}); "
-            "download it again"
-        ) from None
-    if "train" not in parts:
-        raise DataError(f"{file} has no train_images and train_labels")
-    stored = {part: _split(file, f"{key}_images", values[part]) for part, key in parts.items()}
-    return index_images(stored, None if names is None else names.tolist(), str(file))
+        stored = {part: _split(file, pairs[part][0], own) for part, own in labels.items()}
+    except DataError:
+        raise
+    except Exception as failure:  # zipfile, zlib and NumPy raise of many kinds
+        raise unreadable(file, failure, "an archive of arrays without pickles") from None
+    if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+        raise DataError(f"{file}: its array classes is not a list of names: remove it")
+    notes = [f"left out: {some(rest)}" if rest else "", listing.rest(files)]
+    return index_images(stored, None if names is None else names.tolist(), str(file), notes=notes)
+
+
+def _pairs(
+    names: Sequence[str], place: str, splits: Splits | None
+) -> tuple[dict[Role, tuple[str, str]], list[str]]:
+    """The arrays of images and of labels of each split, and those that are neither."""
+    found: dict[tuple[Role, str], str] = {}
+    rest = []
+    for name in names:
+        words = set(re.split(r"[^a-z]+", name.lower()))
+        kinds = [kind for kind, own in _WORDS.items() if words & own]
+        chosen = [part for part, pattern in (splits or {}).items() if fnmatchcase(name, pattern)]
+        spoken = chosen if splits else sorted(roles(name))
+        strange = words - set().union(*_WORDS.values(), *WORDS.values()) - {""}
+        if len(kinds) != 1 or (splits and not chosen) or (strange and kinds == ["labels"]):
+            rest.append(name)
+            continue
+        if (strange and not chosen) or len(spoken) > 1:
+            raise DataError(f"{place}: {name} is not plainly of one split: {CHOOSE}")
+        part: Role = spoken[0] if spoken else "train"
+        other = found.setdefault((part, kinds[0]), name)
+        if other != name:
+            raise DataError(f"{place}: {other} and {name} are both {kinds[0]} of {part}: {CHOOSE}")
+    parts = dict.fromkeys(part for part, _ in found)
+    for part in parts:
+        if lacking := [kind for kind in _WORDS if (part, kind) not in found]:
+            raise DataError(f"{place} has no {lacking[0]} of {part} (arrays: {some(names)})")
+    if not parts:
+        raise DataError(f"{place} has no train_images and train_labels, only {some(names)}")
+    return {part: (found[part, "images"], found[part, "labels"]) for part in parts}, [
+        name for name in rest if name != "classes"
+    ]
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -107,31 +152,26 @@ def _arrays(plan: ExportPlan) -> dict[str, tuple[str, tuple[int, ...]]]:
     }
 
 
-def _labels(values: NDArray[Any], file: Path) -> NDArray[np.int64]:
-    if values.ndim > 2 or (values.ndim == 2 and values.shape[1] != 1):
-        raise DataError(f"{file}: images have several labels each; they must have one")
-    return values.reshape(-1).astype(np.int64)
-
-
-def _split(file: Path, key: str, labels: NDArray[np.int64]) -> StoredSplit:
+def _split(file: Path, key: str, labels: NDArray[Any]) -> StoredSplit:
     with zipfile.ZipFile(file) as archive, archive.open(f"{key}.npy") as member:
         info = archive.getinfo(member.name)
         first = np.lib.format.read_magic(member) == (1, 0)
         read_header = np.lib.format.read_array_header_1_0
         shape, _, kind = (read_header if first else np.lib.format.read_array_header_2_0)(member)
-    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (3,)):
+    if kind != np.uint8 or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
         raise DataError(
-            f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3)"
+            f"{file}: {key} is {kind} of shape {shape}, not uint8 (N, H, W) or (N, H, W, 3); "
+            "store it as that, with values from 0 to 255"
         )
     if shape[0] != len(labels):
-        raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; download it again")
+        raise DataError(f"{file}: {shape[0]} {key} and {len(labels)} labels; store one for each")
     lock = threading.Lock()
 
     @cache
     def load() -> NDArray[np.uint8]:
         with np.load(file, allow_pickle=False) as archive:
             values: NDArray[np.uint8] = archive[key]
-            return values
+            return values[..., 0] if shape[3:] == (1,) else values
 
     def locked() -> NDArray[np.uint8]:
         with lock:

@@ -14,12 +14,15 @@ from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats.base import ExportPlan, Sample
-from d3data.images.formats.index import UNLABELED, ImageIndex, Images, by_role, index_images
+from d3data.images.formats.columns import class_names, columns, taken, values
+from d3data.images.formats.files import Listing, unreadable, walk
+from d3data.images.formats.index import ImageIndex, Images, index_images
+from d3data.images.formats.labels import joined
+from d3data.images.formats.layout import Splits, by_role
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -31,9 +34,7 @@ HOW = """\
 columns `image` (Image), `label` (ClassLabel, with the names of the classes) and, where the set has
 soft labels, `soft_label`.
 """
-IMAGE = ("image", "img", "images", "jpg", "png", "picture")
-LABEL = ("label", "labels", "fine_label", "target", "class", "cls")
-
+SUFFIX = ".parquet"
 CACHE = 1 << 28  # bytes of encoded row groups that stay in memory, for each split
 GROUP = 256  # images in one row group that is written
 
@@ -80,28 +81,33 @@ class RowGroups:
         return self._cache[group]
 
 
-def read(path: Path, wanted: tuple[str, str] | None = None) -> ImageIndex:
+def read(
+    place: Path | Listing, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
     """One file, or all `*.parquet` below a folder."""
-    root = path.parent if path.is_file() else path
-    files = [path] if path.is_file() else sorted(path.rglob("*.parquet"))
-    schemas = [_fragment(file).physical_schema for file in files]
-    image, label = columns(schemas[0], str(path), wanted)
+    listing = walk(place)
+    root, whole = listing.root, listing.place
+    parts = by_role(listing.ending(SUFFIX), whole, splits)
+    files = [file for own in parts.values() for file in own]
+    schemas = [_fragment(root / file).physical_schema for file in files]
+    image, label = columns(schemas[0], whole, wanted)
     names = {class_names(schema, label) for schema in schemas}
-    lacking = [f.name for f, s in zip(files, schemas, strict=True) if {image, label} - {*s.names}]
+    lacking = [f for f, s in zip(files, schemas, strict=True) if {image, label} - {*s.names}]
     if lacking or len(names) > 1:
         raise DataError(
-            f"{path}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
+            f"{whole}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
             "give the folder of one data set with --data"
         )
     stored = {
         part: (
-            RowGroups(own, root, image).images(),
-            np.concatenate([_labels(file, label) for file in own]),
-            digest(f"{file.relative_to(root).as_posix()} {file.stat().st_size}" for file in own),
+            RowGroups([root / file for file in own], root, image).images(),
+            joined([_labels(root / file, label) for file in own], whole),
+            digest(f"{file} {(root / file).stat().st_size}" for file in own),
         )
-        for part, own in by_role(files, root).items()
+        for part, own in parts.items()
     }
-    return index_images(stored, names.pop(), str(path))
+    notes = [taken(image, label, schemas[0]), listing.rest(files)]
+    return index_images(stored, names.pop(), whole, notes=notes)
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -153,14 +159,18 @@ def _fragment(file: Path) -> Any:
 
     try:
         return next(pyarrow.dataset.dataset(file, format="parquet").get_fragments())
-    except (pyarrow.ArrowInvalid, OSError) as failure:
-        raise DataError(
-            f"{file} is truncated or not a Parquet file ({failure}); download it again"
-        ) from None
+    except (pyarrow.ArrowException, OSError, StopIteration) as failure:
+        raise unreadable(file, failure, "a Parquet file") from None
 
 
 def _labels(file: Path, column: str) -> NDArray[Any]:
-    return values(_fragment(file).to_table(columns=[column]).column(0), str(file))
+    import pyarrow
+
+    try:
+        stored = _fragment(file).to_table(columns=[column]).column(0)
+    except (pyarrow.ArrowException, OSError) as failure:
+        raise unreadable(file, failure, "a Parquet file") from None
+    return values(stored, str(file))
 
 
 def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:
@@ -174,53 +184,9 @@ def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:
     }
 
 
-def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[str, str]:
-    """The image and label columns of a `pyarrow.Schema`: those wanted, or those named as usual."""
-    image, label = ((name,) for name in wanted) if wanted else (IMAGE, LABEL)
-
-    def named(names: Sequence[str], what: str) -> str:
-        if column := next((name for name in names if name in schema.names), None):
-            return column
-        raise DataError(
-            f"{place} has no {what} column among {some(schema.names)}; name both with "
-            'columns = ["IMAGE", "LABEL"] in the recipe\'s [task]'
-        )
-
-    return named(image, "image"), named(label, "label")
-
-
-def class_names(schema: Any, label: str) -> tuple[str, ...] | None:
-    """The class names that the schema's `huggingface` metadata gives a column, if any."""
-    text = (schema.metadata or {}).get(b"huggingface", b"{}")
-    feature = json.loads(text).get("info", {}).get("features", {}).get(label, {})
-    feature = feature.get("feature", feature)  # a list of one label
-    names = feature.get("names") if isinstance(feature, dict) else None
-    return tuple(names) if names else None
-
-
 def encoded(value: Any) -> bytes:
     """The encoded bytes of one cell: bytes, or a struct of bytes and a path."""
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
         raise DataError("the cell has no encoded image")
     return content
-
-
-def values(column: Any, place: str) -> NDArray[Any]:
-    """The labels in a `pyarrow.ChunkedArray`: int64 (N,), or strings; nulls are unlabelled."""
-    import pyarrow
-    import pyarrow.compute
-
-    kinds = pyarrow.types
-    if kinds.is_list(column.type) or kinds.is_large_list(column.type):
-        if pyarrow.compute.max(pyarrow.compute.list_value_length(column)).as_py() != 1:
-            raise DataError(f"{place}: images have several labels each; they must have one")
-        column = pyarrow.compute.list_element(column, 0)
-    if kinds.is_dictionary(column.type):
-        column = column.cast(column.type.value_type)
-    if kinds.is_integer(column.type) or kinds.is_boolean(column.type):
-        numbers = column.cast(pyarrow.int64()).fill_null(UNLABELED)
-        return np.asarray(numbers.to_numpy(), np.int64)
-    if kinds.is_string(column.type) or kinds.is_large_string(column.type):
-        return np.array(column.fill_null("").to_pylist(), dtype=np.str_)
-    raise DataError(f"{place}: labels are {column.type}; they must be integers or strings")

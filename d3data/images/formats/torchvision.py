@@ -1,12 +1,15 @@
 """Data sets of torchvision that are on this machine already; nothing is downloaded here."""
 
 import inspect
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from d3data.errors import DataError, nearest
-from d3data.images.formats.index import ImageIndex, Images, Role, StoredSplit, index_images
+from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
+from d3data.images.formats.labels import plain_labels
+from d3data.images.formats.layout import Role
 from d3data.utils.hashing import digest
 
 _SPLITS: dict[Role, tuple[str, ...]] = {
@@ -31,22 +34,47 @@ def read(place: str) -> ImageIndex:
             f"torchvision has no {name} at {root} ({attempts['train']}); download it with "
             f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
         )
-    names = getattr(datasets["train"], "classes", None)
     stored = {part: _stored(dataset, name, part) for part, dataset in datasets.items()}
+    numbers = all(labels.dtype.kind in "biu" for _, labels, _ in stored.values())
+    names = getattr(datasets["train"], "classes", None) if numbers else None
     return index_images(stored, [*map(_text, names)] if names else None, f"torchvision:{place}")
 
 
 def _stored(dataset: Any, name: str, part: Role) -> StoredSplit:
-    labels = next((getattr(dataset, key) for key in _LABELS if hasattr(dataset, key)), None)
-    if labels is None:
-        labels = [dataset[index][1] for index in range(len(dataset))]
+    if not len(dataset):
+        raise DataError(f"torchvision's {name} has no {part} images there: give another root")
     rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
-    pixels = (dataset[row][0].tobytes() for row in rows.tolist())
+    try:
+        samples = {row: dataset[row] for row in rows.tolist()}
+        labels = _labels(dataset, {row: label for row, (_, label) in samples.items()})
+        labels = plain_labels(labels, f"torchvision's {name}")
+        pixels = [samples[row][0].tobytes() for row in rows.tolist()]
+    except DataError:
+        raise
+    except Exception as failure:  # of data sets of any kind
+        raise DataError(
+            f"torchvision's {name} is not read as images with a label each ({failure!r}): "
+            "give its images as folders of classes"
+        ) from None
     identity = digest([name, str(len(dataset)), *pixels])
     images = Images(
         len(dataset), lambda index: f"{name} {part}[{index}]", lambda index: dataset[index][0]
     )
-    return images, np.asarray(labels).astype(np.int64), identity
+    return images, labels, identity
+
+
+def _labels(dataset: Any, samples: Mapping[int, Any]) -> Any:
+    """All labels: an attribute that has those of the samples, or else those of all images."""
+    for key in _LABELS:
+        labels = getattr(dataset, key, None)
+        try:
+            if labels is not None and len(labels) == len(dataset):
+                labels = np.asarray(labels)
+                if all(labels[row] == label for row, label in samples.items()):
+                    return labels
+        except (TypeError, ValueError):  # it is no array, or of another shape
+            continue
+    return np.asarray([dataset[index][1] for index in range(len(dataset))])
 
 
 def _kind(name: str) -> Any:
@@ -75,7 +103,7 @@ def _split(kind: Any, root: str, part: Role) -> Any:
     for choice in choices:
         try:
             return kind(root, **choice)
-        except (ImportError, OSError, RuntimeError, TypeError, ValueError) as fault:
+        except Exception as fault:  # torchvision's data sets raise of many kinds
             failure = fault
     return failure
 

@@ -7,24 +7,18 @@ A file `classes.txt` beside the shards, one name a line, names the classes.
 import io
 import json
 import tarfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats import folders
-from d3data.images.formats.base import ExportPlan, Sample, read_names, write_names
-from d3data.images.formats.index import (
-    UNLABELED,
-    ImageIndex,
-    Images,
-    StoredSplit,
-    by_role,
-    index_images,
-)
+from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, write_names
+from d3data.images.formats.files import Listing, unreadable, walk
+from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
+from d3data.images.formats.layout import Splits, by_role
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -37,6 +31,15 @@ samples with members `png` and `cls`, the class id, and where the set has soft l
 `{"soft_label": [...]}`; `.decode("pil")` decodes them. Class k is line k, counted from 0, of
 `classes.txt`. `datasets.load_dataset("./")` reads the same members as columns.
 """
+SUFFIX = ".tar"
+LABEL = "cls"
+MOST_OF_A_LABEL = 1000  # bytes
+CHOOSE = (
+    "name the members with image and label, `d3data init --columns png cls`, or "
+    'columns = ["png", "cls"] in the recipe\'s [task]'
+)
+
+T = TypeVar("T")
 
 
 class Member(NamedTuple):
@@ -48,12 +51,24 @@ class Member(NamedTuple):
     size: int
 
 
-def read(path: Path) -> ImageIndex:
-    """One shard, or all `*.tar` below a folder."""
-    root = path.parent if path.is_file() else path
-    files = [path] if path.is_file() else sorted(path.rglob("*.tar"))
-    stored = {part: _split(own) for part, own in by_role(files, root).items()}
-    return index_images(stored, read_names(root), str(path))
+def read(
+    place: Path | Listing, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
+    """One shard, or all `*.tar` below a folder; `wanted` are the members with image and label."""
+    listing = walk(place)
+    parts = by_role(listing.ending(SUFFIX), listing.place, splits)
+    files = [file for own in parts.values() for file in own]
+    taken: set[str] = set()
+    stored = {
+        part: _split([listing.root / file for file in own], wanted, taken)
+        for part, own in parts.items()
+    }
+    names = read_names(listing.root)
+    notes = [
+        f"members: {some(sorted(taken))}",
+        listing.rest([*files, *([NAMES] if names else [])]),
+    ]
+    return index_images(stored, names, listing.place, notes=notes)
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:
@@ -79,8 +94,8 @@ def finish(plan: ExportPlan) -> None:
     write_names(plan.folder, plan.classes)
 
 
-def _split(files: Iterable[Path]) -> StoredSplit:
-    samples = [sample for file in files for sample in _samples(file)]
+def _split(files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str]) -> StoredSplit:
+    samples = [sample for file in files for sample in _samples(file, wanted, taken)]
     members, texts = [member for member, _ in samples], [text for _, text in samples]
 
     def read(index: int) -> bytes:
@@ -90,34 +105,82 @@ def _split(files: Iterable[Path]) -> StoredSplit:
             return file.read(member.size)
 
     names = [f"{member.shard.name}:{member.name}" for member in members]
-    labels: NDArray[Any] = np.array(texts, np.str_)
-    if all(text.lstrip("-").isdigit() for text in texts if text):
-        labels = np.array([int(text) if text else UNLABELED for text in texts], np.int64)
     identity = digest(f"{m.shard.name} {m.name} {m.size}" for m in members)
-    return Images(len(members), names.__getitem__, read), labels, identity
+    return Images(len(members), names.__getitem__, read), np.array(texts, np.str_), identity
 
 
-def _samples(file: Path) -> list[tuple[Member, str]]:
+def _samples(
+    file: Path, wanted: tuple[str, str] | None, taken: set[str]
+) -> list[tuple[Member, str]]:
+    """The image and the label of each sample, in order; suffixes that were used are `taken`."""
+    image, label = (name.lower().split(";") for name in wanted or ("", LABEL))
+    images: dict[str, dict[str, Member]] = {}
+    labels: dict[str, dict[str, str]] = {}
+    other: set[str] = set()
+    for key, suffix, member, text in _members(file, label):
+        if suffix in label:
+            _put(labels.setdefault(key, {}), suffix, text, file, key)
+        elif suffix in image or (not wanted and folders.is_image(f"image.{suffix}")):
+            _put(images.setdefault(key, {}), suffix, member, file, key)
+        else:
+            other.add(suffix)
+    found: list[tuple[str, Iterable[str]]] = [*images.items(), *labels.items()]
+    for key, suffixes in found:
+        if len(several := sorted(suffixes)) > 1:
+            raise DataError(f"{file}: sample {key} has {' and '.join(several)}: {CHOOSE}")
+    if bare := sorted(labels.keys() - images.keys()):
+        raise DataError(
+            f"{file}: labels without an image: {some(bare)}; its other members are "
+            f"{some(sorted(other)) or 'none'}; {CHOOSE}"
+        )
+    if images and not labels:
+        raise DataError(
+            f"{file} has no member {' or '.join(label)} with labels, only "
+            f"{some(sorted({*other, *(s for own in images.values() for s in own)}))}; {CHOOSE}"
+        )
+    taken |= {suffix for _, suffixes in found for suffix in suffixes}
+    return [
+        (member, next(iter(labels.get(key, {"": ""}).values())))
+        for key, own in images.items()
+        for member in own.values()
+    ]
+
+
+def _put(own: dict[str, T], suffix: str, value: T, file: Path, key: str) -> None:
+    if suffix in own:
+        raise DataError(
+            f"{file} has two members {key}.{suffix}: a key names one sample; pack it again "
+            "without the other"
+        )
+    own[suffix] = value
+
+
+def _members(file: Path, label: Sequence[str]) -> Iterator[tuple[str, str, Member, str]]:
+    """Key, suffix, place and, of labels, the text of each member of a shard."""
     from webdataset.tariterators import base_plus_ext
 
-    images: dict[str, Member] = {}
-    labels: dict[str, str] = {}
     try:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
                 key, suffix = base_plus_ext(member.name)
-                if key is None or not member.isfile():
+                if key is None or _hidden(member.name) or not member.isfile():
                     continue
-                if suffix.lower() == "cls":
-                    content = archive.extractfile(member)
-                    labels[key] = content.read().decode().strip() if content else ""
-                elif folders.is_image(f"image.{suffix}"):
-                    images[key] = Member(file, member.name, member.offset_data, member.size)
-    except (tarfile.TarError, UnicodeDecodeError, EOFError) as failure:
-        raise DataError(
-            f"{file} is truncated, compressed or not a tar file ({failure}); download it again, "
-            "or store it uncompressed"
-        ) from None
-    if bare := sorted(labels.keys() - images.keys()):
-        raise DataError(f"{file}: labels without an image: {some(bare)}")
-    return [(member, labels.get(key, "")) for key, member in images.items()]
+                member.name.encode()
+                text = ""
+                if suffix.lower() in label and (content := archive.extractfile(member)):
+                    text = content.read(MOST_OF_A_LABEL).decode().strip()
+                yield (
+                    key,
+                    suffix.lower(),
+                    Member(file, member.name, member.offset_data, member.size),
+                    text,
+                )
+    except UnicodeError:
+        raise DataError(f"{file}: a name or a label is no UTF-8 text: pack it again") from None
+    except (tarfile.TarError, EOFError, OSError, ValueError) as failure:
+        raise unreadable(file, failure, "an uncompressed tar file") from None
+
+
+def _hidden(name: str) -> bool:
+    *folders, own = name.split("/")
+    return own.startswith(".") or any(folder.startswith("__") for folder in folders)

@@ -6,6 +6,7 @@ import pytest
 from d3data.errors import DataError
 from d3data.images.formats import hub_datasets, parquet
 from pictures import image_folder, written
+from places import put, table
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +83,18 @@ def test_references_are_taken_apart(reference, arguments, monkeypatch):
     with pytest.raises(DataError, match="no network in tests"):
         hub_datasets.read(reference)
     assert asked == [arguments]
+
+
+def test_two_splits_for_one_and_unknown_ones_are_asked_for(tmp_path):
+    for name in ("train", "train_noisy", "extra"):
+        rows = table(["ant", "bee", "bee"][: 2 + (name == "train")])
+        put(tmp_path / "own", {f"data/{name}-00000-of-00001.parquet": rows})
+    place = str(tmp_path / "own")
+    with pytest.raises(DataError, match="extra is not plainly a train, validation or test split"):
+        hub_datasets.read(place)
+    (tmp_path / "own" / "data" / "extra-00000-of-00001.parquet").unlink()
+    with pytest.raises(DataError, match=r"train, train_noisy are each a train split: .*--split"):
+        hub_datasets.read(place)
+    found = hub_datasets.read(place, splits={"train": "train"})
+    assert found.splits["train"].labels.tolist() == [0, 1, 1]
+    assert "left out: train_noisy" in found.notes

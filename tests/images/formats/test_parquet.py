@@ -92,7 +92,7 @@ def test_labels_are_found_in_their_column(tmp_path, columns, names, wanted, clas
         ({"image": [b""], "size": [3]}, "no label column among image, size"),
         ({"label": [0]}, "no image column among label"),
         ({"image": [b""], "label": [[1, 2]]}, "several labels"),
-        ({"image": [b""], "label": [0.5]}, "labels are double"),
+        ({"image": [b""], "label": [0.5]}, "labels are float64 such as 0.5"),
     ],
 )
 def test_tables_without_images_and_labels_are_refused(tmp_path, columns, message):

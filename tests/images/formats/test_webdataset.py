@@ -101,9 +101,9 @@ def test_faulty_shards_are_refused(tmp_path):
     content = (tmp_path / "short.tar").read_bytes()
     (tmp_path / "short.tar").write_bytes(content[:700])
     for name, message in (
-        ("zipped", "truncated, compressed"),
+        ("zipped", "it is compressed; unpack it"),
         ("bare", "labels without an image: b"),
-        ("short", "truncated, compressed"),
+        ("short", "truncated or not an uncompressed tar"),
     ):
         with pytest.raises(DataError, match=message):
             shards.read(tmp_path / f"{name}.tar")

@@ -1,0 +1,136 @@
+"""Which split, and which class, a file is of by its path: one rule for all formats.
+
+A name speaks of a split when one of `WORDS` stands in it between other signs than letters, as in
+`seg_train`, `val2017` or `test-00000-of-00002.parquet`. What speaks of two splits, two names for
+one split, and a name that speaks of none beside others that do are refused: then the user says
+which are meant, with `splits`, a pattern of names for each split.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from itertools import accumulate
+from typing import Literal
+
+from d3data.errors import DataError
+from d3data.utils.text import some
+
+Role = Literal["train", "validation", "test"]
+Splits = Mapping[Role, str]
+ROLES: tuple[Role, ...] = ("train", "validation", "test")
+WORDS: dict[Role, tuple[str, ...]] = {  # those of `datasets`
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+CHOOSE = (
+    "say which are meant, `d3data init --split train=NAME --split test=NAME`, or splits = "
+    '{train = "NAME", test = "NAME"} in the recipe\'s [task]'
+)
+
+_END = r"(?:set|data|images|split)?s?(?![a-z])"
+_ROLES = {
+    part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
+}
+_HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_NUMBERED = re.compile(r"-\d{5}-of-\d{5}")
+_OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
+
+
+def roles(name: str) -> set[Role]:
+    """The splits that a name speaks of.
+
+    >>> sorted(roles("train-00000-of-00002")), sorted(roles("testB")), sorted(roles("trainer"))
+    (['train'], ['test'], [])
+    """
+    text = _HUMP.sub("_", name).lower().replace("trainval", "train_val")
+    return {part for part, words in _ROLES.items() if words.search(text)}
+
+
+def role(name: str) -> Role | None:
+    """The one split that a name speaks of; None where it speaks of none, or of two."""
+    found = roles(name)
+    return found.pop() if len(found) == 1 else None
+
+
+def by_name(names: Iterable[str], place: str, splits: Splits | None = None) -> dict[Role, str]:
+    """Which of the names of splits, as `datasets` has them, is which split."""
+    named: dict[Role, list[str]] = chosen_names(names, splits, place) if splits else {}
+    if not splits:
+        for name in names:
+            named.setdefault(_only(name, place), []).append(name)
+    for part, own in named.items():
+        if len(own) > 1:
+            raise DataError(f"{place}: {some(own)} are each a {part} split: {CHOOSE}")
+    return {part: own[0] for part, own in named.items()}
+
+
+def _only(name: str, place: str) -> Role:
+    part = role(name)
+    if part is None:
+        raise DataError(
+            f"{place}: {name} is not plainly a train, validation or test split: {CHOOSE}"
+        )
+    return part
+
+
+def by_role(
+    files: Sequence[str], place: str, splits: Splits | None = None
+) -> dict[Role, list[str]]:
+    """Tables or shards, by the split that their names and folders speak of; train if none does."""
+    if splits:
+        return chosen_names(files, splits, place)
+    spoken = {file: roles(file) for file in files}
+    if two := [file for file, found in spoken.items() if len(found) > 1]:
+        raise DataError(f"{place}: names that speak of two splits: {some(two)}; {CHOOSE}")
+    unknown = [f for f, found in spoken.items() if not found and not _OWN_SHARD.fullmatch(f)]
+    if unknown and any(spoken.values()):
+        raise DataError(
+            f"{place}: {some(unknown)} speak of no split, as others do: move them, or {CHOOSE}"
+        )
+    parts: dict[Role, list[str]] = {}
+    for file, found in spoken.items():
+        parts.setdefault(found.pop() if found else "train", []).append(file)
+    if not unknown:
+        for part, own in parts.items():
+            stems = {_stem(file): file for file in reversed(own)}
+            if len(stems) > 1:
+                two_names = some(sorted(stems.values()), at_most=2)
+                raise DataError(f"{place}: {two_names} are each a {part} split: {CHOOSE}")
+    return parts
+
+
+def _stem(file: str) -> str:
+    """What the files of one split have in common: all but their numbers."""
+    whole = _NUMBERED.sub("", file)
+    return re.sub(r"\d+", "0", file) if whole == file else whole
+
+
+def chosen_names(names: Iterable[str], splits: Splits, place: str) -> dict[Role, list[str]]:
+    """The names that the patterns choose: whole paths, or names of files or folders in them."""
+    names = list(names)
+    parts: dict[Role, list[str]] = {part: [] for part in splits}
+    for name in names:
+        found = [part for part, pattern in splits.items() if matched_level(name, pattern)]
+        if len(found) > 1:
+            raise DataError(f"{place}: {name} is chosen as {' and '.join(found)}: choose it once")
+        for part in found:
+            parts[part].append(name)
+    for part, own in parts.items():
+        if not own:
+            tops = dict.fromkeys(name.split("/")[0] for name in names)
+            raise DataError(
+                f"{place}: nothing matches the {part} split {splits[part]!r}; there are "
+                f"{some(tops)}"
+            )
+    return parts
+
+
+def matched_level(path: str, pattern: str) -> int:
+    """After how many steps of a path a pattern is met: by these steps, or by the last of them."""
+    steps = path.split("/")
+    leading = accumulate(steps, "{}/{}".format)
+    for level, (whole, own) in enumerate(zip(leading, steps, strict=True), 1):
+        if fnmatchcase(whole, pattern) or fnmatchcase(own, pattern):
+            return level
+    return 0
