@@ -34,7 +34,7 @@ from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.device import as_device, enough_memory, using_threads
+from d3data.utils.device import as_device, device_name, enough_memory, using_threads
 from d3data.utils.hashing import file_sha256
 from d3data.utils.progress import Progress, ReportProgress, after_each_step
 from d3data.utils.schema import Frozen
@@ -164,7 +164,7 @@ class SubtaskJob(_Job):
         part = Part.of(
             source.cpu(), classes=self.classes, quantization=recipe.quantization.within(OWN)
         )
-        on = torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+        on = device_name(device)
         self.result.write(part.encode(), classes=self.classes, seconds=seconds, device=on)
 
     def part(self, task: Task) -> Part:

@@ -30,7 +30,7 @@ from d3data.evaluation.trial_cache import TrialCache
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import Compute
-from d3data.utils.device import as_device, useful_threads, using_threads
+from d3data.utils.device import as_device, device_name, useful_threads, using_threads
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.version import __version__
 
@@ -143,7 +143,7 @@ class EvaluationPlan:
             self.setup.task.fingerprint,
             self.split,
             self.setup.protocol.dump(),
-            str(self.setup.device),
+            device_name(self.setup.device),
             self.threads,
             self.setup.compute.dump(),
             VERSIONS,
@@ -181,6 +181,10 @@ def plan(
     how = replace(options or EvaluationOptions(), **changes)
     protocol = _protocol_of(how)
     place = as_device(how.device)
+    compute = Compute(
+        precision="tf32" if place.type == "cuda" else "float32",  # as convolutions of torch are
+        compile=how.compile,
+    )
     trained, task = _data_and_task(data, task, how.data_path)
     tests = validate.tests(task, how.split)
     own_labels = None if protocol.labels == "own" else (protocol.labels,)
@@ -200,7 +204,7 @@ def plan(
     return EvaluationPlan(
         name=str(data) if isinstance(data, str | Path) else type(data).__name__,
         data=trained,
-        setup=EvalSetup(task, tests, protocol, place, how.train, Compute(compile=how.compile)),
+        setup=EvalSetup(task, tests, protocol, place, how.train, compute),
         split=how.split,
         sets=tuple(sets),
         baselines=tuple(chosen),
@@ -217,14 +221,13 @@ def provenance(
 ) -> dict[str, Any]:
     """What reports and audits say of the set, the real images, the protocol and the machine."""
     page = data.artifact.manifest if isinstance(data, DistilledDataset) else None
-    place = setup.device
     return {
         "data": f"{page.about.name} {page.about.version}" if page else name,
         "content_sha256": page.content_sha256 if page else None,
         "task": setup.task.name,
         "fingerprint": setup.task.fingerprint,
         "protocol": setup.protocol,
-        "device": torch.cuda.get_device_name(place) if place.type == "cuda" else str(place),
+        "device": device_name(setup.device),
         "versions": VERSIONS,
         "date": date or datetime.date.today().isoformat(),
     }

@@ -73,6 +73,11 @@ def enough_memory(remedy: str) -> Iterator[None]:
         raise DeviceError(f"the device has too little memory ({reason}): {remedy}") from failure
 
 
+def device_name(device: torch.device) -> str:
+    """What reports call it: the model of a GPU, else the kind of device."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)
+
+
 def device_memory(device: torch.device) -> int:
     """The bytes of memory that a device of this machine has, in use or not.
 

@@ -1,5 +1,7 @@
 """Protocols: what their settings mean, their epochs and mixing; published ones never change."""
 
+import dataclasses
+import functools
 import hashlib
 import json
 
@@ -7,15 +9,19 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from d3data import nets
 from d3data.data.dataset import DistilledDataset
+from d3data.data.load import load
 from d3data.errors import RecipeError
-from d3data.evaluation import evaluate
+from d3data.evaluation import evaluate, trial_training
 from d3data.evaluation import protocols as published
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.protocol_epochs import MeansAndDraws, trained_on
 from d3data.evaluation.protocols import Protocol, batches, halfway, named, protocols
 from d3data.evaluation.trial_training import mixed
+from d3data.hub.index import ZOO
 from d3data.images.augment import augmentations
+from d3data.images.tasks import TaskSpec
 from d3data.utils.rng import generator
 
 CPU = torch.device("cpu")
@@ -196,3 +202,18 @@ def test_soft_labels_are_mixed_too():
     soft = torch.eye(3)[LABELS]
     for got, expected in zip(mix("mixup", soft), mix("mixup"), strict=True):
         torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("protocol", protocols)
+@pytest.mark.parametrize("name", sorted(path.name for path in ZOO.iterdir()))
+def test_every_shipped_set_can_be_evaluated_by_every_protocol(name, protocol, monkeypatch):
+    """One network, two steps, black images in the place of real ones."""
+    monkeypatch.setattr(Protocol, "length", lambda protocol, draws: 2)
+    monkeypatch.setattr(trial_training, "MOST_VALIDATED", 10)
+    data = load(name, output="normalized")
+    black = TaskSpec(name=data.artifact.manifest.about.provenance.task).load(imagine=True)
+    task = dataclasses.replace(black, classes=tuple(data.classes))
+    tiny = functools.partial(nets.build, nets.NetworkSpec(width=4))
+    options = {"seeds": [0], "baselines": "none", "networks": {"tiny": tiny}, "resume": False}
+    (row,) = evaluate(data, task, protocol=protocol, **options).rows
+    assert row.trials[0].steps == 2
