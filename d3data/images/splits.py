@@ -184,9 +184,10 @@ class Split:
         self._members = labels.argsort(stable=True).split(counts.tolist())
         self._moments = mean, std
         self._mean, self._std = (
-            torch.tensor(moment, dtype=torch.float32, device=device).view(-1, 1, 1)
+            to_device(torch.tensor(moment, dtype=torch.float32).view(-1, 1, 1), device)
             for moment in self._moments
         )
+        self._on = {device: self}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -232,7 +233,9 @@ class Split:
 
     def on(self, device: torch.device) -> "Split":
         """The same images, kept and normalised on a device."""
-        return self if device == self.device else self._changed(self._decoded, device=device)
+        if device not in self._on:
+            self._on[device] = self._changed(self._decoded, device=device)
+        return self._on[device]
 
     def store(
         self, indices: range, path: Path, report: Callable[[int], None] = lambda done: None
@@ -412,13 +415,15 @@ class KeptImages:
         device: torch.device = CPU,
     ) -> None:
         self._make, self.device, self.keeps = make, device, keep
-        self._kept = torch.empty(shape, dtype=torch.uint8, device=device) if keep else None
-        self._ready = torch.zeros(shape[0], dtype=torch.bool)
+        self._shape, self._ready = shape, torch.zeros(shape[0], dtype=torch.bool)
+        self._kept: Tensor | None = None  # memory of a device is taken when it is needed
 
     def pixels(self, slots: Tensor) -> Tensor:
         """Images by slot (B,), of the CPU: uint8 (B, C, H, W), on the device."""
-        if self._kept is None:
+        if not self.keeps:
             return to_device(self._make(slots), self.device)
+        if self._kept is None:
+            self._kept = torch.empty(self._shape, dtype=torch.uint8, device=self.device)
         missing = slots[~self._ready[slots]]
         if len(missing):
             missing = torch.from_numpy(np.unique(missing.numpy()))

@@ -15,6 +15,8 @@ import tiny_runs as runs
 import toys
 from d3data import artifact, distill
 from d3data.distill import driver, executors
+from d3data.distill import plan as planning
+from d3data.distill.executors import Processes
 from d3data.distill.runs import LOCK
 from d3data.errors import (
     D3DataError,
@@ -27,6 +29,7 @@ from d3data.errors import (
     RunLockedError,
     TrainingError,
 )
+from d3data.images.splits import DecodedImages
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
@@ -409,6 +412,26 @@ def test_workers_and_accelerators_by_default(monkeypatch):
     assert find_resources("cuda", 4) == Resources("cuda", 4, ("0", "1"))
 
 
+@pytest.mark.parametrize(
+    ("visible", "count", "devices"),
+    [
+        ("0,1,", 2, ("0", "1")),
+        (" 1 ,0", 2, ("1", "0")),
+        ("0,-1,2", 1, ("0",)),  # CUDA sees none after one that is none
+        ("GPU-8932f937-d72c", 1, ("GPU-8932f937-d72c",)),
+        ("MIG-GPU-1/2/0,MIG-GPU-1/3/0", 2, ("MIG-GPU-1/2/0", "MIG-GPU-1/3/0")),
+        ("", 3, ("0", "1", "2")),
+    ],
+)
+def test_every_spelling_of_visible_devices(monkeypatch, visible, count, devices):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: count)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert find_resources("cuda", None) == Resources("cuda", count, devices)
+    dealt = Processes(2 * count, devices)
+    seen = [dealt.environment(n)["CUDA_VISIBLE_DEVICES"] for n in range(2 * count)]
+    assert seen == [*devices, *devices]
+
+
 def test_cores_are_dealt_to_jobs_that_run_at_a_time(monkeypatch):
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr("d3data.utils.device.cores", lambda: 8)
@@ -563,3 +586,25 @@ def test_balanced_items_are_fewer_where_a_class_has_fewer_images():
 def test_a_loss_that_is_not_finite_names_its_stage_and_the_key(changes, message, tmp_path):
     with pytest.raises(TrainingError, match=message):
         run(runs.recipe(**changes, steps=20), tmp_path / "run", executor="inline", attempts=1)
+
+
+def test_images_beyond_memory_are_decoded_once_into_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    recipe = runs.recipe(objective=runs.MTT_AND_DM, subtasks={"count": 2})
+    expected = runs.outcome(run(recipe, tmp_path / "small").parent)
+    monkeypatch.setattr(planning, "MEMORY", 1000)
+    monkeypatch.setattr(planning, "LOT", 500)
+    decoded, decode = [], DecodedImages.decoded
+
+    def spy(images, slots):
+        decoded.extend(slots.tolist())
+        return decode(images, slots)
+
+    monkeypatch.setattr(DecodedImages, "decoded", spy)
+    out = tmp_path / "large"
+    run(recipe, out)
+    files = sorted(path.name for path in (out / "images").iterdir())
+    images = len(plan(recipe, tmp_path / "plan").task.train)
+    assert files == [f"{number:03d}.npy" for number in range(-(-images // 500))]
+    assert sorted(decoded) == [*range(images)]
+    assert runs.outcome(out) == expected
