@@ -74,9 +74,10 @@ class DecodingLoader:
             raise D3DataError(f"autocast={autocast!r}: use torch.bfloat16 or torch.float16")
         self.dataset, self.device = data, as_device(str(device))
         self._batch_transform = batch_transform
-        self._drawer = data.on(self.device)
         if autocast is not None or compile:
             self._drawer = data.drawer.to(self.device, autocast=autocast, compiled=compile)
+        else:
+            self._drawer = data.on(self.device)
         self._loader: DataLoader[Batch] = DataLoader(
             _Latents(data),
             batch_size=whole(batch_size, "batch_size", least=1),

@@ -86,7 +86,7 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
         if plan.imagined or not fits:
             stage.seconds = None
         elif stage.seconds is not None:
-            with using_threads(job.threads):
+            with using_threads(job.threads), job.recipe.compute.precisely(place):
                 seconds = timed(_begin(name, job, plan, place), turns)
             stage.seconds += count * steps * seconds
     return list(stages.values())

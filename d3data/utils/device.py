@@ -37,7 +37,10 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """A device of this machine, such as `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError."""
+    """A device of this machine, such as `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError.
+
+    It has a number where there may be several, so that it stays the same one.
+    """
     try:
         place = torch.device(device)
         count = 1 if place.type == "cpu" else torch.get_device_module(place).device_count()
@@ -47,6 +50,8 @@ def as_device(device: str | torch.device) -> torch.device:
         raise DeviceError(
             f"this machine has no device '{device}' ({count} of kind {place.type}): use cpu"
         )
+    if place.index is None and place.type not in ("cpu", "mps"):
+        return torch.device(place.type, torch.get_device_module(place).current_device())
     return place
 
 

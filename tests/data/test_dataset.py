@@ -506,8 +506,8 @@ def test_real_images_have_no_latents(toys: Artifact) -> None:
 
 
 def test_a_device_must_be_there(toys: Artifact, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(DeviceError, match="unknown device 'gpu'"):
-        DistilledDataset(toys, device="gpu")
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        DistilledDataset(toys, device="tpu")
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     with pytest.raises(DeviceError, match="has no device 'cuda:1'"):
         DistilledDataset(toys, device="cuda:1")

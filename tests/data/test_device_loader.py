@@ -159,8 +159,8 @@ def test_impossible_arguments_are_refused(
 
 
 def test_the_device_must_be_there(residual: Artifact) -> None:
-    with pytest.raises(DeviceError, match="unknown device 'gpu'"):
-        DecodingLoader(DistilledDataset(residual), 4, "gpu")
+    with pytest.raises(DeviceError, match="unknown device 'tpu'"):
+        DecodingLoader(DistilledDataset(residual), 4, "tpu")
 
 
 def test_autocast_decodes_in_another_type(residual: Artifact) -> None:

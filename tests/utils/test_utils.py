@@ -87,7 +87,7 @@ def test_a_schedule_is_a_function_of_the_step_alone():
     assert halves.item() == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["gpu", "cuda:x", "cpu:7"])
+@pytest.mark.parametrize("name", ["tpu", "cuda:x", "cpu:7"])
 def test_a_device_that_is_not_there_is_named(name):
     with pytest.raises(errors.DeviceError, match=name):
         as_device(name)
