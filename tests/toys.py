@@ -14,6 +14,7 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
+    ExpertAlignment,
     KernelMatching,
     MeanMatching,
     Objective,
@@ -42,6 +43,7 @@ PLAN = ExpertPlan(network=NETWORK, count=2, epochs=3, batch=64, augment="none")
 MTT = TrajectoryMatching(
     experts=PLAN, student_steps=3, expert_epochs=1, max_start_epoch=2, batch=4
 )
+ALIGN = ExpertAlignment(experts=PLAN, epochs=(0, 3), ahead=1, samples=6, augment="none")
 MMD = KernelMatching(experts=PLAN, samples=8, bandwidth="median")
 
 
@@ -70,8 +72,17 @@ OBJECTIVES: dict[str, Objective] = {
     "dm": MeanMatching(network=NETWORK, samples=6, real=16, augment="siamese-noflip"),
     "companion": Companion(),
     "dm-experts": MeanMatching(experts=PLAN, samples=6, real=16, augment="none"),
+    "mmd-window": MMD.model_copy(update={"epochs": (0, 2)}),
+    "align": ALIGN,
     "alternate": Alternate(children=(MTT, MMD)),
     "sum": WeightedSum(children=(MTT, MMD), weights=(1.0, 0.5)),
+    "matching and alignment": WeightedSum(
+        children=(
+            MeanMatching(experts=PLAN, epochs=(0, 3), samples=6, real=16, augment="none"),
+            ALIGN,
+        ),
+        weights=(1.0, 2.5),
+    ),
 }
 
 GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4))

@@ -12,19 +12,21 @@ from torch import Tensor, nn
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, NetworkSpec
-from d3data.distill.objectives.base import Objective, sample_items, sample_real
+from d3data.distill.objectives.base import sample_items, sample_real
+from d3data.distill.objectives.through_experts import ThroughExperts
 from d3data.images import augment
 from d3data.nets.network import features
 from d3data.sources.base import Source
 
 
-class MeanMatching(Objective):
+class MeanMatching(ThroughExperts):
     """Asks of the synthetic data that its mean feature is, class by class, that of real images.
 
         sum over classes of  || mean f(A(x)) - mean f(A(y)) ||^2
 
     f is `network` before its classifier, freshly initialised at each step as published, or, with
-    `experts` in its place, a recorded one after a random epoch from 1 on; A is one augmentation,
+    `experts` in its place, a recorded one after a random epoch of the window `epochs`, by default
+    from 1 on; A is one augmentation,
     drawn once and applied to both sides. `samples` draws and `real` real images of each class;
     of a source without noise each item once, as published, up to `samples`.
     """
@@ -43,6 +45,11 @@ class MeanMatching(Objective):
         if self.network is not None and self.experts is not None:
             raise ValueError("give either a network or experts: features come from one of them")
         return self
+
+    @property
+    def published_window(self) -> tuple[int, int]:
+        assert self.experts is not None
+        return 1, self.experts.epochs
 
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
@@ -68,6 +75,4 @@ class MeanMatching(Objective):
             seed = int(torch.randint(2**62, (), generator=rng))
             network = self.network or NetworkSpec()
             return network.build(context.task, seed).to(context.device).requires_grad_(False)
-        expert = int(torch.randint(len(context.experts), (), generator=rng))
-        epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
-        return context.experts.trained(expert, epoch)
+        return context.experts.trained(*self.choose(context, step, rng))
