@@ -21,16 +21,17 @@ from d3data.distill.objectives import (
     TrajectoryMatching,
     WeightedSum,
 )
-from d3data.distill.starts.gaussian import from_noise
+from d3data.distill.starts import gaussian, spatial
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import AS_WRITTEN
 from d3data.nets.training import descend, ignore
 from d3data.sources import registry
-from d3data.sources.base import Source
+from d3data.sources.base import Source, SourceSpec
 from d3data.sources.decoders import DecoderSpec
 from d3data.sources.gaussian import GaussianSource, GaussianSpec
 from d3data.sources.pixels import PixelsSource, PixelsSpec
+from d3data.sources.spatial import SpatialSource, SpatialSpec
 
 compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
@@ -86,12 +87,13 @@ OBJECTIVES: dict[str, Objective] = {
 }
 
 GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4))
-SPECS: dict[str, GaussianSpec | PixelsSpec] = {
+SPECS: dict[str, SourceSpec] = {
     "gaussian": GAUSSIAN,
     "gaussian-residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
     "gaussian-shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
     "medium": GaussianSpec(decoder=DecoderSpec(family="medium", width=8, noise=4)),
     "pixels": PixelsSpec(),
+    "spatial": SpatialSpec(channels=2, stages=1, width=4),
 }
 
 
@@ -138,7 +140,9 @@ def _started(kind: str, items_per_class: int) -> Source:
     made = registry.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
     at = context(None, steps=0)
     if isinstance(made, GaussianSource):
-        from_noise(made, at)
+        gaussian.from_noise(made, at)
+    elif isinstance(made, SpatialSource):
+        spatial.from_noise(made, at)
     elif isinstance(made, PixelsSource):
         made.pixels.data.copy_(_real(classes))
     return made
@@ -155,6 +159,7 @@ TRAINED = {
     "gaussian-shared": ("priors",),
     "medium": ("priors", "decoder"),
     "pixels": ("pixels", "step_size"),
+    "spatial": ("priors", "decoder"),
 }
 
 

@@ -171,7 +171,7 @@ class Drawer:
                 f"{self._part[b]}): choose two of one part"
             )
         start, end = self.mean_latents([a, b]).latent
-        shares = torch.linspace(0, 1, steps)[:, None]
+        shares = torch.linspace(0, 1, steps).view(-1, *[1] * start.ndim)
         return self.mean_latents([a] * steps)._replace(latent=torch.lerp(start, end, shares))
 
     def images(self, epochs: ArrayLike, indices: ArrayLike) -> Tensor:
