@@ -116,7 +116,7 @@ def grown(size: int, stages: int, *, of: str) -> int:
     """
     if stages > most_stages(size):
         raise RecipeError(f"{of} is {stages}: {size} px allow at most {most_stages(size)}")
-    return math.ceil(size / 2**stages)
+    return -(-size // (1 << stages))
 
 
 def narrowed(width: int, stages: int) -> tuple[int, ...]:

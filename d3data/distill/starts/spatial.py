@@ -41,7 +41,7 @@ class SpatialStart:
         config, stored = setting.recipe.warm_start, setting.recipe.quantization
         with rng.seeded(setting.seed, "autoencoder"):
             autoencoder = Autoencoder(source, stored, width=config.width)
-        autoencoder.to(setting.device, memory_format=torch.channels_last)
+        autoencoder.to(setting.device).to(memory_format=torch.channels_last)
         return autoencoder, losses(config, autoencoder, source, context)
 
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
@@ -81,7 +81,8 @@ class Autoencoder(nn.Module):
     def forward(self, images: Tensor, noise: Tensor) -> Tensor:
         """(B, C, H, W), (B, c g g) -> (B, C, H, W) in [-1, 1]: draws of their rounded maps."""
         maps = through("mean", self.encoder(images), self.stored)
-        return self.decoder(maps + self.spread * noise.view_as(maps))
+        decoded: Tensor = self.decoder(maps + self.spread * noise.view_as(maps))
+        return decoded
 
 
 def losses(
@@ -100,7 +101,8 @@ def losses(
 
 
 def _decoded(autoencoder: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
-    return autoencoder(images, noise)
+    decoded: Tensor = autoencoder(images, noise)
+    return decoded
 
 
 @torch.no_grad()
