@@ -1,9 +1,15 @@
 """What methods share that look at images through experts: which one, and after which epoch."""
 
 import abc
+from typing import Any
 
 import torch
-from pydantic import NonNegativeInt, model_validator
+from pydantic import (
+    NonNegativeInt,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.objectives.base import Objective
@@ -31,6 +37,12 @@ class ThroughExperts(Objective):
                     f"from epoch 0 to {self.expert_plan.epochs}"
                 )
         return self
+
+    @model_serializer(mode="wrap")
+    def _left_out_where_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Recipes without a window keep the identity that they had before there was one."""
+        values: dict[str, Any] = whole(self)
+        return {k: v for k, v in values.items() if k != "epochs" or v is not None}
 
     @property
     @abc.abstractmethod
