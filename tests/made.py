@@ -31,7 +31,7 @@ SPECS = {
     "residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
     "shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
     "pixels": PixelsSpec(),
-    "spatial": SpatialSpec(channels=2, stages=1, width=5, spread=0.25),
+    "spatial": SpatialSpec(channels=2, stages=1, width=2, spread=0.25),
 }
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 ABOUT = About(
