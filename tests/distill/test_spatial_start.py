@@ -10,7 +10,7 @@ from d3data.artifact.quantize import Quantization
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.recipe import WarmStart
 from d3data.distill.starts import spatial
-from d3data.errors import DataError
+from d3data.errors import DataError, RecipeError
 from d3data.nets.training import descend
 from d3data.sources import registry
 
@@ -57,6 +57,39 @@ def test_the_loss_is_the_error_of_draws_of_rounded_maps():
     assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
     loss.backward()
     assert all(p.grad is not None and p.grad.any() for p in autoencoder.encoder.parameters())
+
+
+def test_features_of_an_expert_are_matched_too(tmp_path):
+    experts = toys.experts(tmp_path)
+    source, autoencoder, _ = started()
+    context = toys.context(experts, steps=1)
+    rng = context.rng("warm start", 0)
+    images, _ = toys.task().train.batch(32, rng=rng)
+    noise = torch.randn(32, source.noise_values, generator=rng)
+    drawn = source.values(autoencoder(images, noise))
+    chosen = int(torch.randint(len(experts), (), generator=rng))
+    network = experts.trained(chosen, toys.PLAN.epochs)
+    gap = (network.features(drawn) - network.features(images)).square().mean()
+    config = CONFIG.model_copy(update={"perceptual": 0.5})
+    (loss,) = spatial.losses(config, autoencoder, source, context)
+    expected = (drawn - images).square().mean() + 0.5 * gap
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+
+
+def test_features_need_experts(tmp_path):
+    warm = {"steps": 2, "batch": 16, "width": 4, "perceptual": 0.1}
+    recipe = runs.recipe(warm_start=warm, objective=runs.MTT)
+    assert distill.run(recipe, out=tmp_path / "run", executor="inline").exists()
+    with pytest.raises(RecipeError, match="no objective has experts"):
+        distill.run(runs.recipe(warm_start=warm), out=tmp_path / "other", executor="inline")
+
+
+def test_recipes_without_what_came_later_keep_their_identity():
+    plain = runs.recipe(objective=runs.MTT)
+    assert "perceptual" not in plain.dump()["warm_start"]
+    changed = runs.recipe(objective=runs.MTT, warm_start={"perceptual": 0.1})
+    assert changed.dump()["warm_start"]["perceptual"] == 0.1
+    assert distill.Recipe.parse(changed.dump(), where="again") == changed
 
 
 def test_a_class_needs_as_many_images_as_it_has_maps():

@@ -1,21 +1,17 @@
 """What methods share that look at images through experts: which one, and after which epoch."""
 
 import abc
-from typing import Any
+from typing import ClassVar
 
 import torch
-from pydantic import (
-    NonNegativeInt,
-    SerializerFunctionWrapHandler,
-    model_serializer,
-    model_validator,
-)
+from pydantic import NonNegativeInt, model_validator
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.objectives.base import Objective
+from d3data.utils.schema import Extended
 
 
-class ThroughExperts(Objective):
+class ThroughExperts(Extended, Objective):
     """Looks through another recorded expert at each step, after an epoch of a window.
 
     Attributes:
@@ -24,6 +20,8 @@ class ThroughExperts(Objective):
     """
 
     epochs: tuple[NonNegativeInt, NonNegativeInt] | None = None
+
+    later: ClassVar[frozenset[str]] = frozenset({"epochs"})
 
     @model_validator(mode="after")
     def _window_is_recorded(self) -> "ThroughExperts":
@@ -37,12 +35,6 @@ class ThroughExperts(Objective):
                     f"from epoch 0 to {self.expert_plan.epochs}"
                 )
         return self
-
-    @model_serializer(mode="wrap")
-    def _left_out_where_none(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Recipes without a window keep the identity that they had before there was one."""
-        values: dict[str, Any] = whole(self)
-        return {k: v for k, v in values.items() if k != "epochs" or v is not None}
 
     @property
     @abc.abstractmethod

@@ -14,6 +14,7 @@ from d3data.artifact.quantize import Quantization
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe, WarmStart
+from d3data.distill.starts.perceptual import perceptual
 from d3data.distill.starts.pixels import require_images
 from d3data.distill.straight_through import through
 from d3data.images import augment
@@ -88,16 +89,15 @@ class Autoencoder(nn.Module):
 def losses(
     config: WarmStart, autoencoder: Autoencoder, source: SpatialSource, context: ObjectiveContext
 ) -> Iterator[Tensor]:
-    """The autoencoder's stream: squared error per value."""
+    """The autoencoder's stream: squared error per value, and that of features."""
     change = augment.augmentation(config.augment)
     for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
         images = change(images.to(context.device), random)
         noise = torch.randn(len(images), source.latent_noise, generator=random).to(images)
-        yield F.mse_loss(
-            source.values(context.compute(_decoded, autoencoder, images, noise)), images
-        )
+        drawn = source.values(context.compute(_decoded, autoencoder, images, noise))
+        yield F.mse_loss(drawn, images) + perceptual(config, drawn, images, context, random)
 
 
 def _decoded(autoencoder: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:
