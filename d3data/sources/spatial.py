@@ -75,7 +75,9 @@ class SpatialSizes:
     @property
     def largest_map(self) -> int:
         """The values of the largest map that one latent becomes."""
-        return max(c * (self.latent[1] << stage) ** 2 for stage, c in enumerate(self.channels))
+        side = self.latent[1]
+        grown = max(c * (side << stage) ** 2 for stage, c in enumerate(self.channels))
+        return max(grown, self.image.channels * (side << len(self.channels) - 1) ** 2)
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Names and shapes of the decoder's tensors."""

@@ -117,3 +117,14 @@ def test_what_does_not_fit_the_images_is_refused(changed, size, fault):
 def test_sizes_have_bounds(changed):
     with pytest.raises(RecipeError, match=next(iter(changed))):
         SpatialSpec.parse({"width": 8, **changed}, where="recipe")
+
+
+@pytest.mark.parametrize(("channels", "width"), [(3, 1), (3, 6), (1, 9)])
+def test_memory_of_a_draw_is_that_of_its_largest_map(channels, width):
+    made = source(SpatialSpec(channels=1, stages=2, width=width), image(channels, 21))
+    seen = []
+    for module in made.decoder.modules():
+        if isinstance(module, torch.nn.Conv2d):
+            module.register_forward_hook(lambda _, inputs, out: seen.append(out[0].numel()))
+    made(torch.tensor([0]), None)
+    assert max(seen) == made.values_per_image
