@@ -34,6 +34,14 @@ def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tup
     found = {"labels": (items, len(content["classes"])), "pixels": (items, rgb, size, size)}
     if source["kind"] == "pixels":
         return found
+    if source["kind"] == "spatial":
+        side, before = -(-size // 2 ** source["stages"]), source["channels"]
+        found["mean"] = (items, before, side, side)
+        for name in layers(source):
+            after = len(held[f"decoder.{name}.bias"])
+            found[f"decoder.{name}.weight"] = (after, before, 3, 3)
+            before = after // 4 if name.startswith("steps") else after
+        return found
     decoder, rows = source["decoder"], items if source["std"] == "item" else len(entry["classes"])
     z, before, kernel = decoder["noise"], decoder["width"], 3 + (decoder["family"] == "small")
     found |= {"mean": (items, z), "std": (rows, z)}
@@ -42,6 +50,12 @@ def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tup
         found[name.replace("bias", "weight")] = (before, len(held[name]), kernel, kernel)
         before = len(held[name])
     return found | {"decoder.out.weight": (rgb, before, 3, 3)}
+
+
+def layers(source: dict) -> list[str]:
+    """The convolutions of a decoder of small maps, in order."""
+    blocks, steps = range(source["blocks"]), range(source["stages"])
+    return ["first", *(f"blocks.{n}" for n in blocks), *(f"steps.{n}" for n in steps), "out"]
 
 
 def unpacked(data: Tensor, scale: Tensor, shape: tuple[int, ...], name: str, how: dict) -> Tensor:
@@ -73,6 +87,8 @@ def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Ten
     """(Z,) and (C H W,) or nothing -> (C, H, W) normalised values."""
     source, size = content["source"], content["image"]["size"]
     of = {name.removeprefix("decoder."): tensor for name, tensor in tensors.items()}
+    if source["kind"] == "spatial":
+        return pixels(content, enlarged(source, of, latent[None]))
     if "project.weight" in of:
         latent = of["project.weight"] @ latent + of["project.bias"]
     side = round((len(latent) / source["decoder"]["width"]) ** 0.5)
@@ -80,11 +96,7 @@ def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Ten
     for name in sorted(name for name in of if "ups." in name and name.endswith("weight")):
         maps = torch.conv_transpose2d(maps, of[name], of[name[:-6] + "bias"], 2, 1, extra)
         maps = torch.maximum(maps, 0.01 * maps)
-    out = torch.tanh(torch.conv2d(maps, of["out.weight"], of["out.bias"], padding=1))[0]
-    out = out[:, (edge := (out.shape[-1] - size) // 2) : edge + size, edge : edge + size]
-    if source["values"] == "pixels":
-        mean, std = torch.tensor([content["image"]["mean"], content["image"]["std"]])
-        out = ((out + 1) / 2 - mean[:, None, None]) / std[:, None, None]
+    out = pixels(content, torch.conv2d(maps, of["out.weight"], of["out.bias"], padding=1))
     if not source["residual"]:
         return out
     radius = torch.hypot(torch.fft.fftfreq(size)[:, None], torch.fft.rfftfreq(size)[None])
@@ -93,6 +105,29 @@ def decode(content: dict, tensors: dict[str, Tensor], latent: Tensor, white: Ten
     amplitude = torch.lerp(table[:, low], table[:, low + 1], place - low)
     field = torch.fft.irfft2(torch.fft.rfft2(white.view_as(out)) * amplitude, s=(size, size))
     return out + torch.einsum("kc,khw->chw", of["residual.axes"], field)
+
+
+def pixels(content: dict, maps: Tensor) -> Tensor:
+    """The last map of a decoder, (1, C, side, side), as normalised values (C, H, W)."""
+    image, size = content["image"], content["image"]["size"]
+    edge = (maps.shape[-1] - size) // 2
+    out = torch.tanh(maps)[0, :, edge : edge + size, edge : edge + size]
+    if content["source"].get("values") == "normalised":
+        return out
+    mean, std = torch.tensor([image["mean"], image["std"]])[..., None, None]
+    return ((out + 1) / 2 - mean) / std
+
+
+def enlarged(source: dict, of: dict[str, Tensor], maps: Tensor) -> Tensor:
+    """(1, c, g, g) -> (1, C, side, side): convolutions, of which each step doubles the side."""
+    for name in layers(source):
+        out = torch.conv2d(maps, of[f"{name}.weight"], of[f"{name}.bias"], padding=1)
+        if name == "out":
+            break
+        out = torch.pixel_shuffle(out, 2) if name.startswith("steps") else out
+        out = torch.maximum(out, 0.01 * out)
+        maps = maps + out if name.startswith("blocks") else out
+    return out
 
 
 def draw(content: dict, parts: list, seed: int, epoch: int, index: int) -> tuple[Tensor, Tensor]:
@@ -105,6 +140,11 @@ def draw(content: dict, parts: list, seed: int, epoch: int, index: int) -> tuple
     item = sum(counts[:place]) + (turn + epoch * each) % counts[place]
     if source["kind"] == "pixels":
         values = tensors["pixels"][item]
+    elif source["kind"] == "spatial":
+        moved = noise(seed, epoch, index, tensors["mean"][item].numel()).view_as(
+            tensors["mean"][item]
+        )
+        values = decode(content, tensors, tensors["mean"][item] + source["spread"] * moved, moved)
     else:
         z, field = source["decoder"]["noise"], image["channels"] * image["size"] ** 2
         white = noise(seed, epoch, index, z + field * source["residual"])

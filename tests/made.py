@@ -17,9 +17,11 @@ from d3data.artifact.quantize import Quantization
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import Image
 from d3data.sources import registry, sampling
+from d3data.sources.base import SourceSpec
 from d3data.sources.decoders import DecoderSpec
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.pixels import PixelsSpec
+from d3data.sources.spatial import SpatialSpec
 
 IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 RULE = Preprocessing(channels=3, size=8, fit="crop")
@@ -29,6 +31,7 @@ SPECS = {
     "residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
     "shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
     "pixels": PixelsSpec(),
+    "spatial": SpatialSpec(channels=2, stages=1, width=2, spread=0.25),
 }
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 ABOUT = About(
@@ -52,7 +55,7 @@ ABOUT = About(
 
 
 def part(
-    spec: GaussianSpec | PixelsSpec,
+    spec: SourceSpec,
     classes: tuple[int, ...],
     items: tuple[int, ...],
     *,
@@ -75,7 +78,7 @@ def uniform(shape: tuple[int, ...], *key: int) -> torch.Tensor:
     return torch.from_numpy(values.astype(np.float32)).reshape(shape)
 
 
-def three_parts(spec: GaussianSpec | PixelsSpec, *, labels: int | None = None) -> list[Part]:
+def three_parts(spec: SourceSpec, *, labels: int | None = None) -> list[Part]:
     """Five classes with 2, 1, 3, 1, 2 items, in parts that interleave and are out of order."""
     return [
         part(spec, (3,), (1,), labels=labels, seed=1),
@@ -125,4 +128,16 @@ def rounded(folder: Path) -> Artifact:
     return write(folder, "residual", parts=registry, labels=SOFT)
 
 
-GOLDEN = {"toys": write, "rounded": rounded, "pixels": functools.partial(write, kind="pixels")}
+def maps(folder: Path) -> Artifact:
+    """An artifact of small maps in three bits, the same on every machine."""
+    stored = Quantization(decoder="int4", priors="int3")
+    parts = [replace(part, quantization=stored) for part in three_parts(SPECS["spatial"])]
+    return write(folder, "spatial", parts=parts)
+
+
+GOLDEN = {
+    "toys": write,
+    "rounded": rounded,
+    "pixels": functools.partial(write, kind="pixels"),
+    "maps": maps,
+}

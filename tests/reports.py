@@ -6,6 +6,11 @@ from d3data.evaluation.baselines import Photographs, RowData
 from d3data.evaluation.protocols import named
 from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
+from d3data.nets import NetworkSpec
+
+FIELD_1 = named("standard").model_copy(
+    update={"name": "field", "network": NetworkSpec(width=128)}
+)  # version 1 of `field`
 
 
 def trial(accuracy=0.5, seed=0, **changes):

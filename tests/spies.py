@@ -15,6 +15,9 @@ class Spy:
     def counts(self):
         return self.split.counts()
 
+    def on(self, device):
+        return self
+
     def read(self, indices):
         self.seen += indices.tolist()
         return self.split.read(indices)

@@ -13,6 +13,7 @@ from d3data.artifact.quantize import Quantization
 from d3data.data.load import load
 from d3data.sources.base import purpose
 from d3data.sources.decoders import DecoderSpec
+from d3data.sources.spatial import SpatialSpec
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "examples" / "read_without_d3data.py"
@@ -24,6 +25,8 @@ CASES = {
     "large": made.GAUSSIAN.model_copy(
         update={"decoder": DecoderSpec(family="large", width=4, noise=16)}
     ),
+    "maps cropped": SpatialSpec(channels=1, stages=2, width=4, blocks=2, spread=1.5),
+    "maps without blocks": SpatialSpec(channels=3, stages=1, width=4, blocks=0),
     "one stage": made.GAUSSIAN.model_copy(
         update={"decoder": DecoderSpec(family="medium", width=6, noise=3, stages=1)}
     ),
@@ -60,7 +63,7 @@ def test_it_draws_the_same(kind, precision, axis, other, tmp_path):
 
 def test_it_is_short_and_knows_nothing_of_us():
     text = PAGE.read_text(encoding="utf-8")
-    assert len(text.splitlines()) < 120
+    assert len(text.splitlines()) < 160
     assert "import d3data" not in text
     assert "from d3data" not in text
 

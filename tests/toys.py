@@ -14,22 +14,24 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
+    ExpertAlignment,
     KernelMatching,
     MeanMatching,
     Objective,
     TrajectoryMatching,
     WeightedSum,
 )
-from d3data.distill.starts.gaussian import from_noise
+from d3data.distill.starts import gaussian, spatial
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import AS_WRITTEN
 from d3data.nets.training import descend, ignore
 from d3data.sources import registry
-from d3data.sources.base import Source
+from d3data.sources.base import Source, SourceSpec
 from d3data.sources.decoders import DecoderSpec
 from d3data.sources.gaussian import GaussianSource, GaussianSpec
 from d3data.sources.pixels import PixelsSource, PixelsSpec
+from d3data.sources.spatial import SpatialSource, SpatialSpec
 
 compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
@@ -42,6 +44,7 @@ PLAN = ExpertPlan(network=NETWORK, count=2, epochs=3, batch=64, augment="none")
 MTT = TrajectoryMatching(
     experts=PLAN, student_steps=3, expert_epochs=1, max_start_epoch=2, batch=4
 )
+ALIGN = ExpertAlignment(experts=PLAN, epochs=(0, 3), ahead=1, samples=6, augment="none")
 MMD = KernelMatching(experts=PLAN, samples=8, bandwidth="median")
 
 
@@ -71,17 +74,27 @@ OBJECTIVES: dict[str, Objective] = {
     "dm": MeanMatching(network=NETWORK, samples=6, real=16, augment="siamese-noflip"),
     "companion": Companion(),
     "dm-experts": MeanMatching(experts=PLAN, samples=6, real=16, augment="none"),
+    "mmd-window": MMD.model_copy(update={"epochs": (0, 2)}),
+    "align": ALIGN,
     "alternate": Alternate(children=(MTT, MMD)),
     "sum": WeightedSum(children=(MTT, MMD), weights=(1.0, 0.5)),
+    "matching and alignment": WeightedSum(
+        children=(
+            MeanMatching(experts=PLAN, epochs=(0, 3), samples=6, real=16, augment="none"),
+            ALIGN,
+        ),
+        weights=(1.0, 2.5),
+    ),
 }
 
 GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4))
-SPECS: dict[str, GaussianSpec | PixelsSpec] = {
+SPECS: dict[str, SourceSpec] = {
     "gaussian": GAUSSIAN,
     "gaussian-residual": GAUSSIAN.model_copy(update={"residual": True, "std": "class"}),
     "gaussian-shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
     "medium": GaussianSpec(decoder=DecoderSpec(family="medium", width=8, noise=4)),
     "pixels": PixelsSpec(),
+    "spatial": SpatialSpec(channels=2, stages=1, width=4),
 }
 
 
@@ -128,7 +141,9 @@ def _started(kind: str, items_per_class: int) -> Source:
     made = registry.blank(SPECS[kind], image_of(task()), classes=classes, step_size=0.02)
     at = context(None, steps=0)
     if isinstance(made, GaussianSource):
-        from_noise(made, at)
+        gaussian.from_noise(made, at)
+    elif isinstance(made, SpatialSource):
+        spatial.from_noise(made, at)
     elif isinstance(made, PixelsSource):
         made.pixels.data.copy_(_real(classes))
     return made
@@ -145,6 +160,7 @@ TRAINED = {
     "gaussian-shared": ("priors",),
     "medium": ("priors", "decoder"),
     "pixels": ("pixels", "step_size"),
+    "spatial": ("priors", "decoder"),
 }
 
 

@@ -18,7 +18,7 @@ from d3data.errors import D3DataError
 from d3data.sources import sampling
 from d3data.sources.base import Source
 from d3data.utils import checks
-from d3data.utils.device import to_device
+from d3data.utils.device import numbered, to_device
 from d3data.utils.precision import full_precision
 
 # what is decoded at a time, which bounds memory whatever the batch
@@ -106,7 +106,7 @@ class Drawer:
 
         With `autocast` decoding is not in exact float32; `compiled` decodes with `torch.compile`.
         """
-        moved = copy.copy(self)
+        moved, device = copy.copy(self), numbered(device)
         moved.device, moved._autocast = device, autocast
         moved._decoding = [copy.deepcopy(source).to(device) for source in self.sources]
         if device.type != "cpu":
@@ -172,7 +172,7 @@ class Drawer:
                 f"{self._part[b]}): choose two of one part"
             )
         start, end = self.mean_latents([a, b]).latent
-        shares = torch.linspace(0, 1, steps)[:, None]
+        shares = torch.linspace(0, 1, steps).view(-1, *[1] * start.ndim)
         return self.mean_latents([a] * steps)._replace(latent=torch.lerp(start, end, shares))
 
     def images(self, epochs: ArrayLike, indices: ArrayLike) -> Tensor:

@@ -99,7 +99,7 @@ class Gallery:
         if not others:
             return None
         latents = self._drawer.mean_latents([start, *others]).latent  # (n, Z)
-        end = others[int((latents[1:] - latents[0]).square().sum(1).argmax())]
+        end = others[int((latents[1:] - latents[0]).square().flatten(1).sum(1).argmax())]
         line = self._drawer.line(start, end, frames)
         images = self._pixels(self._drawer.decode(line, residual=False))
         return Walk(images, (self.place(start), self.place(end)))

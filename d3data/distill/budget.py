@@ -7,15 +7,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from d3data.artifact import quantize
+from d3data.artifact.part import FLOAT32
+from d3data.artifact.quantize import Quantization, stored_bytes
 from d3data.distill.experts import FLOAT, NetworkSpec
 from d3data.distill.objectives import MeanMatching
 from d3data.distill.recipe import Optimizer, Recipe, WarmStart
 from d3data.errors import BudgetError, DataError
 from d3data.images.scan import ImageScan
 from d3data.images.spec import Image
-from d3data.sources.decoders import DecoderSpec, sizes
+from d3data.sources.base import SourceSpec
+from d3data.sources.decoders import DecoderSpec, most_stages, sizes
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
+from d3data.sources.spatial import SpatialSpec
 from d3data.utils.text import counted, slug
 
 Family = Literal["small", "medium", "large"]
@@ -24,7 +29,8 @@ Unit = Literal["values", "bytes"]
 HEADER = 80  # bytes that a part's header spends on a tensor
 MANIFEST = 2600  # bytes of a manifest, without class names
 CLASS = 30  # bytes that a manifest spends on a class
-SHARES = (0.4, 0.6)  # of a budget for decoders: a rule of thumb
+SHARES = {"gaussian": (0.4, 0.6), "spatial": (0.1, 0.25)}  # for decoders: rules of thumb
+FEWEST = 10  # maps of a class, before maps become larger
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
 
@@ -32,7 +38,7 @@ UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 class Budget:
     """What a budget buys: one source for every subtask, and priors for every class."""
 
-    source: GaussianSpec
+    source: SourceSpec
     items_per_class: int
     published_values: int
     bytes: int
@@ -48,16 +54,19 @@ def plan_budget(
     values: int | None = None,
     size: int | None = None,
     subtasks: int = 1,
+    kind: Literal["gaussian", "spatial"] = "gaussian",
     family: Family = "small",
     std: Literal["item", "class", "shared"] = "shared",
     residual: bool = True,
+    stored: Quantization = FLOAT32,
     most_per_class: int | None = None,
 ) -> Budget:
     """Pick a decoder and the number of priors that use up a budget.
 
     Of the decoders whose maps keep two channels or more (one starves the warm start), that take
     about half of the budget, and whose latents are once to twice as long as they are wide, the
-    one that leaves least over; priors fill the rest.
+    one that leaves least over; priors fill the rest. Small maps are as large as they may be where
+    there are ten of a class, and their decoder takes about a sixth.
 
     Args:
         image: the images to be made.
@@ -65,9 +74,11 @@ def plan_budget(
         values: the budget in values as papers count them; or
         size: the budget in bytes of manifest and parts.
         subtasks: how many decoders there are.
-        family: of decoders.
+        kind: of source.
+        family: of decoders; this and the next two are for `gaussian`.
         std: what shares a standard deviation.
         residual: whether draws carry the residual field.
+        stored: in how many bits, which matters for bytes.
         most_per_class: priors of a class at most, where it has few real images to stand for.
 
     Raises:
@@ -80,15 +91,19 @@ def plan_budget(
     edges = [classes * block // subtasks for block in range(subtasks + 1)]
     blocks = [after - before for before, after in pairwise(edges)]
     best: tuple[Any, Budget] | None = None
-    for decoder in _decoders(image, family):
-        source = GaussianSpec(decoder=decoder, std=std, residual=residual)
-        one, two = (_cost(source, image, blocks, items).used(unit) for items in (1, 2))
+    least, most = SHARES[kind]
+    candidates = _maps(image)
+    if kind == "gaussian":
+        candidates = _gaussians(image, family, std=std, residual=residual)
+    for source, merit in candidates:
+        one, two = (_cost(source, image, blocks, items, stored).used(unit) for items in (1, 2))
         items = min(1 + (limit - one) // (two - one), most_per_class or limit)
         if items >= 1:
-            bought = _cost(source, image, blocks, items)
+            bought = _cost(source, image, blocks, items, stored)
             share = 1 - items * (two - one) / limit
-            wide = sizes(decoder, image).channels[-1] > 1
-            rank = wide, SHARES[0] <= share <= SHARES[1], bought.used(unit)
+            enough = kind == "gaussian" or items >= FEWEST
+            merit = merit if enough else -merit
+            rank = enough, merit, least <= share <= most, bought.used(unit)
             if best is None or rank > best[0]:
                 best = rank, bought
     if best is None:
@@ -100,25 +115,53 @@ def plan_budget(
     return best[1]
 
 
-def _decoders(image: Image, family: Family) -> Iterator[DecoderSpec]:
-    """Decoders on a ladder of widths, each with latents of once to twice its width."""
+Candidates = Iterator[tuple[SourceSpec, int]]  # with what counts before a budget is used up
+
+
+def _gaussians(image: Image, family: Family, **options: Any) -> Candidates:
+    """Decoders on a ladder of widths, each with latents of once to twice its width.
+
+    What counts is that the last map keeps two channels.
+    """
     base = sizes(DecoderSpec(family="small", width=1, noise=1), image).base
     for width in sorted({round(2 * 1.06**step) for step in range(130)}):
         noises = {width, round(1.25 * width), round(1.5 * width), 2 * width}
         for noise in sorted(noises) if family != "large" else [width * base**2]:
-            yield DecoderSpec(family=family, width=width, noise=noise)
+            decoder = DecoderSpec(family=family, width=width, noise=noise)
+            wide = sizes(decoder, image).channels[-1] > 1
+            yield GaussianSpec(decoder=decoder, **options), int(wide)
 
 
-def _cost(source: GaussianSpec, image: Image, blocks: list[int], items: int) -> Budget:
+def _maps(image: Image) -> Candidates:
+    """Maps of eight pixels or half as many and a few channels, decoders on a ladder of widths.
+
+    What counts is how large a map is.
+    """
+    fewest = max(1, round(math.log2(image.size / 8)))
+    for stages in {fewest, min(fewest + 1, most_stages(image.size))}:
+        for channels in (1, 2, 4):
+            for width in sorted({round(4 * 1.06**step) for step in range(90)}):
+                source = SpatialSpec(channels=channels, stages=stages, width=width)
+                latent = source.layout(image, items=1, classes=1)["mean"]
+                yield source, math.prod(latent)
+
+
+def _cost(
+    source: SourceSpec,
+    image: Image,
+    blocks: list[int],
+    items: int,
+    precision: Quantization,
+) -> Budget:
     published = stored = tensors = 0
     for classes in blocks:
         sizes = {"items": items * classes, "classes": classes}
         published += published_values(source, image, **sizes)
         shapes = layout(source, image, **sizes)
-        stored += sum(math.prod(shape) for shape in shapes.values())
-        tensors += len(shapes)
+        stored += stored_bytes(shapes, precision)
+        tensors += len(quantize.stored(shapes, precision))
     overhead = MANIFEST + CLASS * sum(blocks) + HEADER * tensors
-    return Budget(source, items, published, FLOAT * stored + overhead)
+    return Budget(source, items, published, stored + overhead)
 
 
 def suggest(scan: ImageScan, *, size: int) -> Recipe:

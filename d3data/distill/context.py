@@ -45,6 +45,7 @@ class ObjectiveContext:
         self.compute = compute
         self.kept: dict[str, Stateful] = {}
         self._experts, self._seed, self._path = experts, seed, path
+        self._sum: str | None = None  # the path of the sum that this is a child of
         self._restored = {} if restored is None else restored
 
     @property
@@ -62,6 +63,10 @@ class ObjectiveContext:
         """A CPU generator for one step of a named stream; the same one after a restart."""
         return rng.generator(self._seed, self._path + stream, step)
 
+    def expert_rng(self, own: torch.Generator, step: int) -> torch.Generator:
+        """What a step's expert is chosen by: `own`, or what all children of a sum share."""
+        return own if self._sum is None else rng.generator(self._seed, self._sum + "expert", step)
+
     def keep(self, name: str, build: Callable[[], T]) -> T:
         """Build what must survive a yield; after a restart its saved state is loaded into it.
 
@@ -75,9 +80,15 @@ class ObjectiveContext:
         self.kept[key] = kept
         return kept
 
-    def child(self, name: int, *, turn: int = 0, of: int = 1) -> "ObjectiveContext":
-        """The context of a child objective, with its own names; it has every `of`-th turn."""
+    def child(
+        self, name: int, *, turn: int = 0, of: int = 1, together: bool = False
+    ) -> "ObjectiveContext":
+        """The context of a child objective, with its own names; it has every `of`-th turn.
+
+        Children that are `together` look through the same expert at each step.
+        """
         child = copy.copy(self)  # which shares `kept`
         child.start, child.steps = (-((turn - step) // of) for step in (self.start, self.steps))
         child._path = f"{self._path}{name}/"
+        child._sum = self._path if together else self._sum
         return child

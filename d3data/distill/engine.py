@@ -165,6 +165,8 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
     stage.restore(objects())
     if stage.saved is None:
         stage.save(0, objects())
+    for optimizer in optimizers.values():
+        optimizer.register_step_post_hook(lambda *_: source.confine())
     decayed = [optimizers[purpose] for purpose in specs if specs[purpose].schedule == "cosine"]
     seen = StraightThrough(source, recipe.quantization) if rounded else source
     losses = recipe.objective.losses(seen, context)

@@ -7,7 +7,7 @@ arXiv 2203.11932: a trajectory is the network's parameters before training and a
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import safetensors
@@ -154,7 +154,6 @@ class Experts:
     ) -> None:
         self.plan, self.device = plan, device
         self._task, self.paths = task, list(paths)
-        self._network: nn.Module | None = None
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -179,12 +178,16 @@ class Experts:
         nn.utils.vector_to_parameters(self.snapshot(trajectory, epoch), network.parameters())
         return network
 
-    def at(self, trajectory: int, epoch: int) -> nn.Module:
-        """The same, in the one network that all calls return: good until the next."""
-        self._network = self._network or self.network().requires_grad_(False)
-        snapshot = self.snapshot(trajectory, epoch)
-        nn.utils.vector_to_parameters(snapshot, self._network.parameters())
-        return self._network
+    def viewer(self) -> Callable[[int, int], nn.Module]:
+        """What `trained` returns, in one network for all calls: one is good until the next."""
+        network = self.network().requires_grad_(False)
+
+        def view(trajectory: int, epoch: int) -> nn.Module:
+            snapshot = self.snapshot(trajectory, epoch)
+            nn.utils.vector_to_parameters(snapshot, network.parameters())
+            return network
+
+        return view
 
     def teacher(self, trajectory: int, epoch: int) -> nn.Module:
         """An expert in `eval`; snapshots hold no running statistics, so train images give them."""

@@ -147,7 +147,7 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
         setting = Setting(recipe, task, 0, device)
         training = STARTS[recipe.source.kind].training(source, setting, context)
         assert training is not None, "a start with steps trains something"
-        return *training, None
+        return *training, recorded
     assert recipe.objective is not None
     return source, recipe.objective.losses(source, context), recorded
 

@@ -238,6 +238,11 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
             f"labels.epoch is {recipe.labels.epoch}, but the teacher has only "
             f"labels.teacher.epochs = {recipe.labels.teacher.epochs}"
         )
+    if recipe.warm_start.perceptual and not (recipe.objective and recipe.objective.expert_plan):
+        raise RecipeError(
+            f"warm_start.perceptual is {recipe.warm_start.perceptual:g}, but no objective "
+            "has experts to look through: leave it out, or choose one"
+        )
     known = {purpose(name) for name in layout(recipe.source, image_of(task), items=1, classes=1)}
     for kind in sorted(set(recipe.optimizers) - known):
         raise RecipeError(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import tomli_w
 import torch
@@ -23,7 +23,7 @@ from d3data.errors import RecipeError, nearest
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.registry import AnySource
-from d3data.utils.schema import Frozen
+from d3data.utils.schema import Extended, Frozen
 
 BALANCED = 10  # items of a class at most, where none are said
 PACKAGED = resources.files("d3data") / "distill" / "recipes"
@@ -62,11 +62,12 @@ class Optimizer(Frozen):
         return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
 
 
-class WarmStart(Frozen):
+class WarmStart(Extended):
     """How the autoencoder is fitted: error / C H W + `kl` x divergence / C H W, by Adam.
 
     `steps=0` starts from noise, as published: means and log-variances from N(0, 1), and a
-    decoder as it was initialised.
+    decoder as it was initialised. `perceptual` weighs the error of features through the
+    objective's experts.
     """
 
     steps: int = Field(default=2000, ge=0)
@@ -75,6 +76,9 @@ class WarmStart(Frozen):
     kl: float = Field(default=1.0, ge=0)
     width: int = Field(default=32, ge=1, le=1024)
     augment: str = "none"
+    perceptual: float = Field(default=0.0, ge=0)
+
+    later: ClassVar[frozenset[str]] = frozenset({"perceptual"})
 
 
 class Subtasks(Frozen):

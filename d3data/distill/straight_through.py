@@ -39,18 +39,20 @@ class StraightThrough(Source):
 
     def _stored(self, step: str, *inputs: Any) -> Tensor:
         tensors = {
-            name: self._through(name.removeprefix("source."), tensor)
+            name: through(name.removeprefix("source."), tensor, self.quantization)
             for name, tensor in self._steps.named_parameters()
         }
         result: Tensor = functional_call(self._steps, tensors, (step, *inputs))
         return result
 
-    def _through(self, name: str, tensor: Tensor) -> Tensor:
-        width = quantize.bits(name, tuple(tensor.shape), self.quantization)
-        if width == 32:
-            return tensor
-        left = quantize.values(tensor.detach(), width, quantize.axis(name, self.quantization))
-        return left + (tensor - tensor.detach())
+
+def through(name: str, tensor: Tensor, quantization: Quantization) -> Tensor:
+    """What is left of the tensor `name` when it is stored and read, with its own gradient."""
+    width = quantize.bits(name, tuple(tensor.shape), quantization)
+    if width == 32:
+        return tensor
+    left = quantize.values(tensor.detach(), width, quantize.axis(name, quantization))
+    return left + (tensor - tensor.detach())
 
 
 class _Steps(nn.Module):

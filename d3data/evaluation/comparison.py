@@ -59,13 +59,21 @@ def require_comparable(evaluations: Sequence[tuple[str, Comparability]]) -> None
             if mine != others:
                 raise DataError(
                     f"{name} and {first} are not evaluated with the same "
-                    f"{CALLED.get(field, field)}: evaluate one of them again as the other"
+                    f"{CALLED.get(field, field)}{_versions(mine, others)}: evaluate one of them "
+                    "again as the other"
                 )
         if len(own.seeds) < 2:
             raise DataError(
                 f"{name} is evaluated with one network: a comparison needs at least two of each "
                 "set, --seeds 2 or more"
             )
+
+
+def _versions(mine: object, others: object) -> str:
+    """Which protocols two evaluations are of, where they differ in that."""
+    if not (isinstance(mine, Protocol) and isinstance(others, Protocol)):
+        return ""
+    return f" ({mine.name} v{mine.version} and {others.name} v{others.version})"
 
 
 class Difference(Frozen):

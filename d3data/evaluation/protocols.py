@@ -26,7 +26,7 @@ def halfway(step: int, steps: int) -> float:
     return 1.0 if step < (steps + 1) // 2 else 0.1
 
 
-Mix = Literal["none", "cutmix", "mixup"]
+Mix = Literal["none", "cutmix", "mixup", "cutmix-half"]
 schedules: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "halfway": halfway}
 
 
@@ -48,7 +48,8 @@ class Protocol(Frozen):
         weight_decay: of all parameters.
         schedule: half a cosine to zero, or a tenth after half of the steps.
         augment: the augmentation's name; its random numbers are new for every batch.
-        mix: whether images are mixed with others of their batch, after they are augmented.
+        mix: whether images are mixed with others of their batch, after they are augmented;
+            `cutmix-half` does so in half of the batches, chosen at random.
         draws: what an epoch of a distilled set has: this many draws of each class; a draw of each
             item (`items`), and of its mean too where it is a prior (`means`), as D3 trains; or as
             many draws as the set gives a loader (`set`).

@@ -272,6 +272,8 @@ def mixed(
     CutMix: Yun et al. 2019, arXiv 1905.04899. Mixup: Zhang et al. 2018, arXiv 1710.09412.
     (B, C, H, W) and (B,) or (B, K) -> (B, C, H, W) and (B, K), unless `name` is none.
     """
+    if name == "cutmix-half":
+        name = "cutmix" if torch.rand((), generator=rng) < 0.5 else "none"
     if name == "none":
         return images, labels
     from torchvision.transforms.v2 import CutMix, MixUp

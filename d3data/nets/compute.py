@@ -4,7 +4,7 @@ import functools
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -13,12 +13,12 @@ from torch.utils._pytree import tree_map_only
 
 from d3data.errors import DeviceError
 from d3data.utils.precision import full_precision, tensor_float
-from d3data.utils.schema import Frozen
+from d3data.utils.schema import Extended
 
 RECOMPILE_LIMIT = 2**16  # beyond it, torch silently stops compiling
 
 
-class Compute(Frozen):
+class Compute(Extended):
     """How the passes through networks are computed.
 
     Attributes:
@@ -34,6 +34,8 @@ class Compute(Frozen):
     precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     compile: bool = False
     at_once: int | None = Field(default=None, ge=1)
+
+    later: ClassVar[frozenset[str]] = frozenset({"at_once"})
 
     @property
     def passes(self) -> dict[str, Any]:

@@ -162,6 +162,9 @@ class Source(nn.Module, abc.ABC):
         state = self.state_dict()
         return {name: tensor.detach().cpu().contiguous() for name, tensor in state.items()}
 
+    def confine(self) -> None:
+        """Bring its tensors back to where they may be: the engine does so after each step."""
+
     def compile_decoder(self) -> None:
         """Let torch.compile fuse what decoding computes; nothing where it computes nothing."""
 

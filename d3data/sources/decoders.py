@@ -89,16 +89,12 @@ def sizes(spec: DecoderSpec, image: Image) -> DecoderSizes:
     Raises:
         RecipeError: too many stages for the image, or a latent that `large` cannot reshape.
     """
-    most = math.ceil(math.log2(image.size)) - 1
-    stages = most if spec.stages is None else spec.stages
-    if stages > most:
-        raise RecipeError(f"decoder.stages is {stages}: {image.size} px allow at most {most}")
-    base = math.ceil(image.size / 2**stages)
+    stages = most_stages(image.size) if spec.stages is None else spec.stages
+    base = grown(image.size, stages, of="decoder.stages")
     if spec.family == "small":
-        divisors = [min(2**stage, 8) for stage in range(stages + 1)]
+        channels = tuple(max(1, spec.width // min(2**n, 8)) for n in range(stages + 1))
     else:
-        divisors = [2 ** min(stage, stages - 1) for stage in range(stages + 1)]
-    channels = tuple(max(1, spec.width // divisor) for divisor in divisors)
+        channels = narrowed(spec.width, stages)
     if spec.family == "large" and spec.noise != spec.width * base**2:
         raise RecipeError(
             f"decoder.noise is {spec.noise}: a large decoder of width {spec.width} reshapes its "
@@ -106,6 +102,54 @@ def sizes(spec: DecoderSpec, image: Image) -> DecoderSizes:
         )
     kernel = 4 if spec.family == "small" else 3
     return DecoderSizes(kernel, spec.family != "large", base, channels, spec.noise, image)
+
+
+def most_stages(size: int) -> int:
+    """How often a map may be doubled to images of `size`: from 2x2 on."""
+    return math.ceil(math.log2(size)) - 1
+
+
+def grown(size: int, stages: int, *, of: str) -> int:
+    """The side of the map that becomes `size` when it is doubled `stages` times and cropped.
+
+    RecipeError, which names the key `of` the recipe, where that is too often.
+    """
+    if stages > most_stages(size):
+        raise RecipeError(f"{of} is {stages}: {size} px allow at most {most_stages(size)}")
+    return -(-size // (1 << stages))
+
+
+def narrowed(width: int, stages: int) -> tuple[int, ...]:
+    """The channels before and after each stage: halved at each, but the last one keeps them."""
+    return tuple(max(1, width // 2 ** min(stage, stages - 1)) for stage in range(stages + 1))
+
+
+def center(images: Tensor, size: int) -> Tensor:
+    """The centre of (B, C, H, W), `size` pixels high and wide."""
+    edge = (images.shape[-1] - size) // 2
+    return images[..., edge : edge + size, edge : edge + size]
+
+
+class ValueRange(nn.Module):
+    """What a decoder's output in [-1, 1] stands for, as normalized values.
+
+    -1 is black and +1 is white; or, where they are `normalized` already, they are -1 and +1.
+    """
+
+    low: Tensor
+    half_span: Tensor
+
+    def __init__(self, image: Image, *, normalized: bool = False) -> None:
+        super().__init__()
+        mean, std = torch.tensor([image.mean, image.std])[..., None, None]
+        low, span = torch.tensor([-1.0, 2.0]) if normalized else (-mean / std, 1 / std)
+        self.register_buffer("low", low, persistent=False)
+        self.register_buffer("half_span", span / 2, persistent=False)
+
+    def forward(self, decoded: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        decoded = decoded.to(self.low.dtype, memory_format=torch.contiguous_format)
+        return (decoded + 1).mul_(self.half_span).add_(self.low)
 
 
 class Decoder(nn.Module):
@@ -136,9 +180,7 @@ class Decoder(nn.Module):
         hidden = hidden.unflatten(1, (self.sizes.channels[0], self.sizes.base, self.sizes.base))
         for up, norm in zip(self.ups, self.norms, strict=True):
             hidden = F.leaky_relu(norm(up(hidden)), 0.01, inplace=not torch.is_grad_enabled())
-        size = self.sizes.image.size
-        edge = (hidden.shape[-1] - size) // 2
-        return torch.tanh(self.out(hidden))[..., edge : edge + size, edge : edge + size]
+        return center(torch.tanh(self.out(hidden)), self.sizes.image.size)
 
     @torch.no_grad()
     def calibrate(self, latents: Tensor) -> None:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from d3data.images.spec import Image
 from d3data.sources.base import Layout, Source, SourceSpec, Tensors
-from d3data.sources.decoders import Decoder, DecoderSpec, sizes
+from d3data.sources.decoders import Decoder, DecoderSpec, ValueRange, sizes
 from d3data.sources.residual import BINS, Residual
 
 
@@ -84,8 +84,6 @@ class GaussianSource(Source):
     meaning, since it is what an artifact stores.
     """
 
-    low: Tensor
-    half_span: Tensor
     rows: Tensor
 
     def __init__(
@@ -110,9 +108,7 @@ class GaussianSource(Source):
         self.latent_shape, self.latent_noise = (latents,), latents
         self.white_noise = image.values if spec.residual else 0
         self.values_per_image = decoder.largest_map
-        low, span = _range(spec, image)
-        self.register_buffer("low", low, persistent=False)
-        self.register_buffer("half_span", span / 2, persistent=False)
+        self.values = ValueRange(image, normalized=spec.values == "normalised")
 
     def latents(self, items: Tensor, noise: Tensor | None) -> Tensor:
         """(B,) items, (B, Z) -> (B, Z): mean + std * noise."""
@@ -121,16 +117,11 @@ class GaussianSource(Source):
 
     def decode(self, latents: Tensor, white: Tensor | None = None) -> Tensor:
         """(B, Z), (B, C H W) -> (B, C, H, W), with the residual of the white values if given."""
-        decoded = self.decoder(latents).to(self.low.dtype, memory_format=torch.contiguous_format)
-        images = self.values(decoded)
+        images: Tensor = self.values(self.decoder(latents))
         if self.residual is None or white is None or not len(white):
             return images
         field: Tensor = self.residual(white.view_as(images))
         return images + field
-
-    def values(self, decoded: Tensor) -> Tensor:
-        """The normalized values that a decoder's output in [-1, 1] stands for."""
-        return (decoded + 1).mul_(self.half_span).add_(self.low)
 
     def spread(self, items: Tensor) -> Tensor:
         """The standard deviations of items: (B, Z), or (Z,) where all share one."""
@@ -147,11 +138,3 @@ class GaussianSource(Source):
     def compile_decoder(self) -> None:
         """Let torch.compile fuse the decoder."""
         self.decoder.compile()
-
-
-def _range(spec: GaussianSpec, image: Image) -> tuple[Tensor, Tensor]:
-    """The normalized values (C, 1, 1) that Tanh's -1 stands for, and how far it is to +1."""
-    if spec.values == "normalised":
-        return torch.tensor(-1.0), torch.tensor(2.0)
-    mean, std = torch.tensor([image.mean, image.std])[..., None, None]
-    return -mean / std, 1 / std

@@ -13,10 +13,12 @@ from d3data.images.spec import Image
 from d3data.sources.base import Layout, Source, SourceSpec
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.pixels import PixelsSpec
+from d3data.sources.spatial import SpatialSpec
 
 SPECS: tuple[type[SourceSpec], ...] = (
     GaussianSpec,
     PixelsSpec,
+    SpatialSpec,
 )
 
 if TYPE_CHECKING:

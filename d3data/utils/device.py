@@ -37,10 +37,7 @@ def using_threads(count: int) -> Iterator[None]:
 
 
 def as_device(device: str | torch.device) -> torch.device:
-    """A device of this machine, such as `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError.
-
-    It has a number where there may be several, so that it stays the same one.
-    """
+    """A device of this machine, such as `cpu`, `cuda`, `cuda:1` or `mps`; else a DeviceError."""
     try:
         place = torch.device(device)
         count = 1 if place.type == "cpu" else torch.get_device_module(place).device_count()
@@ -50,9 +47,14 @@ def as_device(device: str | torch.device) -> torch.device:
         raise DeviceError(
             f"this machine has no device '{device}' ({count} of kind {place.type}): use cpu"
         )
-    if place.index is None and place.type not in ("cpu", "mps"):
-        return torch.device(place.type, torch.get_device_module(place).current_device())
     return place
+
+
+def numbered(device: torch.device) -> torch.device:
+    """The same device whichever becomes the current one: `cuda:0` for `cuda`, now."""
+    if device.index is not None or device.type in ("cpu", "meta", "mps"):
+        return device
+    return torch.device(device.type, torch.get_device_module(device).current_device())
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

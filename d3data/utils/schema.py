@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any, Self, get_args
+from typing import Any, ClassVar, Self, get_args
 
 import pydantic
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 from pydantic_core import CoreSchema
 
 from d3data.errors import D3DataError, RecipeError, nearest
@@ -73,6 +73,21 @@ class Frozen(pydantic.BaseModel):
         """The record as JSON values."""
         dumped: dict[str, Any] = json.loads(self.model_dump_json())
         return dumped
+
+
+class Extended(Frozen):
+    """A record that had fewer fields when recipes were first hashed.
+
+    Fields that are `later` are left out of what is dumped where they have their defaults, so that
+    the identity of a recipe that does without them stays.
+    """
+
+    later: ClassVar[frozenset[str]]
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, whole: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        unused = {k for k in self.later if getattr(self, k) == type(self).model_fields[k].default}
+        return {name: value for name, value in whole(self).items() if name not in unused}
 
 
 def _wide(values: Any) -> bool:

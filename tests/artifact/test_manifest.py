@@ -13,6 +13,8 @@ from d3data.artifact.quantize import Quantization
 from d3data.errors import FormatError, IntegrityError, NewerFormatError
 from d3data.utils import canonical_json
 
+MAPS = made.SPECS["spatial"].dump()
+
 
 def content(**changed: Any) -> dict[str, Any]:
     """Two parts of five classes, as JSON."""
@@ -130,6 +132,11 @@ def test_another_spelling_is_refused(respelt: Any) -> None:
         ("content.image.std", [9e-5, 0.1, 0.1], r"image\.std\.0: .*0\.0001"),
         ("content.image.mean", [0, 100.5, 0], r"image\.mean\.1: .*100"),
         ("content.image.mean", [0, 0, -1e308], r"image\.mean\.2: .*-100"),
+        ("content.source", {**MAPS, "stages": 3}, "at most 2"),
+        ("content.source", {**MAPS, "channels": 65}, "channels"),
+        ("content.source", {**MAPS, "spread": 0}, "spread"),
+        ("content.source", {**MAPS, "residual": True}, "unknown key"),
+        ("content.source", {**MAPS, "width": 4096}, "cannot have 50000 bytes"),
         ("content.preprocessing.size", 16, "disagree"),
         ("content.classes", ["a", "b", "a", "d", "e"], "comes twice"),
         ("content.classes", ["a", "b", "c"], "must be 0 to 2"),

@@ -509,9 +509,9 @@ def test_labels_in_a_column_and_one_hot_numbers_are_classes(labels, tmp_path, sa
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (torch.full((20, 10), 2), "not one-hot; store class numbers"),
-        (torch.full((20, 1), 0.5), "such as 0.5 are no classes"),
-        (torch.full((20, 10), 2.0), "for logits, store the softmax"),
+        (torch.full((20, 10), 2), "not each row has a single 1.*one-hot rows"),
+        (torch.full((20, 1), 0.5), "no class numbers: whole numbers"),
+        (torch.full((20, 10), 2.0), "if they are logits, add --labels-are logits"),
     ],
 )
 def test_labels_that_are_neither_say_what_to_store(labels, message, tmp_path, saved):

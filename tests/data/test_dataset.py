@@ -112,7 +112,7 @@ def test_latents_hold_all_that_an_image_is_made_of(every_kind: Artifact) -> None
     assert latent.latent.dtype == torch.float32
     if source.noise_values:
         (number,) = (n for n, p in enumerate(every_kind.manifest.content.parts) if 3 in p.classes)
-        noise = torch.from_numpy(sampling.noise(seed, 70_000, [13], values=5))
+        noise = torch.from_numpy(sampling.noise(seed, 70_000, [13], values=source.latent_noise))
         row = torch.tensor([every_kind.sources()[number].classes.tolist().index(3)])
         assert torch.equal(latent.latent, every_kind.sources()[number].latents(row, noise)[0])
 

@@ -1,10 +1,11 @@
 import pytest
 
+from d3data.artifact.quantize import Quantization, stored_bytes
 from d3data.distill.budget import plan_budget
 from d3data.errors import BudgetError
 from d3data.images.spec import Image
 from d3data.sources.decoders import sizes
-from d3data.sources.registry import published_values
+from d3data.sources.registry import layout, published_values
 
 
 def image(channels: int, size: int) -> Image:
@@ -40,6 +41,39 @@ def test_what_is_counted_is_what_the_parts_hold():
         for classes in (3, 4)
     ]
     assert sum(counted) == bought.published_values
+
+
+MAPS = {"kind": "spatial", "stored": Quantization(priors="int3", decoder="int4")}
+
+
+@pytest.mark.parametrize(
+    ("channels", "size", "classes", "budget"),
+    [
+        (3, 32, 10, 30_720),
+        (3, 32, 10, 122_880),
+        (1, 28, 10, 30_000),
+        (3, 64, 100, 500_000),
+        (1, 8, 10, 12_000),
+        (3, 512, 4, 100_000),
+    ],
+)
+def test_bytes_buy_small_maps(channels, size, classes, budget):
+    bought = plan_budget(image(channels, size), classes=classes, size=budget, **MAPS)
+    assert 0.95 * budget <= bought.bytes <= budget
+    shapes = layout(
+        bought.source,
+        image(channels, size),
+        items=bought.items_per_class * classes,
+        classes=classes,
+    )
+    decoder = {name: shape for name, shape in shapes.items() if name != "mean"}
+    assert stored_bytes(decoder, MAPS["stored"]) < 0.35 * budget
+    assert bought.items_per_class >= 10
+
+
+def test_values_buy_small_maps():
+    bought = plan_budget(image(1, 28), classes=10, values=7_840, kind="spatial")
+    assert 0.96 * 7_840 <= bought.published_values <= 7_840
 
 
 @pytest.mark.parametrize("size", [20_000, 100_000, 1_000_000])

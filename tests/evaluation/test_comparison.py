@@ -12,6 +12,7 @@ from d3data.cli.app import app
 from d3data.errors import DataError
 from d3data.evaluation import EvaluationPlan, compare
 from d3data.evaluation.protocols import named
+from d3data.evaluation.report import Report
 
 
 def report(name, *accuracies, network="mlp", steps=1, labels="hard", **changes):
@@ -46,6 +47,15 @@ def test_noise_is_called_noise_and_pairs_see_what_means_alone_do_not():
     assert not found.noise
 
 
+def test_reports_of_an_old_protocol_are_read_and_compared():
+    pages = [
+        report(*of, protocol=reports.FIELD_1).model_dump_json() for of in (("a", *A), ("b", *B))
+    ]
+    read = [Report.model_validate_json(page) for page in pages]
+    assert read[0].protocol == reports.FIELD_1 != named("field")
+    assert compare(read).differences[0].mean == pytest.approx(0.1)
+
+
 @pytest.mark.parametrize(("shift", "noise"), [(0.0, True), (1 / 10_000, True), (0.25, False)])
 def test_differences_without_spread(shift, noise):
     """All networks agree: the error is that of the images, of which a share must differ."""
@@ -75,6 +85,10 @@ def test_every_pair_once_and_twins_are_numbered():
         ([report("a", *A), report("b", *B, fingerprint="2" * 64)], "same real images"),
         ([report("a", *A), report("b", *B, split="validation")], "same split"),
         ([report("a", *A), report("b", *B, protocol=named("field"))], "same protocol"),
+        (
+            [report("a", *A, protocol=named("field")), report("b", *B, protocol=reports.FIELD_1)],
+            r"same protocol \(field v1 and field v2\)",
+        ),
         ([report("a", *A), report("b", *B, network="lenet")], "same network"),
         ([report("a", *A), report("b", *B[:3])], "same seeds"),
         ([report("a", *A), report("b", *B, steps=2)], "same number of steps"),

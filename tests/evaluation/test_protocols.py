@@ -9,6 +9,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+import reports
 from d3data import nets
 from d3data.data.dataset import DistilledDataset
 from d3data.data.load import load
@@ -105,6 +106,7 @@ PUBLISHED = {
     ("quick", 1): "211616624383b925b563a8adf6b7941b12d517f4e30bcddf776aa7123d00187d",
     ("standard", 1): "8e4d79039ba3158d38e3d7d3abeb64c941e0f30da870779724042c475547bbed",
     ("field", 1): "172a122661dc1f19ee1cd70a5e2289f0e2069ba908122b9f4b38f29e7e92d426",
+    ("field", 2): "8ef31a7e7058d2e64e6d5f04c1bd4a103878705be9a419a89a512f371f50f3d9",
     ("dc", 1): "ec121cf216c56c1f38b2f61b8c007d8f8edaf65226efeab9211bd874c282d07f",
     ("dsa", 1): "662f7bd27d46e504e57a0a23ede0ef65b0a27fc35e1a491915bc9e7f87376e0c",
     ("d3", 1): "67e8ef162a33d0de28b7c38e6b664a8e91e6262da0dc0f661b23204bfa6ad598",
@@ -113,12 +115,19 @@ PUBLISHED = {
 }
 
 
+def digest(protocol):
+    return hashlib.sha256(json.dumps(protocol.dump(), sort_keys=True).encode()).hexdigest()
+
+
+def test_an_old_version_is_still_what_it_was():
+    assert digest(reports.FIELD_1) == PUBLISHED["field", 1]
+
+
 @pytest.mark.parametrize("name", protocols)
 def test_what_was_published_never_changes(name):
     """Whoever changes a setting raises the version and adds a line here; no line is edited."""
     protocol = protocols[name]
-    text = json.dumps(protocol.dump(), sort_keys=True)
-    assert PUBLISHED[name, protocol.version] == hashlib.sha256(text.encode()).hexdigest()
+    assert PUBLISHED[name, protocol.version] == digest(protocol)
 
 
 def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
@@ -196,6 +205,15 @@ def test_mixing_repeats_and_leaves_the_global_generator_alone(name):
     assert torch.equal(before, torch.get_rng_state())
     assert torch.equal(one[0], same[0])
     assert not torch.equal(one[0], other[0])
+
+
+def test_half_of_the_batches_are_mixed():
+    changed = 0
+    for key in range(200):
+        images, labels = mix("cutmix-half", key=str(key))
+        assert (labels is LABELS) == (images is IMAGES)
+        changed += images is not IMAGES
+    assert 70 < changed < 130
 
 
 def test_soft_labels_are_mixed_too():

@@ -13,6 +13,7 @@ from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapVa
 
 from d3data.distill.objectives.base import Objective, OwnObjective
 from d3data.distill.objectives.combine import Alternate, WeightedSum
+from d3data.distill.objectives.expert_alignment import ExpertAlignment
 from d3data.distill.objectives.kernel_matching import KernelMatching
 from d3data.distill.objectives.mean_matching import MeanMatching
 from d3data.distill.objectives.trajectory_matching import TrajectoryMatching
@@ -22,6 +23,7 @@ objectives: dict[str, type[Objective]] = {
     "mtt": TrajectoryMatching,
     "mmd": KernelMatching,
     "dm": MeanMatching,
+    "align": ExpertAlignment,
     "alternate": Alternate,
     "sum": WeightedSum,
 }
@@ -52,6 +54,7 @@ for combined in (Alternate, WeightedSum):
 __all__ = [
     "Alternate",
     "AnyObjective",
+    "ExpertAlignment",
     "KernelMatching",
     "MeanMatching",
     "Objective",

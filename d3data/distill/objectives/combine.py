@@ -67,7 +67,11 @@ class Alternate(_Combined):
 
 
 class WeightedSum(_Combined):
-    """Adds up its children's losses: sum over i of weight_i loss_i."""
+    """Adds up its children's losses: sum over i of weight_i loss_i.
+
+    At a step, all of its children look through the same expert, after the same epoch where their
+    windows are the same.
+    """
 
     kind: Literal["sum"] = "sum"
     weights: tuple[float, ...]
@@ -81,7 +85,8 @@ class WeightedSum(_Combined):
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the weighted sum of one loss of every child."""
         streams = [
-            child.losses(source, context.child(index)) for index, child in enumerate(self.children)
+            child.losses(source, context.child(index, together=True))
+            for index, child in enumerate(self.children)
         ]
         for losses in zip(*streams, strict=True):
             weighted = [w * loss for w, loss in zip(self.weights, losses, strict=True)]

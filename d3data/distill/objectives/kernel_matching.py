@@ -14,12 +14,12 @@ from torch import Tensor
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import (
-    Objective,
     choose_real,
     real_features,
     sample_items,
     synthetic_features,
 )
+from d3data.distill.objectives.through_experts import ThroughExperts
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
 
@@ -27,14 +27,15 @@ PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)
 
 
-class KernelMatching(Objective):
+class KernelMatching(ThroughExperts):
     """Asks of the synthetic data that its features are distributed, class by class, as real ones.
 
         sum over classes of  E k(x, x') + E k(y, y') - 2 E k(x, y)
 
-    x are features of synthetic and y of real images before the classifier of an expert after its
-    last epoch; k is a sum of five Gaussian kernels. `bandwidth`: the published widths 1, 2, 4, 8,
-    16, or 1/4 to 4 times the median distance. `samples` images of each class on either side.
+    x are features of synthetic and y of real images before the classifier of an expert, as
+    published after its last epoch, or after one of the window `epochs`; k is a sum of five
+    Gaussian kernels. `bandwidth`: the published widths 1, 2, 4, 8, 16, or 1/4 to 4 times the
+    median distance. `samples` images of each class on either side.
     """
 
     kind: Literal["mmd"] = "mmd"
@@ -44,12 +45,16 @@ class KernelMatching(Objective):
 
     reference: ClassVar[str] = "arXiv:2403.00999"
 
+    @property
+    def published_window(self) -> tuple[int, int]:
+        return self.experts.epochs, self.experts.epochs
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the discrepancy, summed over classes; it may be slightly negative."""
+        view = context.experts.viewer()
         for step in context.step_range:
             rng = context.rng("mmd", step)
-            expert = int(torch.randint(len(context.experts), (), generator=rng))
-            network = context.experts.at(expert, self.experts.epochs)
+            network = view(*self.choose(context, step, rng))
             items = sample_items(source, self.samples, rng)  # (K, n)
             chosen = choose_real(context, self.samples, rng)  # (K, n)
             noise = source.noise(items.numel(), rng)

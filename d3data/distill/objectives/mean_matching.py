@@ -3,7 +3,7 @@
 Zhao & Bilen 2023, "Dataset Condensation with Distribution Matching", arXiv 2110.04181, Eq. 6.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from typing import ClassVar, Literal, Self
 
@@ -14,24 +14,25 @@ from torch import Tensor, nn
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.objectives.base import (
-    Objective,
     choose_real,
     real_features,
     sample_items,
     synthetic_features,
 )
+from d3data.distill.objectives.through_experts import ThroughExperts
 from d3data.images import augment
 from d3data.sources.base import Source
 from d3data.utils.device import move
 
 
-class MeanMatching(Objective):
+class MeanMatching(ThroughExperts):
     """Asks of the synthetic data that its mean feature is, class by class, that of real images.
 
         sum over classes of  || mean f(A(x)) - mean f(A(y)) ||^2
 
     f is `network` before its classifier, freshly initialised at each step as published, or, with
-    `experts` in its place, a recorded one after a random epoch from 1 on; A is one augmentation,
+    `experts` in its place, a recorded one after a random epoch of the window `epochs`, by default
+    from 1 on; A is one augmentation,
     drawn once and applied to both sides. `samples` draws and `real` real images of each class;
     of a source without noise each item once, as published, up to `samples`.
     """
@@ -51,14 +52,20 @@ class MeanMatching(Objective):
             raise ValueError("give either a network or experts: features come from one of them")
         return self
 
+    @property
+    def published_window(self) -> tuple[int, int]:
+        assert self.experts is not None
+        return 1, self.experts.epochs
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
         change = augment.augmentation(self.augment)
         fewest = min(map(len, source.members))
         samples = self.samples if source.noise_values else min(self.samples, fewest)
+        networks = self._networks(context)
         for step in context.step_range:
             rng = context.rng("dm", step)
-            network = self._network(context, step, rng)
+            network = networks(step, rng)
             items = sample_items(source, samples, rng)  # (K, n)
             chosen = choose_real(context, self.real, rng)  # (K, m)
             noise = source.noise(items.numel(), rng)
@@ -67,11 +74,15 @@ class MeanMatching(Objective):
             x = synthetic_features(context, network, source, items, noise, same)  # (K, n, D)
             yield (x.mean(1) - y.mean(1)).square().sum()
 
-    def _network(self, context: ObjectiveContext, step: int, rng: torch.Generator) -> nn.Module:
-        if self.experts is None:
+    def _networks(self, context: ObjectiveContext) -> Callable[[int, torch.Generator], nn.Module]:
+        """The network that a step looks through."""
+        if self.experts is not None:
+            view = context.experts.viewer()
+            return lambda step, rng: view(*self.choose(context, step, rng))
+        spec = self.network or NetworkSpec()
+
+        def fresh(step: int, rng: torch.Generator) -> nn.Module:
             seed = int(torch.randint(2**62, (), generator=rng))
-            network = self.network or NetworkSpec()
-            return move(network.build(context.task, seed).requires_grad_(False), context.device)
-        expert = int(torch.randint(len(context.experts), (), generator=rng))
-        epoch = int(torch.randint(1, self.experts.epochs + 1, (), generator=rng))
-        return context.experts.at(expert, epoch)
+            return move(spec.build(context.task, seed).requires_grad_(False), context.device)
+
+        return fresh

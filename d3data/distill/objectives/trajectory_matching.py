@@ -66,8 +66,9 @@ class TrajectoryMatching(Objective):
         change = augment.augmentation(self.augment)
         for step in context.step_range:
             rng = context.rng("mtt", step)
-            trajectory = int(torch.randint(len(context.experts), (), generator=rng))
-            epoch = int(torch.randint(self.max_start_epoch, (), generator=rng))
+            choice = context.expert_rng(rng, step)
+            trajectory = int(torch.randint(len(context.experts), (), generator=choice))
+            epoch = int(torch.randint(self.max_start_epoch, (), generator=choice))
             start = context.experts.snapshot(trajectory, epoch)  # (P,)
             target = context.experts.snapshot(trajectory, epoch + self.expert_epochs)
             step_size = F.leaky_relu(source.step_size, 0.01) + 1e-4

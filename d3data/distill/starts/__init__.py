@@ -10,6 +10,7 @@ from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts.gaussian import GaussianStart
 from d3data.distill.starts.pixels import PixelsStart
+from d3data.distill.starts.spatial import SpatialStart
 from d3data.sources.base import Source
 
 
@@ -38,4 +39,5 @@ class Start(Protocol):
 STARTS: dict[str, Start] = {
     "gaussian": GaussianStart(),
     "pixels": PixelsStart(),
+    "spatial": SpatialStart(),
 }

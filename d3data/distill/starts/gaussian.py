@@ -17,6 +17,7 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.recipe import Recipe, WarmStart
+from d3data.distill.starts.perceptual import perceptual
 from d3data.distill.starts.pixels import require_images
 from d3data.images import augment
 from d3data.images.spec import Image
@@ -109,7 +110,8 @@ def losses(
         decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        yield F.mse_loss(decoded, images) + config.kl * divergence / source.image.values
+        error = F.mse_loss(decoded, images) + perceptual(config, decoded, images, context, random)
+        yield error + config.kl * divergence / source.image.values
 
 
 def _through(

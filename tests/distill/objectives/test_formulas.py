@@ -10,7 +10,13 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 import toys
-from d3data.distill.objectives import KernelMatching, MeanMatching, TrajectoryMatching, WeightedSum
+from d3data.distill.objectives import (
+    ExpertAlignment,
+    KernelMatching,
+    MeanMatching,
+    TrajectoryMatching,
+    WeightedSum,
+)
 from d3data.distill.objectives.base import sample_items
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError
@@ -165,7 +171,7 @@ def test_mean_matching_is_its_formula():
     context = toys.context(None, steps=1)
     loss = next(objective.losses(source, context))
     rng = context.rng("dm", 0)
-    network = objective._network(context, 0, rng).double()
+    network = objective._networks(context)(0, rng).double()
     items = sample_items(source, 3, rng)
     expected = 0.0
     for label in range(3):
@@ -223,10 +229,81 @@ def test_a_sum_weighs_its_children(experts):
     source = toys.source("pixels")
     objective = WeightedSum(children=(toys.MTT, toys.MMD), weights=(0.25, -3.0))
     losses = [loss.item() for loss in objective.losses(source, toys.context(experts, steps=2))]
-    trajectories = toys.MTT.losses(source, toys.context(experts, steps=2, path="0/"))
-    kernels = toys.MMD.losses(source, toys.context(experts, steps=2, path="1/"))
-    expected = [0.25 * a.item() - 3 * b.item() for a, b in zip(trajectories, kernels, strict=True)]
+    first, second = (toys.context(experts, steps=2).child(n, together=True) for n in (0, 1))
+    pairs = zip(toys.MTT.losses(source, first), toys.MMD.losses(source, second), strict=True)
+    expected = [0.25 * a.item() - 3 * b.item() for a, b in pairs]
     assert losses == pytest.approx(expected, rel=1e-5)
+
+
+class Watched:
+    """Experts that tell which of them, after which epochs, were looked through."""
+
+    def __init__(self, experts):
+        self.experts, self.chosen = experts, []
+
+    def __len__(self):
+        return len(self.experts)
+
+    def viewer(self):
+        view = self.experts.viewer()
+
+        def seen(expert, epoch):
+            self.chosen.append((expert, epoch))
+            return view(expert, epoch)
+
+        return seen
+
+
+def test_children_of_a_sum_look_through_one_expert_some_epochs_apart(experts):
+    match = toys.MMD.model_copy(update={"epochs": (1, 3)})
+    align = ExpertAlignment(experts=toys.PLAN, epochs=(1, 3), ahead=1, samples=2, augment="none")
+    watched = Watched(experts)
+    context = toys.context(watched, steps=24)
+    source = toys.source("pixels")
+    assert len([*WeightedSum(children=(match, align), weights=(1, 1)).losses(source, context)])
+    pairs = [*zip(watched.chosen[::2], watched.chosen[1::2], strict=True)]
+    assert all(one[0] == other[0] for one, other in pairs)
+    assert {(one[1], other[1]) for one, other in pairs} == {(1, 1), (1, 2), (2, 2), (2, 3), (3, 3)}
+    assert {one[0] for one, _ in pairs} == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("objective", "epochs"),
+    [(toys.ALIGN, {0, 1, 2, 3}), (toys.MMD, {3}), (MeanMatching(experts=toys.PLAN), {1, 2, 3})],
+)
+def test_experts_are_looked_through_within_a_window(objective, epochs, experts):
+    context, chosen = toys.context(experts, steps=1), set()
+    for step in range(64):
+        chosen.add(objective.choose(context, step, context.rng("choice", step)))
+    assert chosen == {(expert, epoch) for expert in (0, 1) for epoch in epochs}
+
+
+@pytest.mark.parametrize("epochs", [(0, 4), (2, 1), (-1, 2)])
+@pytest.mark.parametrize("kind", [KernelMatching, MeanMatching, ExpertAlignment])
+def test_a_window_is_within_what_is_recorded(kind, epochs):
+    with pytest.raises(D3DataError, match="epochs"):
+        kind.parse({"experts": toys.PLAN.dump(), "epochs": epochs}, where="recipe")
+    with pytest.raises(D3DataError, match="give experts"):
+        MeanMatching.parse({"epochs": (0, 1)}, where="recipe")
+
+
+def test_alignment_is_the_cross_entropy_of_an_expert_a_little_later(experts):
+    source = toys.source("pixels")
+    objective = toys.ALIGN.model_copy(update={"epochs": (1, 1), "ahead": 0, "samples": 3})
+    context = toys.context(experts, steps=1)
+    loss = next(objective.losses(source, context))
+    rng = context.rng("align", 0)
+    expert, epoch = objective.choose(context, 0, rng)
+    torch.randint(1, (), generator=rng)
+    network = experts.network().requires_grad_(False).double()
+    nn.utils.vector_to_parameters(experts.snapshot(expert, 1).double(), network.parameters())
+    expected = 0.0
+    for label, items in enumerate(sample_items(source, 3, rng)):
+        for item in items:
+            (logits,) = network(source.pixels[item][None].double())
+            expected += (logits.exp().sum().log() - logits[label]).item() / 9
+    assert epoch == 1
+    assert loss.item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_draws_of_a_class_are_spread_over_its_items():
@@ -249,3 +326,15 @@ def test_a_subtask_of_one_class_has_no_trajectory(experts):
 def test_trajectories_that_are_too_short_are_refused():
     with pytest.raises(D3DataError, match=r"reach epoch 28, but experts\.epochs is 10"):
         TrajectoryMatching.parse({"experts": {"epochs": 10}}, where="recipe")
+
+
+def test_the_gradient_of_a_sum_is_the_sum_of_gradients(experts):
+    """Each child looks through a network of its own until all have their gradients."""
+    children = (toys.MMD, toys.OBJECTIVES["dm-experts"], toys.ALIGN)
+    moved = []
+    for weights in [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 1.0, 1.0)]:
+        source = toys.source("pixels")
+        whole = WeightedSum(children=children, weights=weights)
+        next(whole.losses(source, toys.context(experts, steps=1))).backward()
+        moved.append(source.pixels.grad)
+    torch.testing.assert_close(sum(moved[:3]), moved[3], rtol=1e-4, atol=1e-6)

@@ -29,7 +29,8 @@ WARM_UP, COUNTED = 3, 10  # steps
 WAITS = 2  # a step
 LAUNCHES = {  # a step
     "mtt": 1100, "mmd": 220, "mmd-published": 220, "dm": 130, "dm-experts": 120,
-    "companion": 150, "alternate": 660, "sum": 1300,
+    "companion": 150, "alternate": 660, "sum": 1300, "mmd-window": 220, "align": 130,
+    "matching and alignment": 200,
 }  # fmt: skip
 
 
@@ -63,7 +64,7 @@ def trained(kind, objective, folder, device, seen=lambda step: None):
     return source.stored(), losses
 
 
-@pytest.mark.parametrize("kind", ["gaussian-residual", "pixels"])
+@pytest.mark.parametrize("kind", ["gaussian-residual", "pixels", "spatial"])
 @pytest.mark.parametrize("objective", toys.OBJECTIVES)
 def test_a_step_has_the_bits_of_the_cpu_and_hardly_waits(objective, kind, folder):
     tensors, losses = trained(kind, objective, folder, torch.device("cpu"))
@@ -118,6 +119,11 @@ RUNS = {
         "objective": {"kind": "sum", "weights": [1.0, 0.1], "children": [runs.MTT, runs.DM]},
         "optimizers": {"pixels": {"kind": "sgd", "momentum": 0.5, "learning_rate": 0.01}},
         "quantize": {"steps": 2, "pixels": "int8"},
+    },
+    "small maps": {
+        "source": {"kind": "spatial", "channels": 2, "stages": 1, "width": 4},
+        "objective": {"kind": "align", "samples": 3, "experts": EXPERTS},
+        "quantize": {"priors": "int3", "decoder": "int4"},
     },
     "augmented, one deviation a class": {
         "source": {**runs.GAUSSIAN, "std": "class", "values": "normalised"},
