@@ -175,7 +175,7 @@ def memory(bench: Bench) -> Iterator[Check]:
         expected = foretold(recipe, task, objective)
         found, milliseconds = stepped(bench, recipe, task, objective, files)
         close = abs(found / expected - 1) <= WITHIN
-        gigabytes = [round(size / 1e9, 3) for size in (found, expected)]
+        gigabytes = [round(size / 1e9, 6) for size in (found, expected)]
         must = f"within {WITHIN:.0%} of what is told"
         yield Check(f"imagenet-ipc2, {objective.kind}: GB, and told", must, gigabytes, close)
         yield Check(f"imagenet-ipc2, {objective.kind}: ms a step", "", milliseconds)

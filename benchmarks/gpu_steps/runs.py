@@ -27,7 +27,7 @@ from .bench import Bench, Check, random_source, recorded
 from .recipes import MTT_AND_MMD, SMALL, parsed
 
 CPU = torch.device("cpu")
-KILLED_AFTER = 15.0  # seconds
+WAITED = 60.0  # seconds for the first steps, at most
 TOLERANCES = {"float32": 1e-4, "tf32": 1e-2}
 STEPS = 2
 COMMAND = "from d3data.cli import main; main()"
@@ -60,13 +60,13 @@ def killed(bench: Bench, recipe: Recipe, out: Path) -> tuple[Any, bool]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    end = time.monotonic() + KILLED_AFTER
-    while time.monotonic() < end and driver.poll() is None:
-        time.sleep(0.1)
+    end = time.monotonic() + WAITED
+    while not told(out / "subtasks") and time.monotonic() < end and driver.poll() is None:
+        time.sleep(0.05)
     driver.send_signal(signal.SIGKILL)
     driver.wait()
     time.sleep(1)  # for its worker to see it
-    return f"{len(told(out / 'subtasks'))} steps", not (out / "artifact").exists()
+    return stopped_at(out)
 
 
 def interrupted(bench: Bench, recipe: Recipe, out: Path) -> tuple[Any, bool]:
@@ -77,8 +77,14 @@ def interrupted(bench: Bench, recipe: Recipe, out: Path) -> tuple[Any, bool]:
     try:
         distill.run(recipe, out=out, device=bench.device.type, progress=stop, **OPTIONS)
     except KeyboardInterrupt:
-        return f"{len(told(out / 'subtasks'))} steps", not (out / "artifact").exists()
+        return stopped_at(out)
     return "it was not stopped", False
+
+
+def stopped_at(out: Path) -> tuple[str, bool]:
+    """How far a run came, and whether it was on its way."""
+    steps = len(told(out / "subtasks"))
+    return f"after {steps} steps", steps > 0 and not (out / "artifact").exists()
 
 
 def told(place: Path) -> list[tuple[str, int]]:
