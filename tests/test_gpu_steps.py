@@ -5,9 +5,9 @@ import json
 from pathlib import Path
 
 import pytest
+import test_card
 from pretended import GPU, card
 
-import test_card
 import tiny_runs as runs
 
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
