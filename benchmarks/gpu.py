@@ -1,6 +1,7 @@
 """What d3data does on an accelerator, in ten minutes: step by step, with what each must show.
 
     python benchmarks/gpu.py --device cuda [--json benchmarks/results/gpu.json] [--only launches]
+    python benchmarks/gpu.py --device cpu --only host
 
 It ends with 1 if a step did not show it. Real images are digits; black ones stand for the others.
 The same steps run small on the pretended accelerator of the tests, `tests/test_gpu_steps.py`.
@@ -23,15 +24,22 @@ import torch
 from gpu_steps import costs, runs, sets
 from gpu_steps.bench import Bench, Check, CudaCard
 
+from d3data.errors import DeviceError
 from d3data.utils.device import as_device, versions
 
 SECONDS = 600  # at most
 
 
+def hardware(bench: Bench) -> str:
+    if not bench.real:
+        return "pretended"
+    cuda = bench.device.type == "cuda"
+    return torch.cuda.get_device_name(bench.device) if cuda else "cpu"
+
+
 def environment(bench: Bench) -> Iterator[Check]:
     """What computes here."""
-    name = torch.cuda.get_device_name(bench.device) if bench.real else "pretended"
-    yield Check("device", "", name)
+    yield Check("device", "", hardware(bench))
     tensor = torch.ones(3, device=bench.device).sum().item()
     yield Check("a sum on it", "3.0", tensor, tensor == 3)
 
@@ -78,7 +86,7 @@ def page(bench: Bench, steps: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "benchmark": "steps on an accelerator",
         "date": date.today().isoformat(),
-        "hardware": torch.cuda.get_device_name(bench.device) if bench.real else "pretended",
+        "hardware": hardware(bench),
         "host": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
         "versions": versions() | {"cuda": torch.version.cuda or ""},
         "seconds": seconds,
@@ -90,14 +98,18 @@ def page(bench: Bench, steps: list[dict[str, Any]]) -> dict[str, Any]:
 def main() -> int:
     """Measure, print, write JSON if asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--device", default="cuda", help="cuda or cuda:N")
+    parser.add_argument("--device", default="cuda", help="cuda, cuda:N, or cpu for the host")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--only", choices=STEPS, nargs="+", default=[*STEPS])
     options = parser.parse_args()
-    device = as_device(options.device)
-    if device.type != "cuda":
-        parser.error("only CUDA counts for itself; the tests bring a pretended accelerator")
-    torch.cuda.set_device(device)
+    try:
+        device = as_device(options.device)
+    except DeviceError as failure:
+        parser.error(str(failure))
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    elif options.only != ["host"]:
+        parser.error("these steps need CUDA; without it, --only host")
     with tempfile.TemporaryDirectory() as name:
         bench = Bench(device, CudaCard(), Path(name))
         result = page(bench, measure(bench, options.only))

@@ -148,7 +148,7 @@ def host(bench: Bench) -> Iterator[Check]:
         source = blank(recipe, task)
         context = ObjectiveContext(task, seed=0, steps=99)
         times = []
-        for step in range(bench.pick(10, 5)):
+        for step in range(bench.pick(30, 3)):
             began = time.process_time()
             draw(objective, source, context, step)
             times.append(1e3 * (time.process_time() - began))
