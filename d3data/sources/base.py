@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from d3data.errors import ArtifactError
 from d3data.images.spec import Image
-from d3data.utils.device import to_device
+from d3data.utils.device import normal, to_device
 from d3data.utils.schema import Frozen
 
 Layout = dict[str, tuple[int, ...]]
@@ -154,8 +154,7 @@ class Source(nn.Module, abc.ABC):
         """The noise of so many draws, (B, noise_values), on the device; None where none is."""
         if not self.noise_values:
             return None
-        noise = torch.randn(count, self.noise_values, generator=rng)
-        return to_device(noise, self.step_size.device)
+        return normal((count, self.noise_values), self.step_size.device, rng)
 
     def stored(self) -> dict[str, Tensor]:
         """What a part stores of it: contiguous float32 tensors on the CPU."""

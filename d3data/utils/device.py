@@ -59,9 +59,22 @@ def numbered(device: torch.device) -> torch.device:
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor of the CPU on `device`, which nobody waits for: it is copied from pinned memory."""
-    if device.type in ("cpu", "meta", "mps") or tensor.device.type != "cpu":
+    if tensor.device.type != "cpu" or not _pins(device):
         return tensor.to(device)
     return tensor.pin_memory().to(device, non_blocking=True)
+
+
+def normal(shape: tuple[int, ...], device: torch.device, rng: torch.Generator) -> Tensor:
+    """Standard normal values of a generator of the CPU, on `device`, which nobody waits for.
+
+    They are drawn where they are sent from: neither memory that is new each time nor a copy.
+    """
+    drawn = torch.empty(shape, pin_memory=_pins(device)).normal_(generator=rng)
+    return drawn.to(device, non_blocking=True)
+
+
+def _pins(device: torch.device) -> bool:
+    return device.type not in ("cpu", "meta", "mps")
 
 
 def move(module: nn.Module, device: torch.device) -> nn.Module:

@@ -244,6 +244,8 @@ class _Everything(TorchDispatchMode):
         leaves = tree_leaves((args, kwargs))
         if on_card(kwargs.get("device")) or any(isinstance(leaf, Wrapped) for leaf in leaves):
             return CARD.perform(func, args, kwargs)
+        if kwargs.get("pin_memory"):
+            return pinned(func(*args, **{**kwargs, "pin_memory": False}))
         return func(*args, **kwargs)
 
 

@@ -12,7 +12,7 @@ import torch
 from d3data import errors
 from d3data.nets import training
 from d3data.utils import atomic, rng
-from d3data.utils.device import as_device
+from d3data.utils.device import as_device, normal
 
 
 def test_errors_have_one_root():
@@ -26,6 +26,14 @@ def test_a_key_decides_the_numbers():
     assert rng.derive(0, "a", 1) == rng.derive(0, "a", 1)
     keys = [(0, "a", 1), (1, "a", 1), (0, "b", 1), (0, "a", 2), (0, "a", "1"), (0, "a1"), (0,)]
     assert len({rng.derive(seed, *key) for seed, *key in keys}) == len(keys)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (7, 16), (0, 4)])
+def test_normal_values_are_those_of_randn(shape):
+    one, other = (torch.Generator().manual_seed(5) for _ in range(2))
+    drawn = normal(shape, torch.device("cpu"), one)
+    assert torch.equal(drawn, torch.randn(shape, generator=other))
+    assert torch.equal(one.get_state(), other.get_state())
 
 
 def test_seeding_leaves_the_global_generator_alone():

@@ -124,14 +124,14 @@ class OwnObjective(Objective):
 
 def sample_items(source: Source, count: int, rng: torch.Generator) -> Tensor:
     """(K, count) items, `count` of each class: its items in random order, as evenly as it goes."""
-    rows = []
-    for items in source.members:
-        turns = [
-            items[torch.randperm(len(items), generator=rng)]
-            for _ in range(-(-count // len(items)))
-        ]
-        rows.append(torch.cat(turns)[:count])
-    return torch.stack(rows)
+    sizes = [len(items) for items in source.members]
+    orders = [
+        torch.randperm(size, generator=rng)[:left]
+        for size in sizes
+        for left in range(count, 0, -size)
+    ]
+    starts = torch.tensor(sizes).cumsum(0) - torch.tensor(sizes)
+    return torch.cat([*source.members])[torch.cat(orders).view(-1, count) + starts[:, None]]
 
 
 def sample_real(context: ObjectiveContext, count: int, rng: torch.Generator) -> Tensor:

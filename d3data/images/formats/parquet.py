@@ -2,10 +2,14 @@
 
 Files are one split's by their name or folder (`train-00000-of-00002.parquet`, `valid/0.parquet`);
 files that speak of no split are train. Images are read by row group, and the row groups that were
-used last stay in memory, so sets larger than memory are read as well.
+used last stay in memory, so sets larger than memory are read as well. One that is needed again
+after it was dropped is kept in a temporary file, so that none is decompressed more than twice.
 """
 
+import contextlib
 import json
+import shutil
+import tempfile
 import threading
 from bisect import bisect_right
 from collections import OrderedDict
@@ -36,6 +40,7 @@ soft labels, `soft_label`.
 """
 SUFFIX = ".parquet"
 CACHE = 1 << 28  # bytes of encoded row groups that stay in memory, for each split
+ROOM = 1 << 32  # bytes that are left free where temporary files are
 GROUP = 256  # images in one row group that is written
 
 
@@ -53,6 +58,9 @@ class RowGroups:
         for file, start in zip(self._files, self._starts, strict=False):
             self._firsts.setdefault(file, start)
         self._cache: OrderedDict[int, Any] = OrderedDict()
+        self._bytes = 0  # of what is in the cache
+        self._mapped: dict[int, Any] = {}
+        self._dropped: set[int] = set()
         self._lock = threading.Lock()
 
     def images(self) -> Images:
@@ -73,12 +81,23 @@ class RowGroups:
         return group, index - self._starts[group]
 
     def _rows(self, group: int) -> Any:
-        if group not in self._cache:
-            self._cache[group] = self._groups[group].to_table(columns=[self.column]).column(0)
-        self._cache.move_to_end(group)
-        while len(self._cache) > 1 and sum(r.nbytes for r in self._cache.values()) > CACHE:
-            self._cache.popitem(last=False)
-        return self._cache[group]
+        if group in self._mapped:
+            return self._mapped[group]
+        if group in self._cache:
+            self._cache.move_to_end(group)
+            return self._cache[group]
+        rows = self._groups[group].to_table(columns=[self.column]).column(0)
+        if group in self._dropped:
+            with contextlib.suppress(OSError):  # no room for it: it is read again
+                self._mapped[group] = mapped(rows)
+                return self._mapped[group]
+        self._cache[group] = rows
+        self._bytes += rows.nbytes
+        while len(self._cache) > 1 and self._bytes > CACHE:
+            oldest, dropped = self._cache.popitem(last=False)
+            self._bytes -= dropped.nbytes
+            self._dropped.add(oldest)
+        return rows
 
 
 def read(
@@ -182,6 +201,24 @@ def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:
         "label": {"names": [*classes], "_type": "ClassLabel"},
         **({"soft_label": label} if soft else {}),
     }
+
+
+def mapped(rows: Any) -> Any:
+    """The same Arrow column, uncompressed in a file without a name that is mapped into memory.
+
+    OSError where it would leave less than `ROOM` bytes of the disk.
+    """
+    import pyarrow
+
+    if shutil.disk_usage(tempfile.gettempdir()).free < ROOM + rows.nbytes:
+        raise OSError("too little room for temporary files")
+    table = pyarrow.table({"rows": rows})
+    with tempfile.NamedTemporaryFile(prefix="d3data-") as file:
+        with pyarrow.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+        file.flush()
+        with pyarrow.memory_map(file.name) as source:
+            return pyarrow.ipc.open_stream(source).read_all().column(0)
 
 
 def encoded(value: Any) -> bytes:

@@ -316,6 +316,20 @@ def test_draws_of_a_class_are_spread_over_its_items():
     assert torch.bincount(items[0], minlength=3)[:3].tolist() in ([3, 2, 2], [2, 3, 2], [2, 2, 3])
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 2), (3, 1, 7), (1,)])
+@pytest.mark.parametrize("count", [1, 3, 12])
+def test_items_are_whole_turns_of_a_class_in_random_order(sizes, count):
+    classes = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
+    classes = classes[torch.randperm(len(classes), generator=torch.Generator().manual_seed(1))]
+    source = registry.blank(PixelsSpec(), toys.image_of(toys.task()), classes=classes, step_size=1)
+    rng, same = (torch.Generator().manual_seed(0) for _ in range(2))
+    for row, members in zip(sample_items(source, count, rng), source.members, strict=True):
+        turns = -(-count // len(members))
+        orders = [torch.randperm(len(members), generator=same) for _ in range(turns)]
+        assert torch.equal(row, members[torch.cat(orders)][:count])
+    assert torch.equal(rng.get_state(), same.get_state())
+
+
 def test_a_subtask_of_one_class_has_no_trajectory(experts):
     context = toys.context(experts, steps=1)
     context.task = toys.task().subtask([0])

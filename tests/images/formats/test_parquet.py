@@ -1,6 +1,8 @@
 """Parquet files in the layout of Hugging Face data sets, and in other people's."""
 
 import json
+import tempfile
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +59,35 @@ def test_rows_are_the_same_in_any_order_and_the_cache_stays_small(tmp_path, monk
         assert len(images.read.__self__._cache) == 1
     assert images.name(9) == "train-0.parquet row 9"
     assert images.name(15) == "train-1.parquet row 5"
+
+
+@pytest.mark.parametrize(("room", "kept"), [(0, True), (1 << 60, False)])
+def test_a_row_group_is_decompressed_twice_at_most_where_there_is_room(
+    room, kept, tmp_path, monkeypatch
+):
+    table(tmp_path / "train.parquet", {"image": cells(17), "label": [0] * 17})
+    monkeypatch.setattr(parquet, "CACHE", 1)
+    monkeypatch.setattr(parquet, "ROOM", room)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    images = parquet.read(tmp_path).splits["train"].images
+    groups, reads = images.read.__self__, Counter()
+
+    class Counting:
+        def __init__(self, number):
+            self.number, self.group = number, groups._groups[number]
+
+        def to_table(self, **options):
+            reads[self.number] += 1
+            return self.group.to_table(**options)
+
+    groups._groups = [*map(Counting, range(len(groups._groups)))]
+    expected = [cell["bytes"] for cell in cells(17)]
+    for index in [*range(17), *np.random.default_rng(0).permutation(170) % 17]:
+        assert images.read(int(index)) == expected[index]
+        assert not [*(tmp_path / "temporary").iterdir()], "a file that would outlive the process"
+    assert len(reads) == 5
+    assert (max(reads.values()) == 2) == kept
 
 
 def test_splits_are_told_by_names_and_folders(tmp_path):
