@@ -4,7 +4,7 @@
     python benchmarks/gpu.py --device cpu --only host
 
 It ends with 1 if a step did not show it. Real images are digits; black ones stand for the others.
-The same steps run small on the pretended accelerator of the tests, `tests/test_gpu_steps.py`.
+The same steps run small on the pretended accelerator of the tests, `tests/card/test_gpu_steps.py`.
 """
 
 import argparse

@@ -88,7 +88,7 @@ class CudaCard:
 
 
 class PretendedCard:
-    """That of `tests/pretended.py`, which has counters of its own."""
+    """That of `tests/card/pretended.py`, which has counters of its own."""
 
     def __init__(self, card: Any) -> None:
         self._card = card

@@ -10,7 +10,7 @@ from pretended import GPU, card
 
 import tiny_runs as runs
 
-BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 QUICK = ("environment", "launches")
 
 
