@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Iterator
+from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -68,6 +69,9 @@ def evaluate(
     ] = "test",
     device: Device = "cpu",
     compile: Compile = False,
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes that train networks; GPUs are dealt out to them.")
+    ] = 1,
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
     html: Html = None,
     png: Png = None,
@@ -81,7 +85,7 @@ def evaluate(
     If interrupted, run it again to continue.
     """
     from d3data.data.dataset import DistilledDataset
-    from d3data.evaluation import EvaluationOptions, plan
+    from d3data.evaluation import EvaluationOptions, deal, plan
 
     _require_places(html, png, out)
     options = EvaluationOptions(
@@ -96,13 +100,14 @@ def evaluate(
         split=split,
         device=device,
         compile=compile,
+        workers=workers,
     )
     planned = plan(name, task, options)
     if dry_run:
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
         return
-    report = _run(planned)
+    report = _run(planned, partial(deal, name, task, options))
     if out is not None:
         atomic.write_json(out, report.dump())
     of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
@@ -252,9 +257,11 @@ def audit(
     give(text, result.dump(), as_json=json)
 
 
-def _run(planned: "EvaluationPlan") -> "Report":
+def _run(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":
     stopped = "run the same command again to continue from here"
     with Display(stopped) as display, _stoppable(display.step) as step:
+        if deal is not None:
+            deal(planned, step)
         return planned.run(progress=step)
 
 

@@ -22,6 +22,7 @@ from d3data.evaluation.record import Labels, Point, Row, TrainingData, TrainingL
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
+from d3data.evaluation.workers import deal
 from d3data.images.tasks import Task
 from d3data.utils.progress import Progress, ReportProgress, ignore
 
@@ -45,6 +46,7 @@ __all__ = [
     "Trial",
     "audit",
     "compare",
+    "deal",
     "evaluate",
     "pairs",
     "plan",
@@ -68,6 +70,7 @@ def evaluate(
     split: SplitName = "test",
     device: str = "cpu",
     compile: bool = False,
+    workers: int = 1,
     date: str | None = None,
     resume: bool = True,
     progress: ReportProgress = ignore,
@@ -96,6 +99,8 @@ def evaluate(
         split: what networks are tested on: "validation" to compare settings.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         compile: train through torch.compile: faster; on a CPU it needs a C++ compiler.
+        workers: processes that train networks, dealt out to the GPUs that there are; a set and a
+            task are then given by name.
         date: YYYY-MM-DD, for the report; today's.
         resume: keep trials in the user's cache until the report is finished.
         progress: called after every step.
@@ -123,8 +128,10 @@ def evaluate(
         device=device,
         compile=compile,
         resume=resume,
+        workers=workers,
     )
     evaluation = plan(data, task, options)
+    deal(data, task, options, evaluation, progress)
     report = evaluation.run(progress=progress, date=date)
     evaluation.clear()
     return report

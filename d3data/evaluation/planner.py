@@ -30,6 +30,7 @@ from d3data.evaluation.trial_cache import TrialCache
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import Compute
+from d3data.utils.checks import whole
 from d3data.utils.device import as_device, device_name, useful_threads, using_threads
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.version import __version__
@@ -60,6 +61,7 @@ class EvaluationOptions:
     device: str = "cpu"
     compile: bool = False
     resume: bool = True
+    workers: int = 1
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,7 @@ class EvaluationPlan:
     baseline_seeds: tuple[int, ...]
     scores: bool
     keep: bool
+    workers: int = 1
 
     def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
         """Train and test every network; trials are kept in the cache until `clear`."""
@@ -97,6 +100,13 @@ class EvaluationPlan:
             compiled=self.setup.compute.compile,
             **provenance(self.data, self.setup, date, name=self.name),
         )
+
+    def train(self, number: int, count: int, *, progress: ReportProgress = ignore) -> None:
+        """Train every `count`-th network on the set, and baseline, from `number` on."""
+        with using_threads(self.threads):
+            for each in self._runners(progress):
+                share = replace(each, seeds=self.seeds[number::count])
+                share.rows(self.sets, self.baselines[number::count])
 
     def clear(self) -> None:
         """Remove the trials that `run` keeps, once the report is where it belongs."""
@@ -133,7 +143,8 @@ class EvaluationPlan:
     @property
     def threads(self) -> int:
         """How many threads of the CPU compute."""
-        return useful_threads(self.setup.task.rule.size, torch.get_num_threads())
+        each = max(1, torch.get_num_threads() // self.workers)
+        return useful_threads(self.setup.task.rule.size, each)
 
     @cached_property
     def cache(self) -> TrialCache:
@@ -213,6 +224,7 @@ def plan(
         baseline_seeds=validate.distinct(baseline_seeds, "baseline_seeds"),
         scores=how.scores,
         keep=how.resume and not how.networks and how.train is None,
+        workers=whole(how.workers, "workers", least=1),
     )
 
 

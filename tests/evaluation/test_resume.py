@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from d3data.data.dataset import DistilledDataset
+from d3data.errors import DataError
 from d3data.evaluation import evaluate, plan, planner, runner, validate
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.record import EvalSetup
+from d3data.evaluation.trial_training import TrialTraining
 from d3data.images.tasks import load_task
 from spies import outcomes, untouched
 
@@ -147,3 +149,23 @@ def test_a_cache_that_cannot_be_written_is_told_and_done_without(pixels, tiny, r
     with pytest.warns(UserWarning, match="not kept.* XDG_CACHE_HOME"):
         found = evaluate(pixels, protocol=tiny)
     assert outcomes(found) == outcomes(report)
+
+
+def test_workers_train_what_one_process_would(cache, monkeypatch, tiny):
+    """Networks and a baseline, dealt out to two processes, which leave nothing to be trained."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = {"protocol": tiny, "seeds": [0, 1, 2], "baselines": ["random"], "date": "2026-01-02"}
+    expected = evaluate("digits-ipc4", **options)
+    trained, run = [], TrialTraining.run
+    monkeypatch.setattr(TrialTraining, "run", lambda *them: (trained.append(them), run(*them))[1])
+    stages = set()
+    dealt = evaluate("digits-ipc4", workers=2, progress=lambda at: stages.add(at.stage), **options)
+    assert outcomes(dealt) == outcomes(expected)
+    assert not trained
+    assert len(stages) == 3 + 3
+    assert not [*cache.rglob("*.json")]
+
+
+def test_workers_need_names(pixels, tiny):
+    with pytest.raises(DataError, match="workers are told names"):
+        evaluate(pixels, protocol=tiny, workers=2)
