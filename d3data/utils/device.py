@@ -70,7 +70,7 @@ def normal(shape: tuple[int, ...], device: torch.device, rng: torch.Generator) -
     They are drawn where they are sent from: neither memory that is new each time nor a copy.
     """
     drawn = torch.empty(shape, pin_memory=_pins(device)).normal_(generator=rng)
-    return drawn.to(device, non_blocking=True)
+    return drawn.to(device, non_blocking=_pins(device))
 
 
 def _pins(device: torch.device) -> bool:
