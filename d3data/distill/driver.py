@@ -49,7 +49,7 @@ class Driver:
         self._plan, self._folder, self._on_event = plan, folder, on_event
         self._artifact = folder / "artifact"
         self._total = len(plan.jobs)
-        self._done = sum(job.done for job in plan.jobs)
+        self._done = len(plan.jobs) - len(plan.undone)
 
     def drive(self, executor: Executor) -> Path:
         """Do what is not done, and return the artifact's folder.
@@ -62,8 +62,9 @@ class Driver:
         else:
             self.emit("planned", "already finished")
             return self._artifact
+        undone = {job.name for job in self._plan.undone}
         for jobs in self._plan.stages.values():
-            self._complete([job for job in jobs if not job.done], executor)
+            self._complete([job for job in jobs if job.name in undone], executor)
         if not self._is_written():
             write_artifact(self._plan, self._artifact)
             self.emit("written", str(self._artifact))

@@ -76,8 +76,8 @@ class ExpertPlan(Frozen):
         """The name of one trajectory's file: a hash of all that decides what is in it."""
         what = {**self.dump(), "count": None, "task": task.fingerprint, "seed": seed}
         kind = device.partition(":")[0]
-        if compute.passes != AS_WRITTEN.passes or kind != "cpu":
-            what["compute"] = compute.passes
+        if compute.passes(kind) != AS_WRITTEN.passes(kind) or kind != "cpu":
+            what["compute"] = compute.passes(kind)
         if kind != "cpu":
             what["device"] = kind
         text = json.dumps({**what, "index": index}, sort_keys=True)

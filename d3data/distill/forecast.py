@@ -88,7 +88,7 @@ def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
         elif stage.seconds is not None:
             with using_threads(job.threads), job.recipe.compute.precisely(place):
                 seconds = timed(_begin(name, job, plan, place), turns)
-            stage.seconds += count * steps * seconds
+            stage.seconds = seconds and stage.seconds + count * steps * seconds
     return list(stages.values())
 
 
@@ -217,8 +217,18 @@ def _on_meta(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_meta
 
 
-def timed(work: Work, turns: int = 1) -> float:
-    """The seconds of a step with an optimizer, on average of ten or of as many as there are."""
+def timed(work: Work, turns: int = 1) -> float | None:
+    """The seconds of a step with an optimizer, on average of ten or of as many as there are.
+
+    None where the device's memory is too small after all.
+    """
+    try:
+        return _timed(work, turns)
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _timed(work: Work, turns: int) -> float:
     module, losses, _ = work
     optimizer = torch.optim.Adam(module.parameters(), lr=0.0)
     times = [time.perf_counter()]

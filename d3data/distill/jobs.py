@@ -28,6 +28,7 @@ from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
 from d3data.images.spec import Image
+from d3data.images.splits import stored_images
 from d3data.images.tasks import Task, TaskSpec
 from d3data.nets.checkpoint import Checkpoint
 from d3data.sources import registry
@@ -78,7 +79,10 @@ class ImagesJob(_Job):
 
     @property
     def done(self) -> bool:
-        return self.path.exists()
+        try:
+            return len(stored_images(self.path)) == self.end - self.first
+        except RunError:
+            return False
 
     def perform(self, report: ReportProgress, load: Load) -> None:
         def told(done: int) -> None:

@@ -59,6 +59,12 @@ class Plan:
     def jobs(self) -> list[Job]:
         return [job for jobs in self.stages.values() for job in jobs]
 
+    @property
+    def undone(self) -> list[Job]:
+        """What is still to be done; no images are decoded for nothing."""
+        rest = [job for job in self.jobs if not job.done]
+        return [] if all(isinstance(job, ImagesJob) for job in rest) else rest
+
     def numbers(self) -> dict[str, Any]:
         """What the run takes and gives, as numbers.
 
@@ -78,7 +84,7 @@ class Plan:
             "steps": len(self.subtasks) * (start + recipe.steps + recipe.quantize.steps),
             "published_values": sum(map(content.published_values, content.parts)),
             "tensor_bytes": sum(part.size for part in content.parts),
-            "jobs_done": sum(job.done for job in self.jobs),
+            "jobs_done": len(self.jobs) - len(self.undone),
             "jobs": len(self.jobs),
         }
 

@@ -31,10 +31,17 @@ from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import Compute
 from d3data.utils.checks import whole
-from d3data.utils.device import as_device, device_name, useful_threads, using_threads
+from d3data.utils.device import (
+    as_device,
+    device_name,
+    enough_memory,
+    useful_threads,
+    using_threads,
+)
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.version import __version__
 
+LESS = "choose a protocol with a smaller batch or network, fewer --workers, or another device"
 VERSIONS = {
     "python": platform.python_version(),
     "torch": torch.__version__,
@@ -83,7 +90,7 @@ class EvaluationPlan:
 
     def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
         """Train and test every network; trials are kept in the cache until `clear`."""
-        with using_threads(self.threads):
+        with using_threads(self.threads), enough_memory(LESS):
             runners = self._runners(progress)
             rows = [row for each in runners for row in each.rows(self.sets, self.baselines)]
             scores = None
@@ -115,7 +122,7 @@ class EvaluationPlan:
 
     def estimate(self) -> Estimate:
         """How long `run` takes here, from a few steps of each network."""
-        with using_threads(self.threads):
+        with using_threads(self.threads), enough_memory(LESS):
             runners = self._runners(ignore)
             estimates = (estimate_rows(each, self.sets, self.baselines) for each in runners)
             rows = [*chain.from_iterable(estimates)]

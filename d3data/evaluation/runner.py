@@ -20,7 +20,7 @@ from d3data.evaluation.record import (
     is_unbalanced,
 )
 from d3data.evaluation.trial_cache import TrialCache, TrialEntry
-from d3data.evaluation.trial_training import TrialTraining, precisely, run_trial
+from d3data.evaluation.trial_training import TrialTraining, run_trial
 from d3data.nets import Network
 from d3data.nets.training import Watch
 from d3data.utils.progress import ReportProgress, after_each_step, ignore
@@ -175,7 +175,7 @@ def train_teacher(
     train = setup.task.train
     data = Photographs(train, train.labels)
     training = TrialTraining(network, data, setup, seed=0, steps=teacher_steps(setup))
-    with precisely(setup):
+    with setup.compute.precisely(setup.device):
         training.run(entry, watch)
         training.settle()
     return network

@@ -34,7 +34,6 @@ from d3data.nets.checkpoint import Stateful
 from d3data.nets.network import logits
 from d3data.nets.statistics import DRAWS, RunningStatistics
 from d3data.nets.training import Unread, Watch, descend, ignore, scheduled
-from d3data.utils.device import enough_memory
 from d3data.utils.rng import generator, globally_seeded, restore, seeded, states
 
 POINTS = 10  # of a learning curve
@@ -65,7 +64,7 @@ def run_trial(
         network = build().to(setup.device)
     flops = flops_per_image(network, data, setup.task)
     training = TrialTraining(network, data, setup, seed=seed, rate=rate, steps=steps)
-    with precisely(setup):
+    with setup.compute.precisely(setup.device):
         with peak_memory(setup.device) as memory, seeded(seed, "layers", device=setup.device):
             if setup.train is None:
                 training.run(entry, watch)
@@ -79,14 +78,6 @@ def run_trial(
     if entry:
         entry.finish(trial)
     return trial
-
-
-@contextlib.contextmanager
-def precisely(setup: EvalSetup) -> Iterator[None]:
-    """The block in which networks compute as the setup says; DeviceError where memory runs out."""
-    remedy = "choose a protocol with a smaller batch or network, or another device"
-    with setup.compute.precisely(setup.device), enough_memory(remedy):
-        yield
 
 
 class TrialTraining:

@@ -7,6 +7,7 @@ for on, where they fit there; what does not fit into memory may be decoded into 
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -16,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from d3data.errors import DataError
+from d3data.errors import DataError, RunError
 from d3data.images.formats.index import ImageIndex, Images, decode_error, stratified_split
 from d3data.images.formats.labels import UNLABELED
 from d3data.images.formats.layout import CHOOSE, Role
@@ -187,7 +188,7 @@ class Split:
             to_device(torch.tensor(moment, dtype=torch.float32).view(-1, 1, 1), device)
             for moment in self._moments
         )
-        self._on = {device: self}
+        self._on: dict[torch.device, Split] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -233,6 +234,8 @@ class Split:
 
     def on(self, device: torch.device) -> "Split":
         """The same images, kept and normalised on a device."""
+        if device == self.device:
+            return self
         if device not in self._on:
             self._on[device] = self._changed(self._decoded, device=device)
         return self._on[device]
@@ -317,22 +320,28 @@ class DecodedImages:
     ) -> None:
         self._images, self._rows, self._rule, self._memory = images, rows, rule, memory
         self._files, self._places = files, torch.arange(len(rows)) if places is None else places
-        self._maps = [np.load(file, mmap_mode="r") for file in files]
-        self._ends = np.cumsum([len(part) for part in self._maps])
         self.shape = (len(rows), rule.channels, rule.size, rule.size)
+        make = partial(decode, images, rows, rule)
+        if files:
+            make = partial(look_up, [*map(stored_images, files)], self._places)
         keep = not files and fits(self.shape, CPU, memory)
-        self._kept = KeptImages(self._mapped if files else self.decoded, self.shape, keep=keep)
+        self._kept = KeptImages(make, self.shape, keep=keep)
         self._on: dict[torch.device, KeptImages] = {CPU: self._kept}
 
     def pixels(self, slots: Tensor) -> Tensor:
         """Images by slot (B,) of 0..M-1: uint8 (B, C, H, W)."""
         return self._kept.pixels(slots)
 
+    def decoded(self, slots: Tensor) -> Tensor:
+        """The same, decoded now."""
+        return decode(self._images, self._rows, self._rule, slots)
+
     def on(self, device: torch.device) -> "KeptImages":
         """The same on a device, where they are kept, if they fit, for all who ask for them."""
         if device not in self._on:
             keep = fits(self.shape, device)
-            self._on[device] = KeptImages(self.pixels, self.shape, keep=keep, device=device)
+            kept = KeptImages(self._kept.pixels, self.shape, keep=keep, device=device)
+            self._on[device] = kept  # which does not hold this object: both go with the last user
         return self._on[device]
 
     def narrowed(self, slots: Tensor) -> "tuple[DecodedImages, Tensor]":
@@ -370,37 +379,50 @@ class DecodedImages:
         rounded = [tuple(round(number, 4) for number in row.tolist()) for row in (mean, std)]
         return rounded[0], rounded[1]
 
-    def _mapped(self, slots: Tensor) -> Tensor:
-        """Images by slot, out of the files."""
-        out = np.empty((len(slots), *self.shape[1:]), np.uint8)
-        places = self._places[slots].numpy()
-        parts = np.searchsorted(self._ends, places, side="right")
-        for part in np.unique(parts):
-            here, first = np.flatnonzero(parts == part), self._ends[part] - len(self._maps[part])
-            out[here] = self._maps[part][places[here] - first]
-        return torch.from_numpy(out)
 
-    def decoded(self, slots: Tensor) -> Tensor:
-        """Images by slot, decoded in the order in which they are stored."""
-        out = torch.empty(len(slots), *self.shape[1:], dtype=torch.uint8)
-        rows = self._rows[slots]
-        work = torch.stack([rows, torch.arange(len(slots))], dim=1)[rows.argsort()]
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
-            for lots in torch.split(work, _PASS):
-                done = threads.map(lambda lot: self._fill(lot, out), torch.split(lots, _AT_ONCE))
-                faults = [fault for lot in done for fault in lot]
-                if faults:
-                    raise _unreadable(faults)
-        return out
+def look_up(parts: Sequence[NDArray[np.uint8]], places: Tensor, slots: Tensor) -> Tensor:
+    """Images by slot (B,), out of arrays (n, C, H, W) that hold one after the other."""
+    out = np.empty((len(slots), *parts[0].shape[1:]), np.uint8)
+    ends, wanted = np.cumsum([len(part) for part in parts]), places[slots].numpy()
+    owners = np.searchsorted(ends, wanted, side="right")
+    for owner in np.unique(owners):
+        here, first = np.flatnonzero(owners == owner), ends[owner] - len(parts[owner])
+        out[here] = parts[owner][wanted[here] - first]
+    return torch.from_numpy(out)
 
-    def _fill(self, lot: Tensor, out: Tensor) -> list[str]:
-        faults = []
-        for row, place in lot.tolist():
-            try:
-                out[place] = self._rule(self._images.open(row))
-            except Exception as failure:  # decoders raise of every kind; all of it is reported
-                faults.append(f"{self._images.name(row)} ({decode_error(failure)})")
-        return faults
+
+def decode(images: Images, rows: Tensor, rule: Preprocessing, slots: Tensor) -> Tensor:
+    """Images by slot (B,) of `rows`, decoded in the order in which they are stored."""
+    out = torch.empty(len(slots), rule.channels, rule.size, rule.size, dtype=torch.uint8)
+    chosen = rows[slots]
+    work = torch.stack([chosen, torch.arange(len(slots))], dim=1)[chosen.argsort()]
+    fill = partial(_fill, images, rule, out)
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as threads:
+        for lots in torch.split(work, _PASS):
+            done = threads.map(fill, torch.split(lots, _AT_ONCE))
+            faults = [fault for lot in done for fault in lot]
+            if faults:
+                raise _unreadable(faults)
+    return out
+
+
+def _fill(images: Images, rule: Preprocessing, out: Tensor, lot: Tensor) -> list[str]:
+    faults = []
+    for row, place in lot.tolist():
+        try:
+            out[place] = rule(images.open(row))
+        except Exception as failure:  # decoders raise of every kind; all of it is reported
+            faults.append(f"{images.name(row)} ({decode_error(failure)})")
+    return faults
+
+
+def stored_images(path: Path) -> NDArray[np.uint8]:
+    """What `Split.store` has written, mapped; RunError where it is not whole."""
+    try:
+        array: NDArray[np.uint8] = np.load(path, mmap_mode="r")
+        return array
+    except (OSError, ValueError) as failure:
+        raise RunError(f"{path} is broken ({failure}): delete it and repeat") from None
 
 
 class KeptImages:
@@ -435,4 +457,6 @@ class KeptImages:
 
 def fits(shape: tuple[int, ...], device: torch.device, memory: int | None = None) -> bool:
     """Whether uint8 images take at most `memory` bytes, or an eighth of the device's memory."""
+    if device.type == "meta":
+        return False
     return prod(shape) <= (device_memory(device) // SHARE if memory is None else memory)

@@ -22,9 +22,9 @@ class Compute(Extended):
     """How the passes through networks are computed.
 
     Attributes:
-        precision: of what convolutions and matrix products take: float32; tf32, which CUDA rounds
-            to 10 bits of mantissa (and a CPU does not); or bfloat16, by torch.autocast.
-            Parameters, losses and decoding stay float32.
+        precision: of what convolutions and matrix products take: float32; tf32, of convolutions on
+            CUDA, which have 10 bits of mantissa then; or bfloat16, by torch.autocast. Parameters,
+            losses and decoding stay float32.
         compile: use torch.compile; it takes some seconds for each kind of network and batch
             size, and needs a C++ compiler if the device is a CPU. Sums are added in another order.
         at_once: draws that a matching loss holds in memory at a time, whose passes are computed
@@ -37,10 +37,10 @@ class Compute(Extended):
 
     later: ClassVar[frozenset[str]] = frozenset({"at_once"})
 
-    @property
-    def passes(self) -> dict[str, Any]:
-        """What decides the bits of a pass through a network."""
-        return self.model_dump(include={"precision", "compile"})
+    def passes(self, kind: str) -> dict[str, Any]:
+        """What decides the bits of a pass through a network on a `kind` of device."""
+        same = kind == "cpu" and self.precision == "tf32"
+        return {"precision": "float32" if same else self.precision, "compile": self.compile}
 
     def precisely(self, device: torch.device) -> AbstractContextManager[None]:
         """The block in which passes on `device` have this precision, whatever torch is set to."""

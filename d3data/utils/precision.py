@@ -36,17 +36,18 @@ def full_precision(device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def tensor_float() -> Iterator[None]:
-    """TF32 in the convolutions and matrix products of CUDA inside the block."""
+    """TF32 in the convolutions of CUDA inside the block, as torch has it unless told otherwise.
+
+    Nothing changes while another thread asks for full precision.
+    """
+    cudnn: Any = torch.backends.cudnn
     with contextlib.ExitStack() as stack:
-        for switch in _cuda():
-            stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
-            switch.fp32_precision = "tf32"
+        with _lock:
+            differs = cudnn.conv.fp32_precision != "tf32" and not _blocks
+            for switch in (cudnn.conv, cudnn.rnn) if differs else ():
+                stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)
+                switch.fp32_precision = "tf32"
         yield
-
-
-def _cuda() -> tuple[Any, ...]:
-    backends: Any = torch.backends
-    return backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn
 
 
 def _put_back() -> None:
@@ -74,7 +75,7 @@ def _set() -> None:
     """
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    newer = *_cuda(), mkldnn.matmul, mkldnn.conv
+    newer = backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv
     with contextlib.ExitStack() as stack:
         for switch in newer:  # put back last, because the older switches set these too
             stack.callback(setattr, switch, "fp32_precision", switch.fp32_precision)

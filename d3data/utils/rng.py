@@ -58,8 +58,12 @@ def states(device: torch.device) -> dict[str, Tensor]:
     return found
 
 
-def restore(saved: Mapping[str, Tensor], device: torch.device) -> None:
-    """Put the global generators back to what `states` returned, maybe on another device."""
+def restore(saved: Mapping[str, Tensor] | Tensor, device: torch.device) -> None:
+    """Put the global generators back to what `states` returned, maybe on another device.
+
+    Earlier checkpoints have the state of the CPU's generator alone.
+    """
+    saved = {"cpu": saved} if isinstance(saved, Tensor) else saved
     torch.set_rng_state(saved["cpu"])
     if device.type != "cpu" and "device" in saved:
         torch.get_device_module(device).set_rng_state(saved["device"], *_named(device))

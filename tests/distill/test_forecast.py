@@ -164,3 +164,24 @@ def test_black_images_stand_for_those_that_are_not_here(monkeypatch, tmp_path):
     assert all(stage["gpu_seconds"] > 0 for stage in page["stages"])
     told = CliRunner().invoke(app, ["distill", str(path), "--gpu", "A100"])
     assert told.exit_code == 2
+
+
+@pytest.mark.parametrize("name", ["imagenet-ipc1", "imagenet-ipc2", "tiny-imagenet-ipc1"])
+def test_the_largest_recipes_fit_into_40_gb_whatever_this_machine_has(name, monkeypatch, tmp_path):
+    recipe = distill.load_recipe(name)
+    objectives = recipe.objective.children if runs.soaking() else recipe.objective.children[1:]
+    task = recipe.task.load(imagine=True)
+    block = task.subtask(recipe.subtasks.split(len(task.classes))[0])
+    meta, told = torch.device("meta"), []
+    for memory in (2**30, 2**40):
+        monkeypatch.setattr("d3data.images.splits.device_memory", lambda device, is_=memory: is_)
+        for objective in objectives:
+            source = blank(recipe, block).requires_grad_().to(meta)
+            experts = UnrecordedExperts(recipe.objective.expert_plan, block, (), device=meta)
+            compute = Compute(at_once=recipe.compute.at_once)
+            context = ObjectiveContext(
+                block, seed=0, steps=1, experts=experts, device=meta, compute=compute
+            )
+            told.append(traced((source, objective.losses(source, context), None)).memory)
+    assert max(told) < 40e9
+    assert told[: len(told) // 2] == told[len(told) // 2 :]

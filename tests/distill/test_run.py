@@ -29,7 +29,7 @@ from d3data.errors import (
     RunLockedError,
     TrainingError,
 )
-from d3data.images.splits import DecodedImages
+from d3data.images import splits
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
@@ -594,17 +594,32 @@ def test_images_beyond_memory_are_decoded_once_into_files(tmp_path, monkeypatch)
     expected = runs.outcome(run(recipe, tmp_path / "small").parent)
     monkeypatch.setattr(planning, "MEMORY", 1000)
     monkeypatch.setattr(planning, "LOT", 500)
-    decoded, decode = [], DecodedImages.decoded
+    decoded, decode = [], splits.decode
 
-    def spy(images, slots):
+    def spy(images, rows, rule, slots):
         decoded.extend(slots.tolist())
-        return decode(images, slots)
+        return decode(images, rows, rule, slots)
 
-    monkeypatch.setattr(DecodedImages, "decoded", spy)
+    monkeypatch.setattr(splits, "decode", spy)
     out = tmp_path / "large"
     run(recipe, out)
     files = sorted(path.name for path in (out / "images").iterdir())
     images = len(plan(recipe, tmp_path / "plan").task.train)
     assert files == [f"{number:03d}.npy" for number in range(-(-images // 500))]
     assert sorted(decoded) == [*range(images)]
+    assert runs.outcome(out) == expected
+    shutil.rmtree(out / "images")  # when it is done they are not needed
+    run(recipe, out)
+    assert len(decoded) == images
+
+
+def test_a_file_of_images_that_is_cut_off_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(planning, "MEMORY", 1000)
+    recipe, out = runs.recipe(), tmp_path / "run"
+    run(recipe, out)
+    expected = runs.outcome(out)
+    (out / "subtasks/000/result.safetensors").unlink()
+    path = out / "images/000.npy"
+    path.write_bytes(path.read_bytes()[:-5])
+    run(recipe, out)
     assert runs.outcome(out) == expected

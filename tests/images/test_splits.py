@@ -1,5 +1,7 @@
 """Splits: which images are in them, what is read, what is drawn, what is kept in memory."""
 
+import gc
+import weakref
 from collections import Counter
 
 import numpy as np
@@ -243,3 +245,16 @@ def test_a_spread_reaches_from_the_first_to_the_last(count, wanted):
     assert len(found) == min(count, wanted)
     assert (found[0], found[-1]) == (0, count - 1)
     assert np.all(np.diff(found) > 0)
+
+
+def test_images_on_a_device_go_with_their_last_user():
+    images = DecodedImages(Counted(4), torch.arange(4), RULE)
+    found = Split(images, torch.arange(4) % 2, classes=2, mean=[0.0] * 3, std=[1.0] * 3)
+    narrowed = found.of([1]).on(torch.device("meta"))
+    gone = weakref.ref(narrowed._images)
+    gc.disable()
+    try:
+        del narrowed, found, images
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -100,7 +100,7 @@ def losses(
     config: WarmStart, autoencoder: Autoencoder, source: GaussianSource, context: ObjectiveContext
 ) -> Iterator[Tensor]:
     """The autoencoder's stream: squared error plus weighted divergence, per value."""
-    change = augment.augmentation(config.augment)
+    change, seen = augment.augmentation(config.augment), perceptual(config, context)
     for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
@@ -110,7 +110,7 @@ def losses(
         decoded, mean, log_variance = context.compute(_through, autoencoder, images, noise)
         decoded = source.values(decoded)
         divergence = 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1).mean()
-        error = F.mse_loss(decoded, images) + perceptual(config, decoded, images, context, random)
+        error = F.mse_loss(decoded, images) + seen(decoded, images, random)
         yield error + config.kl * divergence / source.image.values
 
 

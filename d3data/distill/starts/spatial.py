@@ -91,7 +91,7 @@ def losses(
     config: WarmStart, autoencoder: Autoencoder, source: SpatialSource, context: ObjectiveContext
 ) -> Iterator[Tensor]:
     """The autoencoder's stream: squared error per value, and that of features."""
-    change = augment.augmentation(config.augment)
+    change, seen = augment.augmentation(config.augment), perceptual(config, context)
     for step in context.step_range:
         random = context.rng("warm start", step)
         images, _ = context.task.train.batch(config.batch, rng=random)
@@ -99,7 +99,7 @@ def losses(
         noise = torch.randn(len(images), source.latent_noise, generator=random)
         noise = to_device(noise, context.device)
         drawn = source.values(context.compute(_decoded, autoencoder, images, noise))
-        yield F.mse_loss(drawn, images) + perceptual(config, drawn, images, context, random)
+        yield F.mse_loss(drawn, images) + seen(drawn, images, random)
 
 
 def _decoded(autoencoder: Autoencoder, images: Tensor, noise: Tensor) -> Tensor:

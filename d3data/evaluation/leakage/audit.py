@@ -23,7 +23,7 @@ from d3data.evaluation.runner import train_teacher
 from d3data.images.tasks import Task, load_task
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
-from d3data.utils.device import as_device, useful_threads, using_threads
+from d3data.utils.device import as_device, enough_memory, useful_threads, using_threads
 from d3data.utils.precision import full_precision
 from d3data.utils.progress import ReportProgress, after_each_step, ignore
 
@@ -75,7 +75,8 @@ def audit(
     tests = validate.tests(task, "test")
     images, real = SetImages(data, draws, device=place), real_images(task.train, tests)
     setup = EvalSetup(task, tests, settings, place)
-    with using_threads(useful_threads(task.size, torch.get_num_threads())):
+    threads = useful_threads(task.size, torch.get_num_threads())
+    with using_threads(threads), enough_memory("compare fewer draws, or on another device"):
         (build,) = networks.builders([settings.network], None, task).values()
         stage = "training the network whose features are compared"
         watch = after_each_step(progress, stage, settings.length(len(task.train)))
