@@ -94,6 +94,8 @@ def class_names(
     folders = {part: {own.below for own in placed if own.below} for part, placed in parts.items()}
     depths = _depths(folders)
     inner = {part: {steps[depths[part] :] for steps in own} for part, own in folders.items()}
+    for own in inner.values():
+        _require_one_depth(own, place)
     _require_one_reading(set().union(*inner.values()), place)
     known = {steps[0] for steps in inner.get("train", ())}
     labels: dict[Role, list[str]] = {}
@@ -126,6 +128,17 @@ def _holder(placed: Placed, depth: int) -> Steps:
     """The folders that the class folder of an image lies in."""
     above = _steps(placed.path)[: -1 - len(placed.below)]
     return above + placed.below[:depth]
+
+
+def _require_one_depth(folders: Iterable[Steps], place: str) -> None:
+    """Refuse a split with images in folders of classes and in folders within them."""
+    by_depth = sorted(folders, key=len)
+    if by_depth and len(by_depth[0]) < len(by_depth[-1]):
+        flat, deep = ("/".join(steps) for steps in (by_depth[0], by_depth[-1]))
+        raise DataError(
+            f"{place}: images lie in {flat} and deeper, in {deep}: put the images of each class "
+            "into one folder, and what is no class (masks, other sizes) elsewhere"
+        )
 
 
 def _require_one_reading(folders: Iterable[Steps], place: str) -> None:

@@ -27,12 +27,14 @@ def read(
     """The label of each image with a row, and what was taken; None where rows have no labels."""
     labels: dict[str, Any] = {}
     taken: set[str] = set()
+    bare: list[str] = []
     for file in files:
         table = _table(listing, file)
         place = str(listing.root / file)
         names = column(table.schema, place, "file", wanted and wanted[0])
         if not wanted and not candidates(table.schema, "label", None):
-            return None
+            bare.append(place)
+            continue
         kind = column(table.schema, place, "label", wanted and wanted[1])
         taken.add(f"{file.rpartition('/')[2]}, column {kind}")
         own = values(table.column(kind), place).tolist()
@@ -41,6 +43,13 @@ def read(
             if path in labels:
                 raise DataError(f"{place}: {path} has two rows: leave one of them")
             labels[path] = label
+    if bare and taken:
+        raise DataError(
+            f"{some(bare)}: no column of labels, which other metadata here has: add it, or move "
+            "these images away"
+        )
+    if not taken:
+        return None
     if len({type(label) for label in labels.values()}) > 1:
         raise DataError(f"{listing.place}: labels are numbers in one file and text in another")
     return labels, f"labels: {some(sorted(taken))}"
@@ -67,7 +76,8 @@ def _table(listing: Listing, file: str) -> Any:
         "parquet": pyarrow.parquet.read_table,
     }[file.rpartition(".")[2].lower()]
     try:
-        return read(path)
+        with path.open("rb") as stream:
+            return read(stream)
     except (pyarrow.ArrowException, OSError, UnicodeDecodeError) as failure:
         raise unreadable(path, failure, f"a table ({path.suffix})", text=True) from None
 

@@ -7,7 +7,7 @@ A file `classes.txt` beside the shards, one name a line, names the classes.
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -38,6 +38,8 @@ CHOOSE = (
     "name the members with image and label, `d3data init --columns png cls`, or "
     'columns = ["png", "cls"] in the recipe\'s [task]'
 )
+
+MOST_AFTER_THE_END = 1 << 20  # bytes of padding; tar fills up to 10 kB
 
 T = TypeVar("T")
 
@@ -96,6 +98,10 @@ def finish(plan: ExportPlan) -> None:
 
 def _split(files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str]) -> StoredSplit:
     samples = [sample for file in files for sample in _samples(file, wanted, taken)]
+    texts_of: dict[Path, set[str]] = {}
+    for member, text in samples:
+        texts_of.setdefault(member.shard, set()).update({text} - {""})
+    _require_one_kind(texts_of)
     members, texts = [member for member, _ in samples], [text for _, text in samples]
 
     def read(index: int) -> bytes:
@@ -146,6 +152,29 @@ def _samples(
     ]
 
 
+def _require_end(file: Path, end: int) -> None:
+    """Refuse a shard that does not end where its members do, for what follows would be lost."""
+    with file.open("rb") as shard:
+        shard.seek(end)
+        rest = shard.read(MOST_AFTER_THE_END + 1)
+    if len(rest) < 1024 or len(rest) > MOST_AFTER_THE_END or any(rest):
+        raise DataError(
+            f"{file} is cut off, damaged or several archives in one: its members end at byte "
+            f"{end} of {file.stat().st_size}; pack or fetch it again"
+        )
+
+
+def _require_one_kind(texts: Mapping[Path, set[str]]) -> None:
+    """Refuse shards of which some have numbers for labels, and others text."""
+    numbers = {file for file, own in texts.items() if own and all(map(str.isdecimal, own))}
+    others = {file for file, own in texts.items() if own} - numbers
+    if numbers and others:
+        raise DataError(
+            f"labels are numbers in {min(numbers)} and text in {min(others)}: pack them again "
+            "with labels of one kind"
+        )
+
+
 def _put(own: dict[str, T], suffix: str, value: T, file: Path, key: str) -> None:
     if suffix in own:
         raise DataError(
@@ -175,6 +204,7 @@ def _members(file: Path, label: Sequence[str]) -> Iterator[tuple[str, str, Membe
                     Member(file, member.name, member.offset_data, member.size),
                     text,
                 )
+            _require_end(file, archive.offset)
     except UnicodeError:
         raise DataError(f"{file}: a name or a label is no UTF-8 text: pack it again") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as failure:

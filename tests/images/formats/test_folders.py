@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from d3data.errors import DataError
 from d3data.images.formats import folders
 from pictures import encoded, image_folder, picture
 
@@ -38,10 +39,14 @@ def test_split_folders_are_splits(tmp_path, names):
     assert labels_of(found)[f"{names[0]}/bee/2.png"] == 1
 
 
-def test_images_lie_at_any_depth_below_their_class(tmp_path):
-    image_folder(tmp_path / "ant" / "deep", classes=("er",), count=1)
+def test_images_lie_at_one_depth_below_their_class(tmp_path):
+    for name in ("ant", "bee"):
+        image_folder(tmp_path / name, classes=("images",), count=1)
+    assert labels_of(folders.read(tmp_path)) == {"ant/images/0.png": 0, "bee/images/0.png": 1}
+    image_folder(tmp_path / "bee", classes=("masks",), count=1)
     image_folder(tmp_path, classes=("bee",), count=1)
-    assert labels_of(folders.read(tmp_path)) == {"ant/deep/er/0.png": 0, "bee/0.png": 1}
+    with pytest.raises(DataError, match="in bee and deeper, in "):
+        folders.read(tmp_path)
 
 
 @pytest.mark.parametrize("splits", [False, True])

@@ -1,5 +1,6 @@
 """Layouts are read as `datasets.load_dataset` reads them, or refused: a grid of generated ones."""
 
+import gc
 from collections import Counter
 
 import pytest
@@ -48,6 +49,7 @@ def load_dataset(tmp_path_factory):
         patch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
         yield load
     datasets.enable_progress_bars()
+    gc.collect()  # of files that pandas has left open, while that may be
 
 
 def _counted(split):

@@ -107,3 +107,35 @@ def test_faulty_shards_are_refused(tmp_path):
     ):
         with pytest.raises(DataError, match=message):
             shards.read(tmp_path / f"{name}.tar")
+
+
+def members(count, labels):
+    found = {}
+    for number in range(count):
+        found[f"{number}.png"] = encoded(picture(number), "png")
+        found[f"{number}.cls"] = labels[number % len(labels)]
+    return found
+
+
+@pytest.mark.parametrize("how", ["header", "cut", "joined"])
+def test_a_shard_ends_where_its_members_do(how, tmp_path):
+    path = tmp_path / "train-0.tar"
+    tar(path, members(4, [b"0", b"1"]))
+    with tarfile.open(path) as archive:
+        header = archive.getmember("2.png").offset
+    whole = path.read_bytes()
+    broken = {
+        "header": whole[:header] + bytes(512) + whole[header + 512 :],
+        "cut": whole[:header],
+        "joined": whole + whole,
+    }
+    path.write_bytes(broken[how])
+    with pytest.raises(DataError, match="is cut off, damaged or several archives in one"):
+        shards.read(tmp_path)
+
+
+def test_shards_have_labels_of_one_kind(tmp_path):
+    tar(tmp_path / "train-0.tar", members(2, [b"0", b"1"]))
+    tar(tmp_path / "train-1.tar", members(2, [b"cat", b"dog"]))
+    with pytest.raises(DataError, match=r"numbers in .*train-0.tar and text in .*train-1.tar"):
+        shards.read(tmp_path)
