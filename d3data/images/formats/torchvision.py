@@ -41,10 +41,10 @@ def read(place: str) -> ImageIndex:
 
 
 def _stored(dataset: Any, name: str, part: Role) -> StoredSplit:
-    if not len(dataset):
-        raise DataError(f"torchvision's {name} has no {part} images there: give another root")
-    rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
     try:
+        if not len(dataset):
+            raise DataError(f"torchvision's {name} has no {part} images there: give another root")
+        rows = np.linspace(0, len(dataset) - 1, _SAMPLE).astype(int)
         samples = {row: dataset[row] for row in rows.tolist()}
         labels = _labels(dataset, {row: label for row, (_, label) in samples.items()})
         labels = plain_labels(labels, f"torchvision's {name}")
