@@ -85,7 +85,8 @@ def evaluate(
     If interrupted, run it again to continue.
     """
     from d3data.data.dataset import DistilledDataset
-    from d3data.evaluation import EvaluationOptions, deal, plan
+    from d3data.evaluation import EvaluationOptions, plan
+    from d3data.evaluation.workers import deal
 
     _require_places(html, png, out)
     options = EvaluationOptions(

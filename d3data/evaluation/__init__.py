@@ -46,7 +46,6 @@ __all__ = [
     "Trial",
     "audit",
     "compare",
-    "deal",
     "evaluate",
     "pairs",
     "plan",

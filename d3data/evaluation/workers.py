@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,9 +44,10 @@ def deal(
     count = min(options.workers, len(whole.seeds))
     if count < 2:
         return
-    told = _told(data, task, options, keep=whole.keep)
-    devices = find_resources(options.device, count).devices
-    with _started(told, count, devices) as workers:
+    resources = find_resources(options.device, count)
+    seen = replace(options, device=resources.device)  # a worker sees one GPU, which is its first
+    told = _told(data, task, seen, keep=whole.keep)
+    with _started(told, count, resources.devices) as workers:
         for report in _reports(workers):
             progress(report)
 

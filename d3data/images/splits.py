@@ -306,8 +306,6 @@ class DecodedImages:
     Where they are kept in files, `places` (M,) says where: 0 is the first image of the first one.
     """
 
-    device = CPU
-
     def __init__(
         self,
         images: Images,

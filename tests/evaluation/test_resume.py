@@ -1,14 +1,16 @@
 """An evaluation that is stopped goes on; what it keeps is its own, and is removed in the end."""
 
+import json
 from dataclasses import replace
 from importlib import import_module
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError
-from d3data.evaluation import evaluate, plan, planner, runner, validate
+from d3data.evaluation import EvaluationOptions, evaluate, plan, planner, runner, validate, workers
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_training import TrialTraining
@@ -169,3 +171,24 @@ def test_workers_train_what_one_process_would(cache, monkeypatch, tiny):
 def test_workers_need_names(pixels, tiny):
     with pytest.raises(DataError, match="workers are told names"):
         evaluate(pixels, protocol=tiny, workers=2)
+
+
+def test_a_worker_calls_its_one_gpu_the_first(monkeypatch):
+    told = []
+
+    class Started(Exception):
+        pass
+
+    def started(what, count, devices):
+        told.append((json.loads(what)[2]["device"], count, devices))
+        raise Started
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    monkeypatch.setattr(workers, "_started", started)
+    whole = SimpleNamespace(seeds=(0, 1, 2), keep=True)
+    for device in ("cuda", "cuda:1"):
+        options = EvaluationOptions(device=device, workers=2)
+        with pytest.raises(Started):
+            workers.deal("digits-ipc4", None, options, whole, untouched)
+    assert told == [("cuda", 2, ("4", "5", "6")), ("cuda", 2, ("5",))]
