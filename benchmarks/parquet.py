@@ -20,10 +20,10 @@ from types import ModuleType
 
 import torch
 
+from d3data.images.decoded import DecodedImages
 from d3data.images.formats import folders, parquet
 from d3data.images.formats.base import ExportPlan, Sample
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.splits import DecodedImages
 
 BATCH, SIDE, BAR = 256, 64, 2.0
 CLASSES = ("ant", "bee")

@@ -13,9 +13,9 @@ from d3data.convert import torch_files
 from d3data.convert.labels import LabelKind, read_labels
 from d3data.errors import ArtifactError, FormatError
 from d3data.images import formats
+from d3data.images.decoded import DecodedImages
 from d3data.images.formats.index import Images, decode_error
 from d3data.images.preprocessing import GRAY, Preprocessing
-from d3data.images.splits import DecodedImages
 from d3data.utils.text import brief, some
 
 if TYPE_CHECKING:

@@ -27,8 +27,8 @@ from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
+from d3data.images.decoded import stored_images
 from d3data.images.spec import Image
-from d3data.images.splits import stored_images
 from d3data.images.tasks import Task, TaskSpec
 from d3data.nets.checkpoint import Checkpoint
 from d3data.sources import registry

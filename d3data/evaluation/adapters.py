@@ -17,8 +17,9 @@ from d3data.evaluation.record import TrainingData
 from d3data.hub import names
 from d3data.images import formats
 from d3data.images.class_names import class_ids
+from d3data.images.decoded import DecodedImages
 from d3data.images.formats.labels import UNLABELED
-from d3data.images.splits import DecodedImages, Split
+from d3data.images.splits import Split
 from d3data.images.tasks import Task
 from d3data.utils.device import to_device
 

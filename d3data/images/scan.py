@@ -14,6 +14,7 @@ import numpy as np
 
 from d3data.errors import DataError
 from d3data.images import formats
+from d3data.images.decoded import spread
 from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, decode_error
 from d3data.images.formats.labels import UNLABELED
 from d3data.images.formats.layout import ROLES, Role
@@ -26,7 +27,6 @@ from d3data.images.preprocessing import (
     suggest_rule,
 )
 from d3data.images.presets import PRESETS
-from d3data.images.splits import spread
 from d3data.images.tasks import SEEN, TaskSpec
 from d3data.utils.paths import expanded
 from d3data.utils.text import counted, slug, some

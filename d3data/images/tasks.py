@@ -16,13 +16,14 @@ from torch import Tensor
 
 from d3data.errors import DataError, UnknownNameError, nearest
 from d3data.images import formats
+from d3data.images.decoded import DecodedImages
 from d3data.images.formats import builtin, hub_datasets
 from d3data.images.formats.index import ImageIndex
 from d3data.images.formats.layout import Role
 from d3data.images.preprocessing import Fit, Preprocessing, is_deep, range_fault, suggest_rule
 from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
-from d3data.images.splits import DecodedImages, Split, SplitRows, fingerprint, partition
+from d3data.images.splits import Split, SplitRows, fingerprint, partition
 from d3data.utils.hashing import digest
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some

@@ -174,7 +174,7 @@ def test_the_largest_recipes_fit_into_40_gb_whatever_this_machine_has(name, monk
     block = task.subtask(recipe.subtasks.split(len(task.classes))[0])
     meta, told = torch.device("meta"), []
     for memory in (2**30, 2**40):
-        monkeypatch.setattr("d3data.images.splits.device_memory", lambda device, is_=memory: is_)
+        monkeypatch.setattr("d3data.images.decoded.device_memory", lambda device, is_=memory: is_)
         for objective in objectives:
             source = blank(recipe, block).requires_grad_().to(meta)
             experts = UnrecordedExperts(recipe.objective.expert_plan, block, (), device=meta)

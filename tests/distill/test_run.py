@@ -29,7 +29,7 @@ from d3data.errors import (
     RunLockedError,
     TrainingError,
 )
-from d3data.images import splits
+from d3data.images import decoded as pixels
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.sources.pixels import PixelsSource
@@ -594,13 +594,13 @@ def test_images_beyond_memory_are_decoded_once_into_files(tmp_path, monkeypatch)
     expected = runs.outcome(run(recipe, tmp_path / "small").parent)
     monkeypatch.setattr(planning, "MEMORY", 1000)
     monkeypatch.setattr(planning, "LOT", 500)
-    decoded, decode = [], splits.decode
+    decoded, decode = [], pixels.decode
 
     def spy(images, rows, rule, slots):
         decoded.extend(slots.tolist())
         return decode(images, rows, rule, slots)
 
-    monkeypatch.setattr(splits, "decode", spy)
+    monkeypatch.setattr(pixels, "decode", spy)
     out = tmp_path / "large"
     run(recipe, out)
     files = sorted(path.name for path in (out / "images").iterdir())

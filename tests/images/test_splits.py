@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from d3data.errors import DataError
+from d3data.images.decoded import DecodedImages, spread
 from d3data.images.formats.index import ImageIndex, Images, IndexedSplit, array_images
 from d3data.images.formats.layout import ROLES
 from d3data.images.preprocessing import Preprocessing
-from d3data.images.splits import DecodedImages, Split, fingerprint, partition, spread
+from d3data.images.splits import Split, fingerprint, partition
 from pictures import encoded, picture
 
 RULE = Preprocessing(channels=3, size=8, fit="squash")
