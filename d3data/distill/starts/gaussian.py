@@ -14,14 +14,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.engine import Setting, Stage
+from d3data.distill.engine import Setting
 from d3data.distill.objectives.base import sample_items, sample_real
-from d3data.distill.recipe import Recipe, WarmStart
+from d3data.distill.recipe import WarmStart
+from d3data.distill.starts.autoencoder import AutoencoderStart
 from d3data.distill.starts.perceptual import perceptual
 from d3data.distill.starts.pixels import require_images
 from d3data.images import augment
 from d3data.images.spec import Image
-from d3data.nets.checkpoint import Stateful
 from d3data.sources import residual
 from d3data.sources.base import Source
 from d3data.sources.decoders import Decoder, sizes
@@ -36,14 +36,8 @@ CHUNK = 256  # images that are encoded or decoded at a time
 FLOOR = 1e-3  # variance of a prior at least
 
 
-class GaussianStart:
+class GaussianStart(AutoencoderStart):
     """An autoencoder's latents, or noise where the recipe's warm start has no steps."""
-
-    def steps(self, recipe: Recipe) -> int:
-        return recipe.warm_start.steps
-
-    def needs_images(self, recipe: Recipe) -> bool:
-        return recipe.warm_start.steps > 0
 
     def training(
         self, source: Source, setting: Setting, context: ObjectiveContext
@@ -55,19 +49,15 @@ class GaussianStart:
         autoencoder.to(setting.device)
         return autoencoder, losses(config, autoencoder, source, context)
 
-    def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
+    def begin(
+        self, source: Source, autoencoder: nn.Module | None, context: ObjectiveContext
+    ) -> None:
         assert isinstance(source, GaussianSource)
-        context = setting.context(stage)
-        if not stage.steps:
+        if autoencoder is None:
             from_noise(source, context)
-            return
-        autoencoder, stream = self.training(source, setting, context)
-        rate = setting.recipe.warm_start.learning_rate
-        optimizer = torch.optim.Adam(autoencoder.parameters(), lr=rate)
-        objects: dict[str, Stateful] = {"autoencoder": autoencoder, "optimizer": optimizer}
-        stage.restore(objects)
-        stage.train(stream, [optimizer], [optimizer], lambda: objects)
-        fill(source, autoencoder, context)
+        else:
+            assert isinstance(autoencoder, Autoencoder)
+            fill(source, autoencoder, context)
 
 
 class Autoencoder(nn.Module):

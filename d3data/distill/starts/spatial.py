@@ -12,13 +12,13 @@ from torch.nn import functional as F
 
 from d3data.artifact.quantize import Quantization
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.engine import Setting, Stage
-from d3data.distill.recipe import Recipe, WarmStart
+from d3data.distill.engine import Setting
+from d3data.distill.recipe import WarmStart
+from d3data.distill.starts.autoencoder import AutoencoderStart
 from d3data.distill.starts.perceptual import perceptual
 from d3data.distill.starts.pixels import require_images
 from d3data.distill.straight_through import through
 from d3data.images import augment
-from d3data.nets.checkpoint import Stateful
 from d3data.sources.base import Source
 from d3data.sources.spatial import SpatialSource, SubPixelDecoder, sizes
 from d3data.utils import rng
@@ -27,14 +27,8 @@ from d3data.utils.device import to_device
 CHUNK = 256  # images that are encoded at a time
 
 
-class SpatialStart:
+class SpatialStart(AutoencoderStart):
     """An autoencoder's maps, or noise where the recipe's warm start has no steps."""
-
-    def steps(self, recipe: Recipe) -> int:
-        return recipe.warm_start.steps
-
-    def needs_images(self, recipe: Recipe) -> bool:
-        return recipe.warm_start.steps > 0
 
     def training(
         self, source: Source, setting: Setting, context: ObjectiveContext
@@ -46,19 +40,15 @@ class SpatialStart:
         autoencoder.to(setting.device).to(memory_format=torch.channels_last)
         return autoencoder, losses(config, autoencoder, source, context)
 
-    def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
+    def begin(
+        self, source: Source, autoencoder: nn.Module | None, context: ObjectiveContext
+    ) -> None:
         assert isinstance(source, SpatialSource)
-        context = setting.context(stage)
-        if not stage.steps:
+        if autoencoder is None:
             from_noise(source, context)
-            return
-        autoencoder, stream = self.training(source, setting, context)
-        rate = setting.recipe.warm_start.learning_rate
-        optimizer = torch.optim.Adam(autoencoder.parameters(), lr=rate)
-        objects: dict[str, Stateful] = {"autoencoder": autoencoder, "optimizer": optimizer}
-        stage.restore(objects)
-        stage.train(stream, [optimizer], [optimizer], lambda: objects)
-        fill(source, autoencoder, context)
+        else:
+            assert isinstance(autoencoder, Autoencoder)
+            fill(source, autoencoder, context)
 
 
 class Autoencoder(nn.Module):
