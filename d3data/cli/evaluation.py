@@ -32,6 +32,10 @@ Compile = Annotated[
         "--compile", help="Train through torch.compile: faster; a CPU needs a C++ compiler."
     ),
 ]
+Precision = Annotated[
+    Literal["float32", "tf32", "bfloat16"] | None,
+    typer.Option(help="Of passes in training; default: tf32 on CUDA, float32 elsewhere."),
+]
 Html = Annotated[
     Path | None, typer.Option(help="Write a page with charts here, which needs no other file.")
 ]
@@ -69,6 +73,7 @@ def evaluate(
     ] = "test",
     device: Device = "cpu",
     compile: Compile = False,
+    precision: Precision = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train networks; GPUs are dealt out to them.")
     ] = 1,
@@ -101,6 +106,7 @@ def evaluate(
         split=split,
         device=device,
         compile=compile,
+        precision=precision,
         workers=workers,
     )
     planned = plan(name, task, options)
@@ -145,6 +151,7 @@ def compare(
     seeds: Seeds = None,
     device: Device = "cpu",
     compile: Compile = False,
+    precision: Precision = None,
     json: Json = False,
 ) -> None:
     """Say which of some data sets is better, or that the difference is within noise."""
@@ -159,6 +166,7 @@ def compare(
         baselines=(),
         device=device,
         compile=compile,
+        precision=precision,
     )
     if len(names) < 2:
         raise typer.BadParameter("one set alone cannot be compared: name at least two")

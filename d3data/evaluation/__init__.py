@@ -24,6 +24,7 @@ from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
 from d3data.evaluation.workers import deal
 from d3data.images.tasks import Task
+from d3data.nets.compute import Precision
 from d3data.utils.progress import Progress, ReportProgress, ignore
 
 __all__ = [
@@ -69,6 +70,7 @@ def evaluate(
     split: SplitName = "test",
     device: str = "cpu",
     compile: bool = False,
+    precision: Precision | None = None,
     workers: int = 1,
     date: str | None = None,
     resume: bool = True,
@@ -98,6 +100,8 @@ def evaluate(
         split: what networks are tested on: "validation" to compare settings.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         compile: train through torch.compile: faster; on a CPU it needs a C++ compiler.
+        precision: of convolutions and matrix products in training: float32, tf32 or bfloat16;
+            None is what torch does: tf32 on CUDA, float32 elsewhere. Tests are in float32.
         workers: processes that train networks, dealt out to the GPUs that there are; a set and a
             task are then given by name.
         date: YYYY-MM-DD, for the report; today's.
@@ -126,6 +130,7 @@ def evaluate(
         split=split,
         device=device,
         compile=compile,
+        precision=precision,
         resume=resume,
         workers=workers,
     )

@@ -29,7 +29,7 @@ from d3data.evaluation.scores import robust
 from d3data.evaluation.trial_cache import TrialCache
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
-from d3data.nets.compute import Compute
+from d3data.nets.compute import Compute, Precision
 from d3data.utils.checks import whole
 from d3data.utils.device import (
     as_device,
@@ -67,6 +67,7 @@ class EvaluationOptions:
     split: SplitName = "test"
     device: str = "cpu"
     compile: bool = False
+    precision: Precision | None = None
     resume: bool = True
     workers: int = 1
 
@@ -105,6 +106,7 @@ class EvaluationPlan:
             scores=scores,
             threads=self.threads,
             compiled=self.setup.compute.compile,
+            precision=self.setup.compute.passes(self.setup.device.type)["precision"],
             **provenance(self.data, self.setup, date, name=self.name),
         )
 
@@ -199,10 +201,8 @@ def plan(
     how = replace(options or EvaluationOptions(), **changes)
     protocol = _protocol_of(how)
     place = as_device(how.device)
-    compute = Compute(
-        precision="tf32" if place.type == "cuda" else "float32",  # as convolutions of torch are
-        compile=how.compile,
-    )
+    usual: Precision = "tf32" if place.type == "cuda" else "float32"  # as convolutions of torch
+    compute = Compute(precision=how.precision or usual, compile=how.compile)
     trained, task = _data_and_task(data, task, how.data_path)
     tests = validate.tests(task, how.split)
     own_labels = None if protocol.labels == "own" else (protocol.labels,)
@@ -263,8 +263,11 @@ def _protocol_of(how: EvaluationOptions) -> Protocol:
     protocols.require_own_name(protocol)
     if how.nets is not None and how.networks is not None:
         raise TrainingError("nets and networks both say which networks to train: give one of them")
-    if how.compile and how.train is not None:
-        raise TrainingError("a training loop of your own compiles for itself: leave compile out")
+    if how.train is not None and (how.compile or how.precision):
+        raise TrainingError(
+            "a training loop of your own compiles, and casts, for itself: leave compile and "
+            "precision out"
+        )
     return protocol
 
 

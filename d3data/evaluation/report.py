@@ -9,6 +9,7 @@ from d3data.errors import FormatError
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Row
 from d3data.evaluation.scores import Scores
+from d3data.nets.compute import Precision
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen
 from d3data.utils.text import counted, spans, table
@@ -35,6 +36,7 @@ class Report(Frozen):
         device: what trained them.
         threads: of the CPU.
         compiled: whether networks were trained through torch.compile.
+        precision: of what their convolutions and matrix products took while they were trained.
         versions: of python, torch and d3data.
         date: YYYY-MM-DD.
     """
@@ -53,6 +55,7 @@ class Report(Frozen):
     device: str
     threads: int
     compiled: bool = False
+    precision: Precision = "float32"
     versions: dict[str, str]
     date: str
 
@@ -160,6 +163,7 @@ def measured(report: Report) -> str:
         f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
         f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
         f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
+        f"{f'{report.precision}, ' * (report.precision != 'float32')}"
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
         + f". {report.reestimated}".rstrip()
     )

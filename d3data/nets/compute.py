@@ -15,6 +15,8 @@ from d3data.errors import DeviceError
 from d3data.utils.precision import full_precision, tensor_float
 from d3data.utils.schema import Extended
 
+Precision = Literal["float32", "tf32", "bfloat16"]
+
 RECOMPILE_LIMIT = 2**16  # beyond it, torch silently stops compiling
 
 
@@ -31,7 +33,7 @@ class Compute(Extended):
             again for their gradients; all if None.
     """
 
-    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    precision: Precision = "float32"
     compile: bool = False
     at_once: int | None = Field(default=None, ge=1)
 

@@ -388,18 +388,27 @@ def test_baselines_may_have_fewer_networks_than_the_set(report, pixels, tiny):
     assert "2 networks for each row" in report.table()
 
 
-def test_compiled_networks_are_compiled_and_the_report_says_so(pixels, tiny, monkeypatch):
+@pytest.mark.parametrize(
+    ("options", "compute", "said"),
+    [
+        ({}, Compute(), "1 thread, d3data"),
+        ({"compile": True}, Compute(compile=True), "1 thread, compiled, d3data"),
+        ({"precision": "float32"}, Compute(), "1 thread, d3data"),
+        ({"precision": "bfloat16"}, Compute(precision="bfloat16"), "1 thread, bfloat16, d3data"),
+    ],
+)
+def test_networks_compute_as_asked_and_the_report_says_so(
+    options, compute, said, pixels, tiny, monkeypatch
+):
     """That they learn the same is shown where `Compute` is."""
     seen = Counter()
 
     def spy(self, function, *inputs):
-        seen[self.compile] += 1
+        seen[self] += 1
         return function(*inputs)
 
     monkeypatch.setattr(Compute, "__call__", spy)
-    for compiled in (False, True):
-        options = {"protocol": tiny, "seeds": [0], "baselines": "none", "compile": compiled}
-        report = evaluate(pixels, **options)
-        assert report.compiled == compiled
-        assert ("1 thread, compiled, d3data" in measured(report)) == compiled
-    assert seen == {False: 12, True: 12}
+    report = evaluate(pixels, protocol=tiny, seeds=[0], baselines="none", **options)
+    assert (report.compiled, report.precision) == (compute.compile, compute.precision)
+    assert said in measured(report)
+    assert seen == {compute: 12}
