@@ -12,6 +12,7 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from d3data.artifact.quantize import Quantization
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Experts
 from d3data.distill.recipe import Recipe
@@ -168,6 +169,8 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
     for optimizer in optimizers.values():
         optimizer.register_step_post_hook(lambda *_: source.confine())
     decayed = [optimizers[purpose] for purpose in specs if specs[purpose].schedule == "cosine"]
-    seen = StraightThrough(source, recipe.quantization) if rounded else source
+    stored = recipe.quantization if rounded else Quantization()
+    exact = not rounded and recipe.compute.decoding == "float32"
+    seen = source if exact else StraightThrough(source, stored, recipe.compute)
     losses = recipe.objective.losses(seen, context)
     stage.train(losses, list(optimizers.values()), decayed, objects)

@@ -11,18 +11,24 @@ from torch.func import functional_call
 
 from d3data.artifact import quantize
 from d3data.artifact.quantize import Quantization
+from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.sources.base import Source
 
 
 class StraightThrough(Source):
     """A source as it will be when it is stored and read again, with the parameters of `source`.
 
-    An objective sees it in the place of `source`, whose own tensors the optimizers step.
+    An objective sees it in the place of `source`, whose own tensors the optimizers step. It
+    decodes as `compute` says.
     """
 
-    def __init__(self, source: Source, quantization: Quantization) -> None:
+    def __init__(
+        self, source: Source, quantization: Quantization, compute: Compute = AS_WRITTEN
+    ) -> None:
         super().__init__(source.classes, None, source.step_size)
-        self._steps, self.quantization = _Steps(source), quantization
+        self._steps, self.quantization, self.compute = _Steps(source), quantization, compute
+        if compute.compile and compute.decoding == "bfloat16":
+            source.compile_decoder()
         self.labels, self.step_size = source.labels, source.step_size
         self.latent_shape, self.latent_noise = source.latent_shape, source.latent_noise
         self.white_noise = source.white_noise
@@ -42,8 +48,9 @@ class StraightThrough(Source):
             name: through(name.removeprefix("source."), tensor, self.quantization)
             for name, tensor in self._steps.named_parameters()
         }
-        result: Tensor = functional_call(self._steps, tensors, (step, *inputs))
-        return result
+        with self.compute.casting(self.step_size.device.type):
+            result: Tensor = functional_call(self._steps, tensors, (step, *inputs))
+        return result.float()
 
 
 def through(name: str, tensor: Tensor, quantization: Quantization) -> Tensor:

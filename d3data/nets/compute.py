@@ -25,19 +25,22 @@ class Compute(Extended):
 
     Attributes:
         precision: of what convolutions and matrix products take: float32; tf32, of convolutions on
-            CUDA, which have 10 bits of mantissa then; or bfloat16, by torch.autocast. Parameters,
-            losses and decoding stay float32.
+            CUDA, which have 10 bits of mantissa then; or bfloat16, by torch.autocast. Parameters
+            and losses stay float32.
         compile: use torch.compile; it takes some seconds for each kind of network and batch
             size, and needs a C++ compiler if the device is a CPU. Sums are added in another order.
+        decoding: of what the decoder's convolutions take while it is distilled; bfloat16 ones are
+            compiled where networks are.
         at_once: draws that a matching loss holds in memory at a time, whose passes are computed
             again for their gradients; all if None.
     """
 
     precision: Precision = "float32"
+    decoding: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
     at_once: int | None = Field(default=None, ge=1)
 
-    later: ClassVar[frozenset[str]] = frozenset({"at_once"})
+    later: ClassVar[frozenset[str]] = frozenset({"at_once", "decoding"})
 
     def passes(self, kind: str) -> dict[str, Any]:
         """What decides the bits of a pass through a network on a `kind` of device."""
@@ -47,6 +50,10 @@ class Compute(Extended):
     def precisely(self, device: torch.device) -> AbstractContextManager[None]:
         """The block in which passes on `device` have this precision, whatever torch is set to."""
         return tensor_float() if self.precision == "tf32" else full_precision(device)
+
+    def casting(self, device: str) -> AbstractContextManager[None]:
+        """The block in which a decoder has its precision."""
+        return torch.autocast(device, torch.bfloat16, enabled=self.decoding == "bfloat16")
 
     def __call__(
         self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
