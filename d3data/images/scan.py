@@ -165,7 +165,7 @@ def _problems(
     small = counted(len(few), "class", "classes")
     problems = (
         (broken, f"{images} cannot be decoded", "repair or remove it"),
-        (unlabeled, f"{bare} without a label", "move it into the folder of its class"),
+        (unlabeled, f"{bare} without a label", index.labeling),
         (
             few,
             f"{small} with fewer than {counted(least, 'image')} in train",

@@ -72,7 +72,7 @@ def partition(
     }
     _check_classes(index, classes)
     for split in splits.values():
-        _check_labeled(split, index.place)
+        _check_labeled(split, index)
     train = splits["train"]
     hold_out = "validation" not in splits
     _check_counts(train.labels, index, least=2 if hold_out else 1)
@@ -94,13 +94,13 @@ def fingerprint(index: ImageIndex, splits: dict[Role, SplitRows], rule: str) -> 
     return digest([*index.classes, *data, *rows, rule])
 
 
-def _check_labeled(split: SplitRows, place: str) -> None:
+def _check_labeled(split: SplitRows, index: ImageIndex) -> None:
     missing = np.flatnonzero(split.labels == UNLABELED)
     if len(missing):
         names = some(split.images.name(row) for row in missing.tolist())
         raise DataError(
-            f"{place}: {counted(len(missing), 'image')} without a label: {names}; move each into "
-            "the folder of its class, give it a label, or remove it"
+            f"{index.place}: {counted(len(missing), 'image')} without a label: {names}; "
+            f"{index.labeling}"
         )
 
 
@@ -108,10 +108,10 @@ def _check_classes(index: ImageIndex, expected: int | None) -> None:
     names = index.classes
     if not names:
         left = "".join(f" ({note})" for note in index.notes if note.startswith("left out"))
-        raise DataError(
-            f"{index.place} has no labelled images{left}: put the images of each class into a "
-            "folder of their own, named after the class"
-        )
+        remedy = "give each a label"
+        if not index.spare:
+            remedy = "put the images of each class into a folder of their own, named after it"
+        raise DataError(f"{index.place} has no labelled images{left}: {remedy}")
     if wrong := [name for name in names if not is_class_name(name)]:
         raise DataError(
             f"{index.place}: {brief(wrong[0])} cannot be the name of a class: it must have 1 to "
@@ -123,8 +123,7 @@ def _check_classes(index: ImageIndex, expected: int | None) -> None:
     if expected is None and len(names) == 1:
         raise DataError(
             f"{index.place} has one class only, {names[0]}: give the folder that class folders "
-            "lie in; if one is meant, say so, `d3data init --classes 1`, or classes = 1 in the "
-            "recipe's [task]"
+            "lie in; if one is meant, say so, `--classes 1`, or classes = 1 in the recipe's [task]"
         )
 
 

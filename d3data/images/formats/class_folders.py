@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from d3data.errors import DataError
 from d3data.images.formats.layout import CHOOSE, Role, Splits, chosen_names, matched_level, roles
-from d3data.utils.text import some
+from d3data.utils.text import brief, some
 
 Steps = tuple[str, ...]
 
@@ -31,10 +31,11 @@ def arrange(
     """
     where = {path: path.rpartition("/")[0] for path in paths}
     folders = {name: _steps(name) for name in dict.fromkeys(where.values())}
+    _require_different(folders, place)
     parts: dict[Role, list[Placed]] = {"train": []}
     if splits:
         for part, own in chosen_names(paths, splits, place).items():
-            levels = {path: matched_level(path, splits[part]) for path in own}
+            levels = {path: matched_level(path, splits[part]) or 0 for path in own}
             parts[part] = [
                 Placed(path, folders[where[path]][level:] or folders[where[path]][: level - 1])
                 for path, level in levels.items()
@@ -173,6 +174,17 @@ def _require_plain_names(paths: Iterable[str], place: str) -> None:
         )
 
 
+def _require_different(folders: Mapping[str, Steps], place: str) -> None:
+    first: dict[Steps, str] = {}
+    for name, steps in folders.items():
+        other = first.setdefault(steps, name)
+        if other != name:
+            raise DataError(
+                f"{place}: the folders {brief(other)} and {brief(name)} differ in spaces alone: "
+                "put their images into one"
+            )
+
+
 def _shared(folders: Sequence[Steps], *, stop: bool = True) -> int:
     """How many outer folders all share while others follow; `stop` before a split's name."""
     shared = 0
@@ -187,4 +199,5 @@ def _shared(folders: Sequence[Steps], *, stop: bool = True) -> int:
 
 
 def _steps(path: str) -> Steps:
-    return tuple(path.split("/")) if path else ()
+    """The folders of a path, without spaces around their names."""
+    return tuple(step.strip() for step in path.split("/")) if path else ()

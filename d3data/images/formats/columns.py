@@ -1,6 +1,7 @@
 """Which columns of a table hold the images and the labels, and what these are."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,11 @@ USUAL = {
     "image": ("image", "img", "images", "jpg", "jpeg", "png", "picture"),
     "label": ("label", "labels", "fine_label", "target", "class", "cls"),
     "file": ("file_name",),
+    "split": ("split", "subset", "partition", "usage"),
 }
 KINDS = {"image": "Image", "label": "ClassLabel"}  # what `datasets` calls columns of these
 CHOOSE = (
-    'name both, `d3data init --columns IMAGE LABEL`, or columns = ["IMAGE", "LABEL"] in the '
-    "recipe's [task]"
+    'name both, `--columns IMAGE LABEL`, or columns = ["IMAGE", "LABEL"] in the recipe\'s [task]'
 )
 
 
@@ -34,6 +35,8 @@ def column(schema: Any, place: str, what: str, wanted: str | None) -> str:
         found = candidates(schema, what, wanted)
     except UnicodeDecodeError:
         raise DataError(f"{place}: the name of a column is no UTF-8 text: rename it") from None
+    if len(found) > len({*found}):
+        raise DataError(f"{place} has two columns {found[0]}: rename one of them")
     if len(found) == 1:
         return found[0]
     fault = f"the {what} columns {some(found)}" if found else f"no {what} column among"
@@ -49,20 +52,36 @@ def candidates(schema: Any, what: str, wanted: str | None) -> list[str]:
     found = [name for name in there if name in USUAL[what]]
     found = found or [name for name in there if name.lower() in USUAL[what]]
     if not found and what in KINDS:
-        kinds = {name: _kind(feature) for name, feature in _features(schema).items()}
+        kinds = {name: _kind(feature) for name, feature in features_of(schema).items()}
         found = [name for name in there if kinds.get(name) == KINDS[what]]
     return found
 
 
-def taken(image: str, label: str, schema: Any) -> str:
-    """A note of what was taken, where there is more in the table."""
-    rest = [name for name in schema.names if name not in (image, label)]
-    return f"columns: {image}, {label}; not {some(rest)}" if rest else ""
+def split_column(schema: Any, used: Sequence[str]) -> str | None:
+    """The column that may say which split a row is of, beside those that are `used`."""
+    found = [name for name in candidates(schema, "split", None) if name not in used]
+    return found[0] if found else None
+
+
+def texts(column: Any, feature: object = None) -> list[str]:
+    """The values of a `pyarrow.ChunkedArray` as text: of a ClassLabel the names; of nulls ""."""
+    names = feature.get("names") if isinstance(feature, dict) else None
+    if isinstance(names, list):
+        known = dict(enumerate(names))
+        return [str(known.get(value, "")) for value in column.to_pylist()]
+    return ["" if value is None else str(value) for value in column.to_pylist()]
+
+
+def taken(image: str, label: str, schema: Any, split: str | None = None) -> str:
+    """A note of what was taken, where there is more in the table; a column may tell the splits."""
+    rest = [name for name in schema.names if name not in (image, label, split)]
+    note = f"columns: {image}, {label}" if rest or split else ""
+    return f"{note}{f', splits: {split}' if split else ''}{f'; not {some(rest)}' if rest else ''}"
 
 
 def class_names(schema: Any, label: str) -> tuple[str, ...] | None:
     """The class names that the schema's `huggingface` metadata gives a column, if any."""
-    feature = _features(schema).get(label)
+    feature = features_of(schema).get(label)
     inner = feature.get("feature", feature) if isinstance(feature, dict) else None  # of a list
     names = inner.get("names") if isinstance(inner, dict) else None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -70,13 +89,14 @@ def class_names(schema: Any, label: str) -> tuple[str, ...] | None:
     return tuple(names) or None
 
 
-def _features(schema: Any) -> dict[str, Any]:
+def features_of(schema: Any) -> dict[str, Any]:
+    """The columns in the words of `datasets`, by their names, where the schema has them."""
     text = (schema.metadata or {}).get(b"huggingface", b"{}")
     try:
-        features = json.loads(text)["info"]["features"]
+        found = json.loads(text)["info"]["features"]
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
-    return features if isinstance(features, dict) else {}
+    return found if isinstance(found, dict) else {}
 
 
 def _kind(feature: object) -> object:
@@ -96,7 +116,10 @@ def values(column: Any, place: str) -> NDArray[Any]:
             return np.full(len(column), UNLABELED)
         if kinds.is_list(kind) or kinds.is_large_list(kind) or kinds.is_fixed_size_list(kind):
             return _of_lists(column.to_pylist(), place)
-        if kinds.is_integer(kind) or kinds.is_boolean(kind):
+        if kinds.is_boolean(kind):
+            truths = ["" if truth is None else str(truth) for truth in column.to_pylist()]
+            return np.array(truths, np.str_)
+        if kinds.is_integer(kind):
             numbers = column.cast(pyarrow.int64()).fill_null(UNLABELED)
             return np.asarray(numbers.to_numpy(), np.int64)
         if kinds.is_floating(kind):

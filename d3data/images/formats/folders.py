@@ -23,7 +23,7 @@ from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, wr
 from d3data.images.formats.class_folders import Placed, arrange, class_names
 from d3data.images.formats.files import Listing, walk
 from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
-from d3data.images.formats.layout import Role, Splits
+from d3data.images.formats.layout import Role, Splits, are_met, by_rows
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -62,13 +62,18 @@ def read(
     found = metadata.read(listing, tables, wanted) if tables else None
     if wanted and not found:
         raise DataError(f"{listing.place} has no columns {some(wanted)}: omit columns")
-    labels, note = found or ({}, "")
+    labels = found.labels if found else {}
     images = [file for file in listing.files if file in labels or is_image(file.split("/")[-1])]
     described = {table.rpartition("/")[0] for table in tables if found}
-    parts = arrange(images, listing.place, splits, described)
+    column = found.split_column if found else None
+    chosen = splits if splits and (not column or are_met(splits, images)) else None
+    parts = arrange(images, listing.place, chosen, described)
     listed = read_names(listing.root) or []
+    note = found.columns if found else ""
     if found:
         metadata.require_complete(labels, images, listing)
+        if column and not chosen:
+            parts, note = _by_column(parts, found, listing.place, splits)
         kinds = {part: [labels[placed.path] for placed in own] for part, own in parts.items()}
         numbers = all(isinstance(label, int) for label in labels.values())
         names = listed if listed and numbers else None
@@ -84,8 +89,8 @@ def read(
     used = {*images, *tables, *([NAMES] if listed else [])}
     _require_no_others(listing, used)
     left = len(images) - sum(map(len, parts.values()))
-    chosen = f"left out: {counted(left, 'image')} of no split that is chosen" if left else ""
-    notes = [note, chosen, listing.rest(used)]
+    unchosen = f"left out: {counted(left, 'image')} of no split that is chosen" if left else ""
+    notes = [note, unchosen, listing.rest(used)]
     index = index_images(stored, names, listing.place, notes=notes, spare=bool(found))
     return replace(index, classes=tuple(listed)) if folder_names(listed) == names else index
 
@@ -162,6 +167,19 @@ def _split(
     )
     identity = digest(f"{path} {seen[path].size}" for path in paths)
     return images, np.array(labels, None if len(labels) else np.str_), identity
+
+
+def _by_column(
+    parts: dict[Role, list[Placed]], found: metadata.Rows, place: str, splits: Splits | None
+) -> tuple[dict[Role, list[Placed]], str]:
+    """The images by the splits that rows say, and what was taken."""
+    said = {part: [found.splits[placed.path] for placed in own] for part, own in parts.items()}
+    rows = by_rows(said, str(found.split_column), place, splits)
+    if rows is None:
+        return parts, f"{found.columns}; not {found.split_column}"
+    return {part: [parts["train"][row] for row in own] for part, own in rows.items()}, (
+        f"{found.columns}; splits: column {found.split_column}"
+    )
 
 
 def _require_once(

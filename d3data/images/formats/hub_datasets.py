@@ -10,9 +10,17 @@ from typing import TYPE_CHECKING, Any
 from d3data.errors import DataError
 from d3data.images.formats import parquet
 from d3data.images.formats.base import Sample
-from d3data.images.formats.columns import class_names, columns, taken, values
-from d3data.images.formats.index import ImageIndex, Images, index_images
-from d3data.images.formats.layout import Splits, by_name
+from d3data.images.formats.columns import (
+    class_names,
+    columns,
+    features_of,
+    split_column,
+    taken,
+    texts,
+    values,
+)
+from d3data.images.formats.index import ImageIndex, Images, index_images, some_rows
+from d3data.images.formats.layout import Splits, are_met, by_name, by_rows
 from d3data.images.png import encode_png
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -31,8 +39,10 @@ def read(
     """Fetch a data set, or find it in the cache, and index its splits."""
     place = f"hf:{reference}"
     loaded = _load(reference)
-    parts = {part: loaded[name] for part, name in by_name([*loaded], place, splits).items()}
-    schema = next(iter(parts.values())).features.arrow_schema
+    schema = next(iter(loaded.values())).features.arrow_schema
+    divided = split_column(schema, wanted or ())
+    chosen = splits if splits and (not divided or are_met(splits, loaded)) else None
+    parts = {part: loaded[name] for part, name in by_name([*loaded], place, chosen).items()}
     image, label = columns(schema, place, wanted)
     stored = {
         part: (
@@ -42,7 +52,13 @@ def read(
         )
         for part, dataset in parts.items()
     }
-    notes = [taken(image, label, schema)]
+    rows = None
+    if divided and not chosen and divided not in (image, label):
+        feature = features_of(schema).get(divided)
+        said = {part: texts(own.data.column(divided), feature) for part, own in parts.items()}
+        if rows := by_rows(said, divided, place, splits):
+            stored = {part: some_rows(stored["train"], own, part) for part, own in rows.items()}
+    notes = [taken(image, label, schema, divided if rows else None)]
     if left := [name for name in loaded if all(loaded[name] is not own for own in parts.values())]:
         notes.append(f"left out: {some(left)}")
     return index_images(stored, class_names(schema, label), place, notes=notes)

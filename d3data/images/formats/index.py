@@ -12,6 +12,7 @@ from d3data.errors import DataError
 from d3data.images.formats.files import diagnosis
 from d3data.images.formats.labels import UNLABELED, class_labels, plain_labels
 from d3data.images.formats.layout import Role
+from d3data.utils.hashing import digest
 from d3data.utils.text import counted, some
 
 if TYPE_CHECKING:
@@ -77,15 +78,26 @@ class ImageIndex:
     notes: tuple[str, ...] = ()
     spare: bool = True
 
+    @property
+    def labeling(self) -> str:
+        """What to do about an image without a label."""
+        if self.spare:
+            return "give it a label, or remove it"
+        return "move it into the folder of its class, or remove it"
+
     def used(self) -> "ImageIndex":
         """Without splits that have no label at all, beside train, and classes without images."""
         bare = [
             part
             for part, own in self.splits.items()
-            if part != "train" and len(own.labels) and (own.labels == UNLABELED).all()
+            if part != "train" and (own.labels == UNLABELED).all()
         ]
         splits = {part: own for part, own in self.splits.items() if part not in bare}
-        notes = [f"left out: the {part} split, which has no labels" for part in bare]
+        notes = [
+            f"left out: the {part} split, which has no "
+            + ("labels" if len(self.splits[part].labels) else "images")
+            for part in bare
+        ]
         merged = np.concatenate([own.labels for own in splits.values()] or [np.empty(0, int)])
         counts = np.bincount(merged[merged != UNLABELED], minlength=len(self.classes))
         classes = self.classes
@@ -119,6 +131,15 @@ def index_images(
         for part, (images, _, identity) in stored.items()
     }
     return ImageIndex(classes, splits, place, tuple(filter(None, notes)), spare)
+
+
+def some_rows(stored: StoredSplit, rows: Sequence[int], name: str) -> StoredSplit:
+    """Some of the images of a split, as another one of that name."""
+    images, labels, identity = stored
+    fewer = Images(
+        len(rows), lambda index: images.name(rows[index]), lambda index: images.read(rows[index])
+    )
+    return fewer, labels[np.array(rows, int)], digest([identity, name])
 
 
 def array_images(

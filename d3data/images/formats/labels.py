@@ -5,6 +5,7 @@ A label is an integer, a whole number of any type, a truth value, or text; one f
 """
 
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,6 +18,8 @@ from d3data.utils.text import brief, some
 
 UNLABELED = -1
 _NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_TRUTHS = {"False": 0, "True": 1}
+_ANY_NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?", re.ASCII)
 
 
 def plain_labels(values: Any, where: str) -> NDArray[Any]:
@@ -35,7 +38,7 @@ def plain_labels(values: Any, where: str) -> NDArray[Any]:
         raise DataError(
             f"{where}: labels are {labels.dtype}; they must be integers or text, one an image"
         )
-    return labels.astype(np.int64)
+    return labels.astype(np.str_ if kind == "b" else np.int64)
 
 
 def joined(pieces: Sequence[NDArray[Any]], where: str) -> NDArray[Any]:
@@ -84,13 +87,16 @@ def class_labels(
     """Class names, and each split's labels as indices of them.
 
     Integers index `names`; without names, the distinct integers or texts of all splits are the
-    classes, in ascending order. Text that is a whole number counts as one, unless it is a name.
+    classes, in ascending order. Text that is a whole number counts as one, unless it is a name;
+    so do truth values, where two other names are given.
     """
     merged = joined([*values.values()], place)
     numeric = bool(np.issubdtype(merged.dtype, np.integer))
     known = np.unique(merged[merged >= 0] if numeric else merged[merged != ""])
     if not numeric:
         texts = known.tolist()
+        if len(names or ()) == 2 and {*texts} <= _TRUTHS.keys() - {*(names or ())}:
+            return class_labels({k: _truths(own) for k, own in values.items()}, names, place)
         if not set(texts) <= set(names or ()) and all(map(_NUMBER.fullmatch, texts)):
             numbers = {part: _numbers(own) for part, own in values.items()}
             return class_labels(numbers, names, place)
@@ -108,11 +114,31 @@ def class_labels(
         raise DataError(
             f"{place}: its list of classes has {brief(twice[0])} twice: name each once"
         )
+    _require_one_spelling(classes, place)
     index = {name: number for number, name in enumerate(classes)}
     return tuple(classes), {
         part: np.array([index.get(str(value), UNLABELED) for value in own.tolist()], np.int64)
         for part, own in values.items()
     }
+
+
+def _require_one_spelling(classes: Sequence[str], place: str) -> None:
+    """Refuse classes that are one number, or one text, written in two ways."""
+    first: dict[str, str] = {}
+    for name in classes:
+        number = _ANY_NUMBER.fullmatch(name)
+        text = f"{number[1].strip('+')}{number[2]}" if number else name
+        same = unicodedata.normalize("NFC", text)
+        other = first.setdefault(same, name)
+        if other != name:
+            raise DataError(
+                f"{place}: the classes {brief(other)} and {brief(name)} are one, written in two "
+                "ways: write it in one"
+            )
+
+
+def _truths(texts: NDArray[Any]) -> NDArray[np.int64]:
+    return np.array([_TRUTHS.get(text, UNLABELED) for text in texts.tolist()], np.int64)
 
 
 def _numbers(texts: NDArray[Any]) -> NDArray[np.int64]:

@@ -3,7 +3,7 @@
 A name speaks of a split when one of `WORDS` stands in it between other signs than letters, as in
 `seg_train`, `val2017` or `test-00000-of-00002.parquet`. What speaks of two splits, two names for
 one split, and a name that speaks of none beside others that do are refused: then the user says
-which are meant, with `splits`, a pattern of names for each split.
+which are meant, with `splits`, a pattern of names for each split; `.` is all of the place.
 """
 
 import re
@@ -24,8 +24,8 @@ WORDS: dict[Role, tuple[str, ...]] = {  # those of `datasets`
     "test": ("test", "testing", "eval", "evaluation"),
 }
 CHOOSE = (
-    "say which are meant, `d3data init --split train=NAME --split test=NAME`, or splits = "
-    '{train = "NAME", test = "NAME"} in the recipe\'s [task]'
+    "say which are meant, `--split train=NAME --split test=NAME` (train=. is all of them), or "
+    'splits = {train = "NAME", test = "NAME"} in the recipe\'s [task]'
 )
 
 _END = r"(?:set|data|images|split)?s?(?![a-z])"
@@ -33,7 +33,7 @@ _ROLES = {
     part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
-_NUMBERED = re.compile(r"-\d{5}-of-\d{5}")
+_NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})")
 _OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
 
 
@@ -65,6 +65,45 @@ def by_name(names: Iterable[str], place: str, splits: Splits | None = None) -> d
     return {part: own[0] for part, own in named.items()}
 
 
+def by_rows(
+    values: Mapping[Role, Sequence[str]], column: str, place: str, splits: Splits | None
+) -> dict[Role, list[int]] | None:
+    """The rows of each split where a column tells them apart, or None where files do.
+
+    `values` are those of the column in each split that files are of. It decides where all files
+    are of train; elsewhere it must not contradict them.
+    """
+    where = f"{place}, column {column}"
+    there = {part: dict.fromkeys(own) for part, own in values.items() if own}
+    if {*there} != {"train"}:
+        for part, names in there.items():
+            if other := [name for name in names if roles(name) - {part}]:
+                raise DataError(f"{where} has {some(other)} in files of {part}: {CHOOSE}")
+        return None
+    names = there["train"]
+    spoken = set().union(*map(roles, names))
+    one = len(names) == 1 and spoken <= {"train"}
+    if not splits and (one or (column != "split" and not spoken)):
+        return None
+    if "" in names:
+        raise DataError(f"{where} has rows without a split: fill them in, or {CHOOSE}")
+    part_of = {name: part for part, name in by_name(names, where, splits).items()}
+    rows: dict[Role, list[int]] = {}
+    for row, name in enumerate(values["train"]):
+        if name in part_of:
+            rows.setdefault(part_of[name], []).append(row)
+    return rows
+
+
+def are_met(splits: Splits, names: Iterable[str]) -> bool:
+    """Whether each of these patterns is met by one of the names."""
+    names = [*names]
+    return all(
+        any(matched_level(name, pattern) is not None for name in names)
+        for pattern in splits.values()
+    )
+
+
 def _only(name: str, place: str) -> Role:
     part = role(name)
     if part is None:
@@ -77,9 +116,14 @@ def _only(name: str, place: str) -> Role:
 def by_role(
     files: Sequence[str], place: str, splits: Splits | None = None
 ) -> dict[Role, list[str]]:
-    """Tables or shards, by the split that their names and folders speak of; train if none does."""
+    """Tables or shards, by the split that their names and folders speak of; train if none does.
+
+    Of files that are numbered, as `-00000-of-00002`, none may be missing, unless the place is one.
+    """
     if splits:
         return chosen_names(files, splits, place)
+    if place.rpartition("/")[2] not in files:
+        _require_all_parts(files, place)
     spoken = {file: roles(file) for file in files}
     if two := [file for file, found in spoken.items() if len(found) > 1]:
         raise DataError(f"{place}: names that speak of two splits: {some(two)}; {CHOOSE}")
@@ -100,6 +144,28 @@ def by_role(
     return parts
 
 
+def _require_all_parts(files: Iterable[str], place: str) -> None:
+    there: dict[tuple[str, int], set[int]] = {}
+    for file in files:
+        if number := _NUMBERED.search(file):
+            whole = f"{file[: number.start()]}-{{:05d}}-of-{number[2]}{file[number.end() :]}"
+            there.setdefault((whole, int(number[2])), set()).add(int(number[1]))
+    for (name, count), numbers in there.items():
+        first = 0 if 0 in numbers else 1  # some count from 1 on
+        if missing := sorted({*range(first, first + count)} - numbers):
+            lost = some((name.format(number) for number in missing), at_most=2)
+            raise DataError(
+                f"{place}: {lost} is missing: fetch it, or, if the others are all that is meant, "
+                f"{CHOOSE}"
+            )
+
+
+def several(files: Iterable[str]) -> str:
+    """A note of which files were taken together, where they are called differently."""
+    stems = {_stem(file): file for file in files}
+    return f"files: {some(stems.values())}" if len(stems) > 1 else ""
+
+
 def _stem(file: str) -> str:
     """What the files of one split have in common: all but their numbers."""
     whole = _NUMBERED.sub("", file)
@@ -111,7 +177,8 @@ def chosen_names(names: Iterable[str], splits: Splits, place: str) -> dict[Role,
     names = list(names)
     parts: dict[Role, list[str]] = {part: [] for part in splits}
     for name in names:
-        found = [part for part, pattern in splits.items() if matched_level(name, pattern)]
+        levels = {part: matched_level(name, pattern) for part, pattern in splits.items()}
+        found = [part for part, level in levels.items() if level is not None]
         if len(found) > 1:
             raise DataError(f"{place}: {name} is chosen as {' and '.join(found)}: choose it once")
         for part in found:
@@ -126,11 +193,13 @@ def chosen_names(names: Iterable[str], splits: Splits, place: str) -> dict[Role,
     return parts
 
 
-def matched_level(path: str, pattern: str) -> int:
+def matched_level(path: str, pattern: str) -> int | None:
     """After how many steps of a path a pattern is met: by these steps, or by the last of them."""
+    if pattern == ".":
+        return 0
     steps = path.split("/")
     leading = accumulate(steps, "{}/{}".format)
     for level, (whole, own) in enumerate(zip(leading, steps, strict=True), 1):
         if fnmatchcase(whole, pattern) or fnmatchcase(own, pattern):
             return level
-    return 0
+    return None

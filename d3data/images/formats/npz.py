@@ -1,7 +1,7 @@
 """NumPy archives: `train_images`, `train_labels`, and so for val and test, as MedMNIST has them.
 
-Keras' `x_train` and `y_train` are read too, and `images` and `labels` without a split. Images are
-uint8 (N, H, W) or (N, H, W, 3). An archive is compressed as a
+Keras' `x_train` and `y_train` are read too, and `images` and `labels` without a split, or what
+`wanted` calls them. Images are uint8 (N, H, W) or (N, H, W, 3). An archive is compressed as a
 whole, so the images of a split are loaded together, when the first of them is read. An array
 `classes`, which MedMNIST has not, names the classes.
 """
@@ -12,7 +12,6 @@ import threading
 import zipfile
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from d3data.images.formats.base import ExportPlan, Sample
 from d3data.images.formats.files import Listing, unreadable, walk
 from d3data.images.formats.index import ImageIndex, StoredSplit, array_images, index_images
 from d3data.images.formats.labels import plain_labels
-from d3data.images.formats.layout import CHOOSE, WORDS, Role, Splits, roles
+from d3data.images.formats.layout import CHOOSE, WORDS, Role, Splits, matched_level, roles
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -39,6 +38,11 @@ class ids (N,), `classes`, the names of the classes (K,), and, where the set has
 ARCHIVE = "images.npz"
 SUFFIX = ".npz"
 _WORDS = {"images": {"images", "image", "x"}, "labels": {"labels", "label", "targets", "y"}}
+_SPLITS = set().union(*WORDS.values())
+CHOOSE_ARRAYS = (
+    "name those that are meant, without the words of splits, `--columns IMAGES LABELS`, or "
+    'columns = ["IMAGES", "LABELS"] in the recipe\'s [task]'
+)
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that a zip file knows
 
 
@@ -53,17 +57,15 @@ def read(
             f"{listing.place} has {len(files)} archives ({some(files)}); give one of them with "
             "--data"
         )
-    if wanted:
-        raise DataError(f"{listing.place}: an archive has no columns: omit columns")
     file = listing.root / files[0]
     try:
         with file.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
-            pairs, rest = _pairs(archive.files, str(file), splits)
+            pairs, rest = _pairs(archive.files, str(file), wanted, splits)
             labels = {
-                part: plain_labels(archive[label], f"{file}: {label}")
+                part: plain_labels(_array(archive, label, file), f"{file}: {label}")
                 for part, (_, label) in pairs.items()
             }
-            names = archive.get("classes")
+            names = _array(archive, "classes", file) if "classes" in archive else None
         stored = {part: _split(file, pairs[part][0], own) for part, own in labels.items()}
     except DataError:
         raise
@@ -75,36 +77,71 @@ def read(
     return index_images(stored, None if names is None else names.tolist(), str(file), notes=notes)
 
 
+def _array(archive: Any, name: str, file: Path) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = archive[name]
+    except ValueError as failure:
+        if "allow_pickle" not in str(failure):
+            raise
+        raise DataError(
+            f"{file}: {name} is an array of Python objects, which only a pickle holds: store it "
+            "as text or integers, such as labels.astype(str)"
+        ) from None
+    return array
+
+
 def _pairs(
-    names: Sequence[str], place: str, splits: Splits | None
+    names: Sequence[str], place: str, wanted: tuple[str, str] | None, splits: Splits | None
 ) -> tuple[dict[Role, tuple[str, str]], list[str]]:
     """The arrays of images and of labels of each split, and those that are neither."""
     found: dict[tuple[Role, str], str] = {}
     rest = []
     for name in names:
-        words = set(re.split(r"[^a-z]+", name.lower()))
-        kinds = [kind for kind, own in _WORDS.items() if words & own]
-        chosen = [part for part, pattern in (splits or {}).items() if fnmatchcase(name, pattern)]
+        kinds, strange = _kinds(name, wanted)
+        chosen = [
+            part
+            for part, pattern in (splits or {}).items()
+            if matched_level(name, pattern) is not None
+        ]
         spoken = chosen if splits else sorted(roles(name))
-        strange = words - set().union(*_WORDS.values(), *WORDS.values()) - {""}
         if len(kinds) != 1 or (splits and not chosen) or (strange and kinds == ["labels"]):
             rest.append(name)
             continue
         if (strange and not chosen) or len(spoken) > 1:
-            raise DataError(f"{place}: {name} is not plainly of one split: {CHOOSE}")
+            raise DataError(
+                f"{place}: {name} is not plainly of one split: {CHOOSE}; or {CHOOSE_ARRAYS}"
+            )
         part: Role = spoken[0] if spoken else "train"
         other = found.setdefault((part, kinds[0]), name)
         if other != name:
-            raise DataError(f"{place}: {other} and {name} are both {kinds[0]} of {part}: {CHOOSE}")
+            raise DataError(
+                f"{place}: {other} and {name} are both {kinds[0]} of {part}: {CHOOSE_ARRAYS}"
+            )
     parts = dict.fromkeys(part for part, _ in found)
     for part in parts:
         if lacking := [kind for kind in _WORDS if (part, kind) not in found]:
-            raise DataError(f"{place} has no {lacking[0]} of {part} (arrays: {some(names)})")
+            raise DataError(
+                f"{place} has no {lacking[0]} of {part} (arrays: {some(names)}): {CHOOSE_ARRAYS}"
+            )
     if not parts:
-        raise DataError(f"{place} has no train_images and train_labels, only {some(names)}")
+        raise DataError(
+            f"{place} has no train_images and train_labels, only {some(names)}: {CHOOSE_ARRAYS}"
+        )
     return {part: (found[part, "images"], found[part, "labels"]) for part in parts}, [
         name for name in rest if name != "classes"
     ]
+
+
+def _kinds(name: str, wanted: tuple[str, str] | None) -> tuple[list[str], bool]:
+    """Whether an array has images or labels, and whether words in its name are of neither."""
+    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    own = [word for word in words if word not in _SPLITS]
+    if wanted:
+        asked = zip(_WORDS, wanted, strict=True)
+        bare = "_".join(own)
+        return [kind for kind, text in asked if text == name or text.lower() == bare], False
+    kinds = [kind for kind, known in _WORDS.items() if known & {*own}]
+    return kinds, bool({*own} - set().union(*_WORDS.values()))
 
 
 def write(plan: ExportPlan, shard: int, samples: Iterable[Sample]) -> None:

@@ -12,21 +12,27 @@ import shutil
 import tempfile
 import threading
 from bisect import bisect_right
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Iterable, Sequence
 from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
-from numpy.typing import NDArray
-
 from d3data.errors import DataError
 from d3data.images.formats.base import ExportPlan, Sample
-from d3data.images.formats.columns import class_names, columns, taken, values
+from d3data.images.formats.columns import (
+    class_names,
+    columns,
+    features_of,
+    split_column,
+    taken,
+    texts,
+    values,
+)
 from d3data.images.formats.files import Listing, unreadable, walk
-from d3data.images.formats.index import ImageIndex, Images, index_images
+from d3data.images.formats.index import ImageIndex, Images, index_images, some_rows
 from d3data.images.formats.labels import joined
-from d3data.images.formats.layout import Splits, by_role
+from d3data.images.formats.layout import Splits, are_met, by_role, by_rows, several
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -106,12 +112,17 @@ def read(
     """One file, or all `*.parquet` below a folder."""
     listing = walk(place)
     root, whole = listing.root, listing.place
-    parts = by_role(listing.ending(SUFFIX), whole, splits)
+    found = listing.ending(SUFFIX)
+    divided = split_column(_schema(root / found[0]), wanted or ())
+    chosen = splits if splits and (not divided or are_met(splits, found)) else None
+    parts = by_role(found, whole, chosen)
     files = [file for own in parts.values() for file in own]
-    schemas = [_fragment(root / file).physical_schema for file in files]
+    schemas = [_schema(root / file) for file in files]
     image, label = columns(schemas[0], whole, wanted)
     names = {class_names(schema, label) for schema in schemas}
-    lacking = [f for f, s in zip(files, schemas, strict=True) if {image, label} - {*s.names}]
+    divided = None if chosen or divided in (image, label) else divided
+    used = {image, label} | ({divided} if divided else set())
+    lacking = [f for f, s in zip(files, schemas, strict=True) if used - {*s.names}]
     if lacking or len(names) > 1:
         raise DataError(
             f"{whole}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
@@ -120,12 +131,25 @@ def read(
     stored = {
         part: (
             RowGroups([root / file for file in own], root, image).images(),
-            joined([_labels(root / file, label) for file in own], whole),
+            joined([values(_column(root / file, label), str(root / file)) for file in own], whole),
             digest(f"{file} {(root / file).stat().st_size}" for file in own),
         )
         for part, own in parts.items()
     }
-    notes = [taken(image, label, schemas[0]), listing.rest(files)]
+    rows = None
+    if divided:
+        feature = features_of(schemas[0]).get(divided)
+        said = {
+            part: [t for file in own for t in texts(_column(root / file, divided), feature)]
+            for part, own in parts.items()
+        }
+        if rows := by_rows(said, divided, whole, splits):
+            stored = {part: some_rows(stored["train"], own, part) for part, own in rows.items()}
+    notes = [
+        several(parts.get("train", ())),
+        taken(image, label, schemas[0], divided if rows else None),
+        listing.rest(files),
+    ]
     return index_images(stored, names.pop(), whole, notes=notes)
 
 
@@ -182,14 +206,26 @@ def _fragment(file: Path) -> Any:
         raise unreadable(file, failure, "a Parquet file") from None
 
 
-def _labels(file: Path, column: str) -> NDArray[Any]:
+def _schema(file: Path) -> Any:
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(file)
+    except (pyarrow.ArrowException, OSError) as failure:
+        raise unreadable(file, failure, "a Parquet file") from None
+    if twice := [name for name, count in Counter(schema.names).items() if count > 1]:
+        raise DataError(f"{file} has two columns {twice[0]!r}: rename one of them")
+    return schema
+
+
+def _column(file: Path, name: str) -> Any:
     import pyarrow
 
     try:
-        stored = _fragment(file).to_table(columns=[column]).column(0)
+        return _fragment(file).to_table(columns=[name]).column(0)
     except (pyarrow.ArrowException, OSError) as failure:
         raise unreadable(file, failure, "a Parquet file") from None
-    return values(stored, str(file))
 
 
 def features(classes: Sequence[str], *, soft: bool) -> dict[str, Any]:

@@ -1,15 +1,17 @@
 """WebDataset shards: tar files in which `key.jpg` and `key.cls` make one labelled image.
 
 Shards are indexed once and images are read in place, so a shard must not be compressed.
-A file `classes.txt` beside the shards, one name a line, names the classes.
+A file `classes.txt` beside the shards, one name a line, names the classes. The label may be a key
+of a JSON document, `json.KEY`.
 """
 
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -18,11 +20,11 @@ from d3data.images.formats import folders
 from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, write_names
 from d3data.images.formats.files import Listing, unreadable, walk
 from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
-from d3data.images.formats.layout import Splits, by_role
+from d3data.images.formats.layout import Splits, by_role, several
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
-from d3data.utils.text import some
+from d3data.utils.text import brief, some
 
 FILES = "shard-*.tar"
 HOW = """\
@@ -33,9 +35,11 @@ samples with members `png` and `cls`, the class id, and where the set has soft l
 """
 SUFFIX = ".tar"
 LABEL = "cls"
+DOCUMENT = "json"
 MOST_OF_A_LABEL = 1000  # bytes
+MOST_OF_A_DOCUMENT = 1 << 24
 CHOOSE = (
-    "name the members with image and label, `d3data init --columns png cls`, or "
+    "name the members with image and label, `--columns png cls` or `--columns png json.KEY`, or "
     'columns = ["png", "cls"] in the recipe\'s [task]'
 )
 
@@ -53,6 +57,26 @@ class Member(NamedTuple):
     size: int
 
 
+class Seen(NamedTuple):
+    """What shards hold: suffixes that are taken, others, and how many members are left out."""
+
+    taken: set[str]
+    others: set[str]
+    left: Counter[str]
+
+    def note(self) -> str:
+        """What was taken, and what was not."""
+        rest = sorted(self.others - self.taken)
+        left = some(f"{count} {what}" for what, count in sorted(self.left.items()))
+        return "; ".join(
+            [
+                f"members: {some(sorted(self.taken))}",
+                *([f"not {some(rest)}"] if rest else []),
+                *([f"left out: {left}"] if left else []),
+            ]
+        )
+
+
 def read(
     place: Path | Listing, wanted: tuple[str, str] | None = None, splits: Splits | None = None
 ) -> ImageIndex:
@@ -60,14 +84,19 @@ def read(
     listing = walk(place)
     parts = by_role(listing.ending(SUFFIX), listing.place, splits)
     files = [file for own in parts.values() for file in own]
-    taken: set[str] = set()
+    seen = Seen(set(), set(), Counter())
     stored = {
-        part: _split([listing.root / file for file in own], wanted, taken)
+        part: _split([listing.root / file for file in own], wanted, seen)
         for part, own in parts.items()
     }
+    if not wanted:
+        _require_one_image(seen.taken, listing.place)
+    if wanted and seen.left and not any(len(images) for images, _, _ in stored.values()):
+        raise DataError(f"{listing.place}: no sample has a member {wanted[0]}; {CHOOSE}")
     names = read_names(listing.root)
     notes = [
-        f"members: {some(sorted(taken))}",
+        several(parts.get("train", ())),
+        seen.note(),
         listing.rest([*files, *([NAMES] if names else [])]),
     ]
     return index_images(stored, names, listing.place, notes=notes)
@@ -96,8 +125,8 @@ def finish(plan: ExportPlan) -> None:
     write_names(plan.folder, plan.classes)
 
 
-def _split(files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str]) -> StoredSplit:
-    samples = [sample for file in files for sample in _samples(file, wanted, taken)]
+def _split(files: Iterable[Path], wanted: tuple[str, str] | None, seen: Seen) -> StoredSplit:
+    samples = [sample for file in files for sample in _samples(file, wanted, seen)]
     texts_of: dict[Path, set[str]] = {}
     for member, text in samples:
         texts_of.setdefault(member.shard, set()).update({text} - {""})
@@ -115,41 +144,70 @@ def _split(files: Iterable[Path], wanted: tuple[str, str] | None, taken: set[str
     return Images(len(members), names.__getitem__, read), np.array(texts, np.str_), identity
 
 
-def _samples(
-    file: Path, wanted: tuple[str, str] | None, taken: set[str]
-) -> list[tuple[Member, str]]:
-    """The image and the label of each sample, in order; suffixes that were used are `taken`."""
-    image, label = (name.lower().split(";") for name in wanted or ("", LABEL))
+def _samples(file: Path, wanted: tuple[str, str] | None, seen: Seen) -> list[tuple[Member, str]]:
+    """The image and the label of each sample, in order."""
+    image, label = (name.split(";") for name in wanted or ("", LABEL))
     images: dict[str, dict[str, Member]] = {}
     labels: dict[str, dict[str, str]] = {}
-    other: set[str] = set()
-    for key, suffix, member, text in _members(file, label):
-        if suffix in label:
+    others: dict[str, set[str]] = {}
+    asked = {suffix.lower() for suffix in image}
+    for key, suffix, member, text in _members(file, _keys(label), seen.left):
+        if text is not None:
             _put(labels.setdefault(key, {}), suffix, text, file, key)
-        elif suffix in image or (not wanted and folders.is_image(f"image.{suffix}")):
+        elif suffix in asked or (not wanted and _is_image(suffix)):
             _put(images.setdefault(key, {}), suffix, member, file, key)
         else:
-            other.add(suffix)
+            others.setdefault(key, set()).add(suffix)
     found: list[tuple[str, Iterable[str]]] = [*images.items(), *labels.items()]
     for key, suffixes in found:
-        if len(several := sorted(suffixes)) > 1:
-            raise DataError(f"{file}: sample {key} has {' and '.join(several)}: {CHOOSE}")
-    if bare := sorted(labels.keys() - images.keys()):
+        if len(twice := sorted(suffixes)) > 1:
+            raise DataError(f"{file}: sample {key} has {' and '.join(twice)}: {CHOOSE}")
+    rest = {suffix for own in others.values() for suffix in own}
+    bare = labels.keys() - images.keys()
+    masks = {key for key in bare if any(map(_is_image, others.get(key, ())))}
+    if none := sorted(bare - masks):
         raise DataError(
-            f"{file}: labels without an image: {some(bare)}; its other members are "
-            f"{some(sorted(other)) or 'none'}; {CHOOSE}"
+            f"{file}: labels without an image: {some(none)}; its other members are "
+            f"{some(sorted(rest)) or 'none'}; {CHOOSE}"
         )
     if images and not labels:
+        there = rest.union(*images.values())
         raise DataError(
-            f"{file} has no member {' or '.join(label)} with labels, only "
-            f"{some(sorted({*other, *(s for own in images.values() for s in own)}))}; {CHOOSE}"
+            f"{file} has no member {' or '.join(label)} with labels, only {some(sorted(there))}; "
+            f"{CHOOSE}"
         )
-    taken |= {suffix for _, suffixes in found for suffix in suffixes}
+    seen.taken.update(suffix for _, suffixes in found for suffix in suffixes)
+    seen.others.update(rest)
+    if masks:
+        seen.left[f"labels of samples without {' or '.join(image)}"] += len(masks)
     return [
         (member, next(iter(labels.get(key, {"": ""}).values())))
         for key, own in images.items()
         for member in own.values()
     ]
+
+
+def _keys(labels: Iterable[str]) -> dict[str, str]:
+    """The members that have labels, and the key of each where it is a JSON document."""
+    parts = (label.partition(".") for label in labels)
+    return {
+        DOCUMENT if first.lower() == DOCUMENT else f"{first}{dot}{rest}".lower(): rest
+        for first, dot, rest in parts
+    }
+
+
+def _is_image(suffix: str) -> bool:
+    return folders.is_image(f"image.{suffix}")
+
+
+def _require_one_image(suffixes: Iterable[str], place: str) -> None:
+    """Refuse samples of which some have an image `png`, and others an image `mask.png`."""
+    kinds = {suffix.rpartition(".")[0]: suffix for suffix in sorted(suffixes) if _is_image(suffix)}
+    if len(kinds) > 1:
+        raise DataError(
+            f"{place}: the images of some samples are {' and of others '.join(kinds.values())}: "
+            f"{CHOOSE}"
+        )
 
 
 def _require_end(file: Path, end: int) -> None:
@@ -184,33 +242,72 @@ def _put(own: dict[str, T], suffix: str, value: T, file: Path, key: str) -> None
     own[suffix] = value
 
 
-def _members(file: Path, label: Sequence[str]) -> Iterator[tuple[str, str, Member, str]]:
+def _members(
+    file: Path, labels: Mapping[str, str], left: Counter[str]
+) -> Iterator[tuple[str, str, Member, str | None]]:
     """Key, suffix, place and, of labels, the text of each member of a shard."""
     from webdataset.tariterators import base_plus_ext
 
+    links = []
     try:
         with tarfile.open(file, "r:") as archive:
             for member in archive:
                 key, suffix = base_plus_ext(member.name)
-                if key is None or _hidden(member.name) or not member.isfile():
-                    continue
                 member.name.encode()
-                text = ""
-                if suffix.lower() in label and (content := archive.extractfile(member)):
-                    text = content.read(MOST_OF_A_LABEL).decode().strip()
-                yield (
-                    key,
-                    suffix.lower(),
-                    Member(file, member.name, member.offset_data, member.size),
-                    text,
-                )
+                text, suffix = None, (suffix or "").lower()
+                if member.isdir():
+                    continue
+                if _hidden(member.name):
+                    left["hidden"] += 1
+                    continue
+                if member.issym() or member.islnk():
+                    links.append(member.name)
+                    continue
+                if key is None or not member.isfile():
+                    left["without a suffix" if member.isfile() else "that are no files"] += 1
+                    continue
+                if suffix in labels and (content := archive.extractfile(member)):
+                    whole = content.read(_most(suffix) + 1)
+                    text = _text(whole, suffix, labels[suffix], f"{file}: {member.name}")
+                place = Member(file, member.name, member.offset_data, member.size)
+                yield key, suffix, place, text
             _require_end(file, archive.offset)
     except UnicodeError:
-        raise DataError(f"{file}: a name or a label is no UTF-8 text: pack it again") from None
+        raise DataError(f"{file}: a name is no UTF-8 text: pack it again") from None
     except (tarfile.TarError, EOFError, OSError, ValueError) as failure:
         raise unreadable(file, failure, "an uncompressed tar file") from None
+    if links:
+        raise DataError(
+            f"{file}: {some(links)} are links to other members or files: pack it again with "
+            "`tar --dereference --hard-dereference`"
+        )
+
+
+def _most(suffix: str) -> int:
+    return MOST_OF_A_DOCUMENT if suffix == DOCUMENT else MOST_OF_A_LABEL
+
+
+def _text(content: bytes, suffix: str, key: str, where: str) -> str:
+    """The label in a member."""
+    if len(content) > _most(suffix):
+        raise DataError(f"{where} is too long for a label: {CHOOSE}")
+    try:
+        text = content.decode()
+        value: Any = json.loads(text) if suffix == DOCUMENT else text.strip()
+    except UnicodeDecodeError:
+        raise DataError(f"{where} is no UTF-8 text: {CHOOSE}") from None
+    except (ValueError, RecursionError):
+        raise DataError(f"{where} is no JSON: {CHOOSE}") from None
+    if key and isinstance(value, dict):
+        value = value.get(key)
+    if isinstance(value, dict):
+        raise DataError(f"{where} has the keys {some(map(brief, value))}: {CHOOSE}")
+    if not isinstance(value, str | int | float | None):
+        raise DataError(f"{where}: {brief(value)} is no label: {CHOOSE}")
+    return "" if value is None else str(value).strip()
 
 
 def _hidden(name: str) -> bool:
-    *folders, own = name.split("/")
-    return own.startswith(".") or any(folder.startswith("__") for folder in folders)
+    """As `walk` leaves names of files and folders alone."""
+    steps = [step for step in name.split("/") if step.strip(".")]
+    return any(s.startswith(".") for s in steps) or any(s.startswith("__") for s in steps[:-1])

@@ -118,6 +118,6 @@ def test_text_that_is_a_number_is_one_unless_it_is_a_name():
     assert (classes, labels["train"].tolist()) == (("9", "10"), [1, 0, -1, -1])
     named = {"train": np.array(["10", "9"])}
     assert class_labels(named, ["10", "9"], "here")[1]["train"].tolist() == [0, 1]
-    assert class_labels({"train": np.array(["007", "7"])}, None, "here")[0] == ("007", "7")
+    assert class_labels({"train": np.array(["007", "008"])}, None, "here")[0] == ("007", "008")
     with pytest.raises(DataError, match="numbers in one place and text in another"):
         class_labels({"train": np.array([0]), "test": np.array(["ant"])}, None, "here")

@@ -1,12 +1,15 @@
 """What people bring: each kind is read right, or refused with the remedy, and the remedy works."""
 
 import os
+import tarfile
 
 import numpy as np
 import pyarrow
+import pyarrow.parquet
 import pytest
 
 from d3data.errors import DataError
+from d3data.images import formats
 from d3data.images.formats import torchvision as reader
 from d3data.images.tasks import load_task
 from pictures import image_folder
@@ -88,7 +91,7 @@ def test_a_second_image_of_a_sample_is_not_taken_for_the_first(tmp_path):
     task = load_task("x", data=place, columns=("jpg;png", "txt"))
     assert task.classes == PETS
     assert len(task.train) == 2
-    refused(place, "labels without an image: 0", columns=("webp", "cls"))
+    refused(place, "no sample has a member webp; .*--columns png cls", columns=("webp", "cls"))
 
 
 @pytest.mark.parametrize(
@@ -103,6 +106,149 @@ def test_a_second_image_of_a_sample_is_not_taken_for_the_first(tmp_path):
 )
 def test_what_comes_twice_in_a_shard_or_not_at_all_is_named(members, message, tmp_path):
     refused(put(tmp_path, {"0.tar": shard(members)}), message)
+
+
+def test_masks_that_are_samples_of_their_own_are_not_images(tmp_path):
+    images = [("0.png", PNG), ("0.cls", b"0"), ("1.png", PNG), ("1.cls", b"1")]
+    masks = [(name.replace(".png", ".mask.png"), content) for name, content in images]
+    place = put(tmp_path, {"a-0.tar": shard(images), "a-1.tar": shard(masks)})
+    refused(place, "images of some samples are mask.png and of others png: .*--columns png cls")
+    index = formats.read(place, columns=("png", "cls"))
+    assert len(index.splits["train"].labels) == 2
+    assert "left out: 2 labels of samples without png" in "".join(index.notes)
+    assert counts(put(tmp_path / "m", {"0.tar": shard(masks)})) == {"train": {"0": 1, "1": 1}}
+
+
+def test_what_a_shard_hides_is_left_out_and_said_and_links_are_refused(tmp_path):
+    hidden = ["__MACOSX/0.png", ".git/0.png", "a/.b/0.png", "./__x/0.png", ".0.png"]
+    members = [("0.png", PNG), ("0.cls", b"0"), ("1.png", PNG), ("1.cls", b"1"), ("README", b"x"),
+               ("0.json", b"{}"), *((name, PNG) for name in hidden)]  # fmt: skip
+    place = put(tmp_path, {"0.tar": shard(members)})
+    index = formats.read(place)
+    assert len(index.splits["train"].labels) == 2
+    assert "members: cls, png; not json; left out: 5 hidden, 1 without a suffix" in index.notes
+    (tmp_path / "0.png").write_bytes(PNG)
+    (tmp_path / "1.png").symlink_to("0.png")
+    (tmp_path / "2.png").hardlink_to(tmp_path / "0.png")
+    with tarfile.open(tmp_path / "linked.tar", "w") as archive:
+        for name in ("0.png", "1.png", "2.png"):
+            archive.add(tmp_path / name, name)
+    refused(tmp_path / "linked.tar", "1.png, 2.png are links .*tar --dereference")
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'{"label": 3, "x": [1]}', "3"),
+        (b'{"label": "cat"}', "cat"),
+        (b'{"label": true}', "True"),
+        (b'{"label": null}', "?"),
+    ],
+)
+def test_labels_of_shards_may_be_keys_of_a_document(content, expected, tmp_path):
+    place = put(tmp_path, {"0.tar": shard([("0.png", PNG), ("0.json", content)])})
+    assert counts(place, columns=("png", "json.label")) == {"train": {expected: 1}}
+    refused(place, "0.json has the keys 'label'.*: .*json.KEY", columns=("png", "json"))
+
+
+@pytest.mark.parametrize(
+    ("label", "content"),
+    [("json.a", b"[1]"), ("json.a", b"{"), ("json.a", b"\xff"), ("json.a", b'{"a": {"b": 1}}'),
+     ("txt", b"\xff"), ("txt", b"x" * 2000)],
+)  # fmt: skip
+def test_members_that_are_no_labels_are_refused(label, content, tmp_path):
+    name = f"0.{label.partition('.')[0]}"
+    place = put(tmp_path, {"0.tar": shard([("0.png", PNG), (name, content)])})
+    refused(place, f"{name}.*`--columns png cls`", columns=("png", label))
+
+
+@pytest.mark.parametrize("texts", [("0", "00"), ("1", "1.0"), ("+1", "1"), ("\xe9", "e\u0301")])
+def test_a_class_that_is_written_in_two_ways_is_refused(texts, tmp_path):
+    message = "classes .* are one, written in two ways"
+    refused(put(tmp_path / "a", {"t.parquet": table([*texts] * 2)}), message)
+    refused(put(tmp_path / "b", {f"{name}/{n}.png": PNG for name in texts for n in "01"}), message)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize(
+    ("values", "splits", "expected"),
+    [
+        (["train", "train", "test", "test"], None, {"train": 2, "test": 2}),
+        (["Training", "Training", "PublicTest", "PrivateTest"],
+         {"train": "Training", "test": "PrivateTest"}, {"train": 2, "test": 1}),
+        (["0", "0", "1", "1"], {"train": "0", "validation": "1"}, {"train": 2, "validation": 2}),
+        (["train", "train", "test", "test"], {"train": "."}, {"train": 4}),
+        (["train"] * 4, None, {"train": 4}),
+        (["Training", "Training", "PublicTest", "PrivateTest"], None, "are each a test split"),
+        (["0", "0", "1", "1"], None, "0 is not plainly a train"),
+        (["train", "train", "", "test"], None, "rows without a split"),
+    ],
+)  # fmt: skip
+def test_a_column_that_says_the_split_is_followed(kind, values, splits, expected, tmp_path):
+    if kind == "csv":
+        rows = (f"{n}.png,{'ab'[n % 2]},{value}\n" for n, value in enumerate(values))
+        files = {f"{n}.png": PNG for n in range(len(values))}
+        place = put(tmp_path, files | {"metadata.csv": f"file_name,label,split\n{''.join(rows)}"})
+    else:
+        place = put(tmp_path, {"train.parquet": table(list("abab"), split=values)})
+    if isinstance(expected, str):
+        return refused(place, f"column split.*{expected}.*--split train=", splits=splits)
+    found = counts(place, splits=splits)
+    assert {part: sum(own.values()) for part, own in found.items()} == expected
+    index = formats.read(place, splits=splits)
+    assert any("split" in note for note in index.notes)
+    return None
+
+
+def test_a_column_must_not_contradict_the_files_that_say_the_split(tmp_path):
+    files = {
+        f"{part}.parquet": table([0, 1], split=["test", "test"]) for part in ("train", "test")
+    }
+    place = put(tmp_path, files)
+    refused(place, "column split has test in files of train")
+    assert {*counts(place, splits={"train": "train.*", "test": "test.*"})} == {"train", "test"}
+
+
+def test_a_part_of_numbered_files_that_is_missing_is_named(tmp_path):
+    names = [f"train-{n:05d}-of-00003.parquet" for n in range(3)]
+    place = put(tmp_path, {name: table([0, 1, 0, 1]) for name in names})
+    assert counts(place) == {"train": {"0": 6, "1": 6}}
+    (place / names[1]).unlink()
+    refused(place, r"train-00001-of-00003\.parquet is missing: fetch it, or")
+    assert counts(place, splits={"train": "."}) == {"train": {"0": 4, "1": 4}}
+    assert counts(place / names[0]) == {"train": {"0": 2, "1": 2}}
+
+
+def test_classes_that_are_called_after_splits_are_classes_if_one_says_so(tmp_path):
+    place = put(tmp_path, {f"test_{kind}/{n}.png": PNG for kind in PETS for n in range(3)})
+    refused(place, r"test_cat and test_dog are each a test split: .*train=\.")
+    assert load_task("x", data=place, splits={"train": "."}).classes == ("test_cat", "test_dog")
+
+
+def test_spaces_around_the_name_of_a_folder_do_not_matter(tmp_path):
+    place = put(tmp_path, pets("train/") | {f"test/{k} /{n}.png": PNG for k in PETS for n in "01"})
+    assert counts(place) == {"train": ALL, "test": {"cat": 2, "dog": 2}}
+    refused(put(place, {"train/cat /9.png": PNG}), "'train/cat' and 'train/cat ' differ in spaces")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("file_name;label\n0.png;a\n1.png;b\n", {"a": 1, "b": 1}),
+        ("file_name\tlabel\n0.png\ta\n1.png\tb\n", {"a": 1, "b": 1}),
+        ("\ufefffile_name,label\r\n0.png,a\r\n1.png,b\r\n", {"a": 1, "b": 1}),
+        ("file_name,label\n0.png,\xe9\n1.png,b\n".encode("latin-1"), "no UTF-8 text: save it"),
+        ("file_name,label\n0.png,a\n1.png,b\n".encode("utf-16"), "no UTF-8 text: save it"),
+        ("file_name,label\nx\\0.png,a\n1.png,b\n", "has a backslash: write /"),
+        ("file_name,label\n0.png,a\n1.PNG,b\n", "without an image: 1.PNG; correct or remove"),
+    ],
+)
+def test_tables_of_spreadsheets_are_read(text, expected, tmp_path):
+    place = put(tmp_path, {"0.png": PNG, "1.png": PNG, "metadata.csv": text})
+    if isinstance(expected, str):
+        refused(place, expected)
+    else:
+        assert counts(place) == {"train": expected}
 
 
 def test_columns_that_are_not_plain_are_chosen(tmp_path):
@@ -161,7 +307,7 @@ def test_two_formats_in_one_place_are_told(tmp_path):
         (["cat", "dog", None], {"cat": 1, "dog": 1, "?": 1}),
         ([0, 1, None], {"0": 1, "1": 1, "?": 1}),
         ([0.0, 1.0, float("nan")], {"0": 1, "1": 1, "?": 1}),
-        ([True, False, True], {"1": 2, "0": 1}),
+        ([True, False, None], {"False": 1, "True": 1, "?": 1}),
         (["10", "9", "9"], {"10": 1, "9": 2}),
         ([[0], [1], []], {"0": 1, "1": 1, "?": 1}),
         ([[0, 1], [1, 0], [0, 1]], {"1": 2, "0": 1}),
@@ -215,6 +361,57 @@ def test_archives_have_the_same_labels(labels, tmp_path):
 def test_arrays_that_are_missing_or_twice(names, message, tmp_path):
     np.savez(tmp_path / "x.npz", **dict.fromkeys(names, np.zeros((3, 8, 8), np.uint8)))
     refused(tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted", "message"),
+    [
+        (("images", "labels", "mask_images"), ("images", "labels"), "mask_images is not plainly"),
+        (("train_images", "train_coarse_labels", "train_fine_labels"), ("images", "fine_labels"),
+         "no labels of train"),
+        (("data", "labels"), ("data", "labels"), "no images of train"),
+        (("x", "images", "y"), ("x", "y"), "x and images are both images"),
+        (("arr_0", "arr_1"), ("arr_0", "arr_1"), "only arr_0, arr_1"),
+    ],
+)  # fmt: skip
+def test_arrays_that_are_not_plain_are_chosen(names, wanted, message, tmp_path):
+    images = np.zeros((4, 8, 8), np.uint8)
+    labels = {name: [0, 1, 0, 1] for name in names if name in wanted[1] or "labels" in name}
+    np.savez(tmp_path / "x.npz", **dict.fromkeys(names, images) | labels)
+    refused(tmp_path, f"{message}.*--columns IMAGES LABELS")
+    assert counts(tmp_path, columns=wanted) == {"train": {"0": 2, "1": 2}}
+
+
+def test_what_is_intact_but_cannot_be_read_is_not_called_truncated(tmp_path):
+    images = np.zeros((2, 8, 8), np.uint8)
+    np.savez(tmp_path / "x.npz", images=images, labels=np.array(["cat", None], object))
+    refused(tmp_path / "x.npz", "labels is an array of Python objects.*store it as text")
+    columns = [pyarrow.array([PNG]), pyarrow.array([0]), pyarrow.array([1])]
+    twice = pyarrow.Table.from_arrays(columns, names=["image", "label", "label"])
+    pyarrow.parquet.write_table(twice, tmp_path / "t.parquet")
+    refused(tmp_path / "t.parquet", "has two columns 'label': rename one")
+
+
+def test_rows_without_a_label_are_not_sent_to_folders(tmp_path):
+    place = put(tmp_path / "a", {"t.parquet": table(["a", "b", None] * 2)})
+    refused(place, "2 images without a label: .*; give it a label, or remove it")
+    files = pets() | {"0.png": PNG}
+    refused(put(tmp_path / "b", files), "without a label: 0.png; move it into the folder")
+
+
+def test_a_split_without_images_is_left_out(tmp_path):
+    files = {"train.parquet": [0, 1] * 4, "test.parquet": []}
+    place = put(tmp_path, {name: table(own, names=["a", "b"]) for name, own in files.items()})
+    assert load_task("x", data=place).test is None
+    assert "left out: the test split, which has no images" in formats.read(place).used().notes
+
+
+def test_truth_values_are_names_or_numbers_of_two_names(tmp_path):
+    images, labels = np.zeros((3, 8, 8), np.uint8), np.array([True, False, True])
+    np.savez(tmp_path / "a.npz", images=images, labels=labels)
+    assert counts(tmp_path / "a.npz") == {"train": {"True": 2, "False": 1}}
+    np.savez(tmp_path / "b.npz", images=images, labels=labels, classes=["ill", "well"])
+    assert counts(tmp_path / "b.npz") == {"train": {"well": 2, "ill": 1}}
 
 
 def test_what_has_no_labels_or_no_images_is_left_out(tmp_path):
