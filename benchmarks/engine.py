@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from d3data.distill.engine import MetricsLog, Setting, Stage, optimize
-from d3data.distill.recipe import load_recipe
+from d3data.distill.recipe import get_recipe
 from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.nets.checkpoint import Checkpoint
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    recipe = load_recipe("digits-ipc4")
+    recipe = get_recipe("digits-ipc4")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         setting = Setting(recipe, recipe.task.load(), 0, torch.device("cpu"))

@@ -21,7 +21,7 @@ from torch.nn.functional import cross_entropy
 
 import d3data
 from d3data import nets
-from d3data.evaluation.protocols import Protocol, named
+from d3data.evaluation.protocols import Protocol, get_protocol
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.images.augment import augmentation
@@ -76,7 +76,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
-    protocol = named("standard")
+    protocol = get_protocol("standard")
     with tempfile.TemporaryDirectory() as place:
         data = d3data.load(a_set(Path(place) / "set", 32).folder, output="normalized")
         images, labels = data.batch(0, range(2560))

@@ -174,7 +174,7 @@ def beside_others(place: Path, rounds: int) -> Iterator[dict[str, Any]]:
     for size in SIZES:
         data = d3data.load(place / f"{size}-False")
         ours = {"d3data, float32": lambda data=data: rate(loader(data), 5_000, of_pair)}
-        loop = d3data.DecodingLoader(data, BATCH, "cpu", autocast=torch.bfloat16)
+        loop = d3data.DecodingLoader(data, BATCH, device="cpu", autocast=torch.bfloat16)
 
         def bf16(loop: Any = loop) -> float:
             def epochs() -> Iterator[Any]:

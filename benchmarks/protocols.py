@@ -47,7 +47,7 @@ def real(data: Path) -> Task:
 def trained(data: Path, name: str, per_class: int, subset: int, seed: int) -> Trial:
     """One network on one random subset, on one thread."""
     torch.set_num_threads(1)
-    task, protocol = real(data), protocols.named(name)
+    task, protocol = real(data), protocols.get_protocol(name)
     rows = random_rows(task.train, per_class, generator(subset, "subset", per_class))
     images = Photographs(task.train.read(rows), task.train.labels[rows])
     build = builders([protocol.network], None, task)[label(protocol.network)]

@@ -1,42 +1,93 @@
-"""Distilled image data sets: make them, ship them, load them."""
+"""Distilled image data sets: make them, ship them, load them.
+
+    >>> import d3data
+    >>> data = d3data.load("digits-ipc4")
+    >>> image, label = data[0]
+
+`docs/api.md` lists what is public: the names of `__all__` here and in the packages that it names.
+"""
 
 import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from d3data.utils.version import __version__
 
-_PUBLIC = {
-    "DecodingLoader": "d3data.data.device_loader",
-    "DistilledDataset": "d3data.data.dataset",
-    "EpochSampler": "d3data.data.epochs",
-    "evaluate": "d3data.evaluation",
-    "export": "d3data.data.export",
-    "load": "d3data.data.load",
-    "load_task": "d3data.images.tasks",
-    "merge": "d3data.data.merge",
-    "publish": "d3data.publishing",
-    "quantize": "d3data.data.requantize",
-}
-__all__ = ["__version__", *sorted(_PUBLIC)]
+__all__ = [
+    "DecodingLoader",
+    "DistilledDataset",
+    "EpochSampler",
+    "__version__",
+    "artifact",
+    "audit",
+    "cards",
+    "compare",
+    "convert",
+    "distill",
+    "errors",
+    "evaluate",
+    "evaluation",
+    "export",
+    "info",
+    "list_sets",
+    "load",
+    "load_task",
+    "merge",
+    "nets",
+    "publish",
+    "pull",
+    "quantize",
+    "testing",
+]
 
 if TYPE_CHECKING:
-    from d3data.data.dataset import DistilledDataset as DistilledDataset
-    from d3data.data.device_loader import DecodingLoader as DecodingLoader
-    from d3data.data.epochs import EpochSampler as EpochSampler
-    from d3data.data.export import export as export
-    from d3data.data.load import load as load
-    from d3data.data.merge import merge as merge
-    from d3data.data.requantize import quantize as quantize
-    from d3data.evaluation import evaluate as evaluate
-    from d3data.images.tasks import load_task as load_task
-    from d3data.publishing import publish as publish
+    from d3data import (
+        artifact,
+        cards,
+        convert,
+        distill,
+        errors,
+        evaluation,
+        nets,
+        testing,
+    )
+    from d3data.data.dataset import DistilledDataset
+    from d3data.data.device_loader import DecodingLoader
+    from d3data.data.epochs import EpochSampler
+    from d3data.data.export import export
+    from d3data.data.info import info
+    from d3data.data.load import load
+    from d3data.data.merge import merge
+    from d3data.data.requantize import quantize
+    from d3data.evaluation import audit, compare, evaluate
+    from d3data.hub.fetch import list_sets, pull
+    from d3data.images.tasks import load_task
+    from d3data.publishing import publish
+else:  # so that importing d3data loads no torch, and type checkers know all names
+    _PLACES = {
+        "DecodingLoader": "data.device_loader",
+        "DistilledDataset": "data.dataset",
+        "EpochSampler": "data.epochs",
+        "audit": "evaluation",
+        "compare": "evaluation",
+        "evaluate": "evaluation",
+        "export": "data.export",
+        "info": "data.info",
+        "list_sets": "hub.fetch",
+        "load": "data.load",
+        "load_task": "images.tasks",
+        "merge": "data.merge",
+        "publish": "publishing",
+        "pull": "hub.fetch",
+        "quantize": "data.requantize",
+    }
 
-
-def __getattr__(name: str) -> Any:
-    if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
-    raise AttributeError(f"module 'd3data' has no attribute {name!r}")
+    def __getattr__(name: str):
+        if name in _PLACES:
+            return getattr(importlib.import_module(f"d3data.{_PLACES[name]}"), name)
+        if name in __all__:
+            return importlib.import_module(f"d3data.{name}")
+        raise AttributeError(f"module 'd3data' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_PUBLIC])
+    return __all__

@@ -31,6 +31,32 @@ import difflib
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+__all__ = [
+    "AccessError",
+    "ArtifactError",
+    "BudgetError",
+    "ConflictError",
+    "D3DataError",
+    "DataError",
+    "DeviceError",
+    "ExportError",
+    "ForeignRunError",
+    "FormatError",
+    "HubError",
+    "IntegrityError",
+    "JobError",
+    "NewerFormatError",
+    "NotCachedError",
+    "NotPublishedError",
+    "RecipeError",
+    "RunError",
+    "RunLockedError",
+    "TrainingError",
+    "UnknownNameError",
+    "UnreachableError",
+    "VersionTakenError",
+]
+
 T = TypeVar("T")
 
 

@@ -9,13 +9,12 @@ from pathlib import Path
 import webdataset
 
 import d3data
-from d3data.data.export import export
 
 
 def main(name: str, out: str, draws_per_class: int = 100) -> int:
     """Return how many images came back."""
     data = d3data.load(name, seed=1)
-    export(data, out, format="webdataset", draws_per_class=draws_per_class)
+    d3data.export(data, out, format="webdataset", draws_per_class=draws_per_class)
     shards = [str(path) for path in sorted(Path(out).glob("shard-*.tar"))]
     read = webdataset.WebDataset(shards, shardshuffle=100).shuffle(1000)
     batches = read.decode("torchrgb").to_tuple("png", "cls").batched(64)

@@ -14,8 +14,7 @@ import tempfile
 from huggingface_hub import HfApi
 
 import d3data
-from d3data.artifact import artifact
-from d3data.publishing import publish
+from d3data import artifact
 from d3data.testing import LocalHub
 
 LIST = "me/index"
@@ -25,7 +24,7 @@ def main(folder: str) -> int:
     """Return how many images were drawn of the set that came back."""
     name = artifact.read(folder).manifest.about.name
     with LocalHub() as hub, tempfile.TemporaryDirectory() as home, hub.using(home):
-        done = publish(folder, f"me/{name}", tell=print)
+        done = d3data.publish(folder, f"me/{name}", progress=lambda at: print(at.message))
         entry = {
             "about": "distilled by me",
             "repository": done.repository,

@@ -14,8 +14,7 @@ from pydantic import Field
 
 import d3data
 from d3data import distill
-from d3data.distill.objectives import Objective
-from d3data.distill.objectives.base import sample_items, sample_real
+from d3data.distill import Objective, sample_items, sample_real
 
 
 class MeanImages(Objective):

@@ -3,12 +3,12 @@
 import torch
 
 from d3data.evaluation.baselines import Photographs, RowData
-from d3data.evaluation.protocols import named
+from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.record import Row, Trial
 from d3data.evaluation.report import Report
 from d3data.nets import NetworkSpec
 
-FIELD_1 = named("standard").model_copy(
+FIELD_1 = get_protocol("standard").model_copy(
     update={"name": "field", "network": NetworkSpec(width=128)}
 )  # version 1 of `field`
 
@@ -51,7 +51,7 @@ def report(name, *rows, **changes):
         "split": "test",
         "tests": 10_000,
         "classes": ("0", "1"),
-        "protocol": named("quick"),
+        "protocol": get_protocol("quick"),
         "rows": rows,
         "device": "cpu",
         "threads": 1,

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from d3data import artifact
 from d3data.cli import app
-from d3data.distill import Recipe, load_recipe, recipe_names
+from d3data.distill import Recipe, get_recipe, list_recipes
 from d3data.evaluation.protocols import protocols
 from d3data.evaluation.report import stored_report
 from d3data.hub.index import ZOO
@@ -27,14 +27,14 @@ def test_the_recipe_that_is_shown_as_published_is_the_one_that_is_shipped():
     text = (ROOT / "docs" / "recipes.md").read_text(encoding="utf-8")
     (shown,) = re.findall(r'```toml\n(name = ".*?)```', text, re.DOTALL)
     recipe = Recipe.parse(tomllib.loads(shown), where="docs/recipes.md")
-    shipped = load_recipe("imagenet-ipc1")
+    shipped = get_recipe("imagenet-ipc1")
     named = {"name": recipe.name, "description": recipe.description}
     assert recipe == shipped.model_copy(update=named)
 
 
-@pytest.mark.parametrize("name", recipe_names())
+@pytest.mark.parametrize("name", list_recipes())
 def test_recipes_are_named_as_their_files(name):
-    assert load_recipe(name).name == name
+    assert get_recipe(name).name == name
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")], ids=str)

@@ -36,7 +36,7 @@ def test_every_example_is_tested():
 
 def test_a_classifier_learns_from_a_set(tmp_path, capsys):
     changes = ["warm_start.steps=300", "steps=2", "items_per_class=6"]
-    recipe = d3data.distill.load_recipe("digits-ipc4", overrides=changes)
+    recipe = d3data.distill.get_recipe("digits-ipc4", overrides=changes)
     folder = d3data.distill.run(recipe, out=tmp_path / "run", executor="inline")
     accuracy = example("train_a_classifier").main(str(folder), epochs=2)
     assert accuracy > 0.5  # chance is 0.1
@@ -71,7 +71,7 @@ def test_the_rehearsal_of_imagenet_goes_from_its_recipe_to_a_short_name(tmp_path
     experts = [f"objective.experts.{key}={value}" for key, value in small.items()]
     slow = ["compute.compile=false", "compute.precision=float32"]
     page = EXAMPLES / "tiny_imagenet_20.toml"
-    recipe = d3data.distill.load_recipe(page, overrides=short + experts + slow)
+    recipe = d3data.distill.get_recipe(page, overrides=short + experts + slow)
     folder = d3data.distill.run(recipe, out=tmp_path / "run", executor="inline")
     found = artifact.read(folder)
     assert len(found.manifest.content.parts) == 4

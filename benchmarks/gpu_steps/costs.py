@@ -17,8 +17,8 @@ from d3data.distill.forecast import META, MOMENTS, traced
 from d3data.distill.jobs import blank
 from d3data.distill.objectives import Objective
 from d3data.distill.objectives.base import choose_real, sample_items
-from d3data.distill.recipe import Recipe, load_recipe
-from d3data.evaluation.protocols import named
+from d3data.distill.recipe import Recipe, get_recipe
+from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.images import augment
@@ -77,7 +77,7 @@ def launches(bench: Bench) -> Iterator[Check]:
     """Kernels and waits a step, beside their budgets."""
     counts = {"expert": of_an_expert(bench), "evaluation": of_an_evaluation(bench)}
     small = parsed(MTT_AND_MMD)
-    for objective in [load_recipe("digits-ipc4").objective, *small.objective.leaves]:
+    for objective in [get_recipe("digits-ipc4").objective, *small.objective.leaves]:
         counts[objective.kind] = of_an_objective(bench, small, objective)
     for name, found in counts.items():
         each, most = found.launches / COUNTED, LAUNCHES[name]
@@ -130,7 +130,7 @@ class Metered:
 
 def of_an_evaluation(bench: Bench) -> Counts:
     task, device = load_task("digits"), bench.device
-    protocol = named("standard").model_copy(update={"batch": 64})  # 14 in an epoch
+    protocol = get_protocol("standard").model_copy(update={"batch": 64})  # 14 in an epoch
     data = Metered(d3data.load("digits-ipc4", output="normalized"), bench)
     network = build(protocol.network, channels=1, size=8, classes=10, seed=0).to(device)
     setup = EvalSetup(task, task.test, protocol, device)
@@ -142,7 +142,7 @@ def of_an_evaluation(bench: Bench) -> Counts:
 def host(bench: Bench) -> Iterator[Check]:
     """CPU time that a step takes for drawing indices and numbers."""
     for (name, kind), bar in HOST_MS.items():
-        recipe = load_recipe(name)
+        recipe = get_recipe(name)
         task = opened(recipe)
         (objective,) = (leaf for leaf in recipe.objective.leaves if leaf.kind == kind)
         source = blank(recipe, task)
@@ -168,7 +168,7 @@ def draw(objective: Any, source: Any, context: ObjectiveContext, step: int) -> N
 
 def memory(bench: Bench) -> Iterator[Check]:
     """A step of each objective of imagenet-ipc2: bytes beside those that are told, and ms."""
-    recipe = load_recipe("imagenet-ipc2", overrides=bench.pick([], TINY))
+    recipe = get_recipe("imagenet-ipc2", overrides=bench.pick([], TINY))
     task = opened(recipe)
     files = random_trajectory(recipe, task, bench.folder / "snapshots.safetensors")
     for objective in recipe.objective.leaves:

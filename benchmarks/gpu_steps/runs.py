@@ -17,7 +17,7 @@ from d3data import artifact, distill
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import record
 from d3data.distill.objectives import KernelMatching
-from d3data.distill.recipe import Recipe, load_recipe
+from d3data.distill.recipe import Recipe, get_recipe
 from d3data.errors import DeviceError
 from d3data.images.tasks import Task
 from d3data.nets.compute import AS_WRITTEN, Compute
@@ -38,7 +38,7 @@ def resumed(bench: Bench) -> Iterator[Check]:
     """Distill digits-ipc4, killed on its way, and repeat the command."""
     out = bench.folder / "resumed"
     stop = killed if bench.real else interrupted
-    recipe = load_recipe("digits-ipc4", overrides=bench.pick([], SHORT))
+    recipe = get_recipe("digits-ipc4", overrides=bench.pick([], SHORT))
     yield Check("digits-ipc4 is stopped on its way", "no artifact", *stop(bench, recipe, out))
     began = time.perf_counter()
     distill.run(recipe, out=out, device=bench.device.type, **OPTIONS)
@@ -158,9 +158,7 @@ def compiled(bench: Bench) -> Iterator[Check]:
     for compile in (False, True):
         compute = Compute(precision="bfloat16", compile=compile).model_dump(exclude_none=True)
         changes = [f"compute.{key}={json.dumps(value)}" for key, value in compute.items()]
-        recipe = load_recipe(
-            "digits-ipc4", overrides=["steps=20", "warm_start.steps=20", *changes]
-        )
+        recipe = get_recipe("digits-ipc4", overrides=["steps=20", "warm_start.steps=20", *changes])
         began = time.perf_counter()
         out = bench.folder / f"compiled {compile}"
         distill.run(recipe, out=out, device=bench.device.type, executor="inline")

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 import d3data
 from d3data.data.device_loader import DecodingLoader
 from d3data.evaluation import audit, evaluate
-from d3data.evaluation.protocols import Protocol, named
+from d3data.evaluation.protocols import Protocol, get_protocol
 from d3data.evaluation.record import Row
 from d3data.utils import rng
 
@@ -33,7 +33,7 @@ WAYS: dict[str, dict[str, Any]] = {
 
 def quick(bench: Bench, name: str = "quick") -> Protocol:
     """A protocol that ships; on a pretended card a few steps of it, under a name of their own."""
-    return named(name) if bench.real else named(name).model_copy(update=SHORT)
+    return get_protocol(name) if bench.real else get_protocol(name).model_copy(update=SHORT)
 
 
 SHORT = {"name": "short", "epochs": None, "steps": 2, "batch": 16, "learning_rates": (0.03,)}
@@ -102,7 +102,7 @@ def near(
 def decoding(size: int, device: str, **options: Any) -> DecodingLoader:
     """The same images from its first epoch on."""
     data = d3data.load(NAME, output="float", draws_per_class=size)
-    return DecodingLoader(data, size, device, shuffle=False, **options)
+    return DecodingLoader(data, size, device=device, shuffle=False, **options)
 
 
 def endless(loader: DecodingLoader) -> Iterator[Any]:
@@ -125,6 +125,6 @@ def state(bench: Bench) -> torch.Tensor:
 
 def rng_of_networks(bench: Bench) -> None:
     """What has random numbers of its own: a network, and the layers of a trial."""
-    d3data.nets.build(named("quick").network, channels=1, size=8, classes=10, seed=1)
+    d3data.nets.build(get_protocol("quick").network, channels=1, size=8, classes=10, seed=1)
     with rng.seeded(1, "layers", device=bench.device):
         torch.rand(4, device=bench.device)

@@ -4,12 +4,11 @@
 class names and sources, stands in them as text and as nothing else.
 """
 
-from d3data.cards.card import card
-from d3data.cards.croissant import croissant, moved
+from d3data.cards.croissant_json import croissant, moved
 from d3data.cards.facts import HUB, Facts
-from d3data.cards.files import derived, finished, picture, previews
-from d3data.cards.merge import merge, repository
-from d3data.cards.page import is_page, page
+from d3data.cards.files import card, derived, finished, picture, previews
+from d3data.cards.html_page import is_page, page
+from d3data.cards.merging import merge, repository
 from d3data.data.gallery import Gallery
 from d3data.evaluation.pages.page import report_page, report_pictures
 from d3data.evaluation.report import read_report, stored_report

@@ -5,14 +5,44 @@ import json
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.summary import CARD
-from d3data.cards.card import card
-from d3data.cards.croissant import croissant
+from d3data.cards.croissant_json import croissant
+from d3data.cards.dataset_card import render
 from d3data.cards.facts import HUB, Facts
 from d3data.data import preview
 from d3data.data.gallery import Gallery, spread
+from d3data.data.sets import AnySet, local_copy
 from d3data.evaluation.report import REPORT, Report, stored_report
 
 CROISSANT = "croissant.json"
+
+
+def card(
+    dataset: Facts | AnySet,
+    report: Report | None = None,
+    *,
+    repo: str | None = None,
+    endpoint: str = HUB,
+) -> str:
+    """The dataset card of a set, `README.md`, as the Hub shows it once the set is published.
+
+    The text between its two marks and the keys of its YAML are ours; `d3data.cards.merge` brings
+    them into a card that people have written in. The same facts give the same text.
+
+    Args:
+        dataset: a set that was loaded, an artifact, a name or a folder; or its facts.
+        report: what networks reach on it; the one that it has unless given.
+        repo: where it will be published, `owner/name`.
+        endpoint: the address of the Hub.
+
+    Raises:
+        UnknownNameError: there is no set of this name.
+        HubError: the Hub or its cache cannot provide the set.
+        ArtifactError: a file of the set, such as its report or its recipe, is broken.
+    """
+    if isinstance(dataset, Facts):
+        return render(dataset)
+    artifact = local_copy(dataset, extras=True).read()
+    return render(finished(artifact, report, repo=repo, endpoint=endpoint))
 
 
 def derived(
@@ -40,7 +70,7 @@ def derived(
     report = report or stored_report(artifact)
     files = previews(Gallery(artifact)) | _encoded(report)
     facts = _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
-    return files | {CARD: card(facts).encode(), CROISSANT: croissant(facts).encode()}
+    return files | {CARD: render(facts).encode(), CROISSANT: croissant(facts).encode()}
 
 
 def finished(

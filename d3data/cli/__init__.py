@@ -1,6 +1,6 @@
 """The command line: `d3data`. Results go to stdout, everything else to stderr."""
 
-from d3data.cli.app import app
+from d3data.cli.commands import app
 
 
 def main() -> None:

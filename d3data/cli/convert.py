@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 import typer
 
 from d3data.cli.options import Json, OutFolder
-from d3data.cli.output import as_name, give, say
+from d3data.cli.output import give, say
+from d3data.utils.paths import as_name
 
 convert = typer.Typer(
     help="Make an artifact of a distilled set that others published.", no_args_is_help=True

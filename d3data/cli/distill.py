@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from d3data.cli.options import Data, Device, Json
-from d3data.cli.output import as_name, give, say
+from d3data.cli.output import give, say
 from d3data.cli.progress import Display
 from d3data.utils.atomic import write_bytes
+from d3data.utils.paths import as_name
 from d3data.utils.text import counted, duration, some, table
 
 if TYPE_CHECKING:
@@ -24,10 +25,10 @@ recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_
 @recipes.callback()
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
-    from d3data.distill import recipe_names
+    from d3data.distill import list_recipes
 
     if context.invoked_subcommand is None:
-        names = recipe_names()
+        names = list_recipes()
         give("\n".join(names), names, as_json=json)
 
 
@@ -195,7 +196,7 @@ def distill(
     from d3data.utils.device import find_resources
 
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
-    chosen = distill.load_recipe(recipe, overrides=changes)
+    chosen = distill.get_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
     begun, start = split(launcher), None if from_ is None else resolve.resolve(from_).read()
     if dry_run:
@@ -227,7 +228,7 @@ def distill(
             device=device,
             experts=experts,
             start=start,
-            progress=display.happened,
+            progress=display.show,
         )
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
     tested = chosen.task.name in PRESETS or chosen.task.load(data).test is not None

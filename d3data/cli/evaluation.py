@@ -95,7 +95,7 @@ def evaluate(
 
     _require_places(html, png, out)
     options = EvaluationOptions(
-        data_path=data,
+        data=data,
         protocol=protocol,
         nets=nets if nets in (None, "all") else nets.split(","),
         labels=None if labels is None else [*map(_kind, labels.split(","))],
@@ -160,7 +160,7 @@ def compare(
     from d3data.evaluation.comparison import compare as compared
 
     options = EvaluationOptions(
-        data_path=data,
+        data=data,
         protocol=protocol,
         seeds=None if seeds is None else range(seeds),
         baselines=(),
@@ -248,7 +248,7 @@ def audit(
             )
     made, real = opened(name, task, data)
     with Display() as display:
-        result = audited(made, real, draws=draws, device=device, progress=display.step, name=name)
+        result = audited(made, real, draws=draws, device=device, progress=display.show, name=name)
     if out is not None:
         atomic.write_json(out, result.dump())
     if pairs is not None:
@@ -268,7 +268,7 @@ def audit(
 
 def _run(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":
     stopped = "run the same command again to continue from here"
-    with Display(stopped) as display, _stoppable(display.step) as step:
+    with Display(stopped) as display, _stoppable(display.show) as step:
         if deal is not None:
             deal(planned, step)
         return planned.run(progress=step)

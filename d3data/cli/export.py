@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 import typer
 
 from d3data.cli.options import Json, Name, OutFolder
-from d3data.cli.output import as_name, give, say
+from d3data.cli.output import give, say
 from d3data.cli.progress import Display
+from d3data.utils.paths import as_name
 
 
 def export(
@@ -29,7 +30,7 @@ def export(
     from d3data.data.load import load
 
     with Display(f"run the same command again to continue {out}") as display:
-        data, progress = load(name, seed=seed), display.step
+        data, progress = load(name, seed=seed), display.show
         made = export(data, out, format=format, draws_per_class=draws, progress=progress)
     if made.was_there:
         say(f"{out} exists already, and is this export")

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from d3data.cli.options import Json, Name, ReportFile, ToRepository
-from d3data.cli.output import as_name, give, read_report, say
-from d3data.utils.text import some, table, upright
+from d3data.cli.output import give, read_report, say
+from d3data.utils.paths import as_name
+from d3data.utils.text import some, table
 
 if TYPE_CHECKING:
     from d3data.hub.index import Found
@@ -33,38 +34,10 @@ def list_sets(
 
 def info(name: Name, json: Json = False) -> None:
     """Show what a data set is, where it comes from, and what its bytes are spent on."""
-    from d3data.artifact import summary
-    from d3data.hub.resolve import resolve
+    from d3data.data.info import info
 
-    place = resolve(name)
-    artifact = place.read()
-    page, ledger = artifact.manifest, artifact.ledger
-    made, shape = page.about.provenance, page.content.image
-    lines = [
-        f"{page.about.name} {page.about.version}",
-        f"made from   {made.task} ({made.source}; licence {made.license})",
-        f"method      {page.about.method.name} ({page.about.method.reference})",
-        f"images      {shape.channels} x {shape.size} x {shape.size}, "
-        f"{len(page.content.classes)} classes",
-        f"items       {sum(part.items for part in page.content.parts)}, in parts: "
-        f"{len(page.content.parts)}; {page.content.labels.kind} labels",
-        f"stored      {summary.stored(page)}",
-        f"content     {page.content_sha256}",
-        *([f"commit      {place.revision}"] if place.revision else []),
-        f"folder      {as_name(place.folder)}",
-        *([f"not fetched {some(left_out)}"] if (left_out := place.not_downloaded(page)) else []),
-        "",
-        str(ledger),
-    ]
-    counts = ("published_values", "stored_values", "ipc_floats", "ipc_bytes")
-    numbers = {count: getattr(ledger, count) for count in counts}
-    document = {
-        "folder": str(place.folder),
-        "revision": place.revision,
-        "manifest": page.dump(),
-        "ledger": numbers | {"bytes": dict(ledger.purposes)},
-    }
-    give(upright("\n".join(lines)), document, as_json=json)
+    found = info(name)
+    give(str(found), found.dump(), as_json=json)
 
 
 def pull(
@@ -75,12 +48,9 @@ def pull(
     force: Annotated[bool, typer.Option("--force", help="Fetch again what is there.")] = False,
 ) -> None:
     """Fetch a data set of the Hub, check it, and print the folder where it is."""
-    from d3data.hub.client import HubOptions
-    from d3data.hub.resolve import resolve
+    from d3data.hub.fetch import pull
 
-    place = resolve(name, HubOptions(force_download=force), extras=extras)
-    place.check()
-    typer.echo(as_name(place.folder))
+    typer.echo(as_name(pull(name, extras=extras, force_download=force)))
 
 
 def verify(
@@ -136,7 +106,14 @@ def publish(
 
     own = read_report(report) if report else None
     options = {"private": private, "create_pr": create_pr, "dry_run": dry_run}
-    done = publish(folder, repository, version=version, report=own, tell=say, **options)
+    done = publish(
+        folder,
+        repository,
+        version=version,
+        report=own,
+        progress=lambda at: say(at.message),
+        **options,
+    )
     give(_summary(done), asdict(done), as_json=json)
 
 

@@ -24,15 +24,6 @@ def give(text: str, document: Any, *, as_json: bool) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
 
 
-def as_name(folder: Path) -> str:
-    """A folder as other commands take it: a relative one begins with a dot.
-
-    >>> as_name(Path("runs/mine")), as_name(Path("../mine")), as_name(Path("/x"))
-    ('./runs/mine', '../mine', '/x')
-    """
-    return str(folder) if folder.parts[:1] in ((folder.anchor,), ("..",), ()) else f"./{folder}"
-
-
 def require_suffix(path: Path | None, suffix: str) -> None:
     """Refuse another suffix, and to write over a page that is not ours."""
     from d3data.cards import is_page

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Self
 
 import typer
 
@@ -12,22 +12,9 @@ from d3data.utils.text import duration
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from d3data.distill.driver import Event
+    from d3data.utils.progress import Progress
 
 EVERY = 10.0  # seconds between two lines about one job
-
-
-class Step(Protocol):
-    """So many of the `steps` of a stage are taken; the last one's loss was `loss`, if any."""
-
-    @property
-    def stage(self) -> str: ...
-    @property
-    def step(self) -> int: ...
-    @property
-    def steps(self) -> int: ...
-    @property
-    def loss(self) -> float | None: ...
 
 
 class Lines:
@@ -37,7 +24,7 @@ class Lines:
         self._began: dict[tuple[str, str], tuple[float, int]] = {}
         self._said: dict[str, float] = {}
 
-    def step(self, job: str, at: Step) -> None:
+    def step(self, job: str, at: "Progress") -> None:
         now = time.monotonic()
         since, first = self._began.setdefault((job, at.stage), (now, at.step))
         if now - self._said.setdefault(job, now) < EVERY:
@@ -75,7 +62,7 @@ class LiveBars:
         self._jobs: dict[str, tuple[TaskID, str]] = {}
         self._whole: TaskID | None = None
 
-    def step(self, job: str, at: Step) -> None:
+    def step(self, job: str, at: "Progress") -> None:
         bar, stage = self._jobs.get(job, (None, ""))
         if bar is None or stage != at.stage:
             if bar is not None:
@@ -114,25 +101,21 @@ class Display:
             say(f"stopped; {self._stopped}" if self._stopped else "stopped")
             raise typer.Exit(130) from None
 
-    def step(self, at: Step) -> None:
-        """The one thing that is going on has got on."""
-        self._shown.step("", at)
-
-    def happened(self, event: "Event") -> None:
-        """Something happened in a run."""
-        if event.progress is not None:
-            self._shown.step(event.job or "", event.progress)
-        elif event.what == "done":
-            self._shown.finish(event.job or "", event.done, event.total)
-        elif event.what == "planned" and event.done == event.total:
+    def show(self, at: "Progress") -> None:
+        """Something got on, or happened in a run."""
+        if at.event == "step":
+            self._shown.step(at.job or "", at)
+        elif at.event == "done":
+            self._shown.finish(at.job or "", at.step, at.steps)
+        elif at.event == "planned" and at.step == at.steps:
             say("already finished: no job is left to do")
-        elif event.what in ("failed", "note", "planned"):
-            say(f"{event.job}: {event.message}" if event.job else event.message)
+        elif at.event in ("failed", "note", "planned"):
+            say(f"{at.job}: {at.message}" if at.job else at.message)
 
 
-def _name(job: str, at: Step) -> str:
+def _name(job: str, at: "Progress") -> str:
     return f"{job}: {at.stage}" if job else at.stage
 
 
-def _loss(at: Step) -> str:
+def _loss(at: "Progress") -> str:
     return "" if at.loss is None else f", loss {at.loss:.4g}"

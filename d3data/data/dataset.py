@@ -220,13 +220,13 @@ class DistilledDataset(Dataset[Any]):
 
     def to_hf(self, draws_per_class: int | None = None) -> Any:
         """The images of `materialize` as a `datasets.Dataset` with Image and ClassLabel."""
-        from d3data.data.export import to_hf
+        from d3data.data.streams import to_hf
 
         return to_hf(self, draws_per_class)
 
     def to_iterable(self, epochs: int = 1) -> Any:
         """The first epochs as a `datasets.IterableDataset`, drawn while it is read."""
-        from d3data.data.export import to_iterable
+        from d3data.data.streams import to_iterable
 
         return to_iterable(self, epochs)
 

@@ -16,6 +16,7 @@ from d3data.data.epochs import Index
 from d3data.errors import D3DataError
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, to_device
+from d3data.utils.renamed import keyword_only
 
 Batch = tuple[Latent, Tensor]
 AUTOCAST = (torch.bfloat16, torch.float16)
@@ -52,12 +53,13 @@ class DecodingLoader:
         D3DataError: the set has transforms of single samples, or outputs latents.
     """
 
+    @keyword_only("device")
     def __init__(
         self,
         data: DistilledDataset,
         batch_size: int,
-        device: str | torch.device,
         *,
+        device: str | torch.device,
         shuffle: bool = True,
         num_workers: int = 0,
         sampler: Iterable[Index] | None = None,
@@ -72,7 +74,7 @@ class DecodingLoader:
         _require_whole_batches(data)
         if autocast is not None and autocast not in AUTOCAST:
             raise D3DataError(f"autocast={autocast!r}: use torch.bfloat16 or torch.float16")
-        self.dataset, self.device = data, as_device(str(device))
+        self.dataset, self.device = data, as_device(device)
         self._batch_transform = batch_transform
         if autocast is not None or compile:
             self._drawer = data.drawer.to(self.device, autocast=autocast, compiled=compile)

@@ -14,6 +14,7 @@ from torch.utils.data import ConcatDataset, Sampler, Subset
 from d3data.errors import D3DataError
 from d3data.utils import checks, rng
 from d3data.utils.checks import position, whole
+from d3data.utils.renamed import renamed, warn
 
 MAX_EPOCH = (1 << 32) - 1
 EACH_RANK_COUNTS = (
@@ -98,16 +99,17 @@ class EpochSampler(Sampler[tuple[int, int]]):
     and with the same seed `load_state_dict` continues the same order. Each new iteration is the
     next epoch, even after a break. If the draws do not divide by the ranks, the first ones of the
     epoch are repeated. For tools that divide a sampler among ranks themselves use
-    `rank=0, ranks=1`.
+    `rank=0, num_replicas=1`.
 
     Args:
         data: the distilled set.
         shuffle: whether each epoch has its own random order.
         seed: of the order.
         rank: of this process; by default that of `torch.distributed` if initialized, else 0.
-        ranks: the world size; likewise, else 1.
+        num_replicas: how many ranks there are, as in `DistributedSampler`; likewise, else 1.
     """
 
+    @renamed(ranks="num_replicas")
     def __init__(
         self,
         data: Sized,
@@ -115,7 +117,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
         shuffle: bool = True,
         seed: int = 0,
         rank: int | None = None,
-        ranks: int | None = None,
+        num_replicas: int | None = None,
     ) -> None:
         if isinstance(data, Subset | ConcatDataset):
             raise D3DataError(
@@ -123,8 +125,9 @@ class EpochSampler(Sampler[tuple[int, int]]):
                 "EpochSampler: pass it the distilled set itself, or call set_epoch on that"
             )
         this_rank, world_size = rank_and_world_size()
-        self.ranks = whole(world_size if ranks is None else ranks, "ranks", least=1)
-        self.rank = whole(this_rank if rank is None else rank, "rank", most=self.ranks - 1)
+        replicas = world_size if num_replicas is None else num_replicas
+        self.num_replicas = whole(replicas, "num_replicas", least=1)
+        self.rank = whole(this_rank if rank is None else rank, "rank", most=self.num_replicas - 1)
         self.draws, self.shuffle = len(data), bool(shuffle)
         self.seed = checks.seed(seed)
         self.epoch = self.position = 0
@@ -132,7 +135,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
 
     def __len__(self) -> int:
         """The draws of this rank in an epoch."""
-        return -(-self.draws // self.ranks)
+        return -(-self.draws // self.num_replicas)
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         if self._begun:
@@ -148,12 +151,18 @@ class EpochSampler(Sampler[tuple[int, int]]):
         if self.shuffle:
             stream = rng.generator(self.seed, "order of draws", self.epoch)
             order = torch.randperm(self.draws, generator=stream).numpy()
-        return np.resize(order, len(self) * self.ranks)[self.rank :: self.ranks]
+        return np.resize(order, len(self) * self.num_replicas)[self.rank :: self.num_replicas]
 
     def set_epoch(self, epoch: int) -> None:
         """The next iteration is of `epoch`, from its beginning."""
         require_epoch(epoch)
         self.epoch, self.position, self._begun = epoch, 0, False
+
+    @property
+    def ranks(self) -> int:
+        """`num_replicas` under its old name."""
+        warn("EpochSampler.ranks", "num_replicas")
+        return self.num_replicas
 
     def state_dict(self) -> dict[str, int]:
         """The position in the order; loaders that prefetch are ahead of what was trained on."""
@@ -165,6 +174,8 @@ class EpochSampler(Sampler[tuple[int, int]]):
         Raises:
             D3DataError: it is not the state of a sampler with this order.
         """
+        if isinstance(state, dict) and "ranks" in state:  # of a version before num_replicas
+            state = {("num_replicas" if key == "ranks" else key): state[key] for key in state}
         order = self._order()
         if not isinstance(state, dict) or state.keys() != {"epoch", "position", *order}:
             raise D3DataError("not a state of an EpochSampler: pass what state_dict() returned")
@@ -182,7 +193,12 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def _order(self) -> dict[str, int]:
         """What decides the order of the draws."""
         shuffle = int(self.shuffle)
-        return {"draws": self.draws, "ranks": self.ranks, "seed": self.seed, "shuffle": shuffle}
+        return {
+            "draws": self.draws,
+            "num_replicas": self.num_replicas,
+            "seed": self.seed,
+            "shuffle": shuffle,
+        }
 
 
 def _epoch_and_draw(index: Index, draws: range) -> tuple[int | None, int]:

@@ -32,36 +32,63 @@ def load(
     local_files_only: bool = False,
     force_download: bool = False,
 ) -> DistilledDataset:
-    """Load the distilled set `name`.
+    """Load a distilled set as a PyTorch data set, whose images are drawn anew in every epoch.
+
+    A set of the Hugging Face Hub is downloaded once, and verified by the SHA-256 of its files;
+    later calls that name a version contact no network.
 
     Args:
-        name: a short name (`digits-ipc4`, `digits-ipc4@1.0.0`), a repository of the Hugging Face
-            Hub (`org/name`, its newest version; `org/name@1.0.0`, `@~=1.0`, `@main`), or a folder
-            written as a path (`./x`, `/x`).
-        seed: of all noise, 0 <= seed < 2^64.
-        draws_per_class: how many draws of each class an epoch has; the set's own by default.
-        transform: applied to each image.
-        target_transform: applied to each label.
-        output: "image" (uint8 `tv_tensors.Image`), "pil" (as torchvision's data sets have them),
-            "float" (0 to 1), "normalized" (unclipped) or "latent" (decoded later, by
-            `DistilledDataset.decode`).
-        soft_labels: return soft labels (True), classes (False), or what the set has ("auto").
-        as_dict: samples are dictionaries instead of (image, label).
-        verify: how each file that is opened is checked: "always" size and SHA-256, "size", or
-            "never".
-        device: where images are decoded and returned; a loader with workers needs "cpu", or a
+        name: A short name of `d3data.list_sets()`, such as `"digits-ipc4"` or
+            `"digits-ipc4@1.0.0"`; a repository of the Hub (`"org/name"` is its newest version;
+            also `"org/name@1.0.0"`, `"@~=1.0"`, `"@main"`); or a folder, as a `Path` or written
+            with a slash (`"./x"`, `"/x"`).
+        seed: The seed of all noise, 0 <= seed < 2^64. Equal seeds give equal images, in any
+            process and on any machine.
+        draws_per_class: How many draws of each class an epoch has. The default is the set's own.
+        transform: A function that is applied to each image.
+        target_transform: A function that is applied to each label.
+        output: What an image is: `"image"` (a uint8 `tv_tensors.Image`), `"pil"` (as torchvision's
+            data sets have them), `"float"` (float32 from 0 to 1), `"normalized"` (float32 with the
+            mean and standard deviation of the real images removed, not clipped) or `"latent"`
+            (what `DistilledDataset.decode` makes an image of later).
+        soft_labels: Whether labels are probabilities (True), classes (False), or what the set has
+            ("auto").
+        as_dict: Whether a sample is a dictionary instead of a pair.
+        verify: How each file that is opened is checked: `"always"` by its size and SHA-256,
+            `"size"`, or `"never"`.
+        device: Where images are decoded and returned. A loader with workers needs `"cpu"`, or a
             `DecodingLoader`.
-        revision: a version, branch or commit, instead of `@...` in the name.
-        cache_dir: the Hub's cache; by default that of HF_HUB_CACHE or HF_HOME.
-        token: for the Hub; by default the one saved by `hf auth login`.
-        local_files_only: do not contact the Hub, as with HF_HUB_OFFLINE=1.
-        force_download: download files again that are in the cache.
+        revision: A version, branch or commit, in place of the `@...` of the name.
+        cache_dir: The Hub's cache. The default is that of `HF_HUB_CACHE` or `HF_HOME`.
+        token: The token for the Hub. The default is the one that `hf auth login` saved.
+        local_files_only: Do not contact the Hub, as with `HF_HUB_OFFLINE=1`.
+        force_download: Download files again that are in the cache.
+
+    Returns:
+        The set. `len` is the number of draws of an epoch, and a sample is `(image, label)`: an
+        image of shape (C, H, W) and a class as an `int`, or float32 probabilities of shape (K,).
+        With `as_dict` it is a dictionary with the keys image, label, item, epoch and draw.
 
     Raises:
-        UnknownNameError: there is no set of this name.
-        HubError: the Hub or its cache cannot provide the set.
-        ArtifactError: files are missing or broken, or are not what was published under the name.
-        DeviceError: this machine does not have the device.
+        UnknownNameError: There is no set of this name.
+        HubError: The Hub or its cache cannot provide the set.
+        ArtifactError: Files are missing or broken, or are not what was published under the name.
+        DeviceError: This machine does not have the device.
+        D3DataError: An option has a value that does not exist.
+
+    Examples:
+        >>> import d3data
+        >>> data = d3data.load("digits-ipc4", output="float")
+        >>> image, label = data[0]
+        >>> image.shape, data.classes[label], len(data)
+        (torch.Size([1, 8, 8]), '0', 1280)
+
+        With a loader, every epoch has new images:
+
+        >>> from torch.utils.data import DataLoader
+        >>> images, labels = next(iter(DataLoader(data, batch_size=64, shuffle=True)))
+        >>> images.shape
+        torch.Size([64, 1, 8, 8])
     """
     samples = SampleOptions(
         seed=seed,

@@ -48,6 +48,6 @@ def require_main_process(device: torch.device) -> None:
     if device.type != "cpu" and get_worker_info() is not None:
         raise DeviceError(
             f"device {str(device)!r}: a DataLoader worker cannot decode on it; use "
-            "d3data.DecodingLoader(data, batch_size, device), whose workers make latents and "
-            "whose main process decodes them"
+            "d3data.DecodingLoader(data, batch_size, device=device), whose workers make latents "
+            "and whose main process decodes them"
         )

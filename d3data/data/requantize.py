@@ -8,16 +8,19 @@ from typing import Literal
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.quantize import PURPOSES, Quantization
+from d3data.data.sets import AnySet, as_artifact
 from d3data.errors import ArtifactError, nearest
-from d3data.hub import names, resolve
+from d3data.hub import names
 from d3data.sources.base import purpose
+from d3data.utils.renamed import renamed
 
 WIDTHS = (32, 16, *range(8, 1, -1))
 MIN_LABEL_BITS = 8  # unless the bits of labels are given
 
 
+@renamed(source="dataset")
 def quantize(
-    source: Artifact | str | Path,
+    dataset: AnySet,
     *,
     bits: int | Mapping[str, int],
     out: str | Path | None = None,
@@ -31,25 +34,25 @@ def quantize(
     keeps recipe and provenance, but not reports and previews, which are of the old content.
 
     Args:
-        source: an artifact, or a name or folder that `d3data.load` takes.
+        dataset: a set that was loaded, an artifact, a name or a folder.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
             "pixels" (float32 where one is not named). With one number for all, labels keep 8.
         out: where to write it; by default a folder of the new name, beside the artifact's folder
-            or, if `source` is a name, in the working directory.
+            or, if `dataset` is a name, in the working directory.
         axis: which values share a scale where priors are integers: "latents" or "items".
         name: of the new set; by default the old one with `-int4`, `-float16` or `-quantized`.
 
     Raises:
         ArtifactError: the bits do not exist, a value is beyond float16, the set has no such
-            tensors, `source` is faulty, or `out` exists.
+            tensors, `dataset` is faulty, or `out` exists.
         UnknownNameError: there is no set of this name.
         HubError: the Hub or its cache cannot provide the set.
     """
-    old = source if isinstance(source, Artifact) else resolve.resolve(source).read()
+    old = as_artifact(dataset)
     content, about = old.manifest.content, old.manifest.about
     quantization = _quantization(bits, axis)
     about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
-    folder = Path(out) if out else _parent(source, old) / about.name
+    folder = Path(out) if out else _parent(dataset, old) / about.name
     if folder.exists():
         raise ArtifactError(f"{folder} exists: choose another folder, or delete it first")
     parts = list(map(old.part, range(len(content.parts))))
@@ -75,11 +78,10 @@ def quantize(
     )
 
 
-def _parent(source: Artifact | str | Path, old: Artifact) -> Path:
-    is_name = not isinstance(source, Artifact) and not isinstance(
-        names.parse(source), names.Folder
-    )
-    return Path() if is_name else old.folder.parent
+def _parent(dataset: AnySet, old: Artifact) -> Path:
+    if isinstance(dataset, str | Path) and not isinstance(names.parse(dataset), names.Folder):
+        return Path()
+    return old.folder.parent
 
 
 def _quantization(

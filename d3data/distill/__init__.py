@@ -1,24 +1,44 @@
 """Distillation: a recipe becomes a run, a run becomes an artifact."""
 
-from d3data.distill.driver import Event
+from typing import TYPE_CHECKING
+
+from d3data.distill.context import ObjectiveContext
 from d3data.distill.executors import Done, Executor, Failed, Inline, Processes, Retries
-from d3data.distill.recipe import Recipe, load_recipe, recipe_names
+from d3data.distill.objectives import Objective, get_objective, list_objectives
+from d3data.distill.objectives.base import sample_items, sample_real
+from d3data.distill.recipe import Recipe, get_recipe, list_recipes
 from d3data.distill.runs import Status, SubtaskStatus, prepare, run, status
+from d3data.utils.progress import Progress
+from d3data.utils.renamed import moved
 
 __all__ = [
     "Done",
-    "Event",
     "Executor",
     "Failed",
     "Inline",
+    "Objective",
+    "ObjectiveContext",
     "Processes",
+    "Progress",
     "Recipe",
     "Retries",
     "Status",
     "SubtaskStatus",
-    "load_recipe",
+    "get_objective",
+    "get_recipe",
+    "list_objectives",
+    "list_recipes",
     "prepare",
-    "recipe_names",
     "run",
+    "sample_items",
+    "sample_real",
     "status",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = moved(
+        __name__,
+        Event="d3data.distill:Progress",
+        load_recipe="d3data.distill:get_recipe",
+        recipe_names="d3data.distill:list_recipes",
+    )

@@ -1,12 +1,11 @@
 """The driver of a run: has the jobs of a plan done, logs events, and writes the artifact."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
 from d3data import artifact
 from d3data.artifact.ancestry import ancestry
@@ -17,36 +16,16 @@ from d3data.distill.jobs import Job
 from d3data.distill.plan import Plan, labels_of
 from d3data.errors import ArtifactError, JobError
 from d3data.utils.device import versions
-from d3data.utils.progress import Progress
+from d3data.utils.progress import Event, Progress, ReportProgress
 
 LOG = "progress.jsonl"
 
-What = Literal["planned", "progress", "done", "failed", "note", "written"]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something that happened in a run, of whose `total` jobs `done` are done.
-
-    `failed` is one attempt at a job, after which there may be others; a `note` is for the user.
-    """
-
-    what: What
-    done: int
-    total: int
-    job: str | None = None
-    message: str = ""
-    progress: Progress | None = None
-
-
-OnEvent = Callable[[Event], None]
-
 
 class Driver:
-    """Takes a plan to its artifact; `on_event` is called with every event."""
+    """Takes a plan to its artifact, and reports every step and event."""
 
-    def __init__(self, plan: Plan, folder: Path, on_event: OnEvent | None) -> None:
-        self._plan, self._folder, self._on_event = plan, folder, on_event
+    def __init__(self, plan: Plan, folder: Path, report: ReportProgress) -> None:
+        self._plan, self._folder, self._report = plan, folder, report
         self._artifact = folder / "artifact"
         self._total = len(plan.jobs)
         self._done = len(plan.jobs) - len(plan.undone)
@@ -70,12 +49,13 @@ class Driver:
             self.emit("written", str(self._artifact))
         return self._artifact
 
-    def emit(self, what: What, message: str = "", **more: Any) -> None:
-        event = Event(what, self._done, self._total, message=message, **more)
-        if what != "progress":
-            self._log(event)
-        if self._on_event is not None:
-            self._on_event(event)
+    def emit(self, event: Event, message: str = "", job: str | None = None) -> None:
+        happened = self._happened(event, message, job)
+        self._log(happened)
+        self._report(happened)
+
+    def _happened(self, event: Event, message: str, job: str | None) -> Progress:
+        return Progress("run", self._done, self._total, job=job, event=event, message=message)
 
     def _complete(self, jobs: Sequence[Job], executor: Executor) -> None:
         failures: list[JobError] = []
@@ -86,7 +66,7 @@ class Driver:
                     self._done += 1
                     self.emit("done", job=name)
                 elif not isinstance(error := outcome.error, JobError):
-                    self._log(Event("failed", self._done, self._total, name, str(error)))
+                    self._log(self._happened("failed", str(error), name))
                     raise error
                 else:
                     again = "" if outcome.last else "; it will be tried again"
@@ -98,7 +78,7 @@ class Driver:
             raise joined(JobError(f"{messages}. {again}"), *failures)
 
     def _watch(self, job: Job, progress: Progress) -> None:
-        self.emit("progress", job=job.name, progress=progress)
+        self._report(replace(progress, job=job.name))
 
     def _is_written(self) -> bool:
         try:
@@ -107,10 +87,12 @@ class Driver:
             return False
         return True
 
-    def _log(self, event: Event) -> None:
+    def _log(self, at: Progress) -> None:
         """Append a line to the log of the run, below one that a crash has cut off."""
-        values = {key: value for key, value in asdict(event).items() if value not in (None, "")}
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **values}
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        line = {"time": now, "what": at.event, "done": at.step, "total": at.steps}
+        line |= {"job": at.job} if at.job else {}
+        line |= {"message": at.message} if at.message else {}
         path = self._folder / LOG
         try:
             with path.open("ab+") as file:

@@ -5,7 +5,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -52,7 +52,8 @@ class MetricsLog:
         return time.monotonic() - self._began
 
     def add(self, progress: Progress) -> None:
-        line = json.dumps({**asdict(progress), "seconds": round(self.seconds, 3)}).encode() + b"\n"
+        values = {name: getattr(progress, name) for name in ("stage", "step", "steps", "loss")}
+        line = json.dumps(values | {"seconds": round(self.seconds, 3)}).encode() + b"\n"
         try:
             if self._file.write(line) != len(line):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -204,11 +204,11 @@ class Recipe(Frozen):
         return tomli_w.dumps(json.loads(self.model_dump_json(exclude_none=True)))
 
 
-def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
+def get_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     """Read a recipe by name, or from a file written as a path, and apply `key=value` overrides.
 
     Args:
-        recipe: a name of `d3data.distill.recipe_names()`, or a path that ends in `.toml`.
+        recipe: a name of `d3data.distill.list_recipes()`, or a path that ends in `.toml`.
         overrides: such as `objective.children.0.student_steps=20` or `task.size=32`.
 
     Raises:
@@ -224,7 +224,7 @@ def load_recipe(recipe: str | Path, *, overrides: Sequence[str] = ()) -> Recipe:
     return Recipe.parse(values, where=where)
 
 
-def recipe_names() -> list[str]:
+def list_recipes() -> list[str]:
     """The names of the recipes that come with the package."""
     names = [entry.name for entry in PACKAGED.iterdir()]
     return sorted(name.removesuffix(".toml") for name in names if name.endswith(".toml"))
@@ -232,8 +232,8 @@ def recipe_names() -> list[str]:
 
 def recipe_text(name: str) -> str:
     """The TOML of a recipe of the package, with its comments; RecipeError if there is none."""
-    if name not in recipe_names():
-        raise RecipeError(f"unknown recipe {name!r}: {nearest(name, recipe_names())}")
+    if name not in list_recipes():
+        raise RecipeError(f"unknown recipe {name!r}: {nearest(name, list_recipes())}")
     return (PACKAGED / f"{name}.toml").read_text(encoding="utf-8")
 
 

@@ -12,19 +12,22 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import torch
+
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME as MANIFEST
-from d3data.distill.driver import LOG, Driver, OnEvent, about
+from d3data.distill.driver import LOG, Driver, about
 from d3data.distill.executors import Executor, Inline, Processes, Retries
 from d3data.distill.jobs import Result, loader, subtask_folder
 from d3data.distill.plan import Plan, plan_run
-from d3data.distill.recipe import Recipe, WarmStart, load_recipe
+from d3data.distill.recipe import Recipe, WarmStart, get_recipe
 from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
 from d3data.utils.lock import Holder, hold, holder, lock_files
+from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.text import some
 
 RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
@@ -44,12 +47,12 @@ def run(
     executor: ExecutorName | Executor = "processes",
     workers: int | None = None,
     launcher: Sequence[str] = (),
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     experts: str | Path | None = None,
     attempts: int = 3,
     save_every: float = 30.0,
     start: Artifact | str | Path | None = None,
-    progress: OnEvent | None = None,
+    progress: ReportProgress = ignore,
 ) -> Path:
     """Make the artifact of a recipe in the run folder `out`, or resume making it.
 
@@ -68,7 +71,7 @@ def run(
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
         start: a finished set to go on from, in place of a warm start: an artifact or its folder.
-        progress: called with every event, in this thread.
+        progress: called in this thread with every step of a job and every event of the run.
 
     Returns:
         The folder of the artifact.
@@ -81,7 +84,9 @@ def run(
     """
     folder = Path(out)
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
-    resources = find_resources(device, workers, inline=executor == "inline", remote=bool(launcher))
+    resources = find_resources(
+        str(device), workers, inline=executor == "inline", remote=bool(launcher)
+    )
     chosen = _executor(executor, resources, Retries(attempts), launcher)
     advice = "wait for it, stop it, or choose another folder"
     with hold(
@@ -123,7 +128,7 @@ def prepare(
         D3DataError: the recipe or the images cannot be used.
     """
     _check_options(save_every=save_every)
-    recipe = recipe if isinstance(recipe, Recipe) else load_recipe(recipe)
+    recipe = recipe if isinstance(recipe, Recipe) else get_recipe(recipe)
     given = start if isinstance(start, Artifact | None) else artifact.read(start)
     begun = (Path(out) / RECIPE).exists()
     if made := finished.chosen(Path(out), given, begun=begun):
@@ -188,7 +193,7 @@ def status(folder: str | Path) -> Status:
     folder = Path(folder)
     if not (folder / RECIPE).exists():
         raise RunError(f"{folder} is not a run: it has no {RECIPE}")
-    recipe = load_recipe(folder / RECIPE)
+    recipe = get_recipe(folder / RECIPE)
     blocks = recipe.subtasks.split(read_environment(folder)["classes"])
     events = _lines(folder / LOG, {"what", "done", "total"})
     last = events[-1] if events else {}
@@ -279,7 +284,7 @@ def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
                 f"{folder} is not a run and not empty (it has {others[0]}): choose another folder"
             )
         return {}
-    owner = load_recipe(folder / RECIPE)
+    owner = get_recipe(folder / RECIPE)
     if owner.identity != recipe.identity:
         differing = some(sorted(_differing("", owner.dump(), recipe.dump())))
         raise ForeignRunError(

@@ -8,16 +8,19 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+from d3data.data.sets import AnySet
+from d3data.evaluation.baselines import get_baseline, list_baselines
 from d3data.evaluation.comparison import Comparison, Difference, compare
 from d3data.evaluation.estimate import Estimate
 from d3data.evaluation.leakage.audit import audit
 from d3data.evaluation.leakage.picture import pairs
 from d3data.evaluation.leakage.record import Audit, Leakage
 from d3data.evaluation.planner import EvaluationOptions, EvaluationPlan, plan
-from d3data.evaluation.protocols import Protocol
+from d3data.evaluation.protocols import Protocol, get_protocol, list_protocols
 from d3data.evaluation.record import Labels, Point, Row, TrainingData, TrainingLoop, Trial
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
@@ -26,6 +29,7 @@ from d3data.evaluation.workers import deal
 from d3data.images.tasks import Task
 from d3data.nets.compute import Precision
 from d3data.utils.progress import Progress, ReportProgress, ignore
+from d3data.utils.renamed import renamed
 
 __all__ = [
     "Audit",
@@ -48,16 +52,21 @@ __all__ = [
     "audit",
     "compare",
     "evaluate",
+    "get_baseline",
+    "get_protocol",
+    "list_baselines",
+    "list_protocols",
     "pairs",
     "plan",
 ]
 
 
+@renamed(data="dataset", data_path="data")
 def evaluate(
-    data: TrainingData | Dataset[Any] | str | Path,
+    dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
     *,
-    data_path: str | Path | None = None,
+    data: str | Path | None = None,
     protocol: str | Protocol = "standard",
     nets: str | Iterable[str] | None = None,
     networks: Mapping[str, Callable[..., nn.Module]] | None = None,
@@ -68,7 +77,7 @@ def evaluate(
     baseline_seeds: Iterable[int] | None = None,
     scores: bool = False,
     split: SplitName = "test",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     compile: bool = False,
     precision: Precision | None = None,
     workers: int = 1,
@@ -76,16 +85,17 @@ def evaluate(
     resume: bool = True,
     progress: ReportProgress = ignore,
 ) -> Report:
-    """Train networks on `data` and on its baselines; test each once on real images.
+    """Train networks on a set and on its baselines; test each once on real images.
 
     An evaluation that is stopped is finished by the same call, which finds the trials that are
     done, and all but the last minute of the current one.
 
     Args:
-        data: a distilled set, its name or folder; or anything else: a folder of images, `hf:...`,
-            a map-style data set of images and labels, what has `len` and `batch`.
+        dataset: a distilled set: loaded, an artifact, a name or a folder; or anything else: a
+            folder of images, `hf:...`, a map-style data set of images and labels, what has `len`
+            and `batch`.
         task: the real images, or their name; without it, those that the set was made from.
-        data_path: where the real images are; needed where no preset downloads them.
+        data: where the real images are; needed where no preset downloads them.
         protocol: a name of `d3data.evaluation.protocols`, or your own.
         nets: names of networks, such as `resnet18` or `resnet18/batch`, or "all" for a table of
             how the set transfers; the protocol's unless given.
@@ -117,7 +127,7 @@ def evaluate(
         DeviceError: there is no such device, or it cannot compile.
     """
     options = EvaluationOptions(
-        data_path=data_path,
+        data=data,
         protocol=protocol,
         nets=nets,
         networks=networks,
@@ -134,8 +144,8 @@ def evaluate(
         resume=resume,
         workers=workers,
     )
-    evaluation = plan(data, task, options)
-    deal(data, task, options, evaluation, progress)
+    evaluation = plan(dataset, task, options)
+    deal(dataset, task, options, evaluation, progress)
     report = evaluation.run(progress=progress, date=date)
     evaluation.clear()
     return report

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME
 from d3data.data.dataset import DistilledDataset
 from d3data.data.load import load
@@ -109,17 +110,19 @@ def is_place(data: object) -> bool:
 def is_distilled(data: object) -> bool:
     """Whether it is a distilled set, or names one."""
     named = isinstance(data, str | Path) and not is_place(data)
-    return named or isinstance(data, DistilledDataset)
+    return named or isinstance(data, DistilledDataset | Artifact)
 
 
 def as_training_data(data: Any, task: Task | None) -> TrainingData:
     """What networks can be trained on; the task is needed unless `data` has batches.
 
-    `data` is a distilled set, its name or folder; another place of images; what has `batch`; or
-    a map-style data set of images and labels.
+    `data` is a distilled set, an artifact, a name or folder; another place of images; what has
+    `batch`; or a map-style data set of images and labels.
     """
     if isinstance(data, str | Path) and not is_place(data):
         return load(data, output="normalized")
+    if isinstance(data, Artifact):
+        return DistilledDataset(data, output="normalized")
     if isinstance(data, DistilledDataset) or _has_batches(data):
         usable: TrainingData = data
         return usable

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from d3data.evaluation.adapters import Photographs
-from d3data.evaluation.baselines import NEED_TEACHER, BaselineContext, named
-from d3data.evaluation.baselines.compressed import Codec, codecs, rounds, stored
+from d3data.evaluation.baselines import NEED_TEACHER, BaselineContext, get_baseline
+from d3data.evaluation.baselines.compressed_images import Codec, codecs, rounds, stored
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import TrainingData
 from d3data.evaluation.runner import Runner, teacher_steps
@@ -89,7 +89,7 @@ def _steps(name: str, context: BaselineContext, protocol: Protocol) -> int:
     if name == "compressed":
         row = stored(context, Codec("webp", context.task.size, 30), rng)
     else:
-        row = named("random" if name in NEED_TEACHER else name)(context, rng=rng)
+        row = get_baseline("random" if name in NEED_TEACHER else name)(context, rng=rng)
     return row.steps or protocol.length(len(row.data))
 
 

@@ -10,7 +10,7 @@ from d3data import nets
 from d3data.errors import D3DataError, TrainingError
 from d3data.evaluation.record import Build
 from d3data.images.tasks import Task
-from d3data.nets import Network, NetworkSpec
+from d3data.nets import Network, NetworkSpec, get_network
 from d3data.utils.rng import seeded
 
 FAMILIES, NORMS = ("convnet", "alexnet", "vgg11", "resnet18"), ("none", "instance", "batch")
@@ -19,17 +19,10 @@ ALL = (*(f"{family}/{norm}" for family in FAMILIES for norm in NORMS), "vit-tiny
 OwnNetwork = Callable[..., nn.Module]  # (channels=, size=, classes=) -> network
 
 
-def named(text: str) -> NetworkSpec:
-    """The network of a name: `resnet18`, or `resnet18/batch` with another normalization."""
-    name, slash, norm = text.partition("/")
-    values = {"name": name, **({"norm": norm} if slash else {})}
-    return NetworkSpec.parse(values, where=f"network {text!r}", error=TrainingError)
-
-
 def label(spec: NetworkSpec) -> str:
     """What reports call a network.
 
-    >>> label(NetworkSpec(width=64)), label(named("resnet18/batch"))
+    >>> label(NetworkSpec(width=64)), label(get_network("resnet18/batch"))
     ('convnet-w64', 'resnet18/batch')
     """
     size = f"-w{spec.width}" * bool(spec.width) + f"-d{spec.depth}" * bool(spec.depth)
@@ -43,7 +36,7 @@ def wanted(texts: Iterable[str] | str | None, default: NetworkSpec) -> list[Netw
     texts = ALL if texts == "all" else [texts] if isinstance(texts, str) else list(texts)
     if not texts:
         raise TrainingError("nets names no network: name at least one, or leave nets out")
-    return [named(text) for text in texts]
+    return [get_network(text) for text in texts]
 
 
 def builders(

@@ -14,6 +14,7 @@ import torch
 from torch.utils.data import Dataset
 
 from d3data.data.dataset import DistilledDataset
+from d3data.data.sets import AnySet
 from d3data.errors import TrainingError
 from d3data.evaluation import adapters, protocols, validate
 from d3data.evaluation import baselines as known_baselines
@@ -39,6 +40,7 @@ from d3data.utils.device import (
     using_threads,
 )
 from d3data.utils.progress import ReportProgress, ignore
+from d3data.utils.renamed import renamed
 from d3data.utils.version import __version__
 
 LESS = "choose a protocol with a smaller batch or network, fewer --workers, or another device"
@@ -54,7 +56,7 @@ VERSIONS = {
 class EvaluationOptions:
     """How a set is evaluated: the keyword arguments of `d3data.evaluate`, which explains them."""
 
-    data_path: str | Path | None = None
+    data: str | Path | None = None
     protocol: str | Protocol = "standard"
     nets: str | Iterable[str] | None = None
     networks: Mapping[str, known_networks.OwnNetwork] | None = None
@@ -65,7 +67,7 @@ class EvaluationOptions:
     baseline_seeds: Iterable[int] | None = None
     scores: bool = False
     split: SplitName = "test"
-    device: str = "cpu"
+    device: str | torch.device = "cpu"
     compile: bool = False
     precision: Precision | None = None
     resume: bool = True
@@ -181,8 +183,9 @@ class EvaluationPlan:
         ]
 
 
+@renamed(data="dataset", data_path="data")
 def plan(
-    data: TrainingData | Dataset[Any] | str | Path,
+    dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
     options: EvaluationOptions | None = None,
     **changes: Any,
@@ -190,7 +193,7 @@ def plan(
     """What `d3data.evaluate` will do.
 
     Args:
-        data: as `evaluate` takes it.
+        dataset: as `evaluate` takes it.
         task: as `evaluate` takes it.
         options: how the set is evaluated.
         changes: fields of the options, as keyword arguments.
@@ -203,7 +206,7 @@ def plan(
     place = as_device(how.device)
     usual: Precision = "tf32" if place.type == "cuda" else "float32"  # as convolutions of torch
     compute = Compute(precision=how.precision or usual, compile=how.compile)
-    trained, task = _data_and_task(data, task, how.data_path)
+    trained, task = _data_and_task(dataset, task, how.data)
     tests = validate.tests(task, how.split)
     own_labels = None if protocol.labels == "own" else (protocol.labels,)
     sets = validate.labeled(trained, own_labels if how.labels is None else how.labels)
@@ -220,7 +223,7 @@ def plan(
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
     baseline_seeds = seeds if how.baseline_seeds is None else how.baseline_seeds
     return EvaluationPlan(
-        name=str(data) if isinstance(data, str | Path) else type(data).__name__,
+        name=str(dataset) if isinstance(dataset, str | Path) else type(dataset).__name__,
         data=trained,
         setup=EvalSetup(task, tests, protocol, place, how.train, compute),
         split=how.split,
@@ -258,7 +261,9 @@ def scored_against(data: TrainingData) -> str:
 
 
 def _protocol_of(how: EvaluationOptions) -> Protocol:
-    protocol = protocols.named(how.protocol) if isinstance(how.protocol, str) else how.protocol
+    protocol = (
+        protocols.get_protocol(how.protocol) if isinstance(how.protocol, str) else how.protocol
+    )
     augmentation(protocol.augment)
     protocols.require_own_name(protocol)
     if how.nets is not None and how.networks is not None:
@@ -272,13 +277,13 @@ def _protocol_of(how: EvaluationOptions) -> Protocol:
 
 
 def _data_and_task(
-    data: Any, task: Task | str | None, data_path: str | Path | None
+    dataset: Any, task: Task | str | None, data: str | Path | None
 ) -> tuple[TrainingData, Task]:
     if isinstance(task, str):
-        if adapters.is_distilled(data):
-            validate.require_known_fit(adapters.as_training_data(data, None), task)
-        task = load_task(task, data=data_path)
-    trained = adapters.as_training_data(data, task)
-    task = validate.origin(trained, data_path) if task is None else task
-    validate.require_fit(trained, task, data_path)
+        if adapters.is_distilled(dataset):
+            validate.require_known_fit(adapters.as_training_data(dataset, None), task)
+        task = load_task(task, data=data)
+    trained = adapters.as_training_data(dataset, task)
+    task = validate.origin(trained, data) if task is None else task
+    validate.require_fit(trained, task, data)
     return trained, task

@@ -9,7 +9,7 @@ import itertools
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -18,6 +18,7 @@ from torch import Tensor
 from d3data.errors import RecipeError, entry
 from d3data.nets import NetworkSpec
 from d3data.nets.training import cosine
+from d3data.utils.renamed import moved
 from d3data.utils.schema import Frozen
 
 
@@ -137,6 +138,11 @@ def _published() -> dict[str, Protocol]:
 protocols = _published()
 
 
+def list_protocols() -> list[str]:
+    """The names of the protocols that come with d3data, the shortest first."""
+    return list(protocols)
+
+
 def require_own_name(protocol: Protocol) -> None:
     """Raise RecipeError if another protocol has the name of a published one."""
     known = protocols.get(protocol.name)
@@ -147,10 +153,14 @@ def require_own_name(protocol: Protocol) -> None:
         )
 
 
-def named(name: str) -> Protocol:
+def get_protocol(name: str) -> Protocol:
     """The protocol of that name.
 
     Raises:
         RecipeError: there is none.
     """
     return entry(protocols, name, what="protocol")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved(__name__, named="d3data.evaluation:get_protocol")

@@ -56,7 +56,7 @@ class Runner:
         rows = [self._row("distilled", self.seeds, repeat(self.row_data(one))) for one in sets]
         context = self.context(sets[0])
         for name in names:
-            make = baselines.named(name)
+            make = baselines.get_baseline(name)
             rngs = (generator(seed, "baseline", name) for seed in self.baseline_seeds)
             made = (make(context, rng=rng) for rng in rngs)
             rows.append(self._row(name, self.baseline_seeds, made))

@@ -28,7 +28,7 @@ MOST_SEED = (1 << 64) - 1
 MOST_OFF = 0.02  # by which the sum of probabilities may miss 1
 
 
-def origin(data: TrainingData, data_path: str | Path | None) -> Task:
+def origin(data: TrainingData, place: str | Path | None) -> Task:
     """The real images that a distilled set was made from."""
     if not isinstance(data, DistilledDataset):
         raise DataError(
@@ -37,7 +37,7 @@ def origin(data: TrainingData, data_path: str | Path | None) -> Task:
         )
     rule = data.artifact.manifest.content.preprocessing
     shape = {key: getattr(rule, key) for key in ("size", "channels", "fit", "white")}
-    task = _task_of(data.artifact).model_copy(update=shape).load(data_path)
+    task = _task_of(data.artifact).model_copy(update=shape).load(place)
     if _has_recipe(data.artifact):
         return task
     if task.classes != tuple(data.classes) and {*task.classes} == {*data.classes}:
@@ -148,13 +148,13 @@ def distinct(seeds: Iterable[int], name: str = "seeds") -> tuple[int, ...]:
     return seeds
 
 
-def require_fit(data: TrainingData, task: Task, data_path: str | Path | None = None) -> None:
+def require_fit(data: TrainingData, task: Task, place: str | Path | None = None) -> None:
     """The set and the real images have the same classes, shape and normalization.
 
     All images of an epoch are checked where they are stored, the first 256 where they are drawn.
     """
     if isinstance(data, DistilledDataset):
-        _require_same_content(data, task, f"{task.name} ({data_path})" if data_path else task.name)
+        _require_same_content(data, task, f"{task.name} ({place})" if place else task.name)
     _require(len(data) > 0, "the set has no images to train on")
     count = min(CHUNK, len(data)) if has_priors(data) else len(data)
     for rows in torch.arange(count).split(CHUNK):

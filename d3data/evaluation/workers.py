@@ -44,7 +44,7 @@ def deal(
     count = min(options.workers, len(whole.seeds))
     if count < 2:
         return
-    resources = find_resources(options.device, count)
+    resources = find_resources(str(options.device), count)
     seen = replace(options, device=resources.device)  # a worker sees one GPU, which is its first
     told = _told(data, task, seen, keep=whole.keep)
     with _started(told, count, resources.devices) as workers:

@@ -15,6 +15,7 @@ from d3data.hub.client import DEFAULTS, OFFLINE, Client, HubOptions
 from d3data.hub.local import LocalCopy, listed, manifest_of, require_pin
 from d3data.hub.names import Folder, Repository, Revision, Short
 from d3data.utils.hashing import file_sha256
+from d3data.utils.paths import as_name
 from d3data.utils.text import some
 
 RUN_S = "artifact"  # the folder of a run that holds what it made
@@ -137,18 +138,19 @@ def _corrupt(snapshot: Snapshot, manifest: Manifest, paths: list[str]) -> list[s
 def _folder(path: Path) -> LocalCopy:
     if path.name == NAME and path.is_file():
         raise UnknownNameError(
-            f"{path} is a file of a set: write its folder, {_typed(path.parent)}"
+            f"{path} is a file of a set: write its folder, {as_name(path.parent)}"
         )
     if not path.is_dir():
         raise UnknownNameError(
-            f"{_typed(path)} is not a folder: a short name is written without a slash, a data set "
-            "of the Hub as org/name"
+            f"{as_name(path)} is not a folder: a short name is written without a slash, a data "
+            "set of the Hub as org/name"
         )
     if not os.access(path, os.X_OK):
-        raise IntegrityError(f"{_typed(path)} cannot be opened: permission denied")
+        raise IntegrityError(f"{as_name(path)} cannot be opened: permission denied")
     if not (path / NAME).exists() and (path / RUN_S / NAME).is_file():
         raise UnknownNameError(
-            f"{path} is the folder of a run; write that of the set it made, {_typed(path / RUN_S)}"
+            f"{path} is the folder of a run; write that of the set it made, "
+            f"{as_name(path / RUN_S)}"
         )
     if (snapshot := Snapshot.at(path)) is None:
         return LocalCopy(path, str(path))
@@ -160,10 +162,6 @@ def _folder(path: Path) -> LocalCopy:
             "downloads the rest"
         )
     return LocalCopy.of(snapshot, manifest, name=name)
-
-
-def _typed(folder: Path) -> str:
-    return str(folder) if folder.is_absolute() or folder.parts[:1] == ("..",) else f"./{folder}"
 
 
 def _published(found: index.Found, wanted: Short) -> Repository | LocalCopy:

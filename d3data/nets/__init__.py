@@ -1,10 +1,13 @@
 """The networks that are trained on real and on distilled images."""
 
-from d3data.nets.building import NetworkSpec, build, check, names
+from typing import TYPE_CHECKING
+
+from d3data.nets.building import NetworkSpec, build, check, get_network, list_networks
 from d3data.nets.convnet import default_depth
 from d3data.nets.flops import Flops, count_flops
 from d3data.nets.network import Network
 from d3data.nets.norms import Norm
+from d3data.utils.renamed import moved
 
 __all__ = [
     "Flops",
@@ -15,5 +18,9 @@ __all__ = [
     "check",
     "count_flops",
     "default_depth",
-    "names",
+    "get_network",
+    "list_networks",
 ]
+
+if not TYPE_CHECKING:
+    __getattr__ = moved(__name__, names="d3data.nets:list_networks")

@@ -41,7 +41,7 @@ class NetworkSpec(Frozen):
     """A network by name, for images of any shape that it can take.
 
     Attributes:
-        name: one of `names()`, or a classifier of a library, as in `torchvision:resnet50`.
+        name: one of `list_networks()`, or a classifier of a library, as in `torchvision:resnet50`.
         width: channels, as the family counts them; None is the family's default.
         depth: blocks or layers, as the family counts them; likewise.
         norm: none, batch, instance, group or layer; likewise.
@@ -57,9 +57,23 @@ class NetworkSpec(Frozen):
         return _chosen(width=self.width, depth=self.depth, norm=self.norm)
 
 
-def names() -> tuple[str, ...]:
+def list_networks() -> list[str]:
     """The names of d3data's own networks, without those of torchvision and timm."""
-    return tuple(sorted(families))
+    return sorted(families)
+
+
+def get_network(text: str) -> NetworkSpec:
+    """The network of a name: `resnet18`, or `resnet18/batch` with another normalization.
+
+    Raises:
+        TrainingError: there is no such normalization.
+        UnknownNameError: there is no such network.
+    """
+    name, slash, norm = text.partition("/")
+    values = {"name": name, **({"norm": norm} if slash else {})}
+    spec = NetworkSpec.parse(values, where=f"network {text!r}", error=TrainingError)
+    _maker(spec.name)
+    return spec
 
 
 def build(
@@ -76,7 +90,7 @@ def build(
     """A freshly initialized network.
 
     Args:
-        name: one of `names()`, `torchvision:MODEL`, `timm:MODEL`, or a spec.
+        name: one of `list_networks()`, `torchvision:MODEL`, `timm:MODEL`, or a spec.
         channels: of the images.
         size: height and width of the images, in pixels.
         classes: width of the output.

@@ -8,10 +8,13 @@ it never moves: nobody sees half a version. The branch main may change, by new c
 the same content and by people, whose files and words stay.
 """
 
+import itertools
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from d3data.data.sets import AnySet
 from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
 from d3data.evaluation.report import Report
 from d3data.hub import names, resolve
@@ -21,6 +24,8 @@ from d3data.hub.names import Repository, Revision
 from d3data.publishing import steps
 from d3data.publishing.release import Release, prepare
 from d3data.publishing.steps import Change, State, Tell, Update
+from d3data.utils.progress import Progress, ReportProgress, ignore
+from d3data.utils.renamed import renamed
 
 TRIES = 5  # at a repository that somebody else changes at the same time
 
@@ -50,8 +55,14 @@ class Publication:
     dry_run: bool = False
 
 
+def _telling(tell: Callable[[str], None]) -> ReportProgress:
+    """A `progress=` for a function of lines, which `tell=` was."""
+    return lambda at: tell(at.message)
+
+
+@renamed(folder="dataset", tell="progress", convert={"tell": _telling})
 def publish(
-    folder: str | Path,
+    dataset: AnySet,
     repository: str,
     *,
     version: str | None = None,
@@ -60,7 +71,7 @@ def publish(
     dry_run: bool = False,
     token: str | bool | None = None,
     report: Report | None = None,
-    tell: Tell = lambda line: None,
+    progress: ReportProgress = ignore,
 ) -> Publication:
     """Publish an artifact as a data set of the Hugging Face Hub.
 
@@ -68,7 +79,7 @@ def publish(
     with other content is refused.
 
     Args:
-        folder: the artifact, which stays as it is.
+        dataset: a set that was loaded, an artifact, a name or a folder; it stays as it is.
         repository: `owner/name`; created if it is missing.
         version: what to publish it as; the artifact's own by default.
         private: create a private repository; refused where it is public.
@@ -76,19 +87,22 @@ def publish(
         dry_run: only say what would be done.
         token: of the Hub; by default that of `hf auth login`.
         report: what networks reach on it; the artifact's own by default.
-        tell: takes a line about each step.
+        progress: called after each step, with a `message` about it.
 
     Raises:
         ArtifactError: the artifact has a fault, or what came back from the Hub has.
         VersionTakenError: the version was published with other content.
         HubError: the Hub did not do what it was asked; try again.
     """
+    tell = _numbered(progress)
     with tempfile.TemporaryDirectory(prefix="d3data-") as cache:
         client = Client(HubOptions(token=token, cache_dir=Path(cache, "seen")))
-        release = prepare(folder, repository, client.endpoint, version=version, report=report)
+        release = prepare(dataset, repository, client.endpoint, version=version, report=report)
         if dry_run and not client.has_token:
             tell(f"publishing needs a token, and none is set: {LOG_IN}")
-        tell(f"{folder} verified: {release.manifest.about.name} {release.version}")
+        tell(
+            f"{release.artifact.folder} verified: {release.manifest.about.name} {release.version}"
+        )
         created = _open(client, release, private, create=not dry_run, propose=create_pr)
         if created and dry_run:
             return replace(_publication(Update.of(release, State())), created=True, dry_run=True)
@@ -97,6 +111,12 @@ def publish(
             _verify(release, Client(HubOptions(token=token, cache_dir=Path(cache, "fetched"))))
             tell(f"{release} was downloaded again and verified")
     return done
+
+
+def _numbered(progress: ReportProgress) -> Tell:
+    """A function of lines that reports each as the next step; nobody knows how many there are."""
+    steps = itertools.count(1)
+    return lambda line: progress(Progress("publish", next(steps), event="note", message=line))
 
 
 def _open(client: Client, release: Release, private: bool, *, create: bool, propose: bool) -> bool:

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from d3data import cards
 from d3data.artifact import reference_draws, summary
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME, Manifest
 from d3data.artifact.summary import CARD
+from d3data.data.sets import AnySet, local_copy
 from d3data.errors import UnknownNameError
 from d3data.evaluation.report import Report
-from d3data.hub import names, resolve
+from d3data.hub import names
 from d3data.hub.local import listed
 
 
@@ -48,7 +48,7 @@ class Release:
 
 
 def prepare(
-    folder: str | Path,
+    dataset: AnySet,
     repository: str,
     endpoint: str,
     *,
@@ -57,7 +57,7 @@ def prepare(
 ) -> Release:
     """Check an artifact as its readers will, and make the files that it is published with."""
     names.repository(repository)
-    place = resolve.resolve(Path(folder))
+    place = local_copy(dataset)
     listed_golden = reference_draws.PATH in {entry.path for entry in place.read().manifest.files}
     artifact = place.check(golden=listed_golden)
     if version is not None:

@@ -9,3 +9,12 @@ def expanded(path: str | Path) -> Path:
         return Path(path).expanduser()
     except RuntimeError:
         return Path(path)
+
+
+def as_name(folder: Path) -> str:
+    """A folder as other commands take it: a relative one begins with a dot.
+
+    >>> as_name(Path("runs/mine")), as_name(Path("../mine")), as_name(Path("/x"))
+    ('./runs/mine', '../mine', '/x')
+    """
+    return str(folder) if folder.parts[:1] in ((folder.anchor,), ("..",), ()) else f"./{folder}"

@@ -1,17 +1,49 @@
-"""Progress reports: how far a stage of some work is."""
+"""Progress reports: the one record that every `progress=` is called with."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+from d3data.utils.renamed import warn
+
+Event = Literal["step", "planned", "done", "failed", "note", "written"]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """`step` of the `steps` of a stage is done; `loss` is that of the step, where it has one."""
+    """How far some work is.
+
+    Attributes:
+        stage: what is being done, such as "warm start", "standard" or "export".
+        step: how many of its steps are done.
+        steps: how many there are; 0 where nobody knows.
+        loss: of the step, where it has one.
+        job: which job of a run, where a run has several.
+        event: "step"; or what else happened: jobs were "planned" or are "done", an attempt at one
+            "failed" (there may be others), the artifact is "written", or a "note" for the user.
+            Of a run the steps are then its jobs.
+        message: what to tell the user, where there is something.
+    """
 
     stage: str
-    step: int
-    steps: int
+    step: int = 0
+    steps: int = 0
     loss: float | None = None
+    job: str | None = None
+    event: Event = "step"
+    message: str = ""
+
+    @property
+    def what(self) -> str:
+        """The event under its old name: "progress" for a step."""
+        warn("what", "event", stacklevel=2)
+        return "progress" if self.event == "step" else self.event
+
+    @property
+    def progress(self) -> "Progress | None":
+        """The record itself, if it is of a step: once it held another one."""
+        warn("event.progress", "the record itself", stacklevel=2)
+        return self if self.event == "step" else None
 
 
 ReportProgress = Callable[[Progress], None]

@@ -276,7 +276,7 @@ def test_an_audit_is_that_of_the_cpu():
 def test_images_are_those_of_the_cpu(output):
     def batches(device):
         data = d3data.load("digits-ipc4", output=output)
-        return iter(DecodingLoader(data, 40, device, shuffle=False))
+        return iter(DecodingLoader(data, 40, device=device, shuffle=False))
 
     expected, _ = next(batches("cpu"))
     with card() as found:

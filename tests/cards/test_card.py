@@ -14,7 +14,7 @@ from d3data.artifact.manifest import Manifest, SoftLabels
 from d3data.artifact.quantize import Quantization
 from d3data.cards import Facts, Gallery, card, derived, finished, merge, page, stored_report
 from d3data.cards.front_matter import load
-from d3data.cards.merge import BEGIN, END, parted
+from d3data.cards.merging import BEGIN, END, parted
 from d3data.data import requantize
 from d3data.errors import ArtifactError, FormatError, UnknownNameError
 from d3data.images.spec import Whitening

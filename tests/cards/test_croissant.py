@@ -11,7 +11,7 @@ import made
 from d3data import artifact
 from d3data.artifact.manifest import Manifest
 from d3data.cards import croissant, derived, moved
-from d3data.cards.croissant import CONTEXT
+from d3data.cards.croissant_json import CONTEXT
 from d3data.data.dataset import DistilledDataset
 from showing import TEXT, facts
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from d3data.cards import front_matter, merge, repository
-from d3data.cards.merge import BEGIN, END, joined, parted, tagged
+from d3data.cards.merging import BEGIN, END, joined, parted, tagged
 from d3data.errors import FormatError
 
 KEYS = {

@@ -15,7 +15,7 @@ from PIL import Image
 
 import made
 from d3data.cards import Gallery, page
-from d3data.cards.page import CLASSES
+from d3data.cards.html_page import CLASSES
 from d3data.data.dataset import DistilledDataset
 from d3data.images.preprocessing import Preprocessing
 from d3data.utils.text import upright
@@ -284,7 +284,7 @@ def many(tmp_path_factory):
 def test_the_page_of_many_classes_is_bounded_and_says_so(
     many, visit, written, monkeypatch, budget
 ):
-    monkeypatch.setattr(importlib.import_module("d3data.cards.page"), "BUDGET", budget)
+    monkeypatch.setattr(importlib.import_module("d3data.cards.html_page"), "BUDGET", budget)
     text = page(facts(many, reported=False), Gallery(many))
     assert len(text) < 1.5 * budget + 60_000
     shown = text.count('type="radio"')

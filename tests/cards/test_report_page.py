@@ -13,13 +13,13 @@ from typer.testing import CliRunner
 
 import reports
 from d3data.cards import is_page, report_page, report_pictures
-from d3data.cli.app import app
+from d3data.cli.commands import app
 from d3data.data.dataset import DistilledDataset
 from d3data.data.gallery import Gallery
 from d3data.errors import ArtifactError, DataError
 from d3data.evaluation.pages.chart_data import ChartData
 from d3data.evaluation.pages.page import distance
-from d3data.evaluation.protocols import named
+from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.record import Point
 from d3data.evaluation.report import called, measured
 from d3data.evaluation.scores import Scores
@@ -89,7 +89,7 @@ def longer():
     for steps, less in ((10, 0.3), (30, 0.1)):
         sizes = (("distilled", 0.911, 9000), ("random", 0.702, 2560))
         rows = [row(name, mean - less, size, steps=steps) for name, mean, size in sizes]
-        protocol = named("quick").model_copy(update={"steps": steps})
+        protocol = get_protocol("quick").model_copy(update={"steps": steps})
         found.append(report(tuple(rows), protocol=protocol))
     return found
 
@@ -253,7 +253,7 @@ def test_longer_training_is_shown_where_reports_differ_in_it():
     fewer = report((row("distilled", 0.7, 9000, draws=40), ROWS[1]))
     (draws,) = ChartData([report(), fewer]).longer(lambda row: row.draws)
     assert [(x, y) for x, y, *_ in draws.points] == [(40, 70.0), (1280, pytest.approx(91.1))]
-    other = named("quick").model_copy(update={"steps": 5, "learning_rates": (0.5,)})
+    other = get_protocol("quick").model_copy(update={"steps": 5, "learning_rates": (0.5,)})
     with pytest.raises(DataError, match="differs in length alone"):
         ChartData([report(), report((row("distilled", 0.7, 9000, draws=40),), protocol=other)])
     assert "longer-draws" in ChartData([report(), fewer]).charts
@@ -287,7 +287,7 @@ def test_kinds_of_labels_are_no_longer_training():
     [
         {"fingerprint": "00" * 32},
         {"split": "validation"},
-        {"protocol": named("field"), "content_sha256": "ef" * 32},
+        {"protocol": get_protocol("field"), "content_sha256": "ef" * 32},
     ],
 )
 def test_reports_that_do_not_belong_together_are_refused(changed):

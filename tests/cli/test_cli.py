@@ -16,7 +16,7 @@ import tiny_runs as runs
 from d3data import artifact
 from d3data.cli import app
 from d3data.cli.progress import Display
-from d3data.distill import load_recipe
+from d3data.distill import get_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 from d3data.utils import atomic
@@ -108,7 +108,7 @@ def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch
     folder = call("distill", toml, *changed)[0].strip()
     assert folder == "./runs/mine/artifact"
     assert f"folder      {folder}\n" in call("info", folder)[0]
-    made = load_recipe(tmp_path / "runs" / "mine" / "recipe.toml")
+    made = get_recipe(tmp_path / "runs" / "mine" / "recipe.toml")
     assert made == runs.recipe(name="mine", seed=8)
 
 
@@ -123,14 +123,14 @@ def test_status_shows_each_subtask(run):
 
 
 def test_recipes_are_listed_and_shown_and_toml_is_their_fixed_point(toml, tmp_path):
-    assert load_recipe(toml).to_toml() == toml.read_text()
+    assert get_recipe(toml).to_toml() == toml.read_text()
     names = document("recipes")
     assert "digits-ipc4" in names
     assert call("recipes")[0].split() == names
     for name in names:
         path = tmp_path / f"{name}.toml"
         path.write_text(call("recipes", "show", name)[0])
-        assert load_recipe(path) == load_recipe(name)
+        assert get_recipe(path) == get_recipe(name)
 
 
 def test_list_and_info(tmp_path):
@@ -150,7 +150,7 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     stdout, stderr = call("init", images, "--budget", "12kB", "--out", out)
     assert stdout.strip() == str(out)
     assert "40 images of 2 classes" in stderr
-    recipe = load_recipe(out)
+    recipe = get_recipe(out)
     assert recipe.task.data is None
     assert str(tmp_path) not in recipe.to_toml()
     assert (recipe.name, recipe.description) == ("my-images", "2 classes of my-images")
@@ -224,7 +224,7 @@ def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, mon
 
 def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
     before = signal.getsignal(signal.SIGINT)
-    monkeypatch.setattr(Display, "step", lambda self, at: signal.raise_signal(signal.SIGINT))
+    monkeypatch.setattr(Display, "show", lambda self, at: signal.raise_signal(signal.SIGINT))
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
     assert "run the same command again" in call(*command, code=130)[1]
     assert len([*cache.rglob("*.safetensors")]) == 1
@@ -301,7 +301,7 @@ def test_a_change_to_a_place_that_is_not_there_is_named(tmp_path, change):
     path = tmp_path / "tiny.toml"
     path.write_text(runs.recipe(subtasks={"blocks": blocks}).to_toml())
     wrong(1, re.escape(f"--set {change!r}: "), "distill", path, "--set", change)
-    good = load_recipe(path, overrides=["subtasks.blocks.1=[9, 5, 6, 7, 8]"])
+    good = get_recipe(path, overrides=["subtasks.blocks.1=[9, 5, 6, 7, 8]"])
     assert good.subtasks.blocks[1] == (9, 5, 6, 7, 8)
 
 
@@ -343,10 +343,10 @@ def test_bars_appear_on_a_terminal_only():
 
     parent, child = pty.openpty()
     code = (
-        "from types import SimpleNamespace as At; from d3data.cli.progress import Display\n"
+        "from d3data.cli.progress import Display; from d3data.utils.progress import Progress\n"
         "with Display() as display:\n"
         "    for step in (1, 2):\n"
-        "        display.step(At(stage='distill', step=step, steps=2, loss=0.5))\n"
+        "        display.show(Progress('distill', step, 2, 0.5))\n"
     )
     command = [sys.executable, "-c", code]
     subprocess.run(command, stderr=child, check=True)

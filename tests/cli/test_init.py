@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from d3data.cli import app
-from d3data.distill import load_recipe, prepare
+from d3data.distill import get_recipe, prepare
 from d3data.images.tasks import load_task
 from d3data.utils.device import find_resources
 from pictures import encoded, picture
@@ -30,7 +30,7 @@ def init(place: Path, *options: object, code: int = 0) -> str:
 
 def load(place: Path):
     """The task that the recipe of `init` makes of the place."""
-    return load_recipe(place.parent / f"{place.name}.toml").task.load(place)
+    return get_recipe(place.parent / f"{place.name}.toml").task.load(place)
 
 
 def test_it_says_classes_counts_and_what_is_left_out(tmp_path):
@@ -100,7 +100,7 @@ def test_what_init_accepts_distill_accepts(seed, tmp_path):
     assert result.exit_code in (0, 1), result.output
     assert isinstance(result.exception, SystemExit | None)
     if result.exit_code == 0:
-        recipe = load_recipe(tmp_path / "own.toml")
+        recipe = get_recipe(tmp_path / "own.toml")
         plan = prepare(recipe, out=tmp_path / "run", data=str(place), resources=RESOURCES)
         for split in (plan.task.train, plan.task.validation, plan.task.test):
             assert split is None or split.pixels(range(len(split))).shape[2] == plan.task.size

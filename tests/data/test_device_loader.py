@@ -54,7 +54,7 @@ def require_same(artifact: Artifact, loader: DecodingLoader, *, epoch: int, outp
 @pytest.mark.parametrize("output", ["image", "float", "normalized"])
 def test_images_are_those_of_the_set(output: Any, every_kind: Artifact) -> None:
     data = DistilledDataset(every_kind, as_dict=True, output=output)
-    loader = DecodingLoader(data, 7, "cpu")
+    loader = DecodingLoader(data, 7, device="cpu")
     assert len(loader) == 5
     for epoch in range(2):
         require_same(every_kind, loader, epoch=epoch, output=output)
@@ -66,7 +66,7 @@ def test_workers_make_latents(method: str, persistent: bool, residual: Artifact)
     loader = DecodingLoader(
         data,
         4,
-        "cpu",
+        device="cpu",
         num_workers=1 if method == "spawn" else 2,
         persistent_workers=persistent,
         multiprocessing_context=method,
@@ -79,12 +79,12 @@ def test_workers_make_latents(method: str, persistent: bool, residual: Artifact)
 
 def test_batches_are_pairs_on_the_device(residual: Artifact) -> None:
     images, labels = next(
-        iter(DecodingLoader(DistilledDataset(residual), 8, "cpu", shuffle=False))
+        iter(DecodingLoader(DistilledDataset(residual), 8, device="cpu", shuffle=False))
     )
     assert (images.dtype, images.shape) == (torch.uint8, (8, 3, 8, 8))
     assert labels.tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     values, labels = next(
-        iter(DecodingLoader(DistilledDataset(residual, output="normalized"), 8, "cpu"))
+        iter(DecodingLoader(DistilledDataset(residual, output="normalized"), 8, device="cpu"))
     )
     network = torch.nn.Conv2d(3, 1, 3)
     network(values).sum().backward()
@@ -93,7 +93,7 @@ def test_batches_are_pairs_on_the_device(residual: Artifact) -> None:
 
 def test_soft_labels_come_along(soft: Artifact) -> None:
     data = DistilledDataset(soft)
-    _, labels = next(iter(DecodingLoader(data, 4, "cpu", shuffle=False)))
+    _, labels = next(iter(DecodingLoader(data, 4, device="cpu", shuffle=False)))
     assert torch.equal(labels, torch.stack([data.draw(0, i)[1] for i in range(4)]))
 
 
@@ -103,14 +103,16 @@ def test_the_order_is_shuffled_anew_or_a_samplers(residual: Artifact) -> None:
         [int(s["draw"]) for s in samples(loader)]
         for seed in (1, 1, 2)
         for loader in [
-            DecodingLoader(data, 30, "cpu", generator=torch.Generator().manual_seed(seed))
+            DecodingLoader(data, 30, device="cpu", generator=torch.Generator().manual_seed(seed))
         ]
     ]
     assert orders[0] == orders[1] != orders[2]
-    some = DecodingLoader(data, 2, "cpu", sampler=SubsetRandomSampler([3, 8, 9]), drop_last=True)
+    some = DecodingLoader(
+        data, 2, device="cpu", sampler=SubsetRandomSampler([3, 8, 9]), drop_last=True
+    )
     assert len(some) == 1
     assert {int(s["draw"]) for s in samples(some)} < {3, 8, 9}
-    told = DecodingLoader(data, 10, "cpu", sampler=EpochSampler(data), num_workers=1)
+    told = DecodingLoader(data, 10, device="cpu", sampler=EpochSampler(data), num_workers=1)
     for epoch in range(2):
         require_same(residual, told, epoch=epoch, output="image")
 
@@ -118,7 +120,7 @@ def test_the_order_is_shuffled_anew_or_a_samplers(residual: Artifact) -> None:
 def test_a_batch_may_be_transformed(residual: Artifact) -> None:
     data = DistilledDataset(residual, output="float")
     loader = DecodingLoader(
-        data, 6, "cpu", shuffle=False, batch_transform=lambda images: images[..., :4] + 1
+        data, 6, device="cpu", shuffle=False, batch_transform=lambda images: images[..., :4] + 1
     )
     images, _ = next(iter(loader))
     assert images.shape == (6, 3, 8, 4)
@@ -139,7 +141,7 @@ def test_what_it_cannot_do_is_refused(
     options: dict[str, Any], fault: str, residual: Artifact
 ) -> None:
     with pytest.raises(D3DataError, match=fault):
-        DecodingLoader(DistilledDataset(residual, **options), 4, "cpu")
+        DecodingLoader(DistilledDataset(residual, **options), 4, device="cpu")
 
 
 @pytest.mark.parametrize(
@@ -160,12 +162,12 @@ def test_impossible_arguments_are_refused(
 
 def test_the_device_must_be_there(residual: Artifact) -> None:
     with pytest.raises(DeviceError, match="unknown device 'tpu'"):
-        DecodingLoader(DistilledDataset(residual), 4, "tpu")
+        DecodingLoader(DistilledDataset(residual), 4, device="tpu")
 
 
 def test_autocast_decodes_in_another_type(residual: Artifact) -> None:
     data = DistilledDataset(residual, output="normalized")
-    loader = DecodingLoader(data, 30, "cpu", shuffle=False, autocast=torch.bfloat16)
+    loader = DecodingLoader(data, 30, device="cpu", shuffle=False, autocast=torch.bfloat16)
     images, _ = next(iter(loader))
     exact, _ = data.batch(0, range(30))
     assert images.dtype == torch.float32
@@ -178,7 +180,7 @@ def test_a_compiled_decoder_is_the_loaders_alone(
     compiled = []
     monkeypatch.setattr(Decoder, "compile", lambda self: compiled.append(self))
     data = DistilledDataset(residual, as_dict=True)
-    loader = DecodingLoader(data, 7, "cpu", compile=True)
+    loader = DecodingLoader(data, 7, device="cpu", compile=True)
     assert len(compiled) == 3
     own = {id(module) for source in data.drawer.sources for module in source.modules()}
     assert not own & {id(decoder) for decoder in compiled}
@@ -203,7 +205,7 @@ def test_the_next_batch_is_launched_before_one_is_handed_out(
     monkeypatch.setattr(torch.cuda, "current_stream", Events)
     monkeypatch.setattr(torch.cuda, "stream", nullcontext)
     monkeypatch.setattr(Tensor, "record_stream", lambda self, stream: None)
-    loader = DecodingLoader(DistilledDataset(residual), 10, "cpu", shuffle=False)
+    loader = DecodingLoader(DistilledDataset(residual), 10, device="cpu", shuffle=False)
     Events.noted.clear()
     batches = [labels.tolist() for _, labels in loader._prefetched()]
     assert batches == [[0, 1, 2, 3, 4] * 2] * 3
@@ -214,7 +216,7 @@ def test_the_next_batch_is_launched_before_one_is_handed_out(
 @pytest.mark.parametrize("output", ["image", "normalized"])
 def test_cuda_decodes_the_same_images(output: Any, every_kind: Artifact) -> None:
     data = DistilledDataset(every_kind, as_dict=True, output=output)
-    loader = DecodingLoader(data, 7, "cuda", num_workers=2)
+    loader = DecodingLoader(data, 7, device="cuda", num_workers=2)
     plain = DistilledDataset(every_kind, as_dict=True, output=output)
     for epoch in range(2):
         seen = []
@@ -232,7 +234,7 @@ def test_cuda_decodes_the_same_images(output: Any, every_kind: Artifact) -> None
 @cuda
 def test_cuda_prefetches_without_mixing_batches(residual: Artifact) -> None:
     data = DistilledDataset(residual, draws_per_class=400, output="normalized", as_dict=True)
-    kept = list(DecodingLoader(data, 64, "cuda", shuffle=False))
+    kept = list(DecodingLoader(data, 64, device="cuda", shuffle=False))
     for batch in kept:
         expected, _ = data.batch(0, batch["draw"].cpu())
         assert (batch["image"].cpu() - expected).abs().max() < 1 / 255

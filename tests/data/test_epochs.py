@@ -97,7 +97,7 @@ def test_without_shuffling_the_order_is_that_of_the_indices() -> None:
 
 @pytest.mark.parametrize(("draws", "ranks"), [(12, 3), (10, 4), (3, 8)])
 def test_ranks_share_an_epoch_in_equal_numbers(draws: int, ranks: int) -> None:
-    samplers = [EpochSampler(range(draws), rank=rank, ranks=ranks) for rank in range(ranks)]
+    samplers = [EpochSampler(range(draws), rank=rank, num_replicas=ranks) for rank in range(ranks)]
     for epoch in range(2):
         dealt = [list(sampler) for sampler in samplers]
         assert {len(mine) for mine in dealt} == {len(samplers[0])}
@@ -165,7 +165,7 @@ def test_one_rank_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_rank_is_below_the_ranks() -> None:
     with pytest.raises(D3DataError, match="rank must be an integer from 0 to 1, got 2"):
-        EpochSampler(range(4), rank=2, ranks=2)
+        EpochSampler(range(4), rank=2, num_replicas=2)
 
 
 def test_counts_live_in_shared_memory() -> None:
@@ -190,7 +190,7 @@ def test_a_sampler_is_of_the_set_itself(kind: Callable[[Any], Any]) -> None:
         ({"epoch": 1 << 32}, r"epoch must be .* got 4294967296"),
         ({"seed": 1}, "a sampler with seed=1, not 0"),
         ({"shuffle": 0}, "shuffle=0, not 1"),
-        ({"ranks": 2}, "ranks=2, not 1"),
+        ({"ranks": 2}, "num_replicas=2, not 1"),
         ({"draws": 9}, "draws=9, not 10"),
     ],
 )

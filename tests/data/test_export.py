@@ -20,7 +20,8 @@ from torch import Tensor
 import made
 import tiny_runs as runs
 from d3data.data.dataset import DistilledDataset
-from d3data.data.export import DrawStream, export
+from d3data.data.export import export
+from d3data.data.streams import DrawStream
 from d3data.errors import D3DataError, ExportError
 from d3data.images import formats
 from killing import dies

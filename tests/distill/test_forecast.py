@@ -168,7 +168,7 @@ def test_black_images_stand_for_those_that_are_not_here(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("name", ["imagenet-ipc1", "imagenet-ipc2", "tiny-imagenet-ipc1"])
 def test_the_largest_recipes_fit_into_40_gb_whatever_this_machine_has(name, monkeypatch, tmp_path):
-    recipe = distill.load_recipe(name)
+    recipe = distill.get_recipe(name)
     objectives = recipe.objective.children if runs.soaking() else recipe.objective.children[1:]
     task = recipe.task.load(imagine=True)
     block = task.subtask(recipe.subtasks.split(len(task.classes))[0])

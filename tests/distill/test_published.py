@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from d3data.distill import load_recipe, prepare
+from d3data.distill import get_recipe, prepare
 from d3data.images.spec import Image
 from d3data.sources.decoders import sizes
 from d3data.utils.device import find_resources
@@ -37,7 +37,7 @@ def real(tmp_path_factory):
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_plan_has_the_published_sizes(name, real, tmp_path):
     classes, subtasks, parameters, hard, soft, ratio = PUBLISHED[name]
-    resources, recipe = find_resources("cpu", 1), load_recipe(name)
+    resources, recipe = find_resources("cpu", 1), get_recipe(name)
     plan = prepare(name, out=tmp_path / "run", data=real / f"{classes}.npz", resources=resources)
     found = plan.numbers()
     assert sizes(recipe.source.decoder, IMAGE).parameters() == parameters
@@ -54,4 +54,4 @@ def test_a_plan_has_the_published_sizes(name, real, tmp_path):
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_the_description_counts_the_values(name):
-    assert f"{PUBLISHED[name][4]:,} values" in load_recipe(name).description
+    assert f"{PUBLISHED[name][4]:,} values" in get_recipe(name).description

@@ -131,11 +131,11 @@ def noted(out):
 
 def test_events_count_all_jobs_and_are_noted_down(finished):
     out, _, events, _, _ = finished
-    assert (events[0].what, events[0].done, events[0].total) == ("planned", 0, 9)
-    assert [e.done for e in events if e.what == "done"] == list(range(1, 10))
-    assert events[-1].what == "written"
-    assert {e.progress.stage for e in events if e.progress} == {"expert", "warm start", "distill"}
-    assert noted(out) == [e.what for e in events if e.what != "progress"]
+    assert (events[0].event, events[0].step, events[0].steps) == ("planned", 0, 9)
+    assert [e.step for e in events if e.event == "done"] == list(range(1, 10))
+    assert events[-1].event == "written"
+    assert {e.stage for e in events if e.event == "step"} == {"expert", "warm start", "distill"}
+    assert noted(out) == [e.event for e in events if e.event != "step"]
 
 
 def test_what_is_done_is_not_done_again(finished):
@@ -143,7 +143,7 @@ def test_what_is_done_is_not_done_again(finished):
     files = {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.is_file()}
     events = []
     assert run(recipe, out, progress=events.append) == place
-    assert [(event.what, event.message) for event in events] == [("planned", "already finished")]
+    assert [(event.event, event.message) for event in events] == [("planned", "already finished")]
     changed = {path.name for path, time in files.items() if path.stat().st_mtime_ns != time}
     assert changed <= {*LOCKS, "progress.jsonl"}
     found = distill.status(out)
@@ -170,7 +170,7 @@ def test_spoilt_labels_are_made_again(finished):
     (place / "parts" / "000.safetensors").write_bytes(b"spoilt")
     events = []
     run(recipe, out, progress=events.append)
-    assert [e.job for e in events if e.what == "done"] == ["labels 000", "labels 001"]
+    assert [e.job for e in events if e.event == "done"] == ["labels 000", "labels 001"]
     assert runs.outcome(out) == before
 
 
@@ -200,7 +200,7 @@ def test_a_stopped_run_has_a_status_and_names_a_broken_checkpoint(tmp_path):
         pass
 
     def stop(event):
-        if event.progress and event.progress.stage == "distill":
+        if event.stage == "distill":
             raise Stop
 
     with pytest.raises(Stop):
@@ -557,7 +557,7 @@ def test_classes_may_have_different_numbers_of_items(tmp_path, items, expected, 
     )
     made = artifact.read(distill.run(recipe, out=tmp_path / "run", executor="inline"))
     assert made.manifest.content.items_per_class == expected
-    assert distill.load_recipe(tmp_path / "run" / "recipe.toml") == recipe
+    assert distill.get_recipe(tmp_path / "run" / "recipe.toml") == recipe
     made.check()
 
 

@@ -16,7 +16,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import BaselineContext, Photographs, choices
-from d3data.evaluation.baselines.compressed import Codec, codecs, stored
+from d3data.evaluation.baselines.compressed_images import Codec, codecs, stored
 from d3data.utils.rng import generator
 
 CPU = torch.device("cpu")
@@ -36,7 +36,7 @@ def context(task, data=None, *, values=None, size=None, validate=None):
 
 
 def make(name, where, seed=0):
-    return baselines.named(name)(where, rng=generator(seed, "a"))
+    return baselines.get_baseline(name)(where, rng=generator(seed, "a"))
 
 
 def keys(images):

@@ -8,10 +8,10 @@ from scipy.stats import t, ttest_rel
 from typer.testing import CliRunner
 
 import reports
-from d3data.cli.app import app
+from d3data.cli.commands import app
 from d3data.errors import DataError
 from d3data.evaluation import EvaluationPlan, compare
-from d3data.evaluation.protocols import named
+from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.report import Report
 
 
@@ -52,7 +52,7 @@ def test_reports_of_an_old_protocol_are_read_and_compared():
         report(*of, protocol=reports.FIELD_1).model_dump_json() for of in (("a", *A), ("b", *B))
     ]
     read = [Report.model_validate_json(page) for page in pages]
-    assert read[0].protocol == reports.FIELD_1 != named("field")
+    assert read[0].protocol == reports.FIELD_1 != get_protocol("field")
     assert compare(read).differences[0].mean == pytest.approx(0.1)
 
 
@@ -84,9 +84,12 @@ def test_every_pair_once_and_twins_are_numbered():
         ([report("a", *A)], "at least two"),
         ([report("a", *A), report("b", *B, fingerprint="2" * 64)], "same real images"),
         ([report("a", *A), report("b", *B, split="validation")], "same split"),
-        ([report("a", *A), report("b", *B, protocol=named("field"))], "same protocol"),
+        ([report("a", *A), report("b", *B, protocol=get_protocol("field"))], "same protocol"),
         (
-            [report("a", *A, protocol=named("field")), report("b", *B, protocol=reports.FIELD_1)],
+            [
+                report("a", *A, protocol=get_protocol("field")),
+                report("b", *B, protocol=reports.FIELD_1),
+            ],
             r"same protocol \(field v1 and field v2\)",
         ),
         ([report("a", *A), report("b", *B, network="lenet")], "same network"),
@@ -105,7 +108,7 @@ def test_only_what_was_made_alike_is_compared(reports, message):
     ("seeds", "changes", "message"),
     [
         (4, {"split": "validation"}, "same split"),
-        (4, {"protocol": named("field")}, "same protocol"),
+        (4, {"protocol": get_protocol("field")}, "same protocol"),
         (4, {"network": "lenet"}, "same network"),
         (4, {"steps": 601}, "same number of steps"),
         (4, {"labels": "soft"}, "same kind of labels"),

@@ -23,7 +23,7 @@ from d3data.utils.rng import generator
 from reports import row
 from spies import Spy, linear, outcomes
 
-compressed = import_module("d3data.evaluation.baselines.compressed")
+compressed = import_module("d3data.evaluation.baselines.compressed_images")
 
 
 def test_rows_say_what_they_were_trained_on(report, pixels, digits, tiny):

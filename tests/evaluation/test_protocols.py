@@ -18,7 +18,7 @@ from d3data.evaluation import evaluate, trial_training
 from d3data.evaluation import protocols as published
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.protocol_epochs import MeansAndDraws, trained_on
-from d3data.evaluation.protocols import Protocol, batches, halfway, named, protocols
+from d3data.evaluation.protocols import Protocol, batches, get_protocol, halfway, protocols
 from d3data.evaluation.trial_training import mixed
 from d3data.hub.index import ZOO
 from d3data.images.augment import augmentations
@@ -36,10 +36,10 @@ def settings(**more):
 
 
 def test_a_protocol_is_found_by_its_own_name():
-    assert all(named(name).name == name for name in protocols)
+    assert all(get_protocol(name).name == name for name in protocols)
     assert all(protocol.augment in augmentations for protocol in protocols.values())
     with pytest.raises(RecipeError, match="did you mean standard"):
-        named("standart")
+        get_protocol("standart")
 
 
 @pytest.mark.parametrize(("draws", "steps"), [(1, 5), (3, 5), (4, 5), (5, 5), (6, 10), (20, 25)])
@@ -132,9 +132,9 @@ def test_what_was_published_never_changes(name):
 
 def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
     published.require_own_name(Protocol(**settings(steps=1)))
-    published.require_own_name(named("quick"))
+    published.require_own_name(get_protocol("quick"))
     with pytest.raises(RecipeError, match="other settings than quick v1"):
-        published.require_own_name(named("quick").model_copy(update={"steps": 60}))
+        published.require_own_name(get_protocol("quick").model_copy(update={"steps": 60}))
 
 
 @pytest.mark.parametrize("soft", [True, False])

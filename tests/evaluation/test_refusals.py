@@ -197,9 +197,9 @@ def test_a_task_that_cannot_fit_is_not_fetched_and_is_called_by_its_place(
         validate.require_fit(pixels, cats, "./cats")
 
 
-def origin(written, folder, text, data_path=None):
+def origin(written, folder, text, data=None):
     """The task of a set with a recipe."""
-    return validate.origin(written(folder, extras={"recipe.toml": text.encode()}), data_path)
+    return validate.origin(written(folder, extras={"recipe.toml": text.encode()}), data)
 
 
 def test_the_task_is_that_of_the_recipe_without_its_place(written, pixels, tmp_path):

@@ -17,7 +17,7 @@ from d3data.evaluation.trial_training import TrialTraining
 from d3data.images.tasks import load_task
 from spies import outcomes, untouched
 
-compressed = import_module("d3data.evaluation.baselines.compressed")
+compressed = import_module("d3data.evaluation.baselines.compressed_images")
 
 
 class Killed(Exception):

@@ -177,8 +177,8 @@ def test_no_token_is_told_or_kept(
     told = []
     with LocalHub(users=(User("me", TOKEN),)) as hub, hub.using(tmp_path / "home"):
         with caplog.at_level(logging.DEBUG):
-            publish(toys, "me/toys", tell=told.append)
-            publish(toys, "me/other", token=TOKEN, tell=told.append)
+            publish(toys, "me/toys", progress=lambda at: told.append(at.message))
+            publish(toys, "me/other", token=TOKEN, progress=lambda at: told.append(at.message))
             d3data.load("me/other", token=TOKEN)
             for fault, options in product((401, 503), ({}, {"token": TOKEN})):
                 hub.faults.add(Answer(fault), times=None)
@@ -235,7 +235,9 @@ def test_a_password_in_the_address_of_the_hub_is_told_nowhere(tmp_path: Path, to
         hub._site.endpoint = hub.endpoint.replace("//", f"//me:{SESAME}@")
         with hub.using(tmp_path, user="nobody"):
             for _ in range(2):
-                done = publish(toys, "me/toys", create_pr=True, tell=told.append)
+                done = publish(
+                    toys, "me/toys", create_pr=True, progress=lambda at: told.append(at.message)
+                )
                 assert done.pull_request == page
             hub.stop()
             with pytest.raises(HubError) as failure:

@@ -15,11 +15,11 @@ from typer.main import get_command
 
 import hubs
 from d3data import artifact
-from d3data.cards.card import card
-from d3data.cards.croissant import croissant
+from d3data.cards.croissant_json import croissant
+from d3data.cards.dataset_card import card
 from d3data.cards.files import CARD, CROISSANT, finished
 from d3data.cli import app
-from d3data.distill import Recipe, load_recipe
+from d3data.distill import Recipe, get_recipe
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
 from d3data.evaluation import protocols
 from d3data.evaluation.report import stored_report
@@ -75,7 +75,7 @@ def test_shipped_sets_keep_to_their_budgets_and_are_as_good_as_the_list_says() -
         assert found.ledger.content_bytes <= (entry.budget.bytes or math.inf)
         report = stored_report(found)
         assert report is not None
-        assert report.protocol == protocols.named("standard")
+        assert report.protocol == protocols.get_protocol("standard")
         assert round(report.rows[0].mean, 4) == entry.accuracy
 
 
@@ -88,7 +88,7 @@ def test_shipped_sets_have_cards_and_recipes_that_are_their_own() -> None:
         shown = tomllib.loads(found.file("recipe.toml").decode())
         recipe = Recipe.parse(shown, where=place.name)
         assert found.manifest.about.provenance.recipe_sha256 == recipe.identity
-        assert recipe == load_recipe(place.name)
+        assert recipe == get_recipe(place.name)
 
 
 def test_budgets_are_what_the_names_say() -> None:

@@ -31,7 +31,9 @@ NARROW = {
 REFUSED = {("lenet", "group"), ("mlp", "instance")} | {
     (name, norm) for name in ("vit", "vit-tiny") for norm in ("batch", "instance", "group")
 }
-BUILT = [(n, norm) for n in nets.names() for norm in norms.NAMES if (n, norm) not in REFUSED]
+BUILT = [
+    (n, norm) for n in nets.list_networks() for norm in norms.NAMES if (n, norm) not in REFUSED
+]
 KINDS = (_BatchNorm, nn.GroupNorm, nn.LayerNorm, nn.InstanceNorm2d)
 
 
@@ -52,7 +54,7 @@ def copy(theirs, ours):
 
 
 def test_every_family_is_tried_here():
-    assert nets.names() == tuple(NARROW)
+    assert nets.list_networks() == list(NARROW)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +96,7 @@ def test_parameter_counts_are_the_published_ones(name, channels, size, classes, 
 
 
 @pytest.mark.parametrize("size", [8, 14, 28, 32, 64, 96, 224, 512])
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", nets.list_networks())
 def test_every_family_takes_every_usual_size(name, size):
     with torch.device("meta"):
         for channels in (1, 3):
@@ -144,7 +146,7 @@ def test_norms_of_maps_agree_with_their_definitions(norm):
     torch.testing.assert_close(norms.normalize(norm, 8).double()(maps), expected)
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", nets.list_networks())
 def test_a_seed_gives_the_weights_and_leaves_the_global_generator(name):
     before = torch.get_rng_state()
     first, again, other = (narrow(name, seed=seed) for seed in (0, 0, 1))
@@ -172,7 +174,7 @@ def test_in_evaluation_an_image_does_not_see_its_batch(name, norm):
     torch.testing.assert_close(together[1:2], alone)
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", nets.list_networks())
 def test_gradients_have_gradients(name):
     network = narrow(name)
     images = pictures(3).requires_grad_()

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from d3data import nets
 from d3data.utils.rng import generator
 
-NARROW = {name: {"width": 64 if "vit" in name else 8} for name in nets.names()} | {
+NARROW = {name: {"width": 64 if "vit" in name else 8} for name in nets.list_networks()} | {
     "alexnet": {"width": 16},
     "lenet": {},
 }
@@ -45,7 +45,7 @@ def test_attention_by_hand():
     assert counts[1].training - counts[0].training == 3 * layer
 
 
-@pytest.mark.parametrize("name", nets.names())
+@pytest.mark.parametrize("name", nets.list_networks())
 def test_torchs_own_counter_agrees_on_real_tensors(name):
     network = nets.build(name, channels=3, size=16, classes=5, seed=0, **NARROW[name])
     images = torch.randn(2, 3, 16, 16, generator=generator(0, "images"))

@@ -36,6 +36,7 @@ from d3data.hub.names import Repository
 from d3data.publishing import publish, steps
 from d3data.testing import Answer, Drop, Flip, LocalHub, User
 from d3data.testing.refusals import NoRepository
+from d3data.utils.progress import Progress
 
 hub, no_index, pixels, toys = hubs.hub, hubs.no_index, hubs.pixels, hubs.toys
 drawn_once = hubs.drawn_once
@@ -173,7 +174,13 @@ def test_a_branch_that_is_ahead_stays(hub: LocalHub, toys: Path, pixels: Path) -
     head, told, report = hub.repo("me/toys").head, [], hubs.report(toys)
     for dry_run in (True, False):
         told.clear()
-        publish(toys, "me/toys", report=report, dry_run=dry_run, tell=told.append)
+        publish(
+            toys,
+            "me/toys",
+            report=report,
+            dry_run=dry_run,
+            progress=lambda at: told.append(at.message),
+        )
         assert told[1] == (
             "me/toys@1.2.3 is published already; main has 2.0.0, which is newer and stays: no "
             "other card or report of the older version is sent"
@@ -332,11 +339,11 @@ def test_an_endpoint_without_xet(hub: LocalHub, toys: Path, monkeypatch: Patch) 
 def test_somebody_else_s_edit_in_between_is_kept(hub: LocalHub, toys: Path) -> None:
     hub.create("me/toys", {"x": b"x"})
 
-    def meddle(line: str) -> None:
-        if " verified: " in line:
+    def meddle(at: Progress) -> None:
+        if " verified: " in at.message:
             hub.faults.add(Answer(412), path="*/commit/*", times=2)
 
-    done = publish(toys, "me/toys", tell=meddle)
+    done = publish(toys, "me/toys", progress=meddle)
     repository = hub.repo("me/toys")
     assert hub.requests.count("POST", "*/commit/main") == 3
     assert len(list(repository.history())) == 3
@@ -548,11 +555,11 @@ def test_the_verification_reads_files(hub: LocalHub, toys: Path, monkeypatch: Pa
 
 
 def test_the_verification_finds_a_moved_tag(hub: LocalHub, toys: Path, pixels: Path) -> None:
-    def move(line: str) -> None:
-        if line == "tagged v1.2.3":
+    def move(at: Progress) -> None:
+        if at.message == "tagged v1.2.3":
             hub.commit("me/toys", hubs.files_of(pixels))
             hub.repo("me/toys").delete_tag("v1.2.3")
             hub.repo("me/toys").tag("v1.2.3")
 
     with pytest.raises(IntegrityError, match=r"came back with content .*moved by somebody"):
-        publish(toys, "me/toys", tell=move)
+        publish(toys, "me/toys", progress=move)

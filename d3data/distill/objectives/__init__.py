@@ -17,7 +17,7 @@ from d3data.distill.objectives.expert_alignment import ExpertAlignment
 from d3data.distill.objectives.kernel_matching import KernelMatching
 from d3data.distill.objectives.mean_matching import MeanMatching
 from d3data.distill.objectives.trajectory_matching import TrajectoryMatching
-from d3data.errors import nearest
+from d3data.errors import entry, nearest
 
 objectives: dict[str, type[Objective]] = {
     "mtt": TrajectoryMatching,
@@ -27,6 +27,20 @@ objectives: dict[str, type[Objective]] = {
     "alternate": Alternate,
     "sum": WeightedSum,
 }
+
+
+def list_objectives() -> list[str]:
+    """The kinds of the objectives that come with d3data, as recipes write them."""
+    return list(objectives)
+
+
+def get_objective(kind: str) -> type[Objective]:
+    """The class of an objective by its kind.
+
+    Raises:
+        RecipeError: there is none.
+    """
+    return entry(objectives, kind, what="objective")
 
 
 def _own_or_listed(value: Any, listed: ValidatorFunctionWrapHandler) -> Any:
@@ -60,5 +74,7 @@ __all__ = [
     "Objective",
     "TrajectoryMatching",
     "WeightedSum",
+    "get_objective",
+    "list_objectives",
     "objectives",
 ]

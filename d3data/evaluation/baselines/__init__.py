@@ -4,17 +4,27 @@ A baseline is one function of a `BaselineContext`, what it may use, and a genera
 """
 
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import D3DataError, DataError, RecipeError, TrainingError, entry
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import choices
 from d3data.evaluation.baselines.choices import BaselineContext
-from d3data.evaluation.baselines.compressed import compressed
+from d3data.evaluation.baselines.compressed_images import compressed
 from d3data.evaluation.protocol_epochs import has_priors
 from d3data.evaluation.record import RowData, TrainingData
+from d3data.utils.renamed import moved
 
-__all__ = ["BaselineContext", "Photographs", "RowData", "baselines", "named", "wanted"]
+__all__ = [
+    "BaselineContext",
+    "Photographs",
+    "RowData",
+    "baselines",
+    "get_baseline",
+    "list_baselines",
+    "wanted",
+]
 
 Baseline = Callable[..., RowData]  # (context, rng=) -> what the networks of one seed train on
 
@@ -33,7 +43,12 @@ NEED_TEACHER = ("herding", "k-center", "k-means", "soft")
 NEED_BYTES = ("random-bytes", "compressed")
 
 
-def named(name: str) -> Baseline:
+def list_baselines() -> list[str]:
+    """The names of the baselines."""
+    return list(baselines)
+
+
+def get_baseline(name: str) -> Baseline:
     """The baseline of that name.
 
     Raises:
@@ -53,7 +68,7 @@ def wanted(names: str | Iterable[str], data: TrainingData, *, features: bool = T
         return []
     chosen = [names] if isinstance(names, str) else list(names)
     for name in chosen:
-        named(name)
+        get_baseline(name)
         if obstacle := _obstacle(name, data, features):
             raise obstacle
     if len(set(chosen)) < len(chosen):
@@ -75,3 +90,7 @@ def _obstacle(name: str, data: TrainingData, features: bool) -> D3DataError | No
             f"leave {', '.join(NEED_TEACHER)} out"
         )
     return None
+
+
+if not TYPE_CHECKING:
+    __getattr__ = moved(__name__, named="d3data.evaluation:get_baseline")

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
+from d3data.data.sets import AnySet
 from d3data.errors import DataError, FormatError
 from d3data.evaluation import adapters, networks, protocols, validate
 from d3data.evaluation.leakage.distances import SetImages, features, pixels
@@ -26,19 +27,21 @@ from d3data.utils.checks import whole
 from d3data.utils.device import as_device, enough_memory, useful_threads, using_threads
 from d3data.utils.precision import full_precision
 from d3data.utils.progress import ReportProgress, after_each_step, ignore
+from d3data.utils.renamed import renamed
 
 PATH = "audit.json"  # in an artifact
 MOST_DRAWS = 4096
 
 
+@renamed(data="dataset", data_path="data")
 def audit(
-    data: TrainingData | Dataset[Any] | str | Path,
+    dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
     *,
-    data_path: str | Path | None = None,
+    data: str | Path | None = None,
     draws: int = 64,
     protocol: str | Protocol = "quick",
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
     progress: ReportProgress = ignore,
     date: str | None = None,
     name: str | None = None,
@@ -51,9 +54,10 @@ def audit(
     0.01 for each.
 
     Args:
-        data: a distilled set, its name or folder; or anything else that can be evaluated.
+        dataset: a distilled set: loaded, an artifact, a name or a folder; or anything else that
+            can be evaluated.
         task: the real images, or their name; without it, those that the set was made from.
-        data_path: where these are, unless a preset knows.
+        data: where these are, unless a preset knows.
         draws: how many of each prior are compared, besides its mean.
         protocol: how the network is trained whose features are compared.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -68,12 +72,12 @@ def audit(
         UnknownNameError: there is no such set.
         DeviceError: there is no such device.
     """
-    settings = protocols.named(protocol) if isinstance(protocol, str) else protocol
+    settings = protocols.get_protocol(protocol) if isinstance(protocol, str) else protocol
     place, draws = as_device(device), whole(draws, "draws", least=1, most=MOST_DRAWS)
-    name = str(data) if name is None and isinstance(data, str | Path) else name
-    data, task = opened(data, task, data_path)
+    name = str(dataset) if name is None and isinstance(dataset, str | Path) else name
+    trained, task = opened(dataset, task, data)
     tests = validate.tests(task, "test")
-    images, real = SetImages(data, draws, device=place), real_images(task.train, tests)
+    images, real = SetImages(trained, draws, device=place), real_images(task.train, tests)
     setup = EvalSetup(task, tests, settings, place)
     threads = useful_threads(task.size, torch.get_num_threads())
     with using_threads(threads), enough_memory("compare fewer draws, or on another device"):
@@ -93,25 +97,25 @@ def audit(
         honest=min(REFERENCE, len(tests)),
         rate=2 * RATE if images.draws else RATE,
         spaces=leakage,
-        **provenance(data, setup, date, name=name or type(data).__name__),
+        **provenance(trained, setup, date, name=name or type(trained).__name__),
     )
 
 
 def opened(
-    data: TrainingData | Dataset[Any] | str | Path,
+    dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
-    data_path: str | Path | None = None,
+    data: str | Path | None = None,
 ) -> tuple[TrainingData, Task]:
     """The set and the real images of an audit, which belong together; errors are `audit`'s."""
     if isinstance(task, str):
-        task = load_task(task, data=data_path)
-    images = adapters.as_training_data(data, task)
+        task = load_task(task, data=data)
+    images = adapters.as_training_data(dataset, task)
     if isinstance(images, DistilledDataset) and images.image.whitening is not None:
         raise DataError(
             f"the values of {images.artifact.manifest.about.name} are whitened, and the whitening "
             "matrix is not stored with them: they cannot be compared with real images"
         )
-    task = validate.origin(images, data_path) if task is None else task
+    task = validate.origin(images, data) if task is None else task
     if task.test is None or len(task.test) < 2:
         raise DataError(
             f"{task.name} has no test images, and an audit compares distances to train images "

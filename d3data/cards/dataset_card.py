@@ -6,7 +6,7 @@ from typing import Any
 from d3data.artifact.manifest import Content
 from d3data.artifact.quantize import PURPOSES, Quantization
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
-from d3data.cards.merge import BEGIN, END, joined, tagged
+from d3data.cards.merging import BEGIN, END, joined, tagged
 from d3data.data import preview
 from d3data.errors import FormatError
 from d3data.sources.base import purpose
@@ -22,7 +22,7 @@ data = d3data.load("{}")
 image, label = data[0]  # it is a PyTorch Dataset"""
 
 
-def card(facts: Facts) -> str:
+def render(facts: Facts) -> str:
     """The `README.md` of a set: the same facts give the same text.
 
     The text between its two marks and the keys of its YAML are ours; `d3data.cards.merge` brings
