@@ -133,12 +133,6 @@ def test_importing_everything_public_is_lighter_than_it_could_be():
     assert not loaded & (LAZY - {"torchvision", "sklearn", "scipy", "pyarrow"})
 
 
-def test_the_public_surface_is_complete():
-    assert d3data.__all__ == ["__version__", *sorted(d3data.__all__[1:])]
-    assert all(hasattr(d3data, name) for name in d3data.__all__)
-    assert set(d3data.__all__) <= set(dir(d3data))
-
-
 def test_nobody_outside_sources_asks_for_the_kind_of_a_source():
     """What is known of a kind of source stands on its class."""
     asked = []

@@ -96,7 +96,7 @@ def _checked(place: str, body: nn.Module, head: object, *, channels: int, size: 
     if not isinstance(head, nn.Linear) or shape != (2, head.in_features):
         raise TrainingError(
             f"{place} does not end in one linear layer on features: use another model, or one of "
-            "d3data.nets.names()"
+            "d3data.nets.list_networks()"
         )
     return Network(body, head)
 
@@ -143,5 +143,5 @@ def _cannot_take(place: str, size: int, failure: Exception) -> TrainingError:
     reason = " ".join(str(failure).split())[:120] or type(failure).__name__
     return TrainingError(
         f"{place} cannot take images of {size} px ({reason}): use images of another size (224 px "
-        "for most models), or one of d3data.nets.names()"
+        "for most models), or one of d3data.nets.list_networks()"
     )
