@@ -28,6 +28,7 @@ from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import robust
 from d3data.evaluation.trial_cache import TrialCache
+from d3data.evaluation.variety import variety
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import Compute, Precision
@@ -100,7 +101,9 @@ class EvaluationPlan:
             if self.scores:
                 names = [scored_against(self.sets[0])]
                 scores = robust(rows, runners[0].unaugmented().rows(self.sets[:1], names))
+        artifact = self.data.artifact if isinstance(self.data, DistilledDataset) else None
         return Report(
+            variety=variety(artifact) if artifact else None,
             split=self.split,
             tests=len(self.setup.tests),
             classes=self.setup.task.classes,

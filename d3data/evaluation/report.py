@@ -37,6 +37,7 @@ class Report(Frozen):
         threads: of the CPU.
         compiled: whether networks were trained through torch.compile.
         precision: of what their convolutions and matrix products took while they were trained.
+        variety: how far draws of one item are apart, over draws of two items of its class.
         versions: of python, torch and d3data.
         date: YYYY-MM-DD.
     """
@@ -56,6 +57,7 @@ class Report(Frozen):
     threads: int
     compiled: bool = False
     precision: Precision = "float32"
+    variety: float | None = None
     versions: dict[str, str]
     date: str
 
@@ -87,6 +89,16 @@ class Report(Frozen):
             f"too short for them: {', '.join(networks)}."
         )
 
+    @property
+    def drawn(self) -> str:
+        """How much the set's draws differ, in a sentence; or nothing."""
+        if self.variety is None:
+            return ""
+        if not self.variety:
+            return "Draws of one item are all the same."
+        apart = f"{100 * self.variety:.2g} %"
+        return f"Draws of one item are {apart} as far apart as draws of two items of its class."
+
     def table(self) -> str:
         """Accuracies as text, below a line that says how they were measured."""
         title = (
@@ -96,7 +108,7 @@ class Report(Frozen):
         )
         rows = _table([row.cells() for row in self.rows])
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
-        notes |= dict.fromkeys(filter(None, [self.reestimated]))
+        notes |= dict.fromkeys(filter(None, [self.reestimated, self.drawn]))
         return "\n".join([title, rows, *notes, *(self.scores.lines() if self.scores else [])])
 
     def costs(self) -> str:
@@ -166,6 +178,7 @@ def measured(report: Report) -> str:
         f"{f'{report.precision}, ' * (report.precision != 'float32')}"
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))
         + f". {report.reestimated}".rstrip()
+        + f" {report.drawn}".rstrip()
     )
 
 
