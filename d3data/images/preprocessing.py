@@ -8,7 +8,8 @@ An image goes upright (EXIF), then to grey or RGB, then to a square:
     crop     shorter side resized to the square's, then the centre is cut out
     pad      scaled to fit inside, centred on black; `padding` pixels stay black on every side
 
-Pixels of more than 8 bits, or floats, go from black, 0, to `white`.
+Pixels of more than 8 bits, or floats, go from black, 0, to `white`; the few that are brighter are
+white too.
 """
 
 from collections.abc import Iterable
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 import numpy as np
 import pydantic
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from d3data.errors import DataError
@@ -27,14 +29,11 @@ if TYPE_CHECKING:
 
 Fit = Literal["exact", "squash", "crop", "pad"]
 
-GRAY = frozenset({"1", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
+GRAY = frozenset({"1", "F", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;16N"})
 TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 DEEP = ";16"  # behind the mode of colours that Pillow opens with the upper 8 of 16 bits
 BITS_16 = 0xFFFF
-SAY_WHITE = (
-    "say which value is white, `d3data init --white 1.0`, or white = 1.0 in the recipe's [task], "
-    "or store the image with 8 bits"
-)
+FEW = 0.01  # of the pixels of an image, or of all, which may be brighter than others
 LONG = 8  # sides longer than this many of the square's are cut before they are resized
 
 
@@ -81,8 +80,9 @@ class Preprocessing(Frozen):
         Raises:
             DataError: it has another size and the rule is exact, or values of unknown range.
         """
+        known = isinstance(image, Tensor) or self.white is not None or _has_range(image)
         picture = _picture(image) if isinstance(image, Tensor) else _upright(image)
-        flat = _flat(picture, "L" if self.channels == 1 else "RGB", self.white)
+        flat = _flat(picture, "L" if self.channels == 1 else "RGB", self.white, known=known)
         array = np.array(self._fitted(flat))
         return torch.from_numpy(array).reshape(self.size, self.size, -1).permute(2, 0, 1)
 
@@ -163,34 +163,43 @@ def is_deep(kind: str) -> bool:
 def range_fault(images: Iterable["Image.Image"]) -> str | None:
     """Why images of 16 bits would come out too dark, or None: whether a quarter of them is used.
 
-    Images of other kinds do not count.
+    A hundredth of all pixels may be brighter. Images of other kinds do not count.
     """
-    most = {True: -1, False: -1}  # of grey ones, and of colours
+    gray, color = np.zeros(BITS_16 + 1, np.int64), np.zeros(256, np.int64)
     for image in images:
         kind = kind_of(image)
-        if kind.startswith("I") and (values := np.asarray(image)).size:
-            most[True] = max(most[True], int(values.max()))
+        if kind.startswith("I") and _has_range(image):
+            gray += np.bincount(np.asarray(image).ravel(), minlength=len(gray))
         elif kind.endswith(DEEP):
-            most[False] = max(most[False], 257 * _brightest(image))
-    if 0 <= most[True] <= BITS_16 // 4:
-        white = next(top for top in (255, 1023, 4095, 16383) if most[True] <= top)
+            bands = [image.getchannel(band) for band in image.getbands() if band != "A"]
+            color += np.sum([band.histogram() for band in bands], 0)
+    if gray.any() and (most := _reach(gray, 1 - FEW)) <= BITS_16 // 4:
+        top = _reach(gray, 1 - FEW / 10)
+        white = next(white for white in (255, 1023, 4095, 16383, BITS_16) if top <= white)
         return (
-            f"grey images of 16 bits go to {most[True]} of {BITS_16}, and come out almost "
-            f"black: say what is white, `d3data init --white {white}`, or white = {white} in the "
+            f"99 % of the pixels of grey images of 16 bits go to {most} of {BITS_16}, and come "
+            f"out almost black: say what is white, `--white {white}`, or white = {white} in the "
             f"recipe's [task] ({BITS_16} if they are that dark)"
         )
-    if 0 <= most[False] <= BITS_16 // 4:
+    if color.any() and (most := 257 * _reach(color, 1 - FEW)) <= BITS_16 // 4:
         return (
-            f"images of 16 bits a colour go to about {most[False]} of {BITS_16}, and Pillow reads "
-            "the upper 8 bits of them: store them with 8 bits, scaled to 0 to 255"
+            f"99 % of the pixels of images of 16 bits a colour go to about {most} of {BITS_16}, "
+            "and Pillow reads the upper 8 bits of them: store them with 8 bits, scaled to 0 to 255"
         )
     return None
 
 
-def _brightest(image: "Image.Image") -> int:
-    """The largest value of any colour, leaving transparency out."""
-    colors = [np.asarray(image.getchannel(band)) for band in image.getbands() if band != "A"]
-    return max(int(color.max(initial=0)) for color in colors)
+def _reach(counts: NDArray[np.int64], share: float) -> int:
+    """Up to which value this share of all pixels goes."""
+    return int(np.searchsorted(counts.cumsum(), share * counts.sum()))
+
+
+def _has_range(image: "Image.Image") -> bool:
+    """Whether a value is known to be white: not of floats, nor of what is opened as 32 bits.
+
+    A portable graymap is opened as 32 bits, and scaled to 16.
+    """
+    return image.mode != "F" and (image.mode != "I" or image.format == "PPM")
 
 
 def _upright(image: "Image.Image") -> "Image.Image":
@@ -204,33 +213,45 @@ def _upright(image: "Image.Image") -> "Image.Image":
         return image
 
 
-def _flat(image: "Image.Image", mode: str, white: float | None) -> "Image.Image":
-    """Eight bits, opaque (on white), and `mode` L or RGB."""
+def _flat(
+    image: "Image.Image", mode: str, white: float | None, *, known: bool = True
+) -> "Image.Image":
+    """Eight bits, opaque (on white), and `mode` L or RGB; `known` says that its range is."""
     from PIL import Image
 
+    clear = image.info.get("transparency")
     if image.mode[0] in "IF":
-        image = _eight_bits(image, white)
+        image = _eight_bits(image, white, known=known)
+    elif isinstance(clear, tuple) and max(clear, default=0) > 255:  # a colour of 16 bits
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
     if image.mode in TRANSPARENT or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image if image.mode == mode else image.convert(mode)
 
 
-def _eight_bits(image: "Image.Image", white: float | None) -> "Image.Image":
+def _eight_bits(image: "Image.Image", white: float | None, *, known: bool) -> "Image.Image":
+    """The same, white where it is transparent."""
     from PIL import Image
 
-    if white is None and image.mode == "F":
-        raise DataError(f"floating-point pixels have no known range; {SAY_WHITE}")
     top = white or BITS_16
     values = np.asarray(image).astype(np.float64)
     if not np.isfinite(values).all():
         raise DataError("it has pixels that are not finite; store the image with 8 bits")
-    if values.min() < 0 or values.max() > top:
-        found = f"pixels from {values.min():.6g} to {values.max():.6g}"
-        if white is None:
-            raise DataError(f"32-bit pixels have no known range ({found}); {SAY_WHITE}")
+    found = f"pixels from {values.min():.6g} to {values.max():.6g}"
+    if values.min() < 0:
+        raise DataError(f"{found}, where 0 is black; store the image with 8 bits")
+    if not known:
+        raise DataError(
+            f"{found} of 32 bits have no known range; say which value is white, `--white 1.0`, "
+            "or white = 1.0 in the recipe's [task], or store the image with 8 bits"
+        )
+    if (values > top).sum() > max(1, FEW * values.size):
         raise DataError(f"{found}, where 0 is black and {top:.6g} white; raise white")
-    return Image.fromarray(np.floor(values * (255 / top) + 0.5).astype(np.uint8))
+    scaled = np.floor(values.clip(max=top) * (255 / top) + 0.5).astype(np.uint8)
+    if isinstance(clear := image.info.get("transparency"), int):
+        scaled[values == clear] = 255
+    return Image.fromarray(scaled)
 
 
 def _resized(image: "Image.Image", shape: tuple[int, int]) -> "Image.Image":

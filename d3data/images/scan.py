@@ -4,7 +4,7 @@ import contextlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +71,7 @@ class Looked(NamedTuple):
     name: str
     shape: Shape | None
     fault: str = ""
+    frames: int = 1
 
 
 def scan_images(
@@ -124,7 +125,7 @@ def scan_images(
         modes=tuple(Counter(mode for _, _, mode in shapes).most_common()),
         broken=broken,
         unlabeled=unlabeled,
-        notes=(*index.notes, *_roles(index)),
+        notes=(*index.notes, *_frames(looked), *_roles(index)),
         problems=(*problems, *([fault] if fault else [])),
         checked=len(looked),
         total=total,
@@ -197,15 +198,26 @@ def _look(split: IndexedSplit, share: float, white: float | None) -> list[Looked
 
 
 def _look_at(images: Images, row: int, rule: Preprocessing) -> Looked:
-    shape = None
+    shape, frames = None, 1
     try:
         with images.open(row) as image:
             shape = image.width, image.height, kind_of(image)
+            with contextlib.suppress(Exception):  # of pages that are not read
+                frames = getattr(image, "n_frames", 1)
             image.draft(image.mode, (1, 1))  # a JPEG is read whole, but not transformed whole
             rule(image)
     except Exception as failure:  # decoders raise of every kind
         return Looked(images.name(row), None, decode_error(failure))
-    return Looked(images.name(row), shape)
+    return Looked(images.name(row), shape, frames=frames)
+
+
+def _frames(looked: Sequence[Looked]) -> tuple[str, ...]:
+    """A note of images of which only the first frame or page is read."""
+    several = [image.name for image in looked if image.frames > 1]
+    if not several:
+        return ()
+    count = counted(len(several), "image")
+    return (f"{count} with several frames or pages, of which the first is read: {some(several)}",)
 
 
 def _opened(index: ImageIndex) -> "Iterator[PIL.Image.Image]":

@@ -77,7 +77,7 @@ def test_the_range_of_deep_images_is_said_and_kept(tmp_path):
         path = place / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(values).save(path)
-    assert "go to 3001 of 65535" in init(place, code=1)
+    assert "pixels of grey images of 16 bits go to 3001 of 65535" in init(place, code=1)
     with pytest.raises(Exception, match="--white 4095"):
         load_task("x", data=place)
     assert "white is 4095" in init(place, "--white", 4095)

@@ -104,14 +104,50 @@ def test_sixteen_bits_are_scaled_not_clipped():
     wide = np.resize(values, (8, 8))
     expected = np.rint(wide / 257).astype(np.uint8)
     assert np.array_equal(gray(wide), expected)
-    assert np.array_equal(gray(wide.astype(np.int32)), expected)  # as some files open
+    graymap = Image.open(io.BytesIO(b"P5 8 8 65535\n" + wide.astype(">u2").tobytes()))
+    assert graymap.mode == "I"
+    assert np.array_equal(rule("exact", 8, channels=1)(graymap)[0], expected)
 
 
-def test_pixels_of_unknown_range_are_refused():
-    with pytest.raises(DataError, match="no known range"):
-        gray(np.full((8, 8), 0.5, np.float32))
-    with pytest.raises(DataError, match="no known range"):
-        gray(np.full((8, 8), 70_000, np.int32))
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+@pytest.mark.parametrize("suffix", ["tiff", ""])
+def test_pixels_of_unknown_range_are_refused(kind, suffix, tmp_path):
+    image = Image.fromarray(np.full((8, 8), 200, kind))
+    if suffix:
+        image.save(tmp_path / f"x.{suffix}")
+        image = Image.open(tmp_path / f"x.{suffix}")
+    made = rule("exact", 8, channels=1)
+    with pytest.raises(DataError, match=r"to 200 of 32 bits have no known range; .*--white"):
+        made(image)
+    assert range_fault([image]) is None
+    assert made.model_copy(update={"white": 255.0})(image).unique().tolist() == [200]
+    assert suggest_rule([(8, 8, kind_of(image))]).channels == 1
+
+
+def test_a_few_pixels_may_be_brighter_than_white():
+    values = np.full((20, 20), 4095, np.uint16)
+    values[:2, :2] = 60_000  # 1 %
+    made = rule("exact", 20, channels=1).model_copy(update={"white": 4095.0})
+    assert made(Image.fromarray(values)).unique().tolist() == [255]
+    values[2, 2] = 60_000
+    with pytest.raises(DataError, match=r"pixels from 4095 to 60000, .* raise white"):
+        made(Image.fromarray(values))
+    with pytest.raises(DataError, match="pixels from -1 to 0, where 0 is black; store"):
+        made(Image.fromarray(np.resize(np.array([-1, 0], np.int32), (20, 20))))
+
+
+def test_transparency_of_sixteen_bits_is_white():
+    values = np.resize(np.array([0, 1000], np.uint16), (8, 8))
+    content = io.BytesIO()
+    Image.fromarray(values).save(content, "png", transparency=1000)
+    shown = rule("exact", 8, channels=1)(Image.open(content))[0].numpy()
+    assert np.array_equal(shown == 255, values == 1000)
+    keyed = sixteen_bits(60_000, color=True)
+    keyed.info["transparency"] = (0, 0, 0)
+    assert rule("exact", 8)(keyed)[:, 0, 0].tolist() == [255] * 3
+    keyed = sixteen_bits(60_000, color=True)
+    keyed.info["transparency"] = (60_000, 60_000, 60_000)
+    assert rule("exact", 8)(keyed)[:, 7, 7].tolist() == [255] * 3
 
 
 def test_one_bit_is_black_and_white():
@@ -246,3 +282,11 @@ def test_images_that_use_little_of_their_range_are_told(top, white):
     bright = [sixteen_bits(60_000, color=color) for color in (False, True)]
     assert [kind_of(image) for image in bright] == ["I;16", "RGB;16"]
     assert range_fault([*bright, sixteen_bits(top, color=False), picture(0)]) is None
+
+
+@pytest.mark.parametrize("hot", [0, 1, 10])
+def test_a_bright_pixel_hides_no_range(hot):
+    values = np.linspace(0, 4000, 1600).astype(np.uint16)
+    values[:hot] = 65_000
+    fault = range_fault([Image.fromarray(values.reshape(40, 40))])
+    assert f"--white {65535 if hot > 1 else 4095}" in str(fault)
