@@ -106,6 +106,7 @@ def test_the_page_about_data_lists_what_is_understood():
     assert _row(text, "image column") == {*columns.USUAL["image"]}
     assert _row(text, "label column") == {*columns.USUAL["label"]}
     assert _row(text, "column of paths in metadata") == {*columns.USUAL["file"]}
+    assert _row(text, "column of splits") == {*columns.USUAL["split"]}
     assert _row(text, "label member of shards") == {webdataset.LABEL}
     assert all(f"`{name}`" in text for name in metadata.NAMES)
     (suffixes,) = re.findall(r"the suffixes (.*?), whatever", text)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from d3data.cli.options import Json, OutFolder
+from d3data.cli.options import Columns, Json, OutFolder, Splits, White, named_splits
 from d3data.cli.output import give, say
 from d3data.utils.paths import as_name
 
@@ -108,11 +108,18 @@ def images(
     source: Annotated[
         list[Path],
         typer.Argument(
-            help="A .pt file of tensors, or several of one set; an .npz; or a folder of images."
+            help="A .pt file of tensors, or several of one set; or images in a folder, an .npz, "
+            "tables or shards."
         ),
     ],
     out: OutFolder,
-    task: Annotated[str, typer.Option(help="The data set that was distilled, such as cifar10.")],
+    task: Annotated[
+        str,
+        typer.Option(
+            help="The data set that was distilled, such as cifar10; or a recipe whose [task] says "
+            "how --data is read."
+        ),
+    ],
     labels: Annotated[
         list[str] | None,
         typer.Option(
@@ -146,6 +153,9 @@ def images(
         ),
     ] = 0.1,
     data: RealData = None,
+    columns: Columns = None,
+    split: Splits = None,
+    white: White = None,
     classes: Classes = None,
     method: Annotated[
         str, typer.Option(help="dc, dsa, dm, mtt, datm, idc, dream, glad, sre2l, or another.")
@@ -169,8 +179,9 @@ def images(
         **locals(),
         "zca": regularization if zca else None,
         "labels": _listed(labels or [], "--labels"),
+        "splits": named_splits(split or []),
     }
-    del options["regularization"]
+    del options["regularization"], options["split"]
     if method in WHITENED and not zca:
         say(
             f"{method} whitened most of its sets of colour images, which is not always seen: if "

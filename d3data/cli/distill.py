@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from d3data.cli.options import Data, Device, Json
+from d3data.cli.options import Columns, Data, Device, Json, Splits, White, named_splits
 from d3data.cli.output import give, say
 from d3data.cli.progress import Display
 from d3data.utils.atomic import write_bytes
@@ -52,28 +52,12 @@ def init(
     name: Annotated[
         str | None, typer.Option(help="Of the images and the set; default: that of the folder.")
     ] = None,
-    columns: Annotated[
-        tuple[str, str] | None,
-        typer.Option(
-            metavar="IMAGE LABEL",
-            help="Columns of a table, or members of shards, such as png cls.",
-        ),
-    ] = None,
-    split: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="ROLE=NAME",
-            help="Which folder, files or split is train, validation or test, such as "
-            "test=my_test or 'train=part_*'; others are left out. Repeat it.",
-        ),
-    ] = None,
+    columns: Columns = None,
+    split: Splits = None,
     classes: Annotated[
         int | None, typer.Option(min=1, help="How many classes there must be, such as 1.")
     ] = None,
-    white: Annotated[
-        float | None,
-        typer.Option(help="The value that is white in images of more than 8 bits, such as 4095."),
-    ] = None,
+    white: White = None,
 ) -> None:
     """Look at real images, and write a recipe for them."""
     from d3data.distill.budget import parse_size, suggest
@@ -84,7 +68,7 @@ def init(
     if out.exists():
         raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
     options: dict[str, Any] = {"columns": columns, "classes": classes, "white": white}
-    options |= {"name": name, "splits": _pairs(split or [])}
+    options |= {"name": name, "splits": named_splits(split or [])}
     size, images = parse_size(budget), scan_images(place, **options)
     say(describe(images))
     recipe = suggest(images, size=size)
@@ -108,15 +92,6 @@ def _spelled(options: dict[str, Any], split: list[str]) -> str:
         for word in (f"--{key}", *(value if isinstance(value, tuple) else [value]))
     ]
     return "".join(f" {quote(str(word))}" for word in words)
-
-
-def _pairs(texts: list[str]) -> dict[str, str] | None:
-    """Options written KEY=VALUE as a table; None where there are none."""
-    pairs = [text.partition("=") for text in texts]
-    keys = [key for key, _, _ in pairs]
-    if not all(key and value for key, _, value in pairs) or len({*keys}) < len(keys):
-        raise typer.BadParameter("write --split train=NAME, and each split once")
-    return {key: value for key, _, value in pairs} or None
 
 
 def describe(images: "ImageScan") -> str:

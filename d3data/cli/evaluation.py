@@ -11,7 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from d3data.cli.options import Data, Device, Json, Task, Trained
+from d3data.cli.options import (
+    Columns,
+    Data,
+    Device,
+    Json,
+    Splits,
+    Task,
+    Trained,
+    White,
+    named_splits,
+)
 from d3data.cli.output import give, read_report, require_suffix, say
 from d3data.cli.progress import Display
 from d3data.utils import atomic
@@ -68,9 +78,17 @@ def evaluate(
     scores: Annotated[
         bool, typer.Option("--scores", help="Also DD-Ranking's robust scores.")
     ] = False,
+    columns: Columns = None,
     split: Annotated[
-        Literal["test", "validation"], typer.Option(help="The real images to test on.")
-    ] = "test",
+        list[str] | None,
+        typer.Option(
+            metavar="SPLIT",
+            help="The real images to test on, validation or test (default). Or ROLE=NAME: which "
+            "folder, files or split of images that are no distilled set, or else of --data, is "
+            "train, validation or test. Repeat it.",
+        ),
+    ] = None,
+    white: White = None,
     device: Device = "cpu",
     compile: Compile = False,
     precision: Precision = None,
@@ -94,8 +112,14 @@ def evaluate(
     from d3data.evaluation.workers import deal
 
     _require_places(html, png, out)
+    tested = [text for text in split or [] if "=" not in text]
+    if len(tested) > 1 or not {*tested} <= {"test", "validation"}:
+        raise typer.BadParameter("write --split test, --split validation or --split train=NAME")
     options = EvaluationOptions(
         data=data,
+        columns=columns,
+        splits=named_splits([text for text in split or [] if "=" in text]),
+        white=white,
         protocol=protocol,
         nets=nets if nets in (None, "all") else nets.split(","),
         labels=None if labels is None else [*map(_kind, labels.split(","))],
@@ -103,13 +127,14 @@ def evaluate(
         baselines=baselines if baselines in ("all", "none") else baselines.split(","),
         baseline_seeds=None if baseline_seeds is None else range(baseline_seeds),
         scores=scores,
-        split=split,
+        split="validation" if "validation" in tested else "test",
         device=device,
         compile=compile,
         precision=precision,
         workers=workers,
     )
     planned = plan(name, task, options)
+    _say_notes(planned.data)
     if dry_run:
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
@@ -147,6 +172,9 @@ def compare(
     ],
     data: Data = None,
     task: Task = None,
+    columns: Columns = None,
+    split: Splits = None,
+    white: White = None,
     protocol: Protocol = "standard",
     seeds: Seeds = None,
     device: Device = "cpu",
@@ -161,6 +189,9 @@ def compare(
 
     options = EvaluationOptions(
         data=data,
+        columns=columns,
+        splits=named_splits(split or []),
+        white=white,
         protocol=protocol,
         seeds=None if seeds is None else range(seeds),
         baselines=(),
@@ -178,6 +209,9 @@ def compare(
         Comparability.of(one) if isinstance(one, Report) else one.comparability for one in known
     ]
     require_comparable([*zip(names, shared, strict=True)])
+    for one in known:
+        if not isinstance(one, Report):
+            _say_notes(one.data)
     comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
     for one in known:
         if not isinstance(one, Report):
@@ -213,6 +247,9 @@ def audit(
     name: Trained,
     data: Data = None,
     task: Task = None,
+    columns: Columns = None,
+    split: Splits = None,
+    white: White = None,
     draws: Annotated[int, typer.Option(min=1, help="Of each prior, beside its mean.")] = 64,
     device: Device = "cpu",
     out: Annotated[Path | None, typer.Option(help="Write all of it here, as JSON.")] = None,
@@ -246,7 +283,9 @@ def audit(
                 f"{pairs} would lie in the artifact {parent}, and shows real images: write it "
                 "elsewhere"
             )
-    made, real = opened(name, task, data)
+    reading = {"columns": columns, "splits": named_splits(split or []), "white": white}
+    made, real = opened(name, task, data, **reading)
+    _say_notes(made)
     with Display() as display:
         result = audited(made, real, draws=draws, device=device, progress=display.show, name=name)
     if out is not None:
@@ -264,6 +303,12 @@ def audit(
     ]
     text = "\n\n".join([result.data, *result.sentences(), table(PAIR_HEADINGS, rows)])
     give(text, result.dump(), as_json=json)
+
+
+def _say_notes(data: object) -> None:
+    """What was taken of images that are no distilled set, and what was left out."""
+    for note in getattr(data, "notes", ()):
+        say(note)
 
 
 def _run(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":

@@ -1,8 +1,8 @@
 """Arguments and options that several commands have, each declared once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +49,17 @@ Name = Annotated[
         "folder written as ./x or /x.",
     ),
 ]
+
+
+def named_splits(texts: Sequence[str]) -> dict[Any, str] | None:
+    """Options written ROLE=NAME as a table; None where there are none."""
+    pairs = [text.partition("=") for text in texts]
+    keys = [key for key, _, _ in pairs]
+    if not all(key and value for key, _, value in pairs) or len({*keys}) < len(keys):
+        raise typer.BadParameter("write --split train=NAME, and each split once")
+    return {key: value for key, _, value in pairs} or None
+
+
 ToRepository = Annotated[
     str,
     typer.Argument(
@@ -70,8 +81,29 @@ Data = Annotated[str | None, typer.Option(help="Path to the real images (needed 
 Task = Annotated[
     str | None,
     typer.Option(
-        help="The real images to test on, where NAME is no distilled set, which says them."
+        help="The real images to test on, where NAME is no distilled set, which says them: a "
+        "name, or a recipe whose [task] says how --data is read."
     ),
+]
+Columns = Annotated[
+    tuple[str, str] | None,
+    typer.Option(
+        metavar="IMAGE LABEL",
+        help="Columns of a table, members of shards, or arrays, such as png cls.",
+    ),
+]
+Splits = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--split",
+        metavar="ROLE=NAME",
+        help="Which folder, files or split is train, validation or test, such as "
+        "test=my_test or 'train=part_*'; others are left out. Repeat it.",
+    ),
+]
+White = Annotated[
+    float | None,
+    typer.Option(help="The value that is white in images of more than 8 bits, such as 4095."),
 ]
 Device = Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")]
 ReportFile = Annotated[

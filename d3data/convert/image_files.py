@@ -1,6 +1,6 @@
 """Reads distilled images as others store them: `.pt` files, NumPy archives, folders."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, islice
 from pathlib import Path
@@ -12,10 +12,11 @@ from torch import Tensor
 from d3data.convert import torch_files
 from d3data.convert.labels import LabelKind, read_labels
 from d3data.errors import ArtifactError, FormatError
-from d3data.images import formats
 from d3data.images.decoded import DecodedImages
 from d3data.images.formats.index import Images, decode_error
+from d3data.images.formats.layout import CHOOSE, Role
 from d3data.images.preprocessing import GRAY, Preprocessing
+from d3data.images.training_images import training_images
 from d3data.utils.text import brief, some
 
 if TYPE_CHECKING:
@@ -97,20 +98,25 @@ def _joined(values: Sequence[object], where: str) -> Tensor:
     return torch.cat(tensors)
 
 
-def read_images(place: str | Path) -> StoredImages:
-    """The images of a folder with a folder for each class, or of a NumPy archive; all are read.
+def read_images(
+    place: str | Path,
+    *,
+    columns: tuple[str, str] | None = None,
+    splits: Mapping[Role, str] | None = None,
+    white: float | None = None,
+) -> StoredImages:
+    """All images of a folder, an archive, tables or shards, as `load_task` reads them.
 
     They are grey only if all of them are.
     """
-    index = formats.read(place)
-    if [*index.splits] != ["train"]:
+    found = training_images(place, columns=columns, splits=splits, white=white)
+    if found.others:
         raise FormatError(
-            f"{place} has {' and '.join(index.splits)}: a distilled set is to train on; give the "
-            "folder or archive that has these images alone"
+            f"{place} has train and {some(found.others)}: a distilled set is to train on; {CHOOSE}"
         )
-    images, labels = index.splits["train"].images, torch.from_numpy(index.splits["train"].labels)
-    if len(labels) == 0 or labels.min() < 0:
-        raise FormatError(f"{place} has no images, or images without a label")
+    images, labels = found.rows.images, torch.from_numpy(found.rows.labels)
+    if len(labels) == 0:
+        raise FormatError(f"{place} has no images to train on")
     shapes = {(image.size, image.mode in GRAY): row for row, image in _opened(images, place)}
     first, *others = {size: row for (size, _), row in shapes.items()}.items()
     if others:
@@ -120,20 +126,30 @@ def read_images(place: str | Path) -> StoredImages:
             f"{images.name(another)} has {other[0]}x{other[1]}: all must have the same size"
         )
     rule = Preprocessing.parse(
-        {"channels": 1 if all(gray for _, gray in shapes) else 3, "size": first[0][0]},
+        {
+            "channels": 1 if all(gray for _, gray in shapes) else 3,
+            "size": first[0][0],
+            "white": white,
+        },
         where=str(place),
         error=FormatError,
     )
     decoded = DecodedImages(images, torch.arange(len(labels)), rule, memory=0)
-    return StoredImages(decoded.pixels(torch.arange(len(labels))), labels, index.classes)
+    return StoredImages(decoded.pixels(torch.arange(len(labels))), labels, found.classes)
 
 
 def _opened(images: Images, place: str | Path) -> Iterator[tuple[int, "PIL.Image.Image"]]:
     for row in range(len(images)):
         try:
-            yield row, images.open(row)
+            image = images.open(row)
+            frames = getattr(image, "n_frames", 1)
         except Exception as failure:  # decoders raise of every kind
             raise FormatError(f"{place}: {images.name(row)}: {decode_error(failure)}") from None
+        if frames > 1:
+            raise FormatError(
+                f"{place}: {images.name(row)} has {frames} frames or pages: store each as an image"
+            )
+        yield row, image
 
 
 def _pair(content: Any, index: int, path: str | Path) -> tuple[object, object]:

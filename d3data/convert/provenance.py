@@ -133,12 +133,12 @@ def origin(
 
     Nothing is downloaded. Class names are those of the images unless given, or else numbers.
     """
-    if data is not None or task == "digits":
+    if data is not None or task == "digits" or task.endswith(".toml"):
         seen = load_task(task, data=data, size=size, channels=3 if channels == 3 else 1)
         same = ("classes", "rule", "mean", "std", "license", "source", "fingerprint")
         images = len(seen.train) + len(seen.validation)
         about = {field: getattr(seen, field) for field in same}
-        real = Origin(task=task, images=images, seen=seen, **about)
+        real = Origin(task=seen.name, images=images, seen=seen, **about)
     elif task in PRESETS:
         real = _known(task)
     else:

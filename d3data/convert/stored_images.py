@@ -4,9 +4,10 @@ They become the `pixels` source: whitening and normalization are undone, and the
 normalized as those of their task are here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ from d3data.convert.normalization import given_moments, renormalized, unwhitened
 from d3data.convert.provenance import Origin, Target, origin
 from d3data.errors import ArtifactError, FormatError
 from d3data.images.class_names import class_ids, numbered
+from d3data.images.formats.layout import Role
 from d3data.images.spec import Image
 from d3data.sources.pixels import PixelsSpec
 from d3data.utils.text import some
@@ -52,6 +54,9 @@ def images(
     std: Sequence[float] | None = None,
     zca: float | None = None,
     data: str | Path | None = None,
+    columns: tuple[str, str] | None = None,
+    splits: Mapping[Role, str] | None = None,
+    white: float | None = None,
     classes: Sequence[str] | None = None,
     method: str = "unknown",
     reference: str | None = None,
@@ -65,11 +70,13 @@ def images(
     """Write the artifact of distilled images, all of it or nothing.
 
     Args:
-        source: a `.pt` file with tensors, or several of one set; a folder with a folder for each
-            class; or an `.npz`. Where it names classes, labels go by these names, and they are
-            the set's own names if neither `data` nor `classes` are given.
+        source: a `.pt` file with tensors, or several of one set; or images as `load_task` takes
+            them, such as a folder with a folder for each class or an `.npz`. Where it names
+            classes, labels go by these names, and they are the set's own names if neither `data`
+            nor `classes` are given.
         out: the folder of the artifact; nothing may be there.
-        task: the data set that was distilled, such as `cifar10`.
+        task: the data set that was distilled, such as `cifar10`; or a recipe, `x.toml`, whose
+            `[task]` says how `data` are read.
         labels: the `.pt` file or files of labels, where `source` has none: class numbers (N,),
             one-hot rows or probabilities (N, K).
         labels_are: what labels (N, K) of floats are: probabilities, or logits.
@@ -81,6 +88,9 @@ def images(
         zca: the images were whitened by ZCA with this regularisation, after being normalised if
             `mean` and `std` are given too; `data` are then needed.
         data: the real images: for class names and fingerprint, and to undo whitening.
+        columns: the image and the label column, or members of shards, of a `source` of images.
+        splits: the name of each split there, or a pattern of them; train is what is converted.
+        white: the value that is white in images there of more than 8 bits.
         classes: the class names of the task, in its order.
         method: a name of `METHODS`, or any other.
         reference: the paper of the method; known for those in `METHODS`.
@@ -101,7 +111,8 @@ def images(
     size = _step_size(step_size)
     target = Target(out, data, name, license, teacher, size, draws_per_class)
     sources, label_files = _listed(source), _listed(labels or ())
-    stored = _read(sources, label_files, index, labels_are)
+    reading: dict[str, Any] = {"columns": columns, "splits": splits, "white": white}
+    stored = _read(sources, label_files, index, labels_are, reading)
     divided = tiles.require_said(stored.values, factor, method)
     stored = tiles.taken_apart(stored, divided)
     real = _origin(stored, task, data, classes)
@@ -149,11 +160,17 @@ def _step_size(given: float | str | Path) -> float:
 
 
 def _read(
-    sources: Sequence[str | Path], labels: Sequence[str | Path], index: int, kind: LabelKind
+    sources: Sequence[str | Path],
+    labels: Sequence[str | Path],
+    index: int,
+    kind: LabelKind,
+    reading: Mapping[str, Any],
 ) -> StoredImages:
     if not sources:
         raise ArtifactError("no file of images is named: give at least one")
     if all(Path(source).suffix.lower() in SUFFIXES for source in sources):
+        if given := [key for key, value in reading.items() if value is not None]:
+            raise ArtifactError(f"{sources[0]} holds tensors: omit {some(given)}")
         return image_files.read_tensors(sources, labels, index=index, kind=kind)
     if len(sources) > 1:
         raise ArtifactError(
@@ -165,7 +182,7 @@ def _read(
             f"{sources[0]}: --labels and --labels-are are for tensors in files that end in .pt or "
             ".pth; folders and archives have their own labels"
         )
-    return image_files.read_images(sources[0])
+    return image_files.read_images(sources[0], **reading)
 
 
 def _origin(

@@ -26,6 +26,7 @@ from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
 from d3data.evaluation.workers import deal
+from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
 from d3data.nets.compute import Precision
 from d3data.utils.progress import Progress, ReportProgress, ignore
@@ -67,6 +68,9 @@ def evaluate(
     task: Task | str | None = None,
     *,
     data: str | Path | None = None,
+    columns: tuple[str, str] | None = None,
+    splits: Mapping[Role, str] | None = None,
+    white: float | None = None,
     protocol: str | Protocol = "standard",
     nets: str | Iterable[str] | None = None,
     networks: Mapping[str, Callable[..., nn.Module]] | None = None,
@@ -94,8 +98,13 @@ def evaluate(
         dataset: a distilled set: loaded, an artifact, a name or a folder; or anything else: a
             folder of images, `hf:...`, a map-style data set of images and labels, what has `len`
             and `batch`.
-        task: the real images, or their name; without it, those that the set was made from.
+        task: the real images, their name, or a recipe, `x.toml`, whose `[task]` says what they
+            are; without it, those that the set was made from.
         data: where the real images are; needed where no preset downloads them.
+        columns: the image and the label column, or members of shards, of images that are no
+            distilled set, or else of `data`.
+        splits: the name of each split there, or a pattern of them.
+        white: the value that is white in images there of more than 8 bits.
         protocol: a name of `d3data.evaluation.protocols`, or your own.
         nets: names of networks, such as `resnet18` or `resnet18/batch`, or "all" for a table of
             how the set transfers; the protocol's unless given.
@@ -128,6 +137,9 @@ def evaluate(
     """
     options = EvaluationOptions(
         data=data,
+        columns=columns,
+        splits=splits,
+        white=white,
         protocol=protocol,
         nets=nets,
         networks=networks,

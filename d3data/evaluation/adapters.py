@@ -16,12 +16,11 @@ from d3data.data.load import load
 from d3data.errors import DataError
 from d3data.evaluation.record import TrainingData
 from d3data.hub import names
-from d3data.images import formats
 from d3data.images.class_names import class_ids
 from d3data.images.decoded import DecodedImages
-from d3data.images.formats.labels import UNLABELED
 from d3data.images.splits import Split
-from d3data.images.tasks import Task
+from d3data.images.tasks import Task, load_task
+from d3data.images.training_images import training_images
 from d3data.utils.device import to_device
 
 
@@ -83,10 +82,13 @@ class Photographs:
     Args:
         images: (N, C, H, W) normalized float32; or a split of real images, decoded when read.
         labels: (N,) int64, or (N, K) probabilities.
+        notes: what was taken where there is more.
     """
 
-    def __init__(self, images: Tensor | Split, labels: Tensor) -> None:
-        self.images, self.labels = images, labels
+    def __init__(
+        self, images: Tensor | Split, labels: Tensor, notes: tuple[str, ...] = ()
+    ) -> None:
+        self.images, self.labels, self.notes = images, labels, notes
 
     def __len__(self) -> int:
         return len(self.images)
@@ -113,11 +115,13 @@ def is_distilled(data: object) -> bool:
     return named or isinstance(data, DistilledDataset | Artifact)
 
 
-def as_training_data(data: Any, task: Task | None) -> TrainingData:
+def as_training_data(
+    data: Any, task: Task | None, reading: Mapping[str, Any] | None = None
+) -> TrainingData:
     """What networks can be trained on; the task is needed unless `data` has batches.
 
-    `data` is a distilled set, an artifact, a name or folder; another place of images; what has
-    `batch`; or a map-style data set of images and labels.
+    `data` is a distilled set, an artifact, a name or folder; another place of images, read as
+    `reading` says; what has `batch`; or a map-style data set of images and labels.
     """
     if isinstance(data, str | Path) and not is_place(data):
         return load(data, output="normalized")
@@ -133,7 +137,7 @@ def as_training_data(data: Any, task: Task | None) -> TrainingData:
             "--task NAME, or evaluate(data, task)"
         )
     if isinstance(data, str | Path):
-        return _from_place(data, task)
+        return _from_place(data, task, **(reading or {}))
     if isinstance(data, Sized) and hasattr(data, "__getitem__"):
         return SampleData(data, task)
     raise DataError(
@@ -142,18 +146,31 @@ def as_training_data(data: Any, task: Task | None) -> TrainingData:
     )
 
 
-def _from_place(place: str | Path, task: Task) -> Photographs:
+def read_as_given(
+    data: Any, task: str, place: str | Path | None, reading: Mapping[str, Any]
+) -> Task:
+    """Real images by a name or a recipe; `reading` is for them unless `data` is a place."""
+    if not is_place(data):
+        return load_task(task, data=place, **reading)
+    try:
+        return load_task(task, data=place)
+    except DataError as failure:
+        raise DataError(f"{failure}; --task takes such a recipe, x.toml") from None
+
+
+def _from_place(
+    place: str | Path, task: Task, *, white: float | None = None, **reading: Any
+) -> Photographs:
     """The train images of a place, whose classes are called as the task's, or numbered."""
-    index = formats.read(place)
-    portion = index.splits.get("train") or next(iter(index.splits.values()))
-    if (portion.labels == UNLABELED).any():
-        raise DataError(f"{place}: some images have no label: move them into folders of classes")
-    ids = torch.tensor(class_ids(index.classes, task.classes, place, error=DataError))
-    gallery = DecodedImages(portion.images, torch.arange(len(portion.labels)), task.rule)
-    labels = ids[torch.from_numpy(portion.labels)]
+    white = white or task.rule.white
+    found = training_images(place, white=white, **reading)
+    ids = torch.tensor(class_ids(found.classes, task.classes, place, error=DataError))
+    rule = task.rule.model_copy(update={"white": white})
+    gallery = DecodedImages(found.rows.images, torch.from_numpy(found.rows.rows), rule)
+    labels = ids[torch.from_numpy(found.rows.labels)]
     classes = len(task.classes)
     split = Split(gallery, labels, classes=classes, mean=task.mean, std=task.std)
-    return Photographs(split, labels)
+    return Photographs(split, labels, found.notes)
 
 
 def _has_batches(data: object) -> bool:

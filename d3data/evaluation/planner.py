@@ -30,7 +30,8 @@ from d3data.evaluation.scores import robust
 from d3data.evaluation.trial_cache import TrialCache
 from d3data.evaluation.variety import variety
 from d3data.images.augment import augmentation
-from d3data.images.tasks import Task, load_task
+from d3data.images.formats.layout import Role
+from d3data.images.tasks import Task
 from d3data.nets.compute import Compute, Precision
 from d3data.utils.checks import whole
 from d3data.utils.device import (
@@ -58,6 +59,9 @@ class EvaluationOptions:
     """How a set is evaluated: the keyword arguments of `d3data.evaluate`, which explains them."""
 
     data: str | Path | None = None
+    columns: tuple[str, str] | None = None
+    splits: Mapping[Role, str] | None = None
+    white: float | None = None
     protocol: str | Protocol = "standard"
     nets: str | Iterable[str] | None = None
     networks: Mapping[str, known_networks.OwnNetwork] | None = None
@@ -73,6 +77,11 @@ class EvaluationOptions:
     precision: Precision | None = None
     resume: bool = True
     workers: int = 1
+
+    @property
+    def reading(self) -> dict[str, Any]:
+        """How a place of images is read."""
+        return {"columns": self.columns, "splits": self.splits, "white": self.white}
 
 
 @dataclass(frozen=True)
@@ -209,7 +218,7 @@ def plan(
     place = as_device(how.device)
     usual: Precision = "tf32" if place.type == "cuda" else "float32"  # as convolutions of torch
     compute = Compute(precision=how.precision or usual, compile=how.compile)
-    trained, task = _data_and_task(dataset, task, how.data)
+    trained, task = _data_and_task(dataset, task, how.data, how.reading)
     tests = validate.tests(task, how.split)
     own_labels = None if protocol.labels == "own" else (protocol.labels,)
     sets = validate.labeled(trained, own_labels if how.labels is None else how.labels)
@@ -280,13 +289,13 @@ def _protocol_of(how: EvaluationOptions) -> Protocol:
 
 
 def _data_and_task(
-    dataset: Any, task: Task | str | None, data: str | Path | None
+    dataset: Any, task: Task | str | None, data: str | Path | None, reading: Mapping[str, Any]
 ) -> tuple[TrainingData, Task]:
     if isinstance(task, str):
         if adapters.is_distilled(dataset):
             validate.require_known_fit(adapters.as_training_data(dataset, None), task)
-        task = load_task(task, data=data)
-    trained = adapters.as_training_data(dataset, task)
-    task = validate.origin(trained, data) if task is None else task
+        task = adapters.read_as_given(dataset, task, data, reading)
+    trained = adapters.as_training_data(dataset, task, reading)
+    task = validate.origin(trained, data, reading) if task is None else task
     validate.require_fit(trained, task, data)
     return trained, task

@@ -4,10 +4,10 @@ What does not hold is a DataError, unless a function says otherwise.
 """
 
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -28,8 +28,10 @@ MOST_SEED = (1 << 64) - 1
 MOST_OFF = 0.02  # by which the sum of probabilities may miss 1
 
 
-def origin(data: TrainingData, place: str | Path | None) -> Task:
-    """The real images that a distilled set was made from."""
+def origin(
+    data: TrainingData, place: str | Path | None, reading: Mapping[str, Any] | None = None
+) -> Task:
+    """The real images that a distilled set was made from; `reading` says how they are read."""
     if not isinstance(data, DistilledDataset):
         raise DataError(
             f"a {type(data).__name__} does not say which real images it was made from: "
@@ -37,7 +39,9 @@ def origin(data: TrainingData, place: str | Path | None) -> Task:
         )
     rule = data.artifact.manifest.content.preprocessing
     shape = {key: getattr(rule, key) for key in ("size", "channels", "fit", "white")}
-    task = _task_of(data.artifact).model_copy(update=shape).load(place)
+    given = {key: value for key, value in (reading or {}).items() if value is not None}
+    spec = _task_of(data.artifact).dump() | shape | given
+    task = TaskSpec.parse(spec, where="the real images", error=DataError).load(place)
     if _has_recipe(data.artifact):
         return task
     if task.classes != tuple(data.classes) and {*task.classes} == {*data.classes}:

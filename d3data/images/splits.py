@@ -63,9 +63,7 @@ def partition(
     indexed = dict(index.splits)
     if "validation" in indexed and ("test" not in indexed or test == "validation"):
         indexed["test"] = indexed.pop("validation")
-    if "train" not in indexed:
-        there = f" but {some(index.splits)}" if index.splits else ""
-        raise DataError(f"{index.place} has no train split{there}: {CHOOSE}")
+    require_train(index)
     splits = {
         part: SplitRows(split.images, np.arange(len(split.labels)), split.labels)
         for part, split in indexed.items()
@@ -81,6 +79,13 @@ def partition(
         splits["train"] = SplitRows(train.images, kept, train.labels[kept])
         splits["validation"] = SplitRows(train.images, held, train.labels[held])
     return splits
+
+
+def require_train(index: ImageIndex) -> None:
+    """Refuse a place of which nothing is to train on."""
+    if "train" not in index.splits:
+        there = f" but {some(index.splits)}" if index.splits else ""
+        raise DataError(f"{index.place} has no train split{there}: {CHOOSE}")
 
 
 def fingerprint(index: ImageIndex, splits: dict[Role, SplitRows], rule: str) -> str:

@@ -5,10 +5,11 @@ validation split beside a test split; whatever is selected or tuned looks at val
 """
 
 import os
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import pydantic
 import torch
@@ -148,6 +149,19 @@ class TaskSpec(Frozen):
     license: str | None = stored_as("licence", default=None)
     source: str | None = None
 
+    @classmethod
+    def of_recipe(cls, path: str | Path, **given: Any) -> Self:
+        """The task of a recipe, such as `d3data init` writes; what is given is taken instead."""
+        try:
+            table = tomllib.loads(Path(path).read_text(encoding="utf-8"))["task"]
+        except (OSError, ValueError) as failure:
+            raise DataError(f"{path} cannot be read as a recipe ({failure})") from None
+        except KeyError:
+            raise DataError(f"{path} has no [task], as recipes of `d3data init` have") from None
+        table = table if isinstance(table, dict) else {"name": table}
+        own = {key: value for key, value in given.items() if value is not None}
+        return cls.parse({**table, **own}, where=f"{path}: task", error=DataError)
+
     @property
     def folder(self) -> str:
         """What its folder in `$D3DATA_DATA` is called."""
@@ -216,7 +230,7 @@ def load_task(
     splits: Mapping[Role, str] | None = None,
     classes: int | None = None,
     white: float | None = None,
-    validation: float = 0.1,
+    validation: float | None = None,
 ) -> Task:
     """Load real labelled images with their splits: a known data set, or your own.
 
@@ -224,7 +238,8 @@ def load_task(
     out as validation, unless the images bring a validation split beside a test split.
 
     Args:
-        name: one of `PRESETS`, a folder of `$D3DATA_DATA`, or with `data` any name.
+        name: one of `PRESETS`, a folder of `$D3DATA_DATA`, or with `data` any name; or a recipe,
+            `x.toml`, whose `[task]` says what is not given here.
         data: a path, `hf:ORG/NAME[:CONFIG][@REVISION]` or `torchvision:CLASS:ROOT`.
         size: side of the square images, 8 to 512 pixels.
         channels: 1 for grey, 3 for RGB.
@@ -233,7 +248,7 @@ def load_task(
         splits: the name of each split, or a pattern of them, where names do not say it plainly.
         classes: how many there must be; one class only where this says 1.
         white: the value that is white in images of more than 8 bits.
-        validation: the fraction of train that is held out.
+        validation: the fraction of train that is held out; a tenth unless given.
 
     Returns:
         The task: `train`, `validation` and, where there is one, `test`, whose images have the
@@ -247,8 +262,7 @@ def load_task(
         >>> load_task("digits").train.labels.shape
         torch.Size([1295])
     """
-    values = {
-        "name": name,
+    values: dict[str, Any] = {
         "size": size,
         "channels": channels,
         "fit": fit,
@@ -258,6 +272,9 @@ def load_task(
         "white": white,
         "validation": validation,
     }
+    if name.endswith(".toml"):
+        return TaskSpec.of_recipe(name, **values).load(data)
+    values = {"name": name, **{key: value for key, value in values.items() if value is not None}}
     return TaskSpec.parse(values, where="load_task", error=DataError).load(data)
 
 

@@ -17,7 +17,7 @@ from d3data.errors import (
     TrainingError,
     UnknownNameError,
 )
-from d3data.evaluation import evaluate, plan, planner, validate
+from d3data.evaluation import adapters, evaluate, plan, validate
 from d3data.evaluation.baselines import Photographs
 from d3data.images.spec import Image, Whitening
 from d3data.images.tasks import load_task
@@ -188,7 +188,7 @@ def test_what_is_chosen_needs_validation_images(pixels, digits, tiny, changes, b
 def test_a_task_that_cannot_fit_is_not_fetched_and_is_called_by_its_place(
     pixels, digits, monkeypatch
 ):
-    monkeypatch.setattr(planner, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
+    monkeypatch.setattr(adapters, "load_task", lambda *_, **__: pytest.fail("it was fetched"))
     with pytest.raises(DataError, match="10 classes of 1x8x8 images and cifar10 has 10 classes"):
         plan(pixels, "cifar10")
 

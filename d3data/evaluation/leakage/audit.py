@@ -3,6 +3,7 @@
 A set that copies nothing is as near to the train images as to equally many test images.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,8 @@ from d3data.evaluation.planner import provenance
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup, TrainingData
 from d3data.evaluation.runner import train_teacher
-from d3data.images.tasks import Task, load_task
+from d3data.images.formats.layout import Role
+from d3data.images.tasks import Task
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, enough_memory, useful_threads, using_threads
@@ -39,6 +41,9 @@ def audit(
     task: Task | str | None = None,
     *,
     data: str | Path | None = None,
+    columns: tuple[str, str] | None = None,
+    splits: Mapping[Role, str] | None = None,
+    white: float | None = None,
     draws: int = 64,
     protocol: str | Protocol = "quick",
     device: str | torch.device = "cpu",
@@ -58,6 +63,10 @@ def audit(
             can be evaluated.
         task: the real images, or their name; without it, those that the set was made from.
         data: where these are, unless a preset knows.
+        columns: the image and the label column, or members of shards, of images that are no
+            distilled set, or else of `data`.
+        splits: the name of each split there, or a pattern of them.
+        white: the value that is white in images there of more than 8 bits.
         draws: how many of each prior are compared, besides its mean.
         protocol: how the network is trained whose features are compared.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
@@ -75,7 +84,7 @@ def audit(
     settings = protocols.get_protocol(protocol) if isinstance(protocol, str) else protocol
     place, draws = as_device(device), whole(draws, "draws", least=1, most=MOST_DRAWS)
     name = str(dataset) if name is None and isinstance(dataset, str | Path) else name
-    trained, task = opened(dataset, task, data)
+    trained, task = opened(dataset, task, data, columns=columns, splits=splits, white=white)
     tests = validate.tests(task, "test")
     images, real = SetImages(trained, draws, device=place), real_images(task.train, tests)
     setup = EvalSetup(task, tests, settings, place)
@@ -105,17 +114,18 @@ def opened(
     dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
     data: str | Path | None = None,
+    **reading: Any,
 ) -> tuple[TrainingData, Task]:
     """The set and the real images of an audit, which belong together; errors are `audit`'s."""
     if isinstance(task, str):
-        task = load_task(task, data=data)
-    images = adapters.as_training_data(dataset, task)
+        task = adapters.read_as_given(dataset, task, data, reading)
+    images = adapters.as_training_data(dataset, task, reading)
     if isinstance(images, DistilledDataset) and images.image.whitening is not None:
         raise DataError(
             f"the values of {images.artifact.manifest.about.name} are whitened, and the whitening "
             "matrix is not stored with them: they cannot be compared with real images"
         )
-    task = validate.origin(images, data) if task is None else task
+    task = validate.origin(images, data, reading) if task is None else task
     if task.test is None or len(task.test) < 2:
         raise DataError(
             f"{task.name} has no test images, and an audit compares distances to train images "

@@ -72,7 +72,9 @@ def read(
     note = found.columns if found else ""
     if found:
         metadata.require_complete(labels, images, listing)
-        if column and not chosen:
+        if column and chosen:
+            note = f"{note}; not {column}"
+        elif column:
             parts, note = _by_column(parts, found, listing.place, splits)
         kinds = {part: [labels[placed.path] for placed in own] for part, own in parts.items()}
         numbers = all(isinstance(label, int) for label in labels.values())
