@@ -53,7 +53,7 @@ class Compute(Extended):
 
     def casting(self, device: str) -> AbstractContextManager[None]:
         """The block in which a decoder has its precision."""
-        return torch.autocast(device, torch.bfloat16, enabled=self.decoding == "bfloat16")
+        return rounding(device, enabled=self.decoding == "bfloat16")
 
     def __call__(
         self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
@@ -65,12 +65,21 @@ class Compute(Extended):
         run = _compiled(function) if self.compile else function
         if self.precision != "bfloat16":
             return run(network, images, *more)
-        with torch.autocast(images.device.type, torch.bfloat16):
+        with rounding(images.device.type):
             outputs = run(network, images, *more)
         return tree_map_only(Tensor, Tensor.float, outputs)
 
 
 AS_WRITTEN = Compute()
+
+
+def rounding(device: str, *, enabled: bool = True) -> AbstractContextManager[None]:
+    """The block in which convolutions and matrix products take bfloat16.
+
+    Weights are rounded anew each time: torch keeps what it has rounded until the outermost block
+    of autocast ends, and whole trainings run inside one, that of full precision.
+    """
+    return torch.autocast(device, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
 
 @functools.cache

@@ -71,6 +71,21 @@ def test_half_precision_rounds_activations_and_nothing_else():
     assert 0 < (one - other).norm() < 0.03 * one.norm()
 
 
+def test_weights_that_were_stepped_are_what_is_computed_with():
+    """Inside full precision too, where a training is: torch would keep the weights it rounded."""
+    network, images = torch.nn.Linear(4, 4, bias=False), torch.eye(4)
+    compute = Compute(precision="bfloat16", decoding="bfloat16")
+    with compute.precisely(torch.device("cpu")):
+        compute(torch.nn.Module.__call__, network, images)
+        with compute.casting("cpu"):
+            network(images)
+        with torch.no_grad():
+            network.weight.fill_(2.0)
+        assert (compute(torch.nn.Module.__call__, network, images) == 2).all()
+        with compute.casting("cpu"):
+            assert (network(images) == 2).all()
+
+
 def test_all_that_is_returned_is_single_precision():
     def both(net, batch):
         return net.body(batch), net(batch)
