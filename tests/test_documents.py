@@ -1,5 +1,7 @@
 """What documents show is what the code takes."""
 
+import importlib.machinery
+import importlib.util
 import re
 import subprocess
 import sys
@@ -30,6 +32,14 @@ def test_the_recipe_that_is_shown_as_published_is_the_one_that_is_shipped():
     shipped = get_recipe("imagenet-ipc1")
     named = {"name": recipe.name, "description": recipe.description}
     assert recipe == shipped.model_copy(update=named)
+
+
+def test_the_page_of_methods_is_current():
+    loader = importlib.machinery.SourceFileLoader("methods", str(ROOT / "scripts" / "methods"))
+    methods = importlib.util.module_from_spec(importlib.util.spec_from_loader("methods", loader))
+    loader.exec_module(methods)
+    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
+    assert page == methods.page(), "run: python scripts/methods"
 
 
 @pytest.mark.parametrize("name", list_recipes())

@@ -15,10 +15,14 @@ from d3data.distill.experts import ExpertPlan, Experts, NetworkSpec, record
 from d3data.distill.objectives import (
     Alternate,
     ExpertAlignment,
+    FeatureRegression,
+    GradientMatching,
     KernelMatching,
+    KernelRegression,
     MeanMatching,
     Objective,
     TrajectoryMatching,
+    Unrolled,
     WeightedSum,
 )
 from d3data.distill.starts import gaussian, spatial
@@ -72,7 +76,20 @@ OBJECTIVES: dict[str, Objective] = {
     "mmd": MMD,
     "mmd-published": KernelMatching(experts=PLAN, samples=8),
     "dm": MeanMatching(network=NETWORK, samples=6, real=16, augment="siamese-noflip"),
+    "dm-by-class": MeanMatching(
+        network=NETWORK, samples=6, real=16, augment="siamese-noflip", by_class=True
+    ),
     "companion": Companion(),
+    "kip": KernelRegression(real=30),
+    "frepo": FeatureRegression(
+        network=NetworkSpec(width=8, norm="batch"), pool=2, oldest=2, real=32, learning_rate=1e-2
+    ),
+    "dd": Unrolled(network=NETWORK, groups=2, passes=4, momentum=0.9, real=32),
+    "mtt-plain": MTT.model_copy(update={"rate": "plain", "augment": "siamese-noflip"}),
+    "dc": GradientMatching(network=NETWORK, real=16),
+    "dsa-looped": GradientMatching(
+        network=NETWORK, outer=3, inner=2, real=16, batch=4, augment="siamese-noflip"
+    ),
     "dm-experts": MeanMatching(experts=PLAN, samples=6, real=16, augment="none"),
     "mmd-window": MMD.model_copy(update={"epochs": (0, 2)}),
     "align": ALIGN,

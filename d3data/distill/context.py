@@ -59,6 +59,11 @@ class ObjectiveContext:
         assert self._experts is not None, "an objective without an ExpertPlan has no experts"
         return self._experts
 
+    @property
+    def has_experts(self) -> bool:
+        """Whether there are trajectories to look through."""
+        return self._experts is not None
+
     def rng(self, stream: str, step: int) -> torch.Generator:
         """A CPU generator for one step of a named stream; the same one after a restart."""
         return rng.generator(self._seed, self._path + stream, step)

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -20,7 +21,7 @@ from d3data.distill.straight_through import StraightThrough
 from d3data.errors import RunError
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
-from d3data.nets.training import Unread, cosine, descend, scheduled
+from d3data.nets.training import Unread, descend, scheduled
 from d3data.sources.base import Source
 from d3data.utils.progress import Progress, ReportProgress
 
@@ -129,10 +130,10 @@ class Stage:
         self,
         losses: Iterator[Tensor],
         optimizers: Sequence[torch.optim.Optimizer],
-        decayed: Sequence[torch.optim.Optimizer],
+        schedules: Mapping[torch.optim.Optimizer, Callable[[int, int], float]],
         objects: Callable[[], Mapping[str, Stateful]],
     ) -> None:
-        """Take the steps that are left; the rates of `decayed` fall to 0 along half a cosine."""
+        """Take the steps that are left; `schedules` are factors on rates, of (step, steps)."""
 
         def watch(step: int, loss: float) -> None:
             self.journal.add(Progress(self.name, step + 1, self.steps, loss))
@@ -142,10 +143,9 @@ class Stage:
                 unread.read()
                 self.save(step + 1, objects())
 
-        for optimizer in decayed:
-            losses = scheduled(
-                losses, optimizer, lambda step: cosine(step, self.steps), start=self.start
-            )
+        for optimizer, factor in schedules.items():
+            at = partial(_at, factor, self.steps)
+            losses = scheduled(losses, optimizer, at, start=self.start)
         table = "warm_start" if self.name == "warm start" else "optimizers.*"
         lower = f"{table}.learning_rate in the recipe (stage {self.name})"
         steps: Any = {"start": self.start, "steps": self.steps}
@@ -169,9 +169,14 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
         stage.save(0, objects())
     for optimizer in optimizers.values():
         optimizer.register_step_post_hook(lambda *_: source.confine())
-    decayed = [optimizers[purpose] for purpose in specs if specs[purpose].schedule == "cosine"]
+    changing = [purpose for purpose in specs if specs[purpose].schedule != "constant"]
+    schedules = {optimizers[purpose]: specs[purpose].rate_at for purpose in changing}
     stored = recipe.quantization if rounded else Quantization()
     exact = not rounded and recipe.compute.decoding == "float32"
     seen = source if exact else StraightThrough(source, stored, recipe.compute)
     losses = recipe.objective.losses(seen, context)
-    stage.train(losses, list(optimizers.values()), decayed, objects)
+    stage.train(losses, list(optimizers.values()), schedules, objects)
+
+
+def _at(factor: Callable[[int, int], float], steps: int, step: int) -> float:
+    return factor(step, steps)

@@ -284,10 +284,10 @@ def loader(task: Task | None = None) -> Load:
 def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -> Source:
     """The recipe's source for `task`, which has these classes, its tensors still to be filled."""
     items = torch.tensor(recipe.items(task.train.counts(), of=classes))
-    image, step_size = image_of(task), recipe.step_size
     kinds = torch.arange(len(task.classes)).repeat_interleave(items)
+    rates: Any = {"step_size": recipe.step_size, "steps": recipe.step_sizes}
     with rng.seeded(recipe.seed, "blank"):
-        return registry.blank(recipe.source, image, classes=kinds, step_size=step_size)
+        return registry.blank(recipe.source, image_of(task), classes=kinds, **rates)
 
 
 def image_of(task: Task) -> Image:

@@ -12,6 +12,7 @@ from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels,
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.jobs import ExpertJob, ImagesJob, Job, LabelsJob, SubtaskJob, image_of
+from d3data.distill.objectives.base import require_classes
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts import STARTS
 from d3data.distill.starts.pixels import require_images
@@ -233,12 +234,15 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
     """Refuse what would fail after hours, or mean nothing."""
     for place, record in _records("", recipe):
         _check_names(place, record, task)
-    if recipe.objective and recipe.objective.expert_plan and min(map(len, blocks)) < 2:
-        raise RecipeError(
-            f"the recipe {recipe.name} makes a subtask of one class, which has no trajectory to "
-            "match (its cross-entropy is constant): lower subtasks.count, or choose an objective "
-            "without experts"
-        )
+    if recipe.objective:
+        if recipe.objective.expert_plan and min(map(len, blocks)) < 2:
+            require_classes(1, "no experts to train (its cross-entropy is constant)")
+        counts = recipe.items(task.train.counts())
+        for block in blocks:
+            items = [counts[label] for label in block]
+            recipe.objective.require_fit(
+                classes=len(block), items=items, step_sizes=recipe.step_sizes
+            )
     if recipe.labels and recipe.labels.epoch > recipe.labels.teacher.epochs:
         raise RecipeError(
             f"labels.epoch is {recipe.labels.epoch}, but the teacher has only "

@@ -15,13 +15,14 @@ from pydantic import Discriminator, Field, StringConstraints, Tag, model_validat
 from torch import nn
 
 from d3data.artifact.manifest import Name, Version
-from d3data.artifact.part import Count
+from d3data.artifact.part import MOST_STEPS, Count
 from d3data.artifact.quantize import Quantization
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives import AnyObjective
 from d3data.errors import RecipeError, nearest
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
+from d3data.nets.training import cosine
 from d3data.sources.registry import AnySource
 from d3data.utils.schema import Extended, Frozen
 
@@ -33,6 +34,8 @@ def _kind(items: object) -> str:
     return "list" if isinstance(items, list | tuple) else type(items).__name__
 
 
+Decay = Annotated[float, Field(ge=0, lt=1)]
+FirstImages = Literal["real", "noise", "herding", "k-center", "k-means"]
 Items = Annotated[
     Annotated[Count, Tag("int")]
     | Annotated[tuple[Count, ...], Field(min_length=1), Tag("list")]
@@ -45,20 +48,49 @@ Items = Annotated[
 ]
 
 
-class Optimizer(Frozen):
-    """How one kind of tensor is stepped; a kind that has no optimizer stays as it is."""
+class Optimizer(Extended):
+    """How one kind of tensor is stepped; a kind that has no optimizer stays as it is.
+
+    The rate stays, falls to the fraction `floor` of itself along half a cosine, or is multiplied
+    by `factor` after every `every` steps (schedule `step`).
+    """
 
     kind: Literal["adam", "sgd"] = "adam"
     learning_rate: float = Field(gt=0)
     momentum: float = Field(default=0.5, ge=0, lt=1, description="of sgd")
     weight_decay: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    betas: tuple[Decay, Decay] = (0.9, 0.999)
+    floor: float = Field(default=0.0, ge=0, lt=1)
+    every: int | None = Field(default=None, ge=1)
+    factor: float = Field(default=0.5, gt=0, le=1)
+
+    later: ClassVar[frozenset[str]] = frozenset({"betas", "floor", "every", "factor"})
+
+    @model_validator(mode="after")
+    def _options_are_of_use(self) -> "Optimizer":
+        needs = {"betas": ("kind", "adam"), "floor": ("schedule", "cosine")}
+        needs |= dict.fromkeys(("every", "factor"), ("schedule", "step"))
+        for name, (key, value) in needs.items():
+            used = getattr(self, name) != type(self).model_fields[name].default
+            if used and getattr(self, key) != value:
+                raise ValueError(f'{name} is for {key} = "{value}": leave it out, or choose that')
+        if self.schedule == "step" and self.every is None:
+            raise ValueError('schedule = "step" needs every, the steps between two falls')
+        return self
+
+    def rate_at(self, step: int, steps: int) -> float:
+        """The factor on the learning rate before `step` of `steps`."""
+        if self.schedule == "cosine":
+            return self.floor + (1 - self.floor) * cosine(step, steps)
+        return 1.0 if self.every is None else self.factor ** (step // self.every)
 
     def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
         rate, decay = self.learning_rate, self.weight_decay
         if self.kind == "adam":
             fused = True if parameters[0].is_cuda else None  # one kernel in place of seven
-            return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=fused)
+            options: Any = {"lr": rate, "betas": self.betas, "weight_decay": decay}
+            return torch.optim.Adam(parameters, fused=fused, **options)
         return torch.optim.SGD(parameters, lr=rate, momentum=self.momentum, weight_decay=decay)
 
 
@@ -67,7 +99,8 @@ class WarmStart(Extended):
 
     `steps=0` starts from noise, as published: means and log-variances from N(0, 1), and a
     decoder as it was initialised. `perceptual` weighs the error of features through the
-    objective's experts.
+    objective's experts. `images` are what pixels begin as: random real images, N(0, 1), or real
+    ones chosen by the features of the first expert, or by their pixels where there is none.
     """
 
     steps: int = Field(default=2000, ge=0)
@@ -77,8 +110,9 @@ class WarmStart(Extended):
     width: int = Field(default=32, ge=1, le=1024)
     augment: str = "none"
     perceptual: float = Field(default=0.0, ge=0)
+    images: FirstImages = "real"
 
-    later: ClassVar[frozenset[str]] = frozenset({"perceptual"})
+    later: ClassVar[frozenset[str]] = frozenset({"perceptual", "images"})
 
 
 class Subtasks(Frozen):
@@ -128,14 +162,15 @@ class Quantize(Quantization):
     steps: int = Field(default=0, ge=0)
 
 
-class Recipe(Frozen):
+class Recipe(Extended):
     """Everything that a run needs.
 
     `items_per_class` priors (or images) of every class are optimised on `objective` for `steps`
     steps, by the `optimizers`, one for each kind of tensor that is to move; `step_size` is the
-    student's first. Without an objective the source ships as its warm start left it. Items may be
-    a list, a number for each class, or "balanced:N": N of every class, but not more than it has
-    train images (10 unless said).
+    student's first, and `step_sizes` how many it learns, one for all of its steps or one for each.
+    Without an objective the source ships as its warm start left it. Items may be a list, a number
+    for each class, or "balanced:N": N of every class, but not more than it has train images (10
+    unless said).
     """
 
     name: Name
@@ -146,6 +181,7 @@ class Recipe(Frozen):
     items_per_class: Items
     draws_per_class: Count = 128
     step_size: float = Field(default=0.01, gt=0)
+    step_sizes: int = Field(default=1, ge=1, le=MOST_STEPS)
     task: TaskSpec
     source: AnySource
     warm_start: WarmStart = WarmStart()
@@ -155,6 +191,8 @@ class Recipe(Frozen):
     labels: SoftLabels | None = None
     quantize: Quantize = Quantize()
     compute: Compute = Compute()
+
+    later: ClassVar[frozenset[str]] = frozenset({"step_sizes"})
 
     @model_validator(mode="after")
     def _optimizers_fit(self) -> "Recipe":
@@ -168,6 +206,11 @@ class Recipe(Frozen):
                     f"optimizers.{name}: a {self.source.kind} source has no such tensors; "
                     f"{nearest(name, known)}"
                 )
+        if self.warm_start.images != "real" and "pixels" not in self.source.purposes:
+            raise ValueError(
+                f"warm_start.images: a {self.source.kind} source has no pixels that begin as "
+                "images: leave it out"
+            )
         return self
 
     def items(self, images: Sequence[int], *, of: Sequence[int] | None = None) -> tuple[int, ...]:

@@ -39,6 +39,29 @@ def logits(network: nn.Module, images: Tensor) -> Tensor:
     return outputs
 
 
+class FlatNetwork:
+    """A network as a function of all of its parameters, in one vector (P,)."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self._network = network.requires_grad_(False)
+        named = dict(network.named_parameters())
+        self._names, self._shapes = [*named], [tensor.shape for tensor in named.values()]
+
+    @property
+    def start(self) -> Tensor:
+        """(P,): the parameters that the network has of its own."""
+        return nn.utils.parameters_to_vector(self._network.parameters()).detach()
+
+    def __call__(self, theta: Tensor, images: Tensor) -> Tensor:
+        """(P,), (B, C, H, W) -> logits (B, K)."""
+        pieces = theta.split([shape.numel() for shape in self._shapes])
+        views = [piece.view(shape) for piece, shape in zip(pieces, self._shapes, strict=True)]
+        outputs: Tensor = functional_call(
+            self._network, dict(zip(self._names, views, strict=True)), (images,)
+        )
+        return outputs
+
+
 def centered(size: int, least: int) -> list[nn.Module]:
     """The layer that zero-pads images of `size` pixels to `least`; none for larger images.
 

@@ -73,10 +73,12 @@ def blank(
     *,
     classes: Tensor,
     step_size: float,
+    steps: int = 1,
     labels: int | None = None,
 ) -> Source:
-    """A source of the right shapes whose tensors are still to be filled."""
-    shapes = layout(spec, image, items=len(classes), classes=len(classes.unique()), labels=labels)
+    """A source of the right shapes whose tensors are still to be filled; `steps` step sizes."""
+    counts = {"items": len(classes), "classes": len(classes.unique()), "steps": steps}
+    shapes = layout(spec, image, labels=labels, **counts)
     tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
     tensors["step_size"].fill_(step_size)
     return build(spec, image, tensors, classes=classes)

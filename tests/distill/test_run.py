@@ -309,7 +309,7 @@ def refused(error, match, out, **changed):
 def test_what_could_never_finish_is_refused_before_any_job(tmp_path):
     out = tmp_path / "run"
     refused(
-        RecipeError, "subtask of one class, which has no trajectory", out,
+        RecipeError, "a subtask of one class has no experts to train", out,
         objective=runs.MTT, subtasks={"count": 10},
     )  # fmt: skip
     refused(

@@ -15,8 +15,9 @@ from d3data import nets
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
-from d3data.evaluation.baselines import BaselineContext, Photographs, choices
+from d3data.evaluation.baselines import BaselineContext, Photographs
 from d3data.evaluation.baselines.compressed_images import Codec, codecs, stored
+from d3data.images import selection
 from d3data.utils.rng import generator
 
 CPU = torch.device("cpu")
@@ -79,7 +80,7 @@ def test_equal_size_is_rounded_up(digits, size, count):
 
 def test_herding_follows_the_mean_greedily():
     features = torch.randn(30, 5, generator=generator(0), dtype=torch.float64)
-    rows = choices.herd(features, 6).tolist()
+    rows = selection.herd(features, 6).tolist()
     for count in range(1, 7):
 
         def apart(row, before=rows[: count - 1]):
@@ -91,7 +92,7 @@ def test_herding_follows_the_mean_greedily():
 
 def test_centers_leave_nothing_far():
     features = torch.randn(40, 3, generator=generator(1), dtype=torch.float64)
-    rows = choices.centers(features, 8).tolist()
+    rows = selection.centers(features, 8).tolist()
     assert rows[0] == int((features - features.mean(0)).norm(dim=1).argmin())
     for count in range(1, 8):
         nearest = torch.cdist(features, features[rows[:count]]).min(1).values
@@ -101,13 +102,13 @@ def test_centers_leave_nothing_far():
 def test_medoids_are_nearest_to_centers():
     groups = torch.arange(4).repeat_interleave(10)
     features = 20 * torch.eye(4)[groups] + torch.randn(40, 4, generator=generator(2))
-    rows = choices.medoids(features, 4, seed=0)
+    rows = selection.medoids(features, 4, seed=0)
     assert sorted(groups[rows].tolist()) == [0, 1, 2, 3]
     for row in rows.tolist():
         mine = features[groups == groups[row]]
         own = (mine - mine.mean(0)).norm(dim=1)
         assert (features[row] - mine.mean(0)).norm() == pytest.approx(own.min().item())
-    for choose in (choices.herd, choices.centers, partial(choices.medoids, seed=0)):
+    for choose in (selection.herd, selection.centers, partial(selection.medoids, seed=0)):
         assert sorted(choose(features, 50).tolist()) == list(range(40))  # as many as there are
 
 
@@ -116,7 +117,7 @@ def test_an_image_that_is_nearest_to_two_centers_is_taken_once(monkeypatch):
     fitted = SimpleNamespace(fit=lambda features: centers)
     monkeypatch.setattr("sklearn.cluster.KMeans", lambda count, **options: fitted)
     features = torch.tensor([[5.0], [0.0], [1.0]])
-    assert choices.medoids(features, 2, seed=0).tolist() == [1, 2]
+    assert selection.medoids(features, 2, seed=0).tolist() == [1, 2]
 
 
 def test_soft_labels_are_the_teachers_and_are_counted(digits):

@@ -14,15 +14,23 @@ from pydantic import Field, SerializeAsAny, ValidatorFunctionWrapHandler, WrapVa
 from d3data.distill.objectives.base import Objective, OwnObjective
 from d3data.distill.objectives.combine import Alternate, WeightedSum
 from d3data.distill.objectives.expert_alignment import ExpertAlignment
+from d3data.distill.objectives.feature_regression import FeatureRegression
+from d3data.distill.objectives.gradient_matching import GradientMatching
 from d3data.distill.objectives.kernel_matching import KernelMatching
+from d3data.distill.objectives.kernel_regression import KernelRegression
 from d3data.distill.objectives.mean_matching import MeanMatching
 from d3data.distill.objectives.trajectory_matching import TrajectoryMatching
+from d3data.distill.objectives.unrolled import Unrolled
 from d3data.errors import entry, nearest
 
 objectives: dict[str, type[Objective]] = {
     "mtt": TrajectoryMatching,
     "mmd": KernelMatching,
     "dm": MeanMatching,
+    "dc": GradientMatching,
+    "dd": Unrolled,
+    "kip": KernelRegression,
+    "frepo": FeatureRegression,
     "align": ExpertAlignment,
     "alternate": Alternate,
     "sum": WeightedSum,
@@ -69,10 +77,14 @@ __all__ = [
     "Alternate",
     "AnyObjective",
     "ExpertAlignment",
+    "FeatureRegression",
+    "GradientMatching",
     "KernelMatching",
+    "KernelRegression",
     "MeanMatching",
     "Objective",
     "TrajectoryMatching",
+    "Unrolled",
     "WeightedSum",
     "get_objective",
     "list_objectives",

@@ -55,6 +55,12 @@ class Objective(Frozen, abc.ABC):
         """Whether its losses have gradients for tensors that are for this `purpose`."""
         return purpose in self.student if purpose in STUDENT else True
 
+    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
+        """Raise RecipeError where it cannot distill a subtask of so many classes.
+
+        `items` are those of each class.
+        """
+
     @property
     def leaves(self) -> tuple["Objective", ...]:
         """The methods that it combines; itself, if it is a method."""
@@ -117,9 +123,31 @@ class OwnObjective(Objective):
         """That of the objective itself."""
         return self.imported.period
 
+    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
+        """As the objective itself does."""
+        self.imported.require_fit(classes=classes, items=items, step_sizes=step_sizes)
+
     def moves(self, purpose: str) -> bool:
         """As the objective itself says."""
         return self.imported.moves(purpose)
+
+
+def require_classes(classes: int, fault: str) -> None:
+    """Raise RecipeError where a subtask has one class, of which `fault` is true."""
+    if classes < 2:
+        raise RecipeError(
+            f"a subtask of one class has {fault}: lower subtasks.count, or choose another "
+            "objective"
+        )
+
+
+def require_step_sizes(step_sizes: int, steps: int) -> None:
+    """Raise RecipeError unless there is one step size for all steps of a student, or for each."""
+    if step_sizes not in (1, steps):
+        raise RecipeError(
+            f"step_sizes is {step_sizes}, and the student takes {steps} steps: give one for all, "
+            "step_sizes = 1, or one for each"
+        )
 
 
 def sample_items(source: Source, count: int, rng: torch.Generator) -> Tensor:

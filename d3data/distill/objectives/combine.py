@@ -1,6 +1,6 @@
 """Objectives made of objectives."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
 from pydantic import Field, model_validator
@@ -30,6 +30,10 @@ class _Combined(Objective):
 
     def moves(self, purpose: str) -> bool:
         return any(child.moves(purpose) for child in self.children)
+
+    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
+        for child in self.children:
+            child.require_fit(classes=classes, items=items, step_sizes=step_sizes)
 
     @model_validator(mode="after")
     def _one_plan(self) -> Self:

@@ -32,9 +32,9 @@ class MeanMatching(ThroughExperts):
 
     f is `network` before its classifier, freshly initialised at each step as published, or, with
     `experts` in its place, a recorded one after a random epoch of the window `epochs`, by default
-    from 1 on; A is one augmentation,
-    drawn once and applied to both sides. `samples` draws and `real` real images of each class;
-    of a source without noise each item once, as published, up to `samples`.
+    from 1 on; A is one augmentation, the same on both sides: one for all classes or, `by_class`,
+    another for each, as published. `samples` draws and `real` real images of each class; of a
+    source without noise each item once, as published, up to `samples`.
     """
 
     kind: Literal["dm"] = "dm"
@@ -43,7 +43,9 @@ class MeanMatching(ThroughExperts):
     samples: int = Field(default=48, ge=1)
     real: int = Field(default=256, ge=1)
     augment: str = "siamese"
+    by_class: bool = False
 
+    later: ClassVar[frozenset[str]] = ThroughExperts.later | {"by_class"}
     reference: ClassVar[str] = "arXiv:2110.04181"
 
     @model_validator(mode="after")
@@ -69,10 +71,17 @@ class MeanMatching(ThroughExperts):
             items = sample_items(source, samples, rng)  # (K, n)
             chosen = choose_real(context, self.real, rng)  # (K, m)
             noise = source.noise(items.numel(), rng)
-            same = partial(change.apply, drawn=change.draw(1, rng, shared=True))
-            y = real_features(context, network, chosen, same)  # (K, m, D), before x has a graph
-            x = synthetic_features(context, network, source, items, noise, same)  # (K, n, D)
-            yield (x.mean(1) - y.mean(1)).square().sum()
+            lots = len(items) if self.by_class else 1
+            noises = (None,) * lots if noise is None else noise.chunk(lots)
+            losses = []
+            for one, other, white in zip(
+                items.chunk(lots), chosen.chunk(lots), noises, strict=True
+            ):
+                same = partial(change.apply, drawn=change.draw(1, rng, shared=True))
+                y = real_features(context, network, other, same)  # (k, m, D), before x's graph
+                x = synthetic_features(context, network, source, one, white, same)  # (k, n, D)
+                losses.append((x.mean(1) - y.mean(1)).square().sum())
+            yield sum(losses[1:], losses[0])
 
     def _networks(self, context: ObjectiveContext) -> Callable[[int, torch.Generator], nn.Module]:
         """The network that a step looks through."""

@@ -1,35 +1,37 @@
 """Matching training trajectories (MTT).
 
 Cazenavette, Wang, Torralba, Efros, Zhu 2022, arXiv 2203.11932, Algorithm 1; on Gaussian priors as
-in D3 (Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999). The step size's LeakyReLU is D3's.
+in D3 (Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor
-from torch.func import functional_call
 from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.objectives.base import Objective
-from d3data.errors import RecipeError
-from d3data.images import augment
+from d3data.distill.objectives.base import Objective, require_classes, require_step_sizes
+from d3data.distill.objectives.student import Student
+from d3data.images.augment import augmentation
+from d3data.nets.network import FlatNetwork
 from d3data.sources.base import Source
-from d3data.utils.device import to_device
+from d3data.utils.schema import Extended
 
 
-class TrajectoryMatching(Objective):
+class TrajectoryMatching(Extended, Objective):
     """Asks of the synthetic data that a student trained on it ends where an expert goes.
 
         || student_N - expert_{t+M} ||^2 / || expert_t - expert_{t+M} ||^2
 
     The student starts at expert_t and takes N = `student_steps` steps of plain gradient descent
     on `batch` items each (None: all), with a learned step size; M = `expert_epochs`;
-    t is uniform below `max_start_epoch`.
+    t is uniform below `max_start_epoch`. The rate is the learned step size itself (`plain`, as
+    MTT publishes it) or, kept from negative values as in D3, LeakyReLU(step size) + 1e-4. `stored`
+    keeps the graphs of all N steps: a quarter faster, and N times the memory.
     """
 
     kind: Literal["mtt"] = "mtt"
@@ -39,7 +41,10 @@ class TrajectoryMatching(Objective):
     max_start_epoch: int = Field(default=27, ge=1)
     batch: int | None = Field(default=None, ge=1)
     augment: str = "none"
+    rate: Literal["leaky", "plain"] = "leaky"
+    stored: bool = False
 
+    later: ClassVar[frozenset[str]] = frozenset({"rate", "stored"})
     reference: ClassVar[str] = "arXiv:2203.11932"
     student: ClassVar[frozenset[str]] = frozenset({"labels", "step_size"})
 
@@ -53,17 +58,14 @@ class TrajectoryMatching(Objective):
             )
         return self
 
+    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
+        require_classes(classes, "no trajectory to match (its cross-entropy is constant)")
+        require_step_sizes(step_sizes, self.student_steps)
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
-        """Yield the matching loss; the graph runs through all N steps of the student."""
-        if len(context.task.classes) < 2:
-            raise RecipeError(
-                "a subtask of one class has no trajectory to match (its cross-entropy is "
-                "constant): use fewer subtasks, or an objective without experts"
-            )
-        network = context.experts.network().requires_grad_(False)
-        names = [name for name, _ in network.named_parameters()]
-        shapes = [parameter.shape for parameter in network.parameters()]
-        change = augment.augmentation(self.augment)
+        """Yield the matching loss, whose gradients pass through all N steps of the student."""
+        network = FlatNetwork(context.experts.network())
+        change = augmentation(self.augment)
         for step in context.step_range:
             rng = context.rng("mtt", step)
             choice = context.expert_rng(rng, step)
@@ -71,19 +73,13 @@ class TrajectoryMatching(Objective):
             epoch = int(torch.randint(self.max_start_epoch, (), generator=choice))
             start = context.experts.snapshot(trajectory, epoch)  # (P,)
             target = context.experts.snapshot(trajectory, epoch + self.expert_epochs)
-            step_size = F.leaky_relu(source.step_size, 0.01) + 1e-4
-            student = start.clone().requires_grad_()
-            for chosen in self._batches(len(source.classes), rng):
-                items = to_device(chosen, context.device)
-                images = change(source.images(items, rng), rng)
-                pieces = student.split([shape.numel() for shape in shapes])
-                views = [piece.view(shape) for piece, shape in zip(pieces, shapes, strict=True)]
-                logits = functional_call(network, dict(zip(names, views, strict=True)), (images,))
-                goal = source.classes if source.labels is None else source.labels
-                loss = F.cross_entropy(logits, goal[items])
-                (gradient,) = torch.autograd.grad(loss, student, create_graph=True)
-                student = student - step_size * gradient
-            yield (student - target).square().sum() / (start - target).square().sum()
+            batches = self._batches(len(source.classes), rng)
+            student = Student(network, source, batches, change, rng)
+            end = student.trained(start, rates=self._rate(source.step_size), stored=self.stored)
+            yield (end - target).square().sum() / (start - target).square().sum()
+
+    def _rate(self, step_size: Tensor) -> Tensor:
+        return F.leaky_relu(step_size, 0.01) + 1e-4 if self.rate == "leaky" else step_size
 
     def _batches(self, items: int, rng: torch.Generator) -> Iterator[Tensor]:
         """N chunks of shuffled items, used up before they are shuffled again."""

@@ -10,6 +10,7 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
 from d3data.nets.checkpoint import Stateful
+from d3data.nets.training import cosine
 from d3data.sources.base import Source
 
 
@@ -44,5 +45,5 @@ class AutoencoderStart(abc.ABC):
         optimizer = torch.optim.Adam(autoencoder.parameters(), lr=rate)
         objects: dict[str, Stateful] = {"autoencoder": autoencoder, "optimizer": optimizer}
         stage.restore(objects)
-        stage.train(stream, [optimizer], [optimizer], lambda: objects)
+        stage.train(stream, [optimizer], {optimizer: cosine}, lambda: objects)
         self.begin(source, autoencoder, context)

@@ -1,35 +1,71 @@
-"""Start images from real ones."""
+"""Start images from real ones, or from noise."""
 
 from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
-from d3data.distill.recipe import Recipe
+from d3data.distill.recipe import FirstImages, Recipe
 from d3data.errors import DataError
+from d3data.images.selection import centers, herd, medoids
 from d3data.images.tasks import Task
+from d3data.nets.network import features
 from d3data.sources.base import Source
 from d3data.sources.pixels import PixelsSource
 
+LOT = 1024  # images that are looked at together
+
 
 class PixelsStart:
-    """Random training images of each class."""
+    """Training images of each class: random, or chosen by their features; or normal noise."""
 
     def steps(self, recipe: Recipe) -> int:
         return 0
 
     def needs_images(self, recipe: Recipe) -> bool:
-        return True
+        return recipe.warm_start.images != "noise"
 
     def training(self, source: Source, setting: Setting, context: ObjectiveContext) -> None:
         """None."""
 
     def fill(self, source: Source, stage: Stage, setting: Setting) -> None:
         assert isinstance(source, PixelsSource)
-        random = setting.context(stage).rng("from images", 0)
+        how, context = setting.recipe.warm_start.images, setting.context(stage)
+        random = context.rng("from images", 0)
+        if how == "noise":
+            noise = torch.randn(source.pixels.shape, generator=random)
+            source.pixels.data.copy_(noise)
+            return
         require_images(setting.task, [*map(len, source.members)], of="items")
+        train = context.task.train
         for label, items in enumerate(source.members):
-            images, _ = setting.task.train.batch(len(items), of=label, rng=random)
-            source.pixels.data[items] = images.to(source.pixels)
+            if how == "real":
+                rows = train.choose(len(items), of=label, rng=random)
+            else:
+                rows = _chosen(how, len(items), label, context, random)
+            source.pixels.data[items] = train.read(rows).to(source.pixels)
+
+
+def _chosen(
+    how: FirstImages, count: int, label: int, context: ObjectiveContext, random: torch.Generator
+) -> Tensor:
+    """The rows of `count` training images of a class that stand for it."""
+    train = context.task.train
+    rows = (train.labels == label).nonzero().flatten()
+    expert: Any = None
+    if context.has_experts:
+        expert = context.experts.teacher(0, context.experts.plan.epochs)
+    with torch.no_grad():
+        lots = (train.read(lot) for lot in rows.split(LOT))
+        seen = [lot.flatten(1) if expert is None else features(expert, lot) for lot in lots]
+    known = torch.cat(seen).cpu()
+    if how == "k-means":
+        seed = int(torch.randint(1 << 31, (), generator=random))
+        return rows[medoids(known, count, seed)]
+    return rows[(herd if how == "herding" else centers)(known, count)]
 
 
 def require_images(task: Task, items: Sequence[int], *, of: str) -> None:

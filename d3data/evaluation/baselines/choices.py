@@ -14,9 +14,9 @@ from d3data.data.dataset import DistilledDataset
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.protocol_epochs import labels_of_items
 from d3data.evaluation.record import CHUNK, RowData, TrainingData
+from d3data.images.selection import centers, herd, medoids
 from d3data.images.tasks import Split, Task
 from d3data.nets import Network
-from d3data.utils.rng import derive
 
 Choose = Callable[[Tensor, int], Tensor]
 FLOAT = 4  # bytes of a label's value
@@ -149,42 +149,6 @@ def k_means(context: BaselineContext, *, rng: torch.Generator) -> RowData:
     """The images nearest to the centers of clusters (Cui et al. 2022, arXiv 2207.09639)."""
     seed = int(torch.randint(1 << 31, (), generator=rng))
     return _of_each_class(context, lambda features, count: medoids(features, count, seed))
-
-
-def herd(features: Tensor, count: int) -> Tensor:
-    """(N, D) -> `count` rows: each one brings their mean as near as possible to that of all."""
-    mean, total = features.mean(0), torch.zeros(features.shape[1])
-    left, rows = torch.ones(len(features), dtype=torch.bool), []
-    for number in range(1, min(count, len(features)) + 1):
-        apart = ((total + features) / number - mean).square().sum(1)
-        rows.append(int(apart.where(left, torch.inf).argmin()))
-        total, left[rows[-1]] = total + features[rows[-1]], False
-    return torch.tensor(rows)
-
-
-def centers(features: Tensor, count: int) -> Tensor:
-    """(N, D) -> `count` rows: the one nearest to the mean, then each time the farthest one."""
-    rows = [int((features - features.mean(0)).square().sum(1).argmin())]
-    nearest = (features - features[rows[0]]).square().sum(1)
-    while len(rows) < min(count, len(features)):
-        rows.append(int(nearest.argmax()))
-        nearest = nearest.minimum((features - features[rows[-1]]).square().sum(1))
-    return torch.tensor(rows)
-
-
-def medoids(features: Tensor, count: int, seed: int) -> Tensor:
-    """(N, D) -> `count` rows, each the nearest to the centre of one of as many clusters."""
-    from sklearn.cluster import KMeans
-
-    if count >= len(features):
-        return torch.arange(len(features))
-    clusters = KMeans(count, n_init=1, random_state=derive(seed, "k-means") % (1 << 31))
-    centers = torch.from_numpy(clusters.fit(features.numpy()).cluster_centers_).float()
-    apart, rows = torch.cdist(centers, features), list[int]()
-    for row in apart:  # two centers may have the same nearest image
-        row[rows] = torch.inf
-        rows.append(int(row.argmin()))
-    return torch.tensor(rows)
 
 
 def _of_each_class(context: BaselineContext, choose: Choose) -> RowData:

@@ -17,9 +17,10 @@ from d3data.distill.objectives import (
     TrajectoryMatching,
     WeightedSum,
 )
-from d3data.distill.objectives.base import sample_items
+from d3data.distill.objectives.base import choose_real, sample_items
 from d3data.distill.objectives.kernel_matching import discrepancy
 from d3data.errors import D3DataError, RecipeError
+from d3data.images.augment import augmentation
 from d3data.sources import registry
 from d3data.sources.pixels import PixelsSpec
 
@@ -330,11 +331,50 @@ def test_items_are_whole_turns_of_a_class_in_random_order(sizes, count):
     assert torch.equal(rng.get_state(), same.get_state())
 
 
-def test_a_subtask_of_one_class_has_no_trajectory(experts):
-    context = toys.context(experts, steps=1)
-    context.task = toys.task().subtask([0])
-    with pytest.raises(RecipeError, match="one class has no trajectory"):
-        next(toys.MTT.losses(toys.source("pixels"), context))
+@pytest.mark.parametrize("name", ["mtt", "dd", "dc", "kip", "frepo", "sum"])
+def test_a_subtask_of_one_class_is_refused_where_it_has_nothing_to_teach(name):
+    fits = toys.OBJECTIVES[name].require_fit
+    fits(classes=2, items=[3, 3], step_sizes=1)
+    with pytest.raises(RecipeError, match="a subtask of one class has no"):
+        fits(classes=1, items=[3], step_sizes=1)
+
+
+def test_step_sizes_are_one_for_all_steps_or_one_for_each():
+    for objective, steps in ((toys.MTT, 3), (toys.OBJECTIVES["dd"], 8)):
+        for fine in (1, steps):
+            objective.require_fit(classes=2, items=[3, 3], step_sizes=fine)
+        with pytest.raises(RecipeError, match=f"step_sizes is 2, .* takes {steps} steps"):
+            objective.require_fit(classes=2, items=[3, 3], step_sizes=2)
+
+
+def test_groups_that_no_class_can_fill_are_refused():
+    with pytest.raises(RecipeError, match=r"objective\.groups is 2, and no class has so many"):
+        toys.OBJECTIVES["dd"].require_fit(classes=2, items=[1, 1], step_sizes=1)
+
+
+def test_unrolled_training_is_its_formula():
+    """Wang et al. 2018, Algorithm 1, with momentum; items take turns in two groups."""
+    source, objective = toys.source("pixels"), toys.OBJECTIVES["dd"]
+    rates = torch.linspace(0.02, 0.3, 8)
+    source.step_size = nn.Parameter(rates)
+    context = toys.context(None, steps=1)
+    loss = next(objective.losses(source, context))
+    rng = context.rng("dd", 0)
+    network = toys.NETWORK.build(toys.task(), int(torch.randint(2**62, (), generator=rng)))
+    network = network.double()
+    members = [(source.classes == label).nonzero().flatten() for label in range(3)]
+    speeds = [torch.zeros_like(one) for one in network.parameters()]
+    for step in range(8):
+        items = torch.cat([mine[step % 2 :: 2] for mine in members])
+        outputs = network(source.pixels.detach()[items].double())
+        given = F.cross_entropy(outputs, source.classes[items])
+        slopes = torch.autograd.grad(given, list(network.parameters()))
+        for one, speed, slope in zip(network.parameters(), speeds, slopes, strict=True):
+            speed.mul_(objective.momentum).add_(slope)
+            one.data.sub_(rates[step].item() * speed)
+    images, labels = toys.task().train.batch(objective.real, rng=rng)
+    expected = F.cross_entropy(network(images.double()), labels)
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_trajectories_that_are_too_short_are_refused():
@@ -352,3 +392,21 @@ def test_the_gradient_of_a_sum_is_the_sum_of_gradients(experts):
         next(whole.losses(source, toys.context(experts, steps=1))).backward()
         moved.append(source.pixels.grad)
     torch.testing.assert_close(sum(moved[:3]), moved[3], rtol=1e-4, atol=1e-6)
+
+
+def test_means_by_class_are_matched_under_an_augmentation_of_each_class():
+    objective = toys.OBJECTIVES["dm-by-class"]
+    source, context = toys.source("pixels"), toys.context(None, steps=1)
+    loss = next(objective.losses(source, context))
+    rng, change = context.rng("dm", 0), augmentation(objective.augment)
+    seed = int(torch.randint(2**62, (), generator=rng))
+    network = toys.NETWORK.build(toys.task(), seed).double()
+    items = sample_items(source, 3, rng)
+    chosen = choose_real(context, objective.real, rng)
+    expected = 0.0
+    for mine, real in zip(items, chosen, strict=True):
+        drawn = change.draw(1, rng, shared=True)
+        x = network.features(change.apply(source.pixels.detach()[mine].double(), drawn))
+        y = network.features(change.apply(toys.task().train.read(real).double(), drawn))
+        expected += (x.mean(0) - y.mean(0)).square().sum().item()
+    assert loss.item() == pytest.approx(expected, rel=1e-3)

@@ -1,0 +1,26 @@
+"""Ridge regression in a kernel, as KIP and FRePo do: n support points, m targets, K classes."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from d3data.sources.base import Source
+
+
+def ridge(k_ss: Tensor, k_ts: Tensor, y_s: Tensor, *, regularization: float) -> Tensor:
+    """(n, n), (m, n), (n, K) -> (m, K): K_ts (K_ss + regularization tr(K_ss) / n I)^-1 y_s."""
+    size = len(k_ss)
+    units = torch.eye(size, dtype=k_ss.dtype, device=k_ss.device)
+    added = regularization * k_ss.trace() / size * units
+    predicted: Tensor = k_ts @ torch.linalg.solve(k_ss + added, y_s.to(k_ss.dtype))
+    return predicted
+
+
+def centered(labels: Tensor, classes: int) -> Tensor:
+    """(B,) classes -> (B, K): one-hot, minus 1 / K."""
+    return F.one_hot(labels, classes).float() - 1 / classes
+
+
+def targets(source: Source, classes: int) -> Tensor:
+    """(N, K): what the items are to be predicted as: their labels, or their centered classes."""
+    return centered(source.classes, classes) if source.labels is None else source.labels

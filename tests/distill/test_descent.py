@@ -1,0 +1,81 @@
+"""Gradients through many steps of descent are those of the graph of all steps."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from d3data.distill.descent import descended
+from d3data.nets import convnet
+from d3data.nets.network import FlatNetwork
+
+STEPS = 5
+
+
+@pytest.fixture
+def setting():
+    torch.manual_seed(0)
+    network = FlatNetwork(convnet.convnet(channels=1, size=8, classes=3, width=4).double())
+    images = torch.randn(6, 1, 8, 8, dtype=torch.float64, requires_grad=True)
+    labels = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
+    rates = torch.rand(STEPS, dtype=torch.float64, requires_grad=True)
+    start = network.start.requires_grad_()
+
+    def loss(step, theta, inputs):
+        rows = [step % 3, step % 3 + 3]
+        return F.cross_entropy(network(theta, inputs[0][rows]), inputs[1][rows].softmax(1))
+
+    return loss, start, (images, labels), rates
+
+
+def naive(loss, theta, inputs, rates, momentum):
+    """Every step a node of one graph."""
+    speed = torch.zeros_like(theta)
+    for step in range(len(rates)):
+        (slope,) = torch.autograd.grad(loss(step, theta, inputs), theta, create_graph=True)
+        speed = momentum * speed + slope
+        theta = theta - rates[step] * speed
+    return theta
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("stored", [False, True])
+def test_gradients_are_exact(setting, momentum, stored):
+    loss, start, inputs, rates = setting
+    reached = (*inputs, rates, start)
+    expected = naive(loss, start, inputs, rates, momentum)
+    found = descended(loss, start, inputs, rates=rates, momentum=momentum, stored=stored)
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
+    weights = torch.randn_like(start)
+    for one, other in zip(
+        torch.autograd.grad((found * weights).sum(), reached),
+        torch.autograd.grad((expected * weights).sum(), reached),
+        strict=True,
+    ):
+        assert other.abs().max() > 1e-6
+        torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+def test_gradients_go_on_below_its_inputs(setting):
+    loss, start, (images, labels), rates = setting
+    below = nn.Parameter(torch.ones(6, 1, 1, 1, dtype=torch.float64))
+    ends = [
+        made(loss, start.detach().requires_grad_(), (images.detach() * below, labels))
+        for made in (
+            lambda *given: descended(*given, rates=rates.detach()),
+            lambda *given: naive(*given, rates.detach(), 0.0),
+        )
+    ]
+    one, other = (torch.autograd.grad(end.square().sum(), below)[0] for end in ends)
+    torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize(("momentum", "vectors"), [(0.0, 1), (0.9, 2)])
+def test_a_step_keeps_its_parameters_and_nothing_else(setting, momentum, vectors):
+    loss, start, inputs, _ = setting
+    for steps in (1, 30):
+        rates = torch.full((steps,), 0.1, dtype=torch.float64, requires_grad=True)
+        end = descended(loss, start, inputs, rates=rates, momentum=momentum)
+        kept = sum(tensor.nbytes for tensor in end.grad_fn.saved_tensors)
+        given = sum(tensor.nbytes for tensor in (rates, *inputs))
+        assert kept == given + steps * vectors * start.nbytes
