@@ -10,6 +10,7 @@
 import importlib
 from typing import TYPE_CHECKING
 
+from d3data.utils.packages import naming_packages
 from d3data.utils.version import __version__
 
 __all__ = [
@@ -82,10 +83,11 @@ else:  # so that importing d3data loads no torch, and type checkers know all nam
     }
 
     def __getattr__(name: str):
-        if name in _PLACES:
-            return getattr(importlib.import_module(f"d3data.{_PLACES[name]}"), name)
-        if name in __all__:
-            return importlib.import_module(f"d3data.{name}")
+        with naming_packages():
+            if name in _PLACES:
+                return getattr(importlib.import_module(f"d3data.{_PLACES[name]}"), name)
+            if name in __all__:
+                return importlib.import_module(f"d3data.{name}")
         raise AttributeError(f"module 'd3data' has no attribute {name!r}")
 
 

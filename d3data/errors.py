@@ -22,7 +22,8 @@
     │   ├── ConflictError    somebody else was there first
     │   └── VersionTakenError  the version was published with other content
     ├── UnknownNameError     a name that stands for no data set
-    └── DeviceError          a device that is not there, or cannot do what is asked
+    ├── DeviceError          a device that is not there, or cannot do what is asked
+    └── MissingPackageError  a package is not installed that this needs; also a ModuleNotFoundError
 
 Each message says what is wrong, where, and what to do next.
 """
@@ -45,6 +46,7 @@ __all__ = [
     "HubError",
     "IntegrityError",
     "JobError",
+    "MissingPackageError",
     "NewerFormatError",
     "NotCachedError",
     "NotPublishedError",
@@ -150,6 +152,10 @@ class UnknownNameError(D3DataError):
 
 class DeviceError(D3DataError):
     """A device that this machine or process does not have."""
+
+
+class MissingPackageError(D3DataError, ModuleNotFoundError):
+    """A package is not installed that this needs, and loading does not."""
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -13,7 +13,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from d3data import artifact
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.distill import Recipe, get_recipe, list_recipes
 from d3data.evaluation.protocols import protocols
 from d3data.evaluation.report import stored_report

@@ -6,7 +6,7 @@ Legend: B draws, K classes, D draws per class, N items of all parts, Z values of
 import copy
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from d3data.artifact.manifest import Content
 from d3data.errors import D3DataError
+from d3data.images.spec import Image
 from d3data.sources import sampling
 from d3data.sources.base import Source
 from d3data.utils import checks
@@ -77,6 +78,14 @@ class Drawer:
         item_classes: (N,) int64, ascending.
         device: where images are decoded; latents are made on the CPU, which holds `sources`.
     """
+
+    image: Image
+    sources: list[Source]
+    draws_per_class: int
+    seed: int
+    items_per_class: NDArray[Any]
+    item_classes: NDArray[Any]
+    device: torch.device
 
     def __init__(
         self, content: Content, sources: Sequence[Source], *, seed: int, draws_per_class: int

@@ -12,10 +12,12 @@ from d3data.data import preview
 from d3data.data.gallery import Gallery, spread
 from d3data.data.sets import AnySet, local_copy
 from d3data.evaluation.report import REPORT, Report, stored_report
+from d3data.utils.packages import naming_packages
 
 CROISSANT = "croissant.json"
 
 
+@naming_packages()
 def card(
     dataset: Facts | AnySet,
     report: Report | None = None,
@@ -45,6 +47,7 @@ def card(
     return render(finished(artifact, report, repo=repo, endpoint=endpoint))
 
 
+@naming_packages()
 def derived(
     artifact: Artifact,
     report: Report | None = None,
@@ -73,6 +76,7 @@ def derived(
     return files | {CARD: render(facts).encode(), CROISSANT: croissant(facts).encode()}
 
 
+@naming_packages()
 def finished(
     artifact: Artifact,
     report: Report | None = None,
@@ -91,6 +95,7 @@ def finished(
     return _with_files(Facts.of(artifact, report, repo=repo, endpoint=endpoint), files)
 
 
+@naming_packages()
 def previews(gallery: Gallery) -> dict[str, bytes]:
     """The picture and the table of some draws, by path."""
     classes, count = preview.affordable(len(gallery.names), gallery.image.values)
@@ -99,6 +104,7 @@ def previews(gallery: Gallery) -> dict[str, bytes]:
     return {preview.PICTURE: picture(gallery), preview.TABLE: table}
 
 
+@naming_packages()
 def picture(gallery: Gallery) -> bytes:
     """A PNG of the first draws of at most 50 classes."""
     draws = gallery.draws(spread(len(gallery.names), preview.ROWS), preview.COLUMNS)

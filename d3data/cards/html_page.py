@@ -10,6 +10,7 @@ from d3data.data.preview import EXACT, address
 from d3data.evaluation.pages.chart_data import ChartData
 from d3data.evaluation.pages.charts import stacked_bar
 from d3data.utils import templates
+from d3data.utils.packages import naming_packages
 from d3data.utils.templates import GENERATOR
 from d3data.utils.text import counted, percent, portion, upright, weight
 
@@ -32,6 +33,7 @@ class Shown:
     ends: list[str]
 
 
+@naming_packages()
 def page(facts: Facts, gallery: Gallery) -> str:
     """The page of a set: the same facts and images give the same page.
 

@@ -1,11 +1,19 @@
 """The command line: `d3data`. Results go to stdout, everything else to stderr."""
 
-from d3data.cli.commands import app
+import sys
+
+from d3data.errors import MissingPackageError
+from d3data.utils.packages import naming_packages
 
 
 def main() -> None:
     """Run the command that the arguments name."""
+    try:
+        with naming_packages():
+            from d3data.cli.commands import app
+    except MissingPackageError as failure:
+        sys.exit(f"error: {failure}")
     app()
 
 
-__all__ = ["app", "main"]
+__all__ = ["main"]

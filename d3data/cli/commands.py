@@ -17,6 +17,7 @@ from d3data.cli.hub import info, list_sets, publish, pull, verify
 from d3data.cli.options import Json
 from d3data.cli.output import give, say
 from d3data.errors import D3DataError, FormatError, IntegrityError
+from d3data.utils.packages import naming_packages
 from d3data.utils.text import table
 from d3data.utils.version import __version__
 
@@ -28,7 +29,8 @@ class Group(TyperGroup):
 
     def invoke(self, ctx: Any) -> Any:
         try:
-            return super().invoke(ctx)
+            with naming_packages():
+                return super().invoke(ctx)
         except KeyboardInterrupt:
             say("stopped")
             raise typer.Exit(130) from None
@@ -40,7 +42,7 @@ class Group(TyperGroup):
             raise typer.Exit(3 if unsound else 1) from None
 
 
-app = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)
+app: typer.Typer = typer.Typer(cls=Group, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
 def _version(wanted: bool) -> None:

@@ -10,7 +10,7 @@ from d3data.cli.options import Columns, Json, OutFolder, Splits, White, named_sp
 from d3data.cli.output import give, say
 from d3data.utils.paths import as_name
 
-convert = typer.Typer(
+convert: typer.Typer = typer.Typer(
     help="Make an artifact of a distilled set that others published.", no_args_is_help=True
 )
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from d3data.distill.plan import Plan
     from d3data.images.scan import ImageScan
 
-recipes = typer.Typer(help="The recipes that come with d3data.", invoke_without_command=True)
+recipes: typer.Typer = typer.Typer(
+    help="The recipes that come with d3data.", invoke_without_command=True
+)
 
 
 @recipes.callback()

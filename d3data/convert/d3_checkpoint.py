@@ -41,7 +41,7 @@ REFERENCE = "arXiv:2403.00999; arXiv:2203.11932"  # D3, and MTT whose objective 
 # how the published code normalizes the images of a task
 IMAGENET = PRESETS["imagenet"].mean, PRESETS["imagenet"].std
 CIFAR = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
-MOMENTS = {
+MOMENTS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
     "cifar10": CIFAR,
     "cifar100": CIFAR,
     "imagenet-64": IMAGENET,

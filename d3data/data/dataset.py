@@ -4,7 +4,7 @@ Legend: B draws, K classes, D draws per class, N items, C H W an image.
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple, Self, Unpack
@@ -55,6 +55,19 @@ class DistilledDataset(Dataset[Any]):
         ArtifactError: a part of the artifact has a fault.
         DeviceError: this machine does not have the device.
     """
+
+    artifact: Artifact
+    revision: str | None
+    classes: list[str]
+    seed: int
+    draws_per_class: int
+    transform: Callable[[Any], Any] | None
+    target_transform: Callable[[Any], Any] | None
+    as_dict: bool
+    device: torch.device
+    output_format: OutputFormat
+    drawer: Drawer
+    soft_labels: bool
 
     def __init__(
         self,

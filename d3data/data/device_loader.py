@@ -53,6 +53,9 @@ class DecodingLoader:
         D3DataError: the set has transforms of single samples, or outputs latents.
     """
 
+    dataset: DistilledDataset
+    device: torch.device
+
     @keyword_only("device")
     def __init__(
         self,

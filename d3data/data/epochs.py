@@ -109,6 +109,14 @@ class EpochSampler(Sampler[tuple[int, int]]):
         num_replicas: how many ranks there are, as in `DistributedSampler`; likewise, else 1.
     """
 
+    num_replicas: int
+    rank: int
+    draws: int
+    shuffle: bool
+    seed: int
+    epoch: int
+    position: int
+
     @renamed(ranks="num_replicas")
     def __init__(
         self,

@@ -24,6 +24,7 @@ from d3data.images.formats.base import ExportPlan, Sample, Writer
 from d3data.images.formats.resumable_export import RECORD, ResumableExport, place, require_same
 from d3data.utils.atomic import write_bytes
 from d3data.utils.checks import whole
+from d3data.utils.packages import naming_packages
 from d3data.utils.progress import Progress, ReportProgress, ignore
 from d3data.utils.renamed import renamed
 
@@ -41,6 +42,7 @@ class Exported:
     was_there: bool
 
 
+@naming_packages()
 @renamed(data="dataset")
 def export(
     dataset: Drawable | AnySet,

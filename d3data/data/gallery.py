@@ -14,7 +14,8 @@ from torch import Tensor
 
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.drawing import Drawer
-from d3data.images.spec import to_uint8
+from d3data.artifact.manifest import Content
+from d3data.images.spec import Image, to_uint8
 
 SEED = 0
 
@@ -46,6 +47,10 @@ class Walk:
 
 class Gallery:
     """Draws, means of priors, and walks; whitened values are shown as 0.5 + value / 5."""
+
+    content: Content
+    image: Image
+    names: tuple[str, ...]
 
     def __init__(self, artifact: Artifact) -> None:
         self.content = artifact.manifest.content

@@ -18,8 +18,9 @@ from d3data.data.materialize import block_size, drawn, require_main_process
 from d3data.errors import ExportError
 from d3data.images.formats import hub_datasets
 from d3data.images.formats.base import Sample, shard_ranges
-from d3data.images.spec import require_colors
+from d3data.images.spec import Image, require_colors
 from d3data.utils.checks import whole
+from d3data.utils.packages import naming_packages
 from d3data.utils.version import __version__
 
 SHARD_IMAGES, SHARD_BYTES = 10_000, 64 << 20  # at most, the bytes as uint8 values
@@ -42,6 +43,15 @@ class DrawStream:
 
     Pickled, it is as small as the set's manifest; the other process reads the tensors itself.
     """
+
+    artifact: Artifact
+    classes: tuple[str, ...]
+    image: Image
+    soft: bool
+    device: torch.device
+    epoch: int
+    draws_per_class: int
+    seed: int
 
     def __init__(self, data: Drawable) -> None:
         self.artifact, content = data.artifact, data.artifact.manifest.content
@@ -101,6 +111,7 @@ class DrawStream:
         return {**self.__dict__, "_drawer": None}
 
 
+@naming_packages()
 def to_hf(data: Drawable, draws_per_class: int | None = None) -> Any:
     """The same images as a `datasets.Dataset` in the cache of `datasets`, written there once."""
     draws = DrawStream(data)
@@ -116,6 +127,7 @@ def to_hf(data: Drawable, draws_per_class: int | None = None) -> Any:
     )
 
 
+@naming_packages()
 def to_iterable(data: Drawable, epochs: int = 1) -> Any:
     """The draws of the first epochs as a `datasets.IterableDataset`, drawn while it is read.
 

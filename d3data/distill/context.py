@@ -27,6 +27,11 @@ class ObjectiveContext:
         kept: what `keep` made, by name.
     """
 
+    device: torch.device
+    start: int
+    steps: int
+    task: Task
+
     def __init__(
         self,
         task: Task,

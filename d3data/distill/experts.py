@@ -149,6 +149,10 @@ def _flat(network: nn.Module) -> Tensor:
 class Experts:
     """Recorded trajectories and the network they are trajectories of."""
 
+    device: torch.device
+    plan: ExpertPlan
+    paths: list[Path]
+
     def __init__(
         self, plan: ExpertPlan, task: Task, paths: Sequence[Path], *, device: torch.device
     ) -> None:

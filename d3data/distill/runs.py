@@ -27,6 +27,7 @@ from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
 from d3data.utils.lock import Holder, hold, holder, lock_files
+from d3data.utils.packages import naming_packages
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.text import some
 
@@ -39,6 +40,7 @@ LEFTOVERS = (*STARTED, ".artifact.*", "images/.*", "experts/.*", "subtasks/*/.*"
 ExecutorName = Literal["processes", "inline"]
 
 
+@naming_packages()
 def run(
     recipe: Recipe | str | Path,
     *,
@@ -108,6 +110,7 @@ def run(
         return driver.drive(chosen)
 
 
+@naming_packages()
 def prepare(
     recipe: Recipe | str | Path,
     *,

@@ -22,6 +22,14 @@ class StraightThrough(Source):
     decodes as `compute` says.
     """
 
+    compute: Compute
+    quantization: Quantization
+    labels: nn.Parameter | None
+    step_size: nn.Parameter
+    latent_noise: int
+    latent_shape: tuple[int, ...]
+    white_noise: int
+
     def __init__(
         self, source: Source, quantization: Quantization, compute: Compute = AS_WRITTEN
     ) -> None:

@@ -29,6 +29,7 @@ from d3data.evaluation.workers import deal
 from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
 from d3data.nets.compute import Precision
+from d3data.utils.packages import naming_packages
 from d3data.utils.progress import Progress, ReportProgress, ignore
 from d3data.utils.renamed import renamed
 
@@ -62,6 +63,7 @@ __all__ = [
 ]
 
 
+@naming_packages()
 @renamed(data="dataset", data_path="data")
 def evaluate(
     dataset: AnySet | TrainingData | Dataset[Any],

@@ -85,6 +85,10 @@ class Photographs:
         notes: what was taken where there is more.
     """
 
+    images: Tensor | Split
+    labels: Tensor
+    notes: tuple[str, ...]
+
     def __init__(
         self, images: Tensor | Split, labels: Tensor, notes: tuple[str, ...] = ()
     ) -> None:

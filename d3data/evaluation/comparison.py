@@ -16,6 +16,7 @@ from d3data.errors import DataError
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Labels, Row
 from d3data.evaluation.report import Report
+from d3data.utils.packages import naming_packages
 from d3data.utils.schema import Frozen
 
 CONFIDENCE = 0.95
@@ -121,6 +122,7 @@ class Comparison(Frozen):
     differences: tuple[Difference, ...]
 
 
+@naming_packages()
 def compare(reports: Sequence[Report]) -> Comparison:
     """Compare the sets of several reports, by the first network of each.
 

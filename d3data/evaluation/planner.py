@@ -41,14 +41,15 @@ from d3data.utils.device import (
     useful_threads,
     using_threads,
 )
+from d3data.utils.packages import naming_packages
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.renamed import renamed
 from d3data.utils.version import __version__
 
 LESS = "choose a protocol with a smaller batch or network, fewer --workers, or another device"
-VERSIONS = {
+VERSIONS: dict[str, str] = {
     "python": platform.python_version(),
-    "torch": torch.__version__,
+    "torch": str(torch.__version__),
     "torchvision": version("torchvision"),
     "d3data": __version__,
 }
@@ -195,6 +196,7 @@ class EvaluationPlan:
         ]
 
 
+@naming_packages()
 @renamed(data="dataset", data_path="data")
 def plan(
     dataset: AnySet | TrainingData | Dataset[Any],

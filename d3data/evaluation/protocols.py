@@ -135,7 +135,7 @@ def _published() -> dict[str, Protocol]:
     return {name: Protocol(name=name, **table) for name, table in tables.items()}
 
 
-protocols = _published()
+protocols: dict[str, Protocol] = _published()
 
 
 def list_protocols() -> list[str]:

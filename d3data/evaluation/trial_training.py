@@ -83,6 +83,16 @@ def run_trial(
 class TrialTraining:
     """The training of one network, which can be stopped after any step and go on later."""
 
+    setup: EvalSetup
+    network: nn.Module
+    data: TrainingData
+    seed: int
+    rate: float
+    optimizer: torch.optim.Optimizer
+    rng: torch.Generator
+    steps: int
+    batches: int
+
     def __init__(
         self,
         network: nn.Module,

@@ -20,7 +20,7 @@ from d3data.hub.client import OFFLINE, Client
 from d3data.hub.names import Repository
 
 _COMMIT = re.compile("[0-9a-f]{40}")
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

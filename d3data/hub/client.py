@@ -24,7 +24,7 @@ from d3data.utils.version import __version__
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 DATASET: Any = {"repo_type": "dataset"}
 PROPOSE = "or propose the change to its owners: --create-pr (create_pr=True)"
 OFFLINE = "HF_HUB_OFFLINE=1 or local_files_only=True forbids requests to the Hub: unset it"
@@ -72,6 +72,9 @@ class NewCommit:
 
 class Client:
     """The Hub as seen with one token, and the cache that it fills."""
+
+    root: Path
+    endpoint: str
 
     def __init__(self, options: HubOptions = DEFAULTS) -> None:
         from huggingface_hub import constants

@@ -28,7 +28,7 @@ ZOO = Path(__file__).parent.parent / "zoo"
 SHIPPED = Path(__file__).with_name("index.json")
 VARIABLE = "D3DATA_INDEX"
 FILE = "index.json"
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 ShortName = Annotated[str, StringConstraints(pattern=names.SHORT, max_length=96)]
 _UNSEEN = r"\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # line ends and turns

@@ -8,7 +8,7 @@ from typing import TypeVar
 from d3data.hub import errors
 
 T = TypeVar("T")
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 BUSY = frozenset({429, 503})  # HTTP statuses
 WAITS = (1.0, 2.0, 4.0)  # seconds before each further try, where the Hub says nothing
 LONGEST = 300.0  # seconds, the Hub's window of rate limits

@@ -50,6 +50,8 @@ class DecodedImages:
     Where they are kept in files, `places` (M,) says where: 0 is the first image of the first one.
     """
 
+    shape: tuple[int, int, int, int]
+
     def __init__(
         self,
         images: Images,
@@ -170,6 +172,9 @@ def stored_images(path: Path) -> NDArray[np.uint8]:
 
 class KeptImages:
     """Images (M, C, H, W) that `make` returns by their slots: on a device, kept there or not."""
+
+    device: torch.device
+    keeps: bool
 
     def __init__(
         self,

@@ -13,7 +13,7 @@ white too.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 import pydantic
@@ -50,7 +50,9 @@ class Preprocessing(Frozen):
     given, and unknown of floats and of 32 bits. Where it is not given, it is not stored.
     """
 
-    model_config = pydantic.ConfigDict(json_schema_extra=_optional_white)
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
+        json_schema_extra=_optional_white
+    )
 
     channels: Literal[1, 3]
     size: int = pydantic.Field(ge=8, le=512)

@@ -145,6 +145,10 @@ def _check_counts(labels: NDArray[np.int64], index: ImageIndex, *, least: int) -
 class Split:
     """Labelled real images of one split; labels (N,) int64, images decoded when asked for."""
 
+    classes: int
+    device: torch.device
+    labels: Tensor
+
     def __init__(
         self,
         images: "DecodedImages",

@@ -26,6 +26,7 @@ from d3data.images.presets import PRESETS, Preset
 from d3data.images.spec import Image, normalized
 from d3data.images.splits import Split, SplitRows, fingerprint, partition
 from d3data.utils.hashing import digest
+from d3data.utils.packages import naming_packages
 from d3data.utils.schema import Frozen, stored_as
 from d3data.utils.text import some
 
@@ -219,6 +220,7 @@ class TaskSpec(Frozen):
         )
 
 
+@naming_packages()
 def load_task(
     name: str,
     *,

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from d3data.errors import DeviceError
 from d3data.utils.precision import full_precision, tensor_float
@@ -67,7 +66,7 @@ class Compute(Extended):
             return run(network, images, *more)
         with rounding(images.device.type):
             outputs = run(network, images, *more)
-        return tree_map_only(Tensor, Tensor.float, outputs)
+        return _float32(outputs)
 
 
 AS_WRITTEN = Compute()
@@ -80,6 +79,11 @@ def rounding(device: str, *, enabled: bool = True) -> AbstractContextManager[Non
     of autocast ends, and whole trainings run inside one, that of full precision.
     """
     return torch.autocast(device, torch.bfloat16, enabled=enabled, cache_enabled=False)
+
+
+def _float32(outputs: Any) -> Any:
+    """The same tensor, or tensors of a tuple, in float32."""
+    return outputs.float() if isinstance(outputs, Tensor) else tuple(map(_float32, outputs))
 
 
 @functools.cache

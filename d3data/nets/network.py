@@ -13,6 +13,9 @@ class Network(nn.Module):
     Matching methods and audits use `features`; experts and trials train the whole.
     """
 
+    body: nn.Module
+    classifier: nn.Linear
+
     def __init__(self, body: nn.Module, classifier: nn.Linear) -> None:
         super().__init__()
         self.body, self.classifier = body, classifier

@@ -24,6 +24,10 @@ class Attention(nn.Module):
     Not by `scaled_dot_product_attention`, whose fused kernels have no second derivatives.
     """
 
+    heads: int
+    queries_keys_values: nn.Linear
+    out: nn.Linear
+
     def __init__(self, width: int, *, bias: bool) -> None:
         super().__init__()
         self.heads = width // HEAD_WIDTH
@@ -46,6 +50,9 @@ class Layer(nn.Module):
     `look` and `think` are keys of stored state dicts, so they keep their names.
     """
 
+    look: nn.Sequential
+    think: nn.Sequential
+
     def __init__(self, width: int, *, hidden: int, bias: bool, norm: Norm) -> None:
         super().__init__()
         self.look = nn.Sequential(_norm(norm, width), Attention(width, bias=bias))
@@ -65,6 +72,10 @@ class Tokens(nn.Module):
 
     `std` is that of the class token and the positions at initialization.
     """
+
+    patches: nn.Conv2d
+    positions: nn.Parameter
+    read: nn.Parameter
 
     def __init__(self, channels: int, size: int, *, patch: int, width: int, std: float) -> None:
         if width % HEAD_WIDTH:

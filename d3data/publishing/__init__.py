@@ -24,6 +24,7 @@ from d3data.hub.names import Repository, Revision
 from d3data.publishing import steps
 from d3data.publishing.release import Release, prepare
 from d3data.publishing.steps import Change, State, Tell, Update
+from d3data.utils.packages import naming_packages
 from d3data.utils.progress import Progress, ReportProgress, ignore
 from d3data.utils.renamed import renamed
 
@@ -60,6 +61,7 @@ def _telling(tell: Callable[[str], None]) -> ReportProgress:
     return lambda at: tell(at.message)
 
 
+@naming_packages()
 @renamed(folder="dataset", tell="progress", convert={"tell": _telling})
 def publish(
     dataset: AnySet,

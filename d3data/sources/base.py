@@ -117,7 +117,7 @@ class Source(nn.Module, abc.ABC):
         self.register_buffer("classes", classes.to(torch.int64), persistent=False)
         counts = torch.bincount(classes.cpu())
         members = classes.cpu().argsort(stable=True).split(counts.tolist())
-        self.members = [items for items in members if len(items)]
+        self.members: list[Tensor] = [items for items in members if len(items)]
         self.labels = None if labels is None else nn.Parameter(labels)
         self.step_size = nn.Parameter(step_size)
 

@@ -159,6 +159,11 @@ class Decoder(nn.Module):
     calibrated statistics into the weights, and that is what is distilled, stored and shipped.
     """
 
+    project: nn.Linear | None
+    ups: nn.ModuleList
+    norms: nn.ModuleList
+    out: nn.Conv2d
+
     def __init__(self, sizes: DecoderSizes, *, norm: bool) -> None:
         super().__init__()
         self.sizes = sizes

@@ -84,6 +84,18 @@ class GaussianSource(Source):
     meaning, since it is what an artifact stores.
     """
 
+    spec: GaussianSpec
+    image: Image
+    mean: nn.Parameter
+    std: nn.Parameter
+    decoder: Decoder
+    residual: Residual | None
+    latent_shape: tuple[int, ...]
+    latent_noise: int
+    white_noise: int
+    values_per_image: int
+    values: ValueRange
+
     rows: Tensor
 
     def __init__(

@@ -47,6 +47,10 @@ class PixelsSpec(SourceSpec):
 class PixelsSource(Source):
     """N images as normalized values (N, C, H, W); nothing is random, and a latent is an image."""
 
+    pixels: nn.Parameter
+    latent_shape: tuple[int, ...]
+    values_per_image: int
+
     def __init__(
         self, image: Image, *, classes: Tensor, step_size: Tensor, labels: Tensor | None = None
     ) -> None:

@@ -23,6 +23,8 @@ class Residual(nn.Module):
     axis at the centres of bins that are equally wide from 0 to sqrt(1/2) cycles a pixel.
     """
 
+    amplitudes: nn.Parameter
+
     axes: Tensor
     lower: Tensor
     upper: Tensor

@@ -113,6 +113,12 @@ def sizes(spec: SpatialSpec, image: Image) -> SpatialSizes:
 class SubPixelDecoder(nn.Module):
     """(B, c, g, g) -> (B, C, H, W) in [-1, 1]."""
 
+    size: int
+    first: nn.Conv2d
+    blocks: nn.ModuleList
+    steps: nn.ModuleList
+    out: nn.Conv2d
+
     def __init__(self, sizes: SpatialSizes) -> None:
         super().__init__()
         width, last = sizes.channels[0], sizes.channels[-1]
@@ -139,6 +145,14 @@ class SubPixelDecoder(nn.Module):
 
 class SpatialSource(Source):
     """N maps (c, g, g) and one decoder; c g g noise values of a draw move its map."""
+
+    spec: SpatialSpec
+    image: Image
+    decoder: SubPixelDecoder
+    latent_shape: tuple[int, ...]
+    latent_noise: int
+    values_per_image: int
+    values: ValueRange
 
     mean: nn.Parameter
 

@@ -50,6 +50,9 @@ class LocalHub:
         D3DataError: one of these is invalid.
     """
 
+    faults: Faults
+    requests: Requests
+
     def __init__(
         self,
         *,

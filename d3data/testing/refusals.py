@@ -6,9 +6,9 @@ from d3data.errors import D3DataError
 class Refusal(D3DataError):
     """The Hub refuses a request."""
 
-    status = 400
+    status: int = 400
     code: str | None = None
-    usual = ""  # what it says if it is given no message
+    usual: str = ""  # what it says if it is given no message
 
     def __init_subclass__(
         cls, status: int = 400, code: str | None = None, usual: str = ""

@@ -37,6 +37,10 @@ class Repository:
     Its methods refuse what the Hub refuses, with the same errors.
     """
 
+    name: str
+    author: str
+    private: bool
+
     def __init__(
         self,
         kind: Kind,

@@ -14,7 +14,7 @@ from typing import Any
 from d3data.testing.refusals import Invalid, Refusal
 
 HOST = "127.0.0.1"
-log = logging.getLogger(__name__)
+log: logging.Logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ def stored_as(key: str, **field: Any) -> Any:
 class Frozen(pydantic.BaseModel):
     """An immutable record whose fields are its configuration; unknown keys are errors."""
 
-    model_config = pydantic.ConfigDict(
+    model_config: ClassVar[pydantic.ConfigDict] = pydantic.ConfigDict(
         frozen=True,
         extra="forbid",
         allow_inf_nan=False,

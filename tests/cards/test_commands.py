@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 import hubs
 import made
 from d3data.cards import derived
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.publishing import publish
 from d3data.testing import LocalHub
 from d3data.utils.atomic import write_json

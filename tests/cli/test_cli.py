@@ -14,7 +14,7 @@ import made
 import pictures
 import tiny_runs as runs
 from d3data import artifact
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.cli.progress import Display
 from d3data.distill import get_recipe
 from d3data.evaluation import protocols

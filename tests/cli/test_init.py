@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.distill import get_recipe, prepare
 from d3data.images.tasks import load_task
 from d3data.utils.device import find_resources

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 import d3data
 import pictures
 import theirs
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.convert import whitening
 from d3data.images import formats
 

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 import tiny_runs as runs
 from d3data import distill, nets
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.distill import forecast as forecasting
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.forecast import PEAKS, SHARE, UnrecordedExperts, forecast, gpu_speed, traced

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 import made
 from d3data import artifact, cards
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.errors import ArtifactError, D3DataError, DataError, DeviceError
 from d3data.evaluation import audit, pairs
 from d3data.evaluation.baselines import Photographs

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 import d3data
 import hubs
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.errors import HubError
 from d3data.hub import client, errors, index
 from d3data.publishing import publish

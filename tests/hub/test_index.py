@@ -18,7 +18,7 @@ from d3data import artifact
 from d3data.cards.croissant_json import croissant
 from d3data.cards.dataset_card import card
 from d3data.cards.files import CARD, CROISSANT, finished
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.distill import Recipe, get_recipe
 from d3data.errors import HubError, IntegrityError, NotPublishedError, UnknownNameError
 from d3data.evaluation import protocols
@@ -124,7 +124,7 @@ def test_a_set_that_is_not_published_says_how_to_make_it() -> None:
 def test_a_list_needs_nothing_heavy_and_a_set_in_the_package_no_client_of_the_hub() -> None:
     code = (
         "import sys, d3data\n"
-        "from d3data.cli import app\n"
+        "from d3data.cli.commands import app\n"
         "try: app(['list'])\nexcept SystemExit: pass\n"
         "heavy = [m for m in ('torch', 'huggingface_hub') if m in sys.modules]\n"
         f"for name in ('digits-ipc4', {str(index.ZOO / 'digits-ipc4')!r}):\n"

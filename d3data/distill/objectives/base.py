@@ -79,7 +79,7 @@ class OwnObjective(Objective):
     no stranger's file.
     """
 
-    model_config = ConfigDict(extra="allow")
+    model_config: ClassVar[ConfigDict] = ConfigDict(extra="allow")
 
     @property
     def imported(self) -> Objective:

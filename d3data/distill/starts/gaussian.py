@@ -63,6 +63,9 @@ class GaussianStart(AutoencoderStart):
 class Autoencoder(nn.Module):
     """An encoder of stride-2 convolutions and the source's decoder with norms."""
 
+    decoder: Decoder
+    encoder: nn.Sequential
+
     def __init__(self, spec: GaussianSpec, image: Image, *, width: int) -> None:
         super().__init__()
         self.decoder = Decoder(sizes(spec.decoder, image), norm=True)

@@ -54,6 +54,11 @@ class SpatialStart(AutoencoderStart):
 class Autoencoder(nn.Module):
     """An encoder that halves an image as often as the source's decoder doubles its map."""
 
+    spread: float
+    stored: Quantization
+    decoder: SubPixelDecoder
+    encoder: nn.Sequential
+
     def __init__(self, source: SpatialSource, stored: Quantization, *, width: int) -> None:
         super().__init__()
         self.stored, self.spread = stored, source.spec.spread

@@ -27,6 +27,7 @@ from d3data.images.tasks import Task
 from d3data.utils import canonical_json
 from d3data.utils.checks import whole
 from d3data.utils.device import as_device, enough_memory, useful_threads, using_threads
+from d3data.utils.packages import naming_packages
 from d3data.utils.precision import full_precision
 from d3data.utils.progress import ReportProgress, after_each_step, ignore
 from d3data.utils.renamed import renamed
@@ -35,6 +36,7 @@ PATH = "audit.json"  # in an artifact
 MOST_DRAWS = 4096
 
 
+@naming_packages()
 @renamed(data="dataset", data_path="data")
 def audit(
     dataset: AnySet | TrainingData | Dataset[Any],

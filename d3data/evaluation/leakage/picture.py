@@ -14,6 +14,7 @@ from d3data.evaluation.leakage.record import Audit, Pair
 from d3data.evaluation.record import TrainingData
 from d3data.images.spec import to_uint8
 from d3data.images.tasks import Task
+from d3data.utils.packages import naming_packages
 
 ROWS = 8  # pairs of each space
 CELL = 64  # pixels that an image is at least wide
@@ -24,6 +25,7 @@ TITLE = "The set's image, the nearest train image, the nearest test image"
 WARNING = "These are REAL images: their terms hold for this picture, and it may be private."
 
 
+@naming_packages()
 def pairs(audit: Audit, data: TrainingData, task: Task) -> bytes:
     """A PNG with a row for each of the closest pairs of each space.
 

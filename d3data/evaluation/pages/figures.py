@@ -27,7 +27,7 @@ PAGE_COLORS = {
     LINE: "var(--line)",
     PAPER: "var(--paper)",
 }
-STYLE = {
+STYLE: dict[str, Any] = {
     "svg.fonttype": "none",
     "text.parse_math": False,
     "text.color": INK,

@@ -16,12 +16,14 @@ from d3data.evaluation.pages import tables
 from d3data.evaluation.pages.chart_data import ChartData
 from d3data.evaluation.report import Report, measured
 from d3data.utils import templates
+from d3data.utils.packages import naming_packages
 from d3data.utils.templates import GENERATOR
 from d3data.utils.text import weight
 
 CLASSES, DRAWS, MEANS = 10, 10, 24  # classes shown, draws of a prior, priors that are compared
 
 
+@naming_packages()
 def report_page(report: Report | Sequence[Report], artifact: Artifact | None = None) -> str:
     """The page of an evaluation: the same reports give the same page.
 
@@ -61,6 +63,7 @@ def report_page(report: Report | Sequence[Report], artifact: Artifact | None = N
     )
 
 
+@naming_packages()
 def report_pictures(
     report: Report | Sequence[Report], artifact: Artifact | None = None
 ) -> dict[str, bytes]:
