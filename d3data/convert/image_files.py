@@ -14,7 +14,7 @@ from d3data.convert.labels import LabelKind, read_labels
 from d3data.errors import ArtifactError, FormatError
 from d3data.images.decoded import DecodedImages
 from d3data.images.formats.index import Images, decode_error
-from d3data.images.formats.layout import CHOOSE, Role
+from d3data.images.formats.layout import Role
 from d3data.images.preprocessing import GRAY, Preprocessing
 from d3data.images.training_images import training_images
 from d3data.utils.text import brief, some
@@ -112,11 +112,12 @@ def read_images(
     found = training_images(place, columns=columns, splits=splits, white=white)
     if found.others:
         raise FormatError(
-            f"{place} has train and {some(found.others)}: a distilled set is to train on; {CHOOSE}"
+            f"{place} has train and {some(found.others)}: a distilled set is to train on; if its "
+            "train split is meant, say so, `--split train=NAME` (splits={'train': 'NAME'})"
         )
     images, labels = found.rows.images, torch.from_numpy(found.rows.labels)
     if len(labels) == 0:
-        raise FormatError(f"{place} has no images to train on")
+        raise FormatError(f"{place} has no images in its train split")
     shapes = {(image.size, image.mode in GRAY): row for row, image in _opened(images, place)}
     first, *others = {size: row for (size, _), row in shapes.items()}.items()
     if others:

@@ -12,6 +12,7 @@ Pixels of more than 8 bits, or floats, go from black, 0, to `white`; the few tha
 white too.
 """
 
+import contextlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -33,6 +34,7 @@ GRAY = frozenset({"1", "F", "L", "LA", "La", "I", "I;16", "I;16B", "I;16L", "I;1
 TRANSPARENT = frozenset({"LA", "La", "PA", "RGBA", "RGBa"})
 DEEP = ";16"  # behind the mode of colours that Pillow opens with the upper 8 of 16 bits
 BITS_16 = 0xFFFF
+MOST_WHITE = 2.0**32
 FEW = 0.01  # of the pixels of an image, or of all, which may be brighter than others
 LONG = 8  # sides longer than this many of the square's are cut before they are resized
 
@@ -59,7 +61,7 @@ class Preprocessing(Frozen):
     fit: Fit = "exact"
     padding: int = pydantic.Field(default=0, ge=0)
     white: float | None = pydantic.Field(
-        default=None, gt=0, le=2**32, exclude_if=lambda value: value is None
+        default=None, gt=0, le=MOST_WHITE, exclude_if=lambda value: value is None
     )
 
     @pydantic.model_validator(mode="after")
@@ -159,22 +161,35 @@ def kind_of(image: "Image.Image") -> str:
 
 def is_deep(kind: str) -> bool:
     """Whether images of a kind have more than 8 bits and may use few of them."""
-    return kind.startswith("I") or kind.endswith(DEEP)
+    return kind.startswith(("I", "F")) or kind.endswith(DEEP)
 
 
 def range_fault(images: Iterable["Image.Image"]) -> str | None:
-    """Why images of 16 bits would come out too dark, or None: whether a quarter of them is used.
+    """Why it must be said which value is white, or None: images of 16 bits use few of them.
 
-    A hundredth of all pixels may be brighter. Images of other kinds do not count.
+    These would come out too dark where 99 % of their pixels are below a quarter. Of 32 bits
+    nothing is known.
     """
     gray, color = np.zeros(BITS_16 + 1, np.int64), np.zeros(256, np.int64)
+    unknown: list[float] = []
     for image in images:
         kind = kind_of(image)
-        if kind.startswith("I") and _has_range(image):
+        if not _has_range(image):
+            with contextlib.suppress(Exception):  # what cannot be decoded is told elsewhere
+                values = np.asarray(image)
+                unknown += [float(np.nanmin(values)), float(np.nanmax(values))]
+        elif kind.startswith("I"):
             gray += np.bincount(np.asarray(image).ravel(), minlength=len(gray))
         elif kind.endswith(DEEP):
             bands = [image.getchannel(band) for band in image.getbands() if band != "A"]
             color += np.sum([band.histogram() for band in bands], 0)
+    if unknown:
+        white = next((w for w in (1, 255, 4095, BITS_16) if max(unknown) <= w), max(unknown))
+        return (
+            f"pixels of 32 bits have no known range, and go from {min(unknown):.6g} to "
+            f"{max(unknown):.6g}: say what is white, `--white {white:.6g}`, or white = "
+            f"{white:.6g} in the recipe's [task], or store the images with 8 bits"
+        )
     if gray.any() and (most := _reach(gray, 1 - FEW)) <= BITS_16 // 4:
         top = _reach(gray, 1 - FEW / 10)
         white = next(white for white in (255, 1023, 4095, 16383, BITS_16) if top <= white)

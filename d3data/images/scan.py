@@ -20,13 +20,14 @@ from d3data.images.formats.labels import UNLABELED
 from d3data.images.formats.layout import ROLES, Role
 from d3data.images.preprocessing import (
     BITS_16,
+    MOST_WHITE,
     Preprocessing,
-    is_deep,
     kind_of,
     range_fault,
     suggest_rule,
 )
 from d3data.images.presets import PRESETS
+from d3data.images.splits import require_images
 from d3data.images.tasks import SEEN, TaskSpec
 from d3data.utils.paths import expanded
 from d3data.utils.text import counted, slug, some
@@ -96,16 +97,20 @@ def scan_images(
     if name is None and known and known.classes != len(index.classes):
         spec = spec.model_copy(update={"name": f"own-{spec.name}"})
     index = index if spec.name in PRESETS else index.used()
+    require_images(index)
     total = sum(len(split.labels) for split in index.splits.values())
     share = min(1.0, most / max(1, total))
-    looked = [image for split in index.splits.values() for image in _look(split, share, white)]
+    dark = range_fault(_opened(index)) if white is None else None
+    looked = [
+        image
+        for split in index.splits.values()
+        for image in _look(split, share, MOST_WHITE if dark else white)
+    ]
     shapes = [image.shape for image in looked if image.shape]
     broken = tuple(f"{image.name}: {image.fault}" for image in looked if image.fault)
     if not shapes:
-        reason = f"no image can be decoded ({some(broken)})" if broken else "there are no images"
+        reason = f"no image can be decoded ({some(broken)})"
         raise DataError(". ".join([f"{index.place}: {reason}", *index.notes]))
-    deep = any(is_deep(kind) for *_, kind in shapes)
-    dark = range_fault(_opened(index)) if deep and white is None else None
     spec = _suggested(spec, shapes)
     unlabeled = tuple(
         split.images.name(row)

@@ -81,8 +81,19 @@ def partition(
     return splits
 
 
+def require_images(index: ImageIndex) -> None:
+    """Refuse a place without images."""
+    if not any(len(own.labels) for own in index.splits.values()):
+        left = "".join(f" ({note})" for note in index.notes if note.startswith("left out"))
+        raise DataError(
+            f"{index.place} has no images{left}: give folders of images such as PNG and JPEG, or "
+            "Parquet, tar or npz files; unpack what is packed otherwise"
+        )
+
+
 def require_train(index: ImageIndex) -> None:
     """Refuse a place of which nothing is to train on."""
+    require_images(index)
     if "train" not in index.splits:
         there = f" but {some(index.splits)}" if index.splits else ""
         raise DataError(f"{index.place} has no train split{there}: {CHOOSE}")
@@ -115,7 +126,10 @@ def _check_classes(index: ImageIndex, expected: int | None) -> None:
         left = "".join(f" ({note})" for note in index.notes if note.startswith("left out"))
         remedy = "give each a label"
         if not index.spare:
-            remedy = "put the images of each class into a folder of their own, named after it"
+            remedy = (
+                "put the images of each class into a folder of their own, named after it, or "
+                "their labels into metadata.csv beside them"
+            )
         raise DataError(f"{index.place} has no labelled images{left}: {remedy}")
     if wrong := [name for name in names if not is_class_name(name)]:
         raise DataError(

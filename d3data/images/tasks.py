@@ -191,7 +191,7 @@ class TaskSpec(Frozen):
         test = preset.test if preset else "test"
         index = index if preset else index.used()
         rows = partition(index, test=test, validation=self.validation, classes=self.classes)
-        rule = _rule(self, preset, rows["train"])
+        rule = _rule(self, preset, rows["train"], index.place)
         images = {
             part: DecodedImages(own.images, torch.from_numpy(own.rows), rule, memory=memory)
             for part, own in rows.items()
@@ -313,12 +313,12 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
         ) from failure
 
 
-def _rule(spec: TaskSpec, preset: Preset | None, train: SplitRows) -> Preprocessing:
+def _rule(spec: TaskSpec, preset: Preset | None, train: SplitRows, place: str) -> Preprocessing:
     if preset is None:
         shapes = train.shapes(SEEN)
         deep = spec.white is None and any(map(is_deep, (kind for *_, kind in shapes)))
         if deep and (fault := range_fault(train.opened(SEEN))):
-            raise DataError(fault)
+            raise DataError(f"{place}: {fault}")
         own = suggest_rule(shapes, size=spec.size)
         given = {"channels": spec.channels, "fit": spec.fit, "white": spec.white}
         return own.model_copy(update={key: value for key, value in given.items() if value})

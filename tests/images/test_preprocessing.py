@@ -119,7 +119,7 @@ def test_pixels_of_unknown_range_are_refused(kind, suffix, tmp_path):
     made = rule("exact", 8, channels=1)
     with pytest.raises(DataError, match=r"to 200 of 32 bits have no known range; .*--white"):
         made(image)
-    assert range_fault([image]) is None
+    assert "go from 200 to 200: say what is white, `--white 255`" in range_fault([image])
     assert made.model_copy(update={"white": 255.0})(image).unique().tolist() == [200]
     assert suggest_rule([(8, 8, kind_of(image))]).channels == 1
 

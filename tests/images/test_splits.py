@@ -211,7 +211,7 @@ def test_what_the_data_bring_stays_and_the_rest_is_cut_from_train(splits, test, 
         (("a", "b"), {"train": TWENTY, "test": [0, -1]}, r"1 image without a label: test\[1\]"),
         (("a", "b", "c"), {"train": [0, 0, 1]}, r"too few .*: b \(1\), c \(0\);.* 2, as"),
         (("a", "b"), {"test": [0, 1]}, "here has no train split"),
-        ((), {"train": []}, "no labelled images: give"),
+        ((), {"train": []}, "no images: give folders"),
     ],
 )
 def test_places_that_make_no_task_are_refused(classes, splits, message):

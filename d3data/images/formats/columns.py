@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 
 from d3data.errors import DataError
 from d3data.images.formats.labels import UNLABELED, plain_labels
+from d3data.images.formats.layout import roles
 from d3data.utils.text import some
 
 USUAL = {
     "image": ("image", "img", "images", "jpg", "jpeg", "png", "picture"),
     "label": ("label", "labels", "fine_label", "target", "class", "cls"),
     "file": ("file_name",),
-    "split": ("split", "subset", "partition", "usage"),
+    "split": ("split", "subset", "partition", "usage", "set", "phase"),
 }
 KINDS = {"image": "Image", "label": "ClassLabel"}  # what `datasets` calls columns of these
 CHOOSE = (
@@ -26,7 +27,22 @@ CHOOSE = (
 def columns(schema: Any, place: str, wanted: tuple[str, str] | None) -> tuple[str, str]:
     """The image and label columns of a `pyarrow.Schema`: those wanted, or those named as usual."""
     image, label = wanted or (None, None)
-    return column(schema, place, "image", image), column(schema, place, "label", label)
+    found = column(schema, place, "image", image), column(schema, place, "label", label)
+    _require_encoded(schema.field(found[0]).type, found[0], place)
+    return found
+
+
+def _require_encoded(kind: Any, name: str, place: str) -> None:
+    import pyarrow
+
+    binary = pyarrow.types.is_binary, pyarrow.types.is_large_binary, pyarrow.types.is_binary_view
+    struct = pyarrow.types.is_struct(kind) and kind.get_field_index("bytes") >= 0
+    struct = struct or pyarrow.types.is_null(kind)  # an empty table may say no more
+    if not struct and not any(is_kind(kind) for is_kind in binary):
+        raise DataError(
+            f"{place}: column {name} holds {kind}, and no encoded images: store the content of "
+            "the files in it, or put them into folders of classes"
+        )
 
 
 def column(schema: Any, place: str, what: str, wanted: str | None) -> str:
@@ -60,7 +76,18 @@ def candidates(schema: Any, what: str, wanted: str | None) -> list[str]:
 def split_column(schema: Any, used: Sequence[str]) -> str | None:
     """The column that may say which split a row is of, beside those that are `used`."""
     found = [name for name in candidates(schema, "split", None) if name not in used]
+    found = found or [
+        name for name in schema.names if name not in used and _is_asked(schema, name)
+    ]
     return found[0] if found else None
+
+
+def _is_asked(schema: Any, name: str) -> bool:
+    """Whether a column asks, as `is_test` does, if a row is of a split."""
+    import pyarrow
+
+    kind = schema.field(name).type
+    return bool(roles(name)) and (pyarrow.types.is_boolean(kind) or pyarrow.types.is_integer(kind))
 
 
 def texts(column: Any, feature: object = None) -> list[str]:

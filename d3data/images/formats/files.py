@@ -23,13 +23,14 @@ _PAGE = (b"<!doctype", b"<html", b"<?xml")
 class Listing:
     """The files and folders below `root`, `/` between names; a folder's files before its folders.
 
-    `passed` are names that are neither, and folders that were left alone.
+    `passed` are names that are neither, and folders that were left alone, as `hidden` names are.
     """
 
     root: Path
     files: tuple[str, ...]
     folders: tuple[str, ...] = ()
     passed: tuple[str, ...] = ()
+    hidden: int = 0
     single: bool = False
 
     @property
@@ -42,7 +43,8 @@ class Listing:
         left = [PurePosixPath(file).suffix for file in {*self.files} - {*used}]
         suffixes = Counter(suffix.lower() or "without a suffix" for suffix in left)
         most = sorted(suffixes.items(), key=lambda pair: (-pair[1], pair[0]))
-        items = [*(f"{count} {suffix}" for suffix, count in most), *self.passed]
+        hidden = [f"{self.hidden} hidden"] if self.hidden else []
+        items = [*(f"{count} {suffix}" for suffix, count in most), *self.passed, *hidden]
         return f"left out: {some(items)}" if items else ""
 
     def ending(self, suffix: str) -> list[str]:
@@ -61,28 +63,28 @@ def walk(place: Path | Listing) -> Listing:
     folders: list[str] = []
     passed: list[str] = []
     seen: dict[tuple[int, int], str] = {}
-    stack = [""]
+    hidden, stack = 0, [""]
     while stack:
         folder = stack.pop()
         entries = _entries(place / folder, seen, folder)
         below: list[str] = []
+        hidden += sum(entry.name.startswith(".") for entry in entries)
         for entry in entries:
+            if entry.name.startswith("."):
+                continue
             path = f"{folder}/{entry.name}" if folder else entry.name
             kind = _kind(entry)
             {"file": files, "folder": below}.get(kind, passed).append(path)
         folders += below
         stack += reversed(below)
-    return Listing(place, tuple(files), tuple(folders), tuple(passed))
+    return Listing(place, tuple(files), tuple(folders), tuple(passed), hidden)
 
 
 def _entries(folder: Path, seen: dict[tuple[int, int], str], name: str) -> list[os.DirEntry[str]]:
     try:
         info = folder.stat()
         with os.scandir(folder) as scanned:
-            entries = sorted(
-                (entry for entry in scanned if not entry.name.startswith(".")),
-                key=lambda entry: entry.name,
-            )
+            entries = sorted(scanned, key=lambda entry: entry.name)
     except OSError as failure:
         raise DataError(
             f"{folder} cannot be read ({failure.strerror}): change its permissions or move it"
@@ -96,7 +98,7 @@ def _entries(folder: Path, seen: dict[tuple[int, int], str], name: str) -> list[
         )
     for entry in entries:
         try:
-            entry.name.encode()
+            entry.name.encode(errors="replace" if entry.name.startswith(".") else "strict")
         except UnicodeEncodeError:
             raise DataError(
                 f"{folder} has a name that is no UTF-8 text, {entry.name!a}: rename it"

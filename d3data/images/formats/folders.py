@@ -23,7 +23,14 @@ from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, wr
 from d3data.images.formats.class_folders import Placed, arrange, class_names
 from d3data.images.formats.files import Listing, walk
 from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
-from d3data.images.formats.layout import Role, Splits, are_met, by_rows
+from d3data.images.formats.layout import (
+    Role,
+    Splits,
+    are_met,
+    by_rows,
+    require_no_masks,
+    roles,
+)
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -32,6 +39,7 @@ from d3data.utils.text import counted, some
 METADATA = "metadata.jsonl"  # what `datasets` looks for
 LONGEST = 100  # bytes of a class name in that of its folder; file systems take 255, some 143
 SNIFFED = 16  # files of each other suffix that are looked into
+LISTS = (".csv", ".json", ".jsonl", ".lst", ".tsv", ".txt")
 FILES = "train/**"
 HOW = """\
 `torchvision.datasets.ImageFolder("train")` reads the images. Its class k is line k, counted from
@@ -43,7 +51,7 @@ each image with its file name, class id and soft label, which `load_dataset` mak
 
 _IMAGE = re.compile(
     r"[^.].*\.(apng|avif|bmp|gif|hei[cf]|j2k|jfif|jp2|jpe?g?|jpx|p[bgnp]m|png|tga|tiff?|webp)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.DOTALL,
 )
 _DEVICE = re.compile(r"(aux|con|nul|prn|(com|lpt)\d)([ .].*)?", re.IGNORECASE)  # on Windows
 
@@ -88,7 +96,13 @@ def read(
         part: _split(listing.root, [placed.path for placed in own], kinds[part], seen)
         for part, own in parts.items()
     }
-    used = {*images, *tables, *([NAMES] if listed else [])}
+    by_list = bool(listed) and names in (listed, folder_names(listed))
+    used = {*images, *tables, *([NAMES] if by_list else [])}
+    if not splits:
+        require_no_masks(
+            [] if found else (path.rpartition(".")[0] for path in images), listing.place
+        )
+        _require_no_lists(listing, used, parts)
     _require_no_others(listing, used)
     left = len(images) - sum(map(len, parts.values()))
     unchosen = f"left out: {counted(left, 'image')} of no split that is chosen" if left else ""
@@ -222,6 +236,25 @@ def _require_no_others(listing: Listing, used: set[str]) -> None:
                 f"{counted(len(own), 'file')} {suffix or 'without a suffix'}: rename them so that "
                 "they end in .png or .jpg, or move them away"
             )
+
+
+def _require_no_lists(
+    listing: Listing, used: set[str], parts: Mapping[Role, Sequence[Placed]]
+) -> None:
+    """Refuse lists, such as `train.txt` and `test.txt`, that say splits which are not read."""
+    lists = [
+        file
+        for file in listing.files
+        if file not in used and PurePosixPath(file).suffix.lower() in LISTS
+    ]
+    spoken = set().union(*(roles(PurePosixPath(file).stem) for file in lists))
+    if len(spoken) > 1 and not any(own for part, own in parts.items() if part != "train"):
+        listed = some(file for file in lists if roles(PurePosixPath(file).stem))
+        raise DataError(
+            f"{listing.place}: {listed} may say which images are of which split, and are not "
+            "read: put the images of each split into a folder, or, if all are to train on, say "
+            "so, `--split train=.`"
+        )
 
 
 def _empty(listing: Listing) -> list[str]:

@@ -17,7 +17,7 @@ from d3data.errors import DataError
 from d3data.utils.text import brief, some
 
 UNLABELED = -1
-_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})")
+_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,17})(\.0+)?")
 _TRUTHS = {"False": 0, "True": 1}
 _ANY_NUMBER = re.compile(r"([+-]?)0*(\d+)(\.0*)?", re.ASCII)
 
@@ -102,7 +102,10 @@ def class_labels(
             return class_labels(numbers, names, place)
     if names is not None and numeric:
         if len(known) and known[-1] >= len(names):
-            raise DataError(f"{place}: label {known[-1]}, but only {len(names)} class names")
+            raise DataError(
+                f"{place}: label {known[-1]}, but only {len(names)} class names, counted from 0: "
+                "correct one of them"
+            )
         return _told_apart(names), {
             part: np.maximum(own.astype(np.int64), UNLABELED) for part, own in values.items()
         }
@@ -142,7 +145,8 @@ def _truths(texts: NDArray[Any]) -> NDArray[np.int64]:
 
 
 def _numbers(texts: NDArray[Any]) -> NDArray[np.int64]:
-    return np.array([int(text) if text else UNLABELED for text in texts.tolist()], np.int64)
+    plain = [text.partition(".")[0] for text in texts.tolist()]
+    return np.array([int(text) if text else UNLABELED for text in plain], np.int64)
 
 
 def _told_apart(names: Sequence[str]) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from itertools import accumulate
 from typing import Literal
 
 from d3data.errors import DataError
-from d3data.utils.text import some
+from d3data.utils.text import counted, some
 
 Role = Literal["train", "validation", "test"]
 Splits = Mapping[Role, str]
@@ -33,7 +33,13 @@ _ROLES = {
     part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MASK = re.compile(
+    r"(?P<image>.+)[^a-z0-9](mask|masks|seg|segmentation|gt|groundtruth|annotation|depth|matte)"
+    r"[^a-z0-9]?[0-9]*",
+    re.IGNORECASE,
+)
 _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})")
+_TRUTHS = {"True", "False", "0", "1"}
 _OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
 
 
@@ -43,8 +49,26 @@ def roles(name: str) -> set[Role]:
     >>> sorted(roles("train-00000-of-00002")), sorted(roles("testB")), sorted(roles("trainer"))
     (['train'], ['test'], [])
     """
-    text = _HUMP.sub("_", name).lower().replace("trainval", "train_val")
+    text = low(name).replace("trainval", "train_val")
     return {part for part, words in _ROLES.items() if words.search(text)}
+
+
+def low(name: str) -> str:
+    """A name in small letters, with a sign where a capital began a word: `trainX` -> `train_x`."""
+    return _HUMP.sub("_", name).lower()
+
+
+def require_no_masks(names: Iterable[str], place: str) -> None:
+    """Refuse images `0_mask.png` beside `0.png`, by their names without suffixes."""
+    there = {*names}
+    pairs = [(m["image"], name) for name in sorted(there) if (m := _MASK.fullmatch(name))]
+    if masks := [(image, name) for image, name in pairs if image in there]:
+        (image, mask), count = masks[0], len(masks)
+        raise DataError(
+            f"{place}: {mask}, beside {image}, is no photograph by its name, nor may "
+            f"{counted(count, 'image')} be: move them away, or, if all are meant, "
+            "`--split train=.`"
+        )
 
 
 def role(name: str) -> Role | None:
@@ -83,7 +107,8 @@ def by_rows(
     names = there["train"]
     spoken = set().union(*map(roles, names))
     one = len(names) == 1 and spoken <= {"train"}
-    if not splits and (one or (column != "split" and not spoken)):
+    asked = column.lower() == "split" or (roles(column) and {*names} <= _TRUTHS)
+    if not splits and (one or not (spoken or asked)):
         return None
     if "" in names:
         raise DataError(f"{where} has rows without a split: fill them in, or {CHOOSE}")

@@ -14,6 +14,8 @@ from d3data.images.formats.columns import candidates, column, split_column, text
 from d3data.images.formats.files import Listing, unreadable
 from d3data.utils.text import brief, counted, some
 
+NULLS = ["", "#N/A", "#NA", "-NaN", "-nan", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a",
+         "nan", "null"]  # fmt: skip
 NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
@@ -76,7 +78,10 @@ def _inside(file: str, name: object, place: str) -> str:
     if "\\" in path:
         raise DataError(f"{place}: {brief(name)} has a backslash: write / between folders")
     if not path or path.startswith(("/", "..")) or not f"{path}/".startswith(folder):
-        raise DataError(f"{place}: {brief(name)} is no path of an image below its folder")
+        raise DataError(
+            f"{place}: {brief(name)} is no path of an image below its folder: write it as in "
+            "cat/0.png"
+        )
     return path
 
 
@@ -101,14 +106,24 @@ def _table(listing: Listing, file: str) -> Any:
 
 
 def _read_csv(stream: BinaryIO) -> Any:
-    """A table with commas, or with what spreadsheets write in their place."""
+    """A table with commas, or with what spreadsheets write in their place; no label is a date.
+
+    What `datasets`, which reads by pandas, takes for nothing is nothing.
+    """
+    import pyarrow
     import pyarrow.csv
 
     content = stream.read()
     header = content.decode().partition("\n")[0]
     delimiter = next((sign for sign in ",;\t" if sign in header), ",")
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
-    return pyarrow.csv.read_csv(io.BytesIO(content), parse_options=options)
+    nulls = pyarrow.csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True)
+    table = pyarrow.csv.read_csv(io.BytesIO(content), parse_options=options, convert_options=nulls)
+    dates = [field.name for field in table.schema if pyarrow.types.is_temporal(field.type)]
+    for name in dates:
+        texts = table.column(name).cast(pyarrow.string())
+        table = table.set_column(table.schema.get_field_index(name), name, texts)
+    return table
 
 
 def require_complete(labels: dict[str, Any], images: Sequence[str], files: Listing) -> None:

@@ -24,7 +24,7 @@ from d3data.images.formats.base import ExportPlan, Sample
 from d3data.images.formats.files import Listing, unreadable, walk
 from d3data.images.formats.index import ImageIndex, StoredSplit, array_images, index_images
 from d3data.images.formats.labels import plain_labels
-from d3data.images.formats.layout import CHOOSE, WORDS, Role, Splits, matched_level, roles
+from d3data.images.formats.layout import CHOOSE, WORDS, Role, Splits, low, matched_level, roles
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
 from d3data.utils.text import some
@@ -54,8 +54,7 @@ def read(
     files = listing.ending(SUFFIX)
     if len(files) != 1:
         raise DataError(
-            f"{listing.place} has {len(files)} archives ({some(files)}); give one of them with "
-            "--data"
+            f"{listing.place} has {len(files)} archives ({some(files)}); give one of them"
         )
     file = listing.root / files[0]
     try:
@@ -71,8 +70,9 @@ def read(
         raise
     except Exception as failure:  # zipfile, zlib and NumPy raise of many kinds
         raise unreadable(file, failure, "an archive of arrays without pickles") from None
-    if names is not None and (names.ndim != 1 or names.dtype.kind != "U"):
+    if names is not None and (names.ndim != 1 or names.dtype.kind not in "US"):
         raise DataError(f"{file}: its array classes is not a list of names: remove it")
+    names = None if names is None else plain_labels(names, f"{file}: classes")
     notes = [f"left out: {some(rest)}" if rest else "", listing.rest(files)]
     return index_images(stored, None if names is None else names.tolist(), str(file), notes=notes)
 
@@ -134,7 +134,7 @@ def _pairs(
 
 def _kinds(name: str, wanted: tuple[str, str] | None) -> tuple[list[str], bool]:
     """Whether an array has images or labels, and whether words in its name are of neither."""
-    words = [word for word in re.split(r"[^a-z0-9]+", name.lower()) if word]
+    words = [word for word in re.split(r"[^a-z0-9]+", low(name)) if word]
     own = [word for word in words if word not in _SPLITS]
     if wanted:
         asked = zip(_WORDS, wanted, strict=True)

@@ -36,7 +36,7 @@ from d3data.images.formats.layout import Splits, are_met, by_role, by_rows, seve
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
-from d3data.utils.text import some
+from d3data.utils.text import brief, some
 
 FILES = "train-*.parquet"
 HOW = """\
@@ -126,7 +126,7 @@ def read(
     if lacking or len(names) > 1:
         raise DataError(
             f"{whole}: its files differ in columns or classes ({some(lacking or ['classes'])}); "
-            "give the folder of one data set with --data"
+            "give the folder of one data set alone"
         )
     stored = {
         part: (
@@ -261,5 +261,7 @@ def encoded(value: Any) -> bytes:
     """The encoded bytes of one cell: bytes, or a struct of bytes and a path."""
     content = value.get("bytes") if isinstance(value, dict) else value
     if not isinstance(content, bytes):
-        raise DataError("the cell has no encoded image")
+        path = value.get("path") if isinstance(value, dict) else None
+        only = f", only the path {brief(path)}: store the files in it" if path else ""
+        raise DataError(f"the cell has no encoded image{only}")
     return content

@@ -20,7 +20,14 @@ from d3data.images.formats import folders
 from d3data.images.formats.base import NAMES, ExportPlan, Sample, read_names, write_names
 from d3data.images.formats.files import Listing, unreadable, walk
 from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
-from d3data.images.formats.layout import Splits, by_role, several
+from d3data.images.formats.layout import (
+    Role,
+    Splits,
+    by_role,
+    require_no_masks,
+    roles,
+    several,
+)
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -91,6 +98,8 @@ def read(
     }
     if not wanted:
         _require_one_image(seen.taken, listing.place)
+    if not splits:
+        _require_own_split(stored, listing.place)
     if wanted and seen.left and not any(len(images) for images, _, _ in stored.values()):
         raise DataError(f"{listing.place}: no sample has a member {wanted[0]}; {CHOOSE}")
     names = read_names(listing.root)
@@ -161,7 +170,10 @@ def _samples(file: Path, wanted: tuple[str, str] | None, seen: Seen) -> list[tup
     found: list[tuple[str, Iterable[str]]] = [*images.items(), *labels.items()]
     for key, suffixes in found:
         if len(twice := sorted(suffixes)) > 1:
-            raise DataError(f"{file}: sample {key} has {' and '.join(twice)}: {CHOOSE}")
+            dotted = all("." in suffix for suffix in twice)
+            dots = " (a name ends at its first dot)" if dotted else ""
+            listed = " and ".join(twice[:4])
+            raise DataError(f"{file}: sample {key} has {listed}{dots}: {CHOOSE}")
     rest = {suffix for own in others.values() for suffix in own}
     bare = labels.keys() - images.keys()
     masks = {key for key in bare if any(map(_is_image, others.get(key, ())))}
@@ -174,7 +186,7 @@ def _samples(file: Path, wanted: tuple[str, str] | None, seen: Seen) -> list[tup
         there = rest.union(*images.values())
         raise DataError(
             f"{file} has no member {' or '.join(label)} with labels, only {some(sorted(there))}; "
-            f"{CHOOSE}"
+            f"{CHOOSE}; if folders in it are classes, unpack it, and give the folder"
         )
     seen.taken.update(suffix for _, suffixes in found for suffix in suffixes)
     seen.others.update(rest)
@@ -185,6 +197,19 @@ def _samples(file: Path, wanted: tuple[str, str] | None, seen: Seen) -> list[tup
         for key, own in images.items()
         for member in own.values()
     ]
+
+
+def _require_own_split(stored: Mapping[Role, StoredSplit], place: str) -> None:
+    """Refuse members in folders that speak of another split than their shard, and masks."""
+    for part, (images, _, _) in stored.items():
+        names = [images.name(index).rpartition(".tar:")[2] for index in range(len(images))]
+        folders_there = dict.fromkeys(name.rpartition("/")[0] for name in names)
+        if other := [name for name in folders_there if roles(name) - {part}]:
+            raise DataError(
+                f"{place}: members of {part} lie in {some(other)}, which speaks of another split: "
+                "pack each split into shards of its own, or, if all are meant, `--split train=.`"
+            )
+        require_no_masks((name.rpartition(".")[0] for name in names), place)
 
 
 def _keys(labels: Iterable[str]) -> dict[str, str]:

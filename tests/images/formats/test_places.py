@@ -162,7 +162,7 @@ def test_members_that_are_no_labels_are_refused(label, content, tmp_path):
     refused(place, f"{name}.*`--columns png cls`", columns=("png", label))
 
 
-@pytest.mark.parametrize("texts", [("0", "00"), ("1", "1.0"), ("+1", "1"), ("\xe9", "e\u0301")])
+@pytest.mark.parametrize("texts", [("0", "00"), ("+1", "1"), ("\xe9", "e\u0301")])
 def test_a_class_that_is_written_in_two_ways_is_refused(texts, tmp_path):
     message = "classes .* are one, written in two ways"
     refused(put(tmp_path / "a", {"t.parquet": table([*texts] * 2)}), message)
@@ -251,6 +251,83 @@ def test_tables_of_spreadsheets_are_read(text, expected, tmp_path):
         assert counts(place) == {"train": expected}
 
 
+@pytest.mark.parametrize("shards", [False, True])
+@pytest.mark.parametrize("word", ["_mask", "-seg", " GT", "_mask_0"])
+def test_masks_beside_photographs_are_not_taken_for_them(shards, word, tmp_path):
+    names = [f"{kind}/{n}{end}" for kind in PETS for n in range(3) for end in ("", word)]
+    files = {f"{name}.png": PNG for name in names}
+    if shards:
+        labels = [(f"{name}.cls", name[:3].encode()) for name in names]
+        files = {"0.tar": shard([*files.items(), *labels])}
+    place = put(tmp_path, files)
+    refused(
+        place, f"cat/0{word}.*, beside cat/0.*, is no photograph by its name, nor may 6 images"
+    )
+    assert counts(place, splits={"train": "."}) == {"train": {"cat": 6, "dog": 6}}
+
+
+def test_folders_in_a_shard_must_not_speak_of_another_split(tmp_path):
+    members = [
+        member
+        for part in ("train", "test")
+        for n in range(4)
+        for member in ((f"{part}/{n}.png", PNG), (f"{part}/{n}.cls", str(n % 2).encode()))
+    ]
+    place = put(tmp_path, {"pets.tar": shard(members)})
+    refused(place, "members of train lie in test, which speaks of another split: pack each split")
+    assert counts(place, splits={"train": "."}) == {"train": {"0": 4, "1": 4}}
+    assert counts(put(tmp_path / "test", {"test.tar": shard(members[8:])})) == {
+        "test": {"0": 2, "1": 2}
+    }
+
+
+def test_lists_of_splits_beside_images_are_not_passed_by(tmp_path):
+    place = put(tmp_path, pets() | {"meta/train.txt": "cat/0", "meta/test.txt": "cat/1"})
+    refused(place, r"meta/test\.txt, meta/train\.txt may say .*if all are to train on")
+    assert counts(place, splits={"train": "."}) == {"train": ALL}
+    assert counts(put(tmp_path / "one", pets() | {"train.txt": "cat/0"})) == {"train": ALL}
+    assert {*counts(put(tmp_path / "two", pets("train/") | pets("test/") | {
+        "train.txt": "", "test.txt": ""}))} == {"train", "test"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["is_test", "test"])
+def test_a_column_that_asks_for_a_split_is_not_passed_by(name, tmp_path):
+    asked = {name: [False, False, True, True]}
+    place = put(tmp_path, {"t.parquet": table(list("abab"), **asked)})
+    refused(place, f"column {name}: False is not plainly a train")
+    assert {*counts(place, splits={"train": "False", "test": "True"})} == {"train", "test"}
+    assert counts(place, splits={"train": "."}) == {"train": {"a": 2, "b": 2}}
+    many = put(tmp_path / "n", {"t.parquet": table(list("abab"), test_number=[3, 4, 5, 6])})
+    assert counts(many) == {"train": {"a": 2, "b": 2}}
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (["0.png"] * 2, "column image holds string, and no encoded images: store the content"),
+        ([[PNG]] * 2, "holds list<.*>, and no encoded images"),
+    ],
+)
+def test_columns_without_images_are_told_at_once(images, message, tmp_path):
+    content = pyarrow.table({"image": images, "label": ["a", "b"]})
+    pyarrow.parquet.write_table(content, tmp_path / "t.parquet")
+    refused(tmp_path, message)
+
+
+@pytest.mark.parametrize(
+    "files", [{"train.zip": b"PK"}, {"train.tgz": b"\x1f\x8b"}, {"a.npy": b"x"}, {"a.csv": b"x"}]
+)
+def test_a_place_without_images_says_what_is_there_and_what_to_give(files, tmp_path):
+    (name,) = files
+    left = f"left out: 1 {name[name.index('.') :]}"
+    refused(put(tmp_path, files), rf"has no images \({left}\): give folders .* unpack")
+
+
+def test_names_of_keys_that_have_dots_are_told(tmp_path):
+    members = [(f"v1.{n}.{kind}", PNG) for n in range(3) for kind in ("png", "cls")]
+    refused(put(tmp_path, {"0.tar": shard(members)}), r"0\.png and 1\.png .*ends at its first dot")
+
+
 def test_columns_that_are_not_plain_are_chosen(tmp_path):
     images = pyarrow.array([PNG] * 4)
     place = put(tmp_path / "a", {"t.parquet": table(list("abab"), label="species")})
@@ -309,6 +386,7 @@ def test_two_formats_in_one_place_are_told(tmp_path):
         ([0.0, 1.0, float("nan")], {"0": 1, "1": 1, "?": 1}),
         ([True, False, None], {"False": 1, "True": 1, "?": 1}),
         (["10", "9", "9"], {"10": 1, "9": 2}),
+        (["0.0", "1.0", "1.0"], {"0": 1, "1": 2}),
         ([[0], [1], []], {"0": 1, "1": 1, "?": 1}),
         ([[0, 1], [1, 0], [0, 1]], {"1": 2, "0": 1}),
         ([b"a", b"b", b"a"], {"a": 2, "b": 1}),
@@ -372,11 +450,16 @@ def test_arrays_that_are_missing_or_twice(names, message, tmp_path):
         (("data", "labels"), ("data", "labels"), "no images of train"),
         (("x", "images", "y"), ("x", "y"), "x and images are both images"),
         (("arr_0", "arr_1"), ("arr_0", "arr_1"), "only arr_0, arr_1"),
+        (("trainData", "train_target"), ("data", "target"), "only trainData, train_target"),
     ],
 )  # fmt: skip
 def test_arrays_that_are_not_plain_are_chosen(names, wanted, message, tmp_path):
     images = np.zeros((4, 8, 8), np.uint8)
-    labels = {name: [0, 1, 0, 1] for name in names if name in wanted[1] or "labels" in name}
+    labels = {
+        name: [0, 1, 0, 1]
+        for name in names
+        if name in wanted[1] or "label" in name or "target" in name
+    }
     np.savez(tmp_path / "x.npz", **dict.fromkeys(names, images) | labels)
     refused(tmp_path, f"{message}.*--columns IMAGES LABELS")
     assert counts(tmp_path, columns=wanted) == {"train": {"0": 2, "1": 2}}
