@@ -59,6 +59,8 @@ def test_the_page_of_public_names_is_current():
     loader.exec_module(script)
     page = script.PAGE.read_text(encoding="utf-8")
     assert page == script.drawn(page), "run: python scripts/api"
+    for path, text in script.reference().items():
+        assert path.read_text(encoding="utf-8") == text, "run: python scripts/api"
     assert [name for name, _ in public() if f"`{name}`" not in page] == []
     assert re.findall(r"^\| `(.*)` \| +\|$", page, re.MULTILINE) == []  # each says what it is
 

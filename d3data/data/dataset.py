@@ -14,6 +14,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
+from typing_extensions import TypeVar
 
 from d3data.artifact import citations, summary
 from d3data.artifact.artifact import Artifact
@@ -37,7 +38,11 @@ class Normalization(NamedTuple):
     std: tuple[float, ...]
 
 
-class DistilledDataset(Dataset[Any]):
+# what a sample is, as `d3data.load` knows it from its arguments
+SampleT = TypeVar("SampleT", default=tuple[Tensor, int | Tensor], covariant=True)
+
+
+class DistilledDataset(Dataset[SampleT]):
     """Draws of a distilled set, made on request; `len` is the K D draws of an epoch.
 
     Draw i is of class i mod K. It is fresh every epoch: the n-th request for an index is that of
@@ -104,11 +109,11 @@ class DistilledDataset(Dataset[Any]):
     def __len__(self) -> int:
         return len(self.drawer)
 
-    def __getitem__(self, index: Index) -> Any:
+    def __getitem__(self, index: Index) -> SampleT:
         """The sample of an index, of its next epoch; or that of (epoch, index)."""
         return self.__getitems__([index])[0]
 
-    def __getitems__(self, indices: Sequence[Index]) -> list[Any]:
+    def __getitems__(self, indices: Sequence[Index]) -> list[SampleT]:
         """Many samples, decoded together; PyTorch's loaders request whole batches this way."""
         return self._samples(self.drawer.latents(*self._requests.resolve(indices)))
 
@@ -117,7 +122,7 @@ class DistilledDataset(Dataset[Any]):
         """Channels and size of every image, and the mean and std of its normalization."""
         return self.artifact.manifest.content.image
 
-    def draw(self, epoch: int, index: int) -> Any:
+    def draw(self, epoch: int, index: int) -> SampleT:
         """The sample of an index in an epoch: a pure function, which counts nothing."""
         return self[epoch, index]
 

@@ -4,11 +4,12 @@ Legend: B draws, K classes, C H W an image.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, Generic
 
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
+from typing_extensions import TypeVar
 
 from d3data.artifact.drawing import Latent
 from d3data.data.dataset import DistilledDataset
@@ -22,7 +23,10 @@ Batch = tuple[Latent, Tensor]
 AUTOCAST = (torch.bfloat16, torch.float16)
 
 
-class DecodingLoader:
+BatchT = TypeVar("BatchT", default=tuple[Tensor, Tensor])
+
+
+class DecodingLoader(Generic[BatchT]):
     """Batches of a distilled set, decoded one at a time on `device`; fresh every epoch.
 
     The images are those of the set itself, within 1/255 in float32. On CUDA the next batch is
@@ -30,7 +34,8 @@ class DecodingLoader:
 
     Iterating gives (images, labels) on the device: images (B, C, H, W), uint8, float32 from 0 to
     1, or float32 normalized values, as the set's `output` says; labels (B,) int64 classes, or
-    (B, K) float32 where they are soft. With `as_dict`, dictionaries instead.
+    (B, K) float32 where they are soft. With `as_dict`, dictionaries instead: a
+    `DecodingLoader[dict[str, Tensor]]` for type checkers.
 
     Args:
         data: the set; its `seed`, its epochs and its output apply here too, its device does not.
@@ -53,13 +58,13 @@ class DecodingLoader:
         D3DataError: the set has transforms of single samples, or outputs latents.
     """
 
-    dataset: DistilledDataset
+    dataset: DistilledDataset[Any]
     device: torch.device
 
     @keyword_only("device")
     def __init__(
         self,
-        data: DistilledDataset,
+        data: DistilledDataset[Any],
         batch_size: int,
         *,
         device: str | torch.device,
@@ -101,7 +106,7 @@ class DecodingLoader:
         """The batches of an epoch."""
         return len(self._loader)
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[BatchT]:
         return (
             self._prefetched() if self.device.type == "cuda" else map(self._decoded, self._loader)
         )
@@ -143,7 +148,7 @@ class DecodingLoader:
 class _Latents(Dataset[Batch]):
     """Whole batches of latents."""
 
-    def __init__(self, data: DistilledDataset) -> None:
+    def __init__(self, data: DistilledDataset[Any]) -> None:
         self._data = data
 
     def __len__(self) -> int:
@@ -157,7 +162,7 @@ def _unchanged(batch: Any) -> Any:
     return batch
 
 
-def _require_whole_batches(data: DistilledDataset) -> None:
+def _require_whole_batches(data: DistilledDataset[Any]) -> None:
     if not isinstance(data, DistilledDataset):
         raise D3DataError(
             f"a DecodingLoader takes what d3data.load returns, not a {type(data).__name__}"

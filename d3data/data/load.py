@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack, overload
 
 import torch
+from torch import Tensor
 
+from d3data.artifact.drawing import Latent
 from d3data.data.dataset import DistilledDataset
 from d3data.data.options import SampleOptions
 from d3data.data.outputs import Output
@@ -13,7 +15,74 @@ from d3data.hub import resolve
 from d3data.hub.client import HubOptions
 from d3data.utils.safe_open import Verify
 
+if TYPE_CHECKING:
+    import PIL.Image
 
+
+class LoadArguments(TypedDict, total=False):
+    """The arguments of `load` that do not decide of which type a sample is."""
+
+    seed: int
+    draws_per_class: int | None
+    soft_labels: bool | Literal["auto"]
+    verify: Verify
+    device: str | torch.device
+    revision: str | None
+    cache_dir: str | Path | None
+    token: str | bool | None
+    local_files_only: bool
+    force_download: bool
+
+
+@overload
+def load(
+    name: str | Path,
+    *,
+    transform: None = None,
+    target_transform: None = None,
+    output: Literal["image", "float", "normalized"] = "image",
+    as_dict: Literal[False] = False,
+    **others: Unpack[LoadArguments],
+) -> DistilledDataset: ...
+@overload
+def load(
+    name: str | Path,
+    *,
+    transform: None = None,
+    target_transform: None = None,
+    output: Literal["pil"],
+    as_dict: Literal[False] = False,
+    **others: Unpack[LoadArguments],
+) -> DistilledDataset[tuple["PIL.Image.Image", int | Tensor]]: ...
+@overload
+def load(
+    name: str | Path,
+    *,
+    target_transform: None = None,
+    output: Literal["latent"],
+    as_dict: Literal[False] = False,
+    **others: Unpack[LoadArguments],
+) -> DistilledDataset[tuple[Latent, int | Tensor]]: ...
+@overload
+def load(
+    name: str | Path,
+    *,
+    transform: Callable[[Any], Any] | None = None,
+    target_transform: Callable[[Any], Any] | None = None,
+    output: Output = "image",
+    as_dict: Literal[True],
+    **others: Unpack[LoadArguments],
+) -> DistilledDataset[dict[str, Any]]: ...
+@overload
+def load(
+    name: str | Path,
+    *,
+    transform: Callable[[Any], Any] | None = None,
+    target_transform: Callable[[Any], Any] | None = None,
+    output: Output = "image",
+    as_dict: bool = False,
+    **others: Unpack[LoadArguments],
+) -> DistilledDataset[Any]: ...
 def load(
     name: str | Path,
     *,
@@ -31,7 +100,7 @@ def load(
     token: str | bool | None = None,
     local_files_only: bool = False,
     force_download: bool = False,
-) -> DistilledDataset:
+) -> DistilledDataset[Any]:
     """Load a distilled set as a PyTorch data set, whose images are drawn anew in every epoch.
 
     A set of the Hugging Face Hub is downloaded once, and verified by the SHA-256 of its files;

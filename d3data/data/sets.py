@@ -1,14 +1,14 @@
 """What a verb takes: a loaded set, an artifact, a name, or a folder."""
 
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
 from d3data.hub import resolve
 from d3data.hub.local import LocalCopy
 
-AnySet: TypeAlias = DistilledDataset | Artifact | str | Path
+AnySet: TypeAlias = DistilledDataset[Any] | Artifact | str | Path
 
 
 def as_artifact(dataset: AnySet) -> Artifact:

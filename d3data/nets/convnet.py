@@ -15,8 +15,9 @@ from d3data.nets.norms import Norm, normalize
 def default_depth(size: int) -> int:
     """The usual number of blocks for `size` pixels: 2, 3 from 24, 4 from 48, 5 from 96 on.
 
-    >>> [default_depth(size) for size in (8, 16, 28, 32, 64, 128, 224, 256)]
-    [2, 2, 3, 3, 4, 5, 5, 5]
+    Examples:
+        >>> [default_depth(size) for size in (8, 16, 28, 32, 64, 128, 224, 256)]
+        [2, 2, 3, 3, 4, 5, 5, 5]
     """
     return max((depth for depth in range(3, 6) if size >> depth >= 3), default=2)
 
