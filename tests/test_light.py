@@ -77,7 +77,15 @@ def without(packages, code, folder=""):
 
 
 def test_every_package_that_may_be_missing_has_its_name():
-    bare = {"numpy", "packaging", "pydantic", "rfc8785", "safetensors", "torch", "typing-extensions"}
+    bare = {
+        "numpy",
+        "packaging",
+        "pydantic",
+        "rfc8785",
+        "safetensors",
+        "torch",
+        "typing-extensions",
+    }
     assert {*OPTIONAL.values()} == dependencies() - bare
 
 
