@@ -19,12 +19,13 @@ from d3data.artifact.manifest import (
     MOST_OF_A_PART,
     NAME,
     About,
+    AnyLabels,
     Content,
     FileEntry,
     HardLabels,
     Manifest,
     PartEntry,
-    SoftLabels,
+    format_of,
     parse,
     part_paths,
 )
@@ -82,6 +83,7 @@ class Artifact:
                 spec=content.source,
                 image=content.image,
                 labels=content.label_values,
+                targets=content.labels.kind == "targets",
                 where=where,
                 quantization=entry.quantization,
             )
@@ -204,7 +206,7 @@ def write(
     classes: Sequence[str],
     parts: Sequence[Part],
     about: About,
-    labels: HardLabels | SoftLabels | None = None,
+    labels: AnyLabels | None = None,
     draws_per_class: int | None = None,
     extras: Mapping[str, bytes] | None = None,
 ) -> Artifact:
@@ -220,7 +222,7 @@ def write(
         classes: all class names, in order of class id.
         parts: one per subtask; together they have every class once.
         about: name, version and provenance.
-        labels: hard unless said otherwise; soft ones are a tensor `labels` (N, K) in every part.
+        labels: hard unless said otherwise; others are a tensor `labels` (N, K) in every part.
         draws_per_class: D, the length of an epoch; the most items of a class unless given.
         extras: other files by path: recipe.toml, report.json, previews, README.md.
 
@@ -232,8 +234,10 @@ def write(
     joined = merge(parts, classes=len(classes))
     encoded = dict(zip(part_paths(len(joined)), (part.encode() for part in joined), strict=True))
     most = max(n for part in joined for n in part.items_per_class)
+    labels = labels or HardLabels()
     content = Content.parse(
         {
+            "format": format_of(labels),
             "image": image,
             "preprocessing": preprocessing,
             "classes": tuple(classes),
@@ -242,7 +246,7 @@ def write(
                 {**_entry(path, encoded[path]), **_members(part)}
                 for path, part in zip(encoded, joined, strict=True)
             ),
-            "labels": labels or HardLabels(),
+            "labels": labels,
             "sampling": {"draws_per_class": draws_per_class or most},
         },
         where=where,
@@ -254,6 +258,7 @@ def write(
             spec=spec,
             image=image,
             labels=content.label_values,
+            targets=content.labels.kind == "targets",
             where=where,
             quantization=entry.quantization,
         )

@@ -32,7 +32,7 @@ from d3data.utils.schema import Frozen, stored_as
 
 NAME = "d3data.json"
 SCHEMA = "urn:d3data:manifest:1"
-FORMAT = 1
+FORMAT = 2
 READER: Literal["0.1.0"] = "0.1.0"
 MOST_DRAWS = 10_000_000
 MOST_OF_A_PART = 8 << 30  # bytes
@@ -63,7 +63,22 @@ class SoftLabels(Frozen):
     temperature: float = Field(gt=0, le=1000)
 
 
-Labels = Annotated[HardLabels | SoftLabels, Field(discriminator="kind")]
+class TargetLabels(Frozen):
+    """An image's label is its item's row of learned numbers, one of each class.
+
+    They are no probabilities: networks are trained to predict them, by squared errors.
+    """
+
+    kind: Literal["targets"] = "targets"
+
+
+AnyLabels = HardLabels | SoftLabels | TargetLabels
+Labels = Annotated[AnyLabels, Field(discriminator="kind")]
+
+
+def format_of(labels: AnyLabels) -> int:
+    """The least format that says such labels."""
+    return 2 if isinstance(labels, TargetLabels) else 1
 
 
 class Sampling(Frozen):
@@ -86,10 +101,10 @@ class Content(Frozen):
     """All that decides what a network is trained on.
 
     `format` and `reader`, the first version of d3data that reads it, keep their place in every
-    later format.
+    later format. Format 2 is that of labels that are targets, and of these alone.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 1
     reader: Literal["0.1.0"] = READER
     image: Image
     preprocessing: Preprocessing
@@ -126,6 +141,13 @@ class Content(Frozen):
         most = max(n for part in self.parts for n in part.items_per_class)
         draws = self.sampling.draws_per_class
         faults = {
+            f"format {self.format} cannot have {self.labels.kind} labels": (
+                self.format != format_of(self.labels)
+            ),
+            "labels that are targets cannot be stored as integers": (
+                self.labels.kind == "targets"
+                and any(part.quantization.labels.startswith("int") for part in self.parts)
+            ),
             "preprocessing and image disagree on channels or size": (
                 (rule.channels, rule.size) != (image.channels, image.size)
             ),
@@ -151,8 +173,8 @@ class Content(Frozen):
 
     @property
     def label_values(self) -> int | None:
-        """The length of an item's soft label, or None where labels are hard."""
-        return len(self.classes) if self.labels.kind == "soft" else None
+        """The length of an item's row of labels, or None where labels are hard."""
+        return None if self.labels.kind == "hard" else len(self.classes)
 
     def layout(self, part: PartEntry, *, steps: int = 1) -> Layout:
         """Names and shapes of the tensors that the file of `part` must hold."""

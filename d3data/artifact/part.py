@@ -105,10 +105,12 @@ class Part:
         labels: int | None,
         where: str,
         quantization: Quantization = FLOAT32,
+        targets: bool = False,
     ) -> Self:
         """The part in a file, compared with what `spec` needs before it is read.
 
-        `labels` is the length of a soft label, or None; `where` is what messages call the file.
+        `labels` is the length of a row of labels, or None; rows are probabilities, unless they
+        are `targets`; `where` is what messages call the file.
 
         Raises:
             FormatError: not a part, not of this source, or a value that cannot be.
@@ -127,10 +129,11 @@ class Part:
         expected = quantize.stored(layout, quantization)
         held = safetensors_file.tensors(file, header, expected, where=where)
         tensors = quantize.decode(held, layout, quantization, where=where)
-        for name in (spec.nonnegative | {"labels"}) & tensors.keys():
+        probabilities = set() if targets else {"labels"}
+        for name in (spec.nonnegative | probabilities) & tensors.keys():
             if tensors[name].numel() and tensors[name].min() < 0:
                 raise FormatError(f"{where}: the tensor {name!r} has negative values")
-        if "labels" in tensors:
+        if "labels" in tensors and not targets:
             _require_probabilities(tensors["labels"], where)
         return cls(members.classes, members.items_per_class, tensors, quantization)
 

@@ -25,7 +25,10 @@ from d3data.utils.text import counted, duration, figures, percent, upright, weig
 
 HUB = "https://huggingface.co"
 RECIPE = "recipe.toml"
-METHODS = ("gaussian", "pixels", "generator", "align", "d3", "dc", "dd", "dm", "dsa", "mmd", "mtt")
+METHODS = (
+    *("gaussian", "pixels", "generator", "align", "d3", "dc", "dd", "dm", "dsa", "frepo", "kip"),
+    *("mmd", "mtt"),
+)
 HEADINGS = ("trained on", "accuracy, %", "images a class", "values", "bytes")
 LIMITS = (
     "It is for training classifiers. Its images look like what they were made for, not like "

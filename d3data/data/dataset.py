@@ -104,6 +104,7 @@ class DistilledDataset(Dataset[SampleT]):
                 f"{artifact.manifest.about.name} has no soft labels: leave soft_labels=True out"
             )
         self.soft_labels = self._soft_labels is not None
+        self.learned_labels = self.soft_labels and content.labels.kind == "targets"
         self._requests = Requests(len(self))
 
     def __len__(self) -> int:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from d3data import artifact
 from d3data.artifact.ancestry import ancestry
 from d3data.artifact.artifact import Artifact
-from d3data.artifact.manifest import About, HardLabels, Manifest, SoftLabels
+from d3data.artifact.manifest import About, HardLabels, Manifest, SoftLabels, TargetLabels
 from d3data.artifact.part import Part
 from d3data.errors import ArtifactError
 from d3data.hub import resolve
@@ -132,6 +132,12 @@ class _Moved:
 def _labels(sets: Sequence[Artifact]) -> HardLabels | SoftLabels:
     """Soft labels are over the classes of their own set; those of the others get nothing."""
     labels = [one.manifest.content.labels for one in sets]
+    for one, kind in zip(sets, labels, strict=True):
+        if isinstance(kind, TargetLabels):
+            raise ArtifactError(
+                f"{one.manifest.about.name} has learned labels, which say nothing of the classes "
+                "of other sets: it cannot be joined"
+            )
     soft = [one for one in labels if isinstance(one, SoftLabels)]
     if not soft:
         return HardLabels()

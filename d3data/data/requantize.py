@@ -36,7 +36,8 @@ def quantize(
     Args:
         dataset: a set that was loaded, an artifact, a name or a folder.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
-            "pixels" (float32 where one is not named). With one number for all, labels keep 8.
+            "pixels" (float32 where one is not named). With one number for all, labels keep 8,
+            and learned ones 32.
         out: where to write it; by default a folder of the new name, beside the artifact's folder
             or, if `dataset` is a name, in the working directory.
         axis: which values share a scale where priors are integers: "latents" or "items".
@@ -51,6 +52,8 @@ def quantize(
     old = as_artifact(dataset)
     content, about = old.manifest.content, old.manifest.about
     quantization = _quantization(bits, axis)
+    if content.labels.kind == "targets" and not isinstance(bits, Mapping):
+        quantization = quantization.model_copy(update={"labels": "float32"})
     about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
     folder = Path(out) if out else _parent(dataset, old) / about.name
     if folder.exists():

@@ -23,6 +23,7 @@ from d3data.artifact.part import Part
 from d3data.distill import experts
 from d3data.distill.engine import START, MetricsLog, Setting, Stage, optimize
 from d3data.distill.experts import ExpertPlan, Experts
+from d3data.distill.objectives.regression import centered
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
@@ -176,7 +177,8 @@ class SubtaskJob(_Job):
             self.result.read(),
             spec=self.recipe.source,
             image=image_of(task),
-            labels=None,
+            labels=len(task.classes) if self.recipe.learn_labels else None,
+            targets=self.recipe.learn_labels,
             where=str(self.result.path),
             quantization=self.recipe.quantization.within(OWN),
         )
@@ -285,9 +287,13 @@ def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -
     """The recipe's source for `task`, which has these classes, its tensors still to be filled."""
     items = torch.tensor(recipe.items(task.train.counts(), of=classes))
     kinds = torch.arange(len(task.classes)).repeat_interleave(items)
+    size = len(task.classes) if recipe.learn_labels else None
     rates: Any = {"step_size": recipe.step_size, "steps": recipe.step_sizes}
     with rng.seeded(recipe.seed, "blank"):
-        return registry.blank(recipe.source, image_of(task), classes=kinds, **rates)
+        source = registry.blank(recipe.source, image_of(task), classes=kinds, labels=size, **rates)
+    if source.labels is not None:
+        source.labels.data.copy_(centered(kinds, len(task.classes)))
+    return source
 
 
 def image_of(task: Task) -> Image:

@@ -8,7 +8,16 @@ from typing import Any
 import torch
 
 from d3data.artifact.artifact import Artifact
-from d3data.artifact.manifest import Content, HardLabels, PartEntry, SoftLabels, part_paths
+from d3data.artifact.manifest import (
+    AnyLabels,
+    Content,
+    HardLabels,
+    PartEntry,
+    SoftLabels,
+    TargetLabels,
+    format_of,
+    part_paths,
+)
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
 from d3data.distill.jobs import ExpertJob, ImagesJob, Job, LabelsJob, SubtaskJob, image_of
@@ -193,12 +202,12 @@ def _lots(task: Task) -> list[range]:
 def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
     """What the artifact's manifest will say, digests aside: finds what it could not say."""
     image, labels, items_of = image_of(task), labels_of(recipe), recipe.items(task.train.counts())
-    soft = len(task.classes) if labels.kind == "soft" else None
+    rows = None if labels.kind == "hard" else len(task.classes)
     entries = []
     for path, block in zip(part_paths(len(blocks)), sorted(blocks), strict=True):
         items = tuple(items_of[label] for label in block)
         size = {"items": sum(items), "classes": len(block)}
-        shapes = layout(recipe.source, image, **size, labels=soft)
+        shapes = layout(recipe.source, image, **size, labels=rows)
         entries.append(
             PartEntry(
                 path=path,
@@ -210,6 +219,7 @@ def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
             )
         )
     draft = {
+        "format": format_of(labels),
         "image": image,
         "preprocessing": task.rule,
         "classes": task.classes,
@@ -221,8 +231,10 @@ def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
     return Content.parse(draft, where=f"the recipe {recipe.name}")
 
 
-def labels_of(recipe: Recipe) -> HardLabels | SoftLabels:
+def labels_of(recipe: Recipe) -> AnyLabels:
     """What the manifest says of the labels that the recipe asks for."""
+    if recipe.learn_labels:
+        return TargetLabels()
     if recipe.labels is None:
         return HardLabels()
     network, epoch = recipe.labels.teacher.network, recipe.labels.epoch
@@ -253,7 +265,14 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
             f"warm_start.perceptual is {recipe.warm_start.perceptual:g}, but no objective "
             "has experts to look through: leave it out, or choose one"
         )
-    known = {purpose(name) for name in layout(recipe.source, image_of(task), items=1, classes=1)}
+    if recipe.learn_labels and len(blocks) > 1:
+        raise RecipeError(
+            "learn_labels: labels are over all classes, and a subtask has some of them: leave out "
+            "[subtasks], or learn_labels"
+        )
+    rows = 1 if recipe.learn_labels else None
+    one = layout(recipe.source, image_of(task), items=1, classes=1, labels=rows)
+    known = {purpose(name) for name in one}
     for kind in sorted(set(recipe.optimizers) - known):
         raise RecipeError(
             f"optimizers.{kind}: a {recipe.source.kind} source like this has none; "

@@ -168,9 +168,10 @@ class Recipe(Extended):
     `items_per_class` priors (or images) of every class are optimised on `objective` for `steps`
     steps, by the `optimizers`, one for each kind of tensor that is to move; `step_size` is the
     student's first, and `step_sizes` how many it learns, one for all of its steps or one for each.
-    Without an objective the source ships as its warm start left it. Items may be a list, a number
-    for each class, or "balanced:N": N of every class, but not more than it has train images (10
-    unless said).
+    With `learn_labels` every item has a row of labels that begins as its centered class and is
+    learned. Without an objective the source ships as its warm start left it. Items may be a list,
+    a number for each class, or "balanced:N": N of every class, but not more than it has train
+    images (10 unless said).
     """
 
     name: Name
@@ -189,22 +190,31 @@ class Recipe(Extended):
     optimizers: dict[str, Optimizer] = {}
     subtasks: Subtasks = Subtasks()
     labels: SoftLabels | None = None
+    learn_labels: bool = False
     quantize: Quantize = Quantize()
     compute: Compute = Compute()
 
-    later: ClassVar[frozenset[str]] = frozenset({"step_sizes"})
+    later: ClassVar[frozenset[str]] = frozenset({"step_sizes", "learn_labels"})
 
     @model_validator(mode="after")
     def _optimizers_fit(self) -> "Recipe":
         steps = self.steps + self.quantize.steps
         if bool(steps) != (self.objective is not None and bool(self.optimizers)):
             raise ValueError("steps, an objective and optimizers go together: give all or none")
-        known = [*sorted(self.source.purposes), "step_size"]
+        learned = ["labels"] if self.learn_labels else []
+        known = [*sorted(self.source.purposes), *learned, "step_size"]
         for name in self.optimizers:
             if name not in known:
                 raise ValueError(
                     f"optimizers.{name}: a {self.source.kind} source has no such tensors; "
                     f"{nearest(name, known)}"
+                )
+        if self.learn_labels:
+            leaves = self.objective.leaves if self.objective else ()
+            if self.labels or not leaves or not all(leaf.regresses for leaf in leaves):
+                raise ValueError(
+                    "learn_labels is for objectives that regress on labels, such as frepo and "
+                    "kip, without a [labels] table: leave it out, or choose one of these"
                 )
         if self.warm_start.images != "real" and "pixels" not in self.source.purposes:
             raise ValueError(

@@ -234,6 +234,8 @@ def plan(
     more = [name for name in needed if name not in chosen]
     chosen += known_baselines.wanted(more, trained, features=features)
     validate.require_choices(task, [] if how.train else protocol.learning_rates, chosen)
+    if protocol.own_rate and not how.train:
+        validate.own_rate(trained)
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
     baseline_seeds = seeds if how.baseline_seeds is None else how.baseline_seeds
     return EvaluationPlan(

@@ -1,6 +1,6 @@
 """What an epoch of a distilled set is under a protocol.
 
-That of D3 is the image of every prior's mean, and a draw of every prior: Qin, Deng,
+That of D3 is a draw of every prior and, where labels are soft, the image of its mean: Qin, Deng,
 Alvarez-Melis 2024, arXiv 2403.00999. Legend: N priors, K classes.
 """
 
@@ -22,6 +22,7 @@ class MeansAndDraws:
     def __init__(self, data: DistilledDataset) -> None:
         self._drawn = every_item(data)
         self._labels = labels_of_items(data)
+        self.learned_labels = data.learned_labels
 
     def __len__(self) -> int:
         return len(self._labels) + len(self._drawn)
@@ -45,7 +46,7 @@ def trained_on(data: TrainingData, protocol: Protocol) -> TrainingData:
     """The data with the epochs of a protocol; with their own where they were not distilled."""
     if not isinstance(data, DistilledDataset) or protocol.draws == "set":
         return data
-    if protocol.draws == "means" and has_priors(data):
+    if protocol.draws == "means" and has_priors(data) and data.soft_labels:
         return MeansAndDraws(data)
     if isinstance(protocol.draws, int):
         return like(data, draws_per_class=protocol.draws)
@@ -78,3 +79,8 @@ def labels_of_items(data: DistilledDataset) -> Tensor:
 def has_priors(data: TrainingData) -> bool:
     """Whether it is a set of priors, whose means are images too."""
     return isinstance(data, DistilledDataset) and data.drawer.random
+
+
+def has_learned_labels(data: TrainingData) -> bool:
+    """Whether its labels are numbers to be predicted by squared errors, not probabilities."""
+    return bool(getattr(data, "learned_labels", False))

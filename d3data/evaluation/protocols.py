@@ -9,7 +9,7 @@ import itertools
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -19,7 +19,7 @@ from d3data.errors import RecipeError, entry
 from d3data.nets import NetworkSpec
 from d3data.nets.training import cosine
 from d3data.utils.renamed import moved
-from d3data.utils.schema import Frozen
+from d3data.utils.schema import Extended
 
 
 def halfway(step: int, steps: int) -> float:
@@ -31,7 +31,7 @@ Mix = Literal["none", "cutmix", "mixup", "cutmix-half"]
 schedules: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "halfway": halfway}
 
 
-class Protocol(Frozen):
+class Protocol(Extended):
     """How a network is trained; it is tested once, after the last step.
 
     Attributes:
@@ -45,6 +45,8 @@ class Protocol(Frozen):
         batch: draws per step.
         optimizer: stochastic gradient descent, or AdamW (Loshchilov & Hutter, arXiv 1711.05101).
         learning_rates: at the start; of several, the one that does best on validation images.
+        own_rate: whether networks are trained on a distilled set at the step size that it
+            learned; on all else at the learning rate.
         momentum: of the gradient; AdamW has its own.
         weight_decay: of all parameters.
         schedule: half a cosine to zero, or a tenth after half of the steps.
@@ -52,8 +54,8 @@ class Protocol(Frozen):
         mix: whether images are mixed with others of their batch, after they are augmented;
             `cutmix-half` does so in half of the batches, chosen at random.
         draws: what an epoch of a distilled set has: this many draws of each class; a draw of each
-            item (`items`), and of its mean too where it is a prior (`means`), as D3 trains; or as
-            many draws as the set gives a loader (`set`).
+            item (`items`), and of its mean too where it is a prior with soft labels (`means`), as
+            D3 trains; or as many draws as the set gives a loader (`set`).
         labels: the set's `own`; or hard or soft ones, which it must then have.
     """
 
@@ -66,6 +68,7 @@ class Protocol(Frozen):
     batch: int = Field(ge=1)
     optimizer: Literal["sgd", "adamw"] = "sgd"
     learning_rates: tuple[Annotated[float, Field(gt=0)], ...] = Field(min_length=1)
+    own_rate: bool = False
     momentum: float = Field(default=0.9, ge=0, lt=1)
     weight_decay: float = Field(default=5e-4, ge=0)
     schedule: Literal["cosine", "halfway"] = "cosine"
@@ -73,6 +76,8 @@ class Protocol(Frozen):
     mix: Mix = "none"
     draws: Annotated[int, Field(ge=1)] | Literal["set", "items", "means"] = "set"
     labels: Literal["own", "hard", "soft"] = "own"
+
+    later: ClassVar[frozenset[str]] = frozenset({"own_rate"})
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
@@ -94,6 +99,7 @@ class Protocol(Frozen):
     def trained(self) -> str:
         """The optimizer and its settings, in words."""
         rates = " or ".join(f"{rate:g}" for rate in self.learning_rates)
+        rates = f"the set's own rate (others {rates})" if self.own_rate else rates
         decay = f"weight decay {self.weight_decay:g}"
         if self.optimizer == "adamw":
             return f"AdamW {rates}, {decay}"

@@ -53,7 +53,15 @@ class Runner:
 
     def rows(self, sets: Sequence[TrainingData], names: Sequence[str]) -> list[Row]:
         """A row for each of the sets, then for each of the baselines, by name, of the first."""
-        rows = [self._row("distilled", self.seeds, repeat(self.row_data(one))) for one in sets]
+        rows = [
+            self._row(
+                "distilled",
+                self.seeds,
+                repeat(self.row_data(one)),
+                rate=validate.own_rate(one) if self.setup.protocol.own_rate else None,
+            )
+            for one in sets
+        ]
         context = self.context(sets[0])
         for name in names:
             make = baselines.get_baseline(name)
@@ -93,12 +101,21 @@ class Runner:
             steps=protocol.length(len(trained_on(data, protocol))),
         )
 
-    def _row(self, name: str, seeds: Sequence[int], made: Iterator[RowData]) -> Row:
-        """`made` is what the network of each seed is trained on."""
+    def _row(
+        self,
+        name: str,
+        seeds: Sequence[int],
+        made: Iterator[RowData],
+        *,
+        rate: float | None = None,
+    ) -> Row:
+        """`made` is what networks are trained on; at `rate`, or one of the protocol's if None."""
         first = next(made)
         labels = validate.kind(first.data)
-        rates = self._rates(f"{name}, {self.network}, {labels} labels", first)
-        rate = max(rates, key=rates.__getitem__) if rates else None
+        rates: dict[float, float] = {}
+        if rate is None:
+            rates = self._rates(f"{name}, {self.network}, {labels} labels", first)
+            rate = max(rates, key=rates.__getitem__) if rates else None
         trials = []
         for number, (seed, one) in enumerate(zip(seeds, chain([first], made), strict=False), 1):
             stage = f"{name}, {self.network}, network {number} of {len(seeds)}"

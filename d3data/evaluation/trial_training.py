@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
 from d3data.errors import TrainingError
+from d3data.evaluation.protocol_epochs import has_learned_labels
 from d3data.evaluation.protocols import Mix, Protocol, batches
 from d3data.evaluation.record import (
     CHUNK,
@@ -233,7 +234,11 @@ class TrialTraining:
             images = change.apply(images, change.draw(len(images), self.rng))
             images, labels = mixed(protocol.mix, images, labels, classes=classes, rng=self.rng)
             self.seen += len(images)
-            yield cross_entropy(self.setup.compute(logits, self.network, images), labels)
+            outputs = self.setup.compute(logits, self.network, images)
+            if has_learned_labels(self.data):
+                yield 0.5 * (outputs - labels).square().sum(1).mean()
+            else:
+                yield cross_entropy(outputs, labels)
 
     def _validate(self, step: int) -> None:
         seconds = self.seconds  # that of validation is not counted

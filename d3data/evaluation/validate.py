@@ -15,7 +15,7 @@ from torch import Tensor
 from d3data.artifact.artifact import Artifact
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, DataError, FormatError, nearest
-from d3data.evaluation.protocol_epochs import has_priors, like
+from d3data.evaluation.protocol_epochs import has_learned_labels, has_priors, like
 from d3data.evaluation.record import CHUNK, Labels, TrainingData
 from d3data.evaluation.report import SplitName
 from d3data.images.tasks import PRESETS, Split, Task, TaskSpec
@@ -111,6 +111,26 @@ def require_choices(task: Task, rates: Sequence[float], baselines: Sequence[str]
     )
 
 
+def own_rate(data: TrainingData) -> float:
+    """The step size that a distilled set learned: the mean of those of its parts."""
+    _require(
+        isinstance(data, DistilledDataset),
+        f"a {type(data).__name__} has no learning rate of its own: choose another protocol",
+    )
+    assert isinstance(data, DistilledDataset)
+    sizes: list[Tensor] = [source.step_size for source in data.drawer.sources]
+    _require(
+        all(len(size) == 1 for size in sizes),
+        "the set has step sizes for each step of a student, and networks are trained at one rate: "
+        "choose another protocol",
+    )
+    rate = float(torch.cat(sizes).mean())
+    _require(
+        rate > 0, f"the set's step size is {rate:g}, no learning rate: choose another protocol"
+    )
+    return rate
+
+
 def kind(data: TrainingData) -> Labels:
     """Whether its labels are classes or probabilities."""
     labels = data.batch(0, torch.zeros(1, dtype=torch.int64), device=CPU)[1]
@@ -164,7 +184,7 @@ def require_fit(data: TrainingData, task: Task, place: str | Path | None = None)
     for rows in torch.arange(count).split(CHUNK):
         images, labels = data.batch(0, rows, device=CPU)
         _require_images(images, len(rows), task)
-        _require_labels(labels, len(rows), task)
+        _require_labels(labels, len(rows), task, learned=has_learned_labels(data))
 
 
 def require_known_fit(data: TrainingData, name: str) -> None:
@@ -226,7 +246,7 @@ def _require_images(images: Tensor, count: int, task: Task) -> None:
         raise ArtifactError("the set has values that are not finite: it cannot be trained on")
 
 
-def _require_labels(labels: Tensor, count: int, task: Task) -> None:
+def _require_labels(labels: Tensor, count: int, task: Task, *, learned: bool) -> None:
     classes, soft = len(task.classes), labels.is_floating_point()
     _require(
         labels.shape == ((count, classes) if soft else (count,)),
@@ -239,7 +259,9 @@ def _require_labels(labels: Tensor, count: int, task: Task) -> None:
         "torch.float32",
     )
     low, high = float(labels.min()), float(labels.max())
-    if soft:
+    if learned:
+        _require(bool(labels.isfinite().all()), "the set has labels that are not finite")
+    elif soft:
         _require(
             low >= 0 and bool(((labels.sum(1) - 1).abs() <= MOST_OFF).all()),
             "the set has soft labels that are not probabilities: none may be negative, and those "

@@ -274,8 +274,8 @@ def test_a_page_that_was_edited_is_found() -> None:
 
 
 def test_a_newer_format_names_who_reads_it() -> None:
-    page = {"content": {"format": 2, "reader": "1.4.0", "all": "else"}, "new": [1.5]}
-    with pytest.raises(NewerFormatError, match=r"format 2.*pip install 'd3data>=1\.4\.0'"):
+    page = {"content": {"format": 3, "reader": "1.4.0", "all": "else"}, "new": [1.5]}
+    with pytest.raises(NewerFormatError, match=r"format 3.*pip install 'd3data>=1\.4\.0'"):
         manifest.parse(json.dumps(page, indent=2).encode(), where="here")
 
 

@@ -38,7 +38,7 @@ def test_it_accepts_what_we_write(name, validator):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("content.format", 2),
+        ("content.format", 3),
         ("content.image.size", 4),
         ("content.image.whitening", {"method": "zca"}),
         ("content.source.kind", "pickle"),

@@ -13,7 +13,7 @@ import reports
 from d3data import nets
 from d3data.data.dataset import DistilledDataset
 from d3data.data.load import load
-from d3data.errors import RecipeError
+from d3data.errors import DataError, RecipeError
 from d3data.evaluation import evaluate, trial_training
 from d3data.evaluation import protocols as published
 from d3data.evaluation.baselines import Photographs
@@ -111,6 +111,9 @@ PUBLISHED = {
     ("dsa", 1): "662f7bd27d46e504e57a0a23ede0ef65b0a27fc35e1a491915bc9e7f87376e0c",
     ("d3", 1): "67e8ef162a33d0de28b7c38e6b664a8e91e6262da0dc0f661b23204bfa6ad598",
     ("dd-ranking", 1): "0f695c56a0b78728a4cb025a7c7772933bb6e70e2658ee240d433459509572d3",
+    ("mtt", 1): "f31a0e713ae6551bb907aa89422e820ceec053d599230c4f6538d2e7dbfce4d0",
+    ("d3", 2): "e7326d59093ba76de907a02f504dee5dcdeb7ef8c29df0d2657cef3897bd01ed",
+    ("dd-ranking", 2): "2f0c390c705f320c3e7a2a0ab6cfd77fe6a3fd7624fa6b20bc79b5f887f66513",
     ("transfer", 1): "d62cb9c165b0ecff5a7521b88ba00c367b7ebea092a4a51cb9a46a1556fb576c",
 }
 
@@ -137,10 +140,9 @@ def test_a_protocol_is_not_called_like_a_published_one_that_it_is_not():
         published.require_own_name(get_protocol("quick").model_copy(update={"steps": 60}))
 
 
-@pytest.mark.parametrize("soft", [True, False])
-def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(priors, soft):
-    """18 priors, at most 4 of a class."""
-    data = DistilledDataset(priors.artifact, soft_labels=soft)
+def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(priors):
+    """18 priors, at most 4 of a class; labels are soft."""
+    data = DistilledDataset(priors.artifact)
     epochs, everything = trained_on(data, protocols["d3"]), torch.arange(18 + 40)
     assert len(epochs) == len(everything)
     images, labels = epochs.batch(4, everything, device=CPU)
@@ -149,7 +151,7 @@ def test_an_epoch_of_d3_is_every_mean_and_a_draw_of_every_prior(priors, soft):
     torch.testing.assert_close(images[:18], means)
     assert torch.equal(images[:18], again[:18])
     assert (images[18:] - again[18:]).abs().amax((1, 2, 3)).min() > 0
-    drawn = DistilledDataset(data.artifact, draws_per_class=4, soft_labels=soft)
+    drawn = DistilledDataset(data.artifact, draws_per_class=4)
     expected, of = drawn.batch(4, range(40))
     torch.testing.assert_close(images[18:], expected)
     assert torch.equal(labels[18:], of)
@@ -164,12 +166,29 @@ def test_a_set_with_a_residual_is_trained_on_as_d3_does(priors, digits, tiny):
     assert (row.draws, row.trials[0].images) == (18 + 40, 16)
 
 
-@pytest.mark.parametrize(("name", "images"), [("dc", 40), ("d3", 18 + 40), ("quick", 90)])
-def test_an_epoch_of_a_set_is_that_of_the_protocol(priors, name, images):
-    """An epoch of its own has 9 draws of each class."""
-    data = trained_on(DistilledDataset(priors.artifact, draws_per_class=9), protocols[name])
+@pytest.mark.parametrize(
+    ("name", "soft", "images"),
+    [("dc", True, 40), ("d3", True, 18 + 40), ("d3", False, 40), ("quick", True, 90)],
+)
+def test_an_epoch_of_a_set_is_that_of_the_protocol(priors, name, soft, images):
+    """An epoch of its own has 9 draws of each class; D3 has means where labels are soft."""
+    own = DistilledDataset(priors.artifact, draws_per_class=9, soft_labels=soft)
+    data = trained_on(own, protocols[name])
     assert len(data) == images
-    assert isinstance(data, MeansAndDraws) == (name == "d3")
+    assert isinstance(data, MeansAndDraws) == (images == 18 + 40)
+
+
+def test_a_set_is_trained_on_at_its_own_rate_and_real_images_at_the_protocols(digits, tiny):
+    own = load("digits-ipc4")
+    (source,) = own.artifact.sources()
+    protocol = tiny.model_copy(update={"own_rate": True, "steps": 1})
+    rows = evaluate(own, digits, protocol=protocol, seeds=[0], baselines=["random"]).rows
+    assert source.step_size.item() != tiny.rate
+    rates = [row.trials[0].learning_rate for row in rows]
+    assert rates == [pytest.approx(source.step_size.item()), tiny.rate]
+    real = Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2))
+    with pytest.raises(DataError, match="has no learning rate of its own"):
+        evaluate(real, digits, protocol=protocol, seeds=[0], baselines=())
 
 
 def test_a_protocol_may_say_how_many_draws_of_each_class_an_epoch_has(priors, tiny):

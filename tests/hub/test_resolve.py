@@ -481,7 +481,7 @@ def test_a_hub_that_names_no_commit(hub: LocalHub, commit: str, monkeypatch: Pat
 
 def test_a_set_of_a_newer_d3data_is_fetched_once(hub: LocalHub, toys: Path) -> None:
     page = json.loads((toys / NAME).read_bytes())
-    page["content"]["format"] = 2
+    page["content"]["format"] = 3
     newer = json.dumps(page, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     hub.create("me/newer", {**hubs.files_of(toys), NAME: newer}).tag("v1.2.3")
     with pytest.raises(NewerFormatError):

@@ -34,12 +34,14 @@ class Objective(Frozen, abc.ABC):
         kind: its name in recipes, or `package.module:Class` of an objective of one's own.
         reference: its paper, as `arXiv:NNNN.NNNNN`; "" where there is none.
         student: which of `labels` and `step_size` its losses have gradients for.
+        regresses: whether labels are predicted by squared errors, so that they may be any numbers.
     """
 
     kind: str
 
     reference: ClassVar[str] = ""
     student: ClassVar[frozenset[str]] = frozenset()
+    regresses: ClassVar[bool] = False
 
     @abc.abstractmethod
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:

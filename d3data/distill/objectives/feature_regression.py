@@ -49,6 +49,7 @@ class FeatureRegression(Objective):
 
     reference: ClassVar[str] = "arXiv:2206.00719"
     student: ClassVar[frozenset[str]] = frozenset({"labels"})
+    regresses: ClassVar[bool] = True
 
     def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
         require_classes(classes, "nothing to predict")

@@ -42,6 +42,7 @@ class KernelRegression(Objective):
 
     reference: ClassVar[str] = "arXiv:2011.00050"
     student: ClassVar[frozenset[str]] = frozenset({"labels"})
+    regresses: ClassVar[bool] = True
 
     def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
         require_classes(classes, "nothing to predict")

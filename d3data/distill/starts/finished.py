@@ -68,6 +68,8 @@ def require_fits(start: Artifact, draft: Content, *, steps: int) -> None:
         content.source.renormalized(start.part(0).tensors, content.image, draft.image)
     if content.labels.kind == "soft" and draft.labels.kind == "hard":
         raise RecipeError(f"{name} has soft labels, which would be lost: add a [labels] table")
+    if content.labels.kind == "targets" and draft.labels.kind != "targets":
+        raise RecipeError(f"{name} has learned labels, which would be lost: set learn_labels")
     blocks = {part.classes: part.items_per_class for part in content.parts}
     for part in draft.parts:
         if part.classes not in blocks:
@@ -94,7 +96,10 @@ def fill(source: Source, start: Artifact, *, classes: Sequence[int], image: Imag
     tensors = dict(start.part(blocks.index(tuple(classes))).tensors)
     if content.image != image:
         tensors = dict(content.source.renormalized(tensors, content.image, image))
-    tensors.pop("labels", None)  # those of the recipe come last
+    if source.labels is None or content.labels.kind != "targets":
+        tensors.pop("labels", None)  # those of a teacher come last
+    if source.labels is not None:
+        tensors.setdefault("labels", source.labels.data)
     with torch.no_grad():
         source.step_size.data = tensors["step_size"].to(source.step_size)
         source.load_state_dict(tensors, strict=True)
