@@ -177,7 +177,8 @@ def range_fault(images: Iterable["Image.Image"]) -> str | None:
         if not _has_range(image):
             with contextlib.suppress(Exception):  # what cannot be decoded is told elsewhere
                 values = np.asarray(image)
-                unknown += [float(np.nanmin(values)), float(np.nanmax(values))]
+                finite = values[np.isfinite(values)]
+                unknown += [float(finite.min()), float(finite.max())]
         elif kind.startswith("I"):
             gray += np.bincount(np.asarray(image).ravel(), minlength=len(gray))
         elif kind.endswith(DEEP):

@@ -166,7 +166,8 @@ def _problems(
     """What is wrong with single images and classes, all of it at once."""
     train = counts.get("train", ())
     least = 1 if {"validation", "test"} <= counts.keys() else 2
-    few = [name for name, count in zip(index.classes, train, strict=False) if count < least]
+    counted_classes = zip(index.classes, train, strict=False) if any(train) else ()
+    few = [name for name, count in counted_classes if count < least]
     images, bare = counted(len(broken), "image"), counted(len(unlabeled), "image")
     small = counted(len(few), "class", "classes")
     problems = (

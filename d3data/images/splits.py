@@ -94,9 +94,9 @@ def require_images(index: ImageIndex) -> None:
 def require_train(index: ImageIndex) -> None:
     """Refuse a place of which nothing is to train on."""
     require_images(index)
-    if "train" not in index.splits:
-        there = f" but {some(index.splits)}" if index.splits else ""
-        raise DataError(f"{index.place} has no train split{there}: {CHOOSE}")
+    there = [part for part, own in index.splits.items() if len(own.labels)]
+    if "train" not in there:
+        raise DataError(f"{index.place} has no train split but {some(there)}: {CHOOSE}")
 
 
 def fingerprint(index: ImageIndex, splits: dict[Role, SplitRows], rule: str) -> str:

@@ -6,9 +6,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from d3data.cli import app
+from d3data.cli.commands import app
 from d3data.errors import DataError
-from d3data.evaluation import adapters
+from d3data.evaluation import adapters, plan
 from d3data.images.tasks import load_task
 from pictures import encoded, picture
 from places import PETS, put, table
@@ -80,9 +80,9 @@ def test_columns_and_splits_are_chosen_in_every_command(real, tmp_path):
     call("init", place, *chosen, "--out", tmp_path / "x.toml")
     call("convert", "images", place, "--task", "x", "--data", real, *chosen,
          "--out", tmp_path / "set")  # fmt: skip
-    assert "columns: photo, species; not mask" in call(
-        "evaluate", place, "--task", "x", "--data", real, *chosen, *QUICK
-    )
+    how = {"columns": ("photo", "species"), "splits": {"train": "a.*"}}
+    planned = plan(str(place), "x", data=real, seeds=[0], baselines="none", **how)
+    assert "columns: photo, species; not mask" in planned.data.notes
     assert "write --split test" in call("evaluate", place, "--split", "no", code=2)
 
 
@@ -99,6 +99,7 @@ def test_a_recipe_says_how_real_images_are_read(real, tmp_path):
     out = tmp_path / "set"
     call("convert", "images", real, "--task", recipe, "--data", place, "--split", "train=train",
          "--out", out)  # fmt: skip
-    call("evaluate", out, "--data", place, *chosen, *QUICK)
+    how = {"columns": ("image", "species"), "splits": {"train": "a.*", "test": "test_b.*"}}
+    assert len(plan(out, data=place, seeds=[0], baselines="none", **how).setup.tests) == 8
     with pytest.raises(DataError, match=r"has no \[task\]"):
         load_task(str(put(tmp_path, {"bare.toml": "a = 1"}) / "bare.toml"))

@@ -124,6 +124,10 @@ def test_pixels_of_unknown_range_are_refused(kind, suffix, tmp_path):
     assert suggest_rule([(8, 8, kind_of(image))]).channels == 1
 
 
+def test_what_is_not_finite_has_no_range_to_tell():
+    assert range_fault([Image.fromarray(np.full((8, 8), np.nan, np.float32))]) is None
+
+
 def test_a_few_pixels_may_be_brighter_than_white():
     values = np.full((20, 20), 4095, np.uint16)
     values[:2, :2] = 60_000  # 1 %

@@ -57,6 +57,7 @@ def column(schema: Any, place: str, what: str, wanted: str | None) -> str:
         return found[0]
     fault = f"the {what} columns {some(found)}" if found else f"no {what} column among"
     there = "" if found else f" {some(schema.names) or 'none'}"
+    there += " (the first line must name the columns)" if what == "file" else ""
     raise DataError(f"{place} has {fault}{there}; {CHOOSE}")
 
 

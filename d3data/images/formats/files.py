@@ -129,6 +129,8 @@ def unreadable(path: Path, failure: Exception, what: str, *, text: bool = False)
     known = diagnosis(head)
     if known and not (text and known.startswith(_TEXT)):
         return DataError(f"{path} is not {what}: {known}")
+    if text:
+        return DataError(f"{path} cannot be read as {what} ({brief(str(failure))}): correct it")
     return DataError(
         f"{path} is truncated or not {what} ({brief(str(failure))}): copy or fetch it again"
     )

@@ -77,7 +77,8 @@ def read(
     chosen = splits if splits and (not column or are_met(splits, images)) else None
     parts = arrange(images, listing.place, chosen, described)
     listed = read_names(listing.root) or []
-    note = found.columns if found else ""
+    note = f"not read: {some(tables)}, without a column of labels" if tables else ""
+    note = found.columns if found else note
     if found:
         metadata.require_complete(labels, images, listing)
         if column and chosen:

@@ -33,9 +33,10 @@ _ROLES = {
     part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_MASKS = "(?:mask|masks|seg|segmentation|gt|groundtruth|annotation|depth|matte)"
 _MASK = re.compile(
-    r"(?P<image>.+)[^a-z0-9](mask|masks|seg|segmentation|gt|groundtruth|annotation|depth|matte)"
-    r"[^a-z0-9]?[0-9]*",
+    rf"(?P<image>.+)[^a-z0-9/]{_MASKS}[^a-z0-9/]?[0-9]*|"
+    rf"(?P<folder>.*/|){_MASKS}[^a-z0-9/](?P<name>[^/]+)",
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})")
@@ -61,7 +62,11 @@ def low(name: str) -> str:
 def require_no_masks(names: Iterable[str], place: str) -> None:
     """Refuse images `0_mask.png` beside `0.png`, by their names without suffixes."""
     there = {*names}
-    pairs = [(m["image"], name) for name in sorted(there) if (m := _MASK.fullmatch(name))]
+    pairs = [
+        (found["image"] or f"{found['folder']}{found['name']}", name)
+        for name in sorted(there)
+        if (found := _MASK.fullmatch(name))
+    ]
     if masks := [(image, name) for image, name in pairs if image in there]:
         (image, mask), count = masks[0], len(masks)
         raise DataError(

@@ -119,6 +119,7 @@ def _read_csv(stream: BinaryIO) -> Any:
     options = pyarrow.csv.ParseOptions(delimiter=delimiter)
     nulls = pyarrow.csv.ConvertOptions(null_values=NULLS, strings_can_be_null=True)
     table = pyarrow.csv.read_csv(io.BytesIO(content), parse_options=options, convert_options=nulls)
+    table = table.rename_columns([name.strip() for name in table.schema.names])
     dates = [field.name for field in table.schema if pyarrow.types.is_temporal(field.type)]
     for name in dates:
         texts = table.column(name).cast(pyarrow.string())

@@ -252,17 +252,17 @@ def test_tables_of_spreadsheets_are_read(text, expected, tmp_path):
 
 
 @pytest.mark.parametrize("shards", [False, True])
-@pytest.mark.parametrize("word", ["_mask", "-seg", " GT", "_mask_0"])
-def test_masks_beside_photographs_are_not_taken_for_them(shards, word, tmp_path):
-    names = [f"{kind}/{n}{end}" for kind in PETS for n in range(3) for end in ("", word)]
+@pytest.mark.parametrize("form", ["{}_mask", "{}-seg", "{} GT", "{}_mask_0", "seg_{}"])
+def test_masks_beside_photographs_are_not_taken_for_them(shards, form, tmp_path):
+    ends = ("{}", form)
+    names = [f"{kind}/{end.format(n)}" for kind in PETS for n in range(3) for end in ends]
     files = {f"{name}.png": PNG for name in names}
     if shards:
         labels = [(f"{name}.cls", name[:3].encode()) for name in names]
         files = {"0.tar": shard([*files.items(), *labels])}
     place = put(tmp_path, files)
-    refused(
-        place, f"cat/0{word}.*, beside cat/0.*, is no photograph by its name, nor may 6 images"
-    )
+    mask = form.format(0)
+    refused(place, f"cat/{mask}, beside cat/0, is no photograph by its name, nor may 6")
     assert counts(place, splits={"train": "."}) == {"train": {"cat": 6, "dog": 6}}
 
 
@@ -321,6 +321,17 @@ def test_a_place_without_images_says_what_is_there_and_what_to_give(files, tmp_p
     (name,) = files
     left = f"left out: 1 {name[name.index('.') :]}"
     refused(put(tmp_path, files), rf"has no images \({left}\): give folders .* unpack")
+
+
+@pytest.mark.parametrize("files", [pets("test/"), {"test.parquet": table(["a", "b"])}])
+def test_a_place_without_train_is_asked_about(files, tmp_path):
+    refused(put(tmp_path, files), "no train split but test: .*--split train=NAME")
+
+
+def test_metadata_without_labels_are_told(tmp_path):
+    files = pets() | {"metadata.csv": "file_name,caption\ncat/0.png,a cat\n"}
+    index = formats.read(put(tmp_path, files))
+    assert "not read: metadata.csv, without a column of labels" in index.notes
 
 
 def test_names_of_keys_that_have_dots_are_told(tmp_path):
