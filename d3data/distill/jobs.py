@@ -298,7 +298,13 @@ def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -
 
 def image_of(task: Task) -> Image:
     """The shape and normalization of a task's images."""
-    return Image(channels=task.rule.channels, size=task.size, mean=task.mean, std=task.std)
+    return Image(
+        channels=task.rule.channels,
+        size=task.size,
+        mean=task.mean,
+        std=task.std,
+        whitening=task.whitening,
+    )
 
 
 def subtask_folder(run: Path, number: int) -> Path:

@@ -18,6 +18,7 @@ from d3data.errors import ArtifactError, DataError, FormatError, nearest
 from d3data.evaluation.protocol_epochs import has_learned_labels, has_priors, like
 from d3data.evaluation.record import CHUNK, Labels, TrainingData
 from d3data.evaluation.report import SplitName
+from d3data.images.spec import Whitening
 from d3data.images.tasks import PRESETS, Split, Task, TaskSpec
 from d3data.utils.checks import whole
 from d3data.utils.text import some
@@ -213,9 +214,11 @@ def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None
         "names",
     )
     _require(
-        data.image.whitening is None,
-        f"the set's values are whitened, and those of {real} are not, so networks trained on it "
-        "cannot be tested there: convert the set again with --zca, which undoes whitening",
+        data.image.whitening == task.whitening,
+        f"the set's values are {_whitened(data.image.whitening)}, and those of {real} are "
+        f"{_whitened(task.whitening)}, so networks trained on it cannot be tested there: evaluate "
+        "it on the images that it was made from; a converted set is un-whitened by converting it "
+        "again with --zca",
     )
     rule = data.artifact.manifest.content.preprocessing
     _require(
@@ -230,6 +233,12 @@ def _require_same_content(data: DistilledDataset, task: Task, real: str) -> None
         f"{data.normalization.std}, and {real} with mean {task.mean} and std {task.std}: it was "
         "made from other images",
     )
+
+
+def _whitened(how: Whitening | None) -> str:
+    if how is None:
+        return "not whitened"
+    return f"whitened (ZCA, {how.regularization:g}, by images {how.images_sha256[:8]}...)"
 
 
 def _require_images(images: Tensor, count: int, task: Task) -> None:

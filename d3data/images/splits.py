@@ -17,6 +17,7 @@ from d3data.images.formats.labels import UNLABELED
 from d3data.images.formats.layout import CHOOSE, Role
 from d3data.images.preprocessing import kind_of
 from d3data.images.spec import is_class_name
+from d3data.images.whitening import Zca
 from d3data.utils.atomic import replacing
 from d3data.utils.device import to_device
 from d3data.utils.hashing import digest
@@ -172,6 +173,7 @@ class Split:
         mean: Sequence[float],
         std: Sequence[float],
         slots: Tensor | None = None,
+        zca: Zca | None = None,
         device: torch.device = CPU,
     ) -> None:
         self.labels, self.classes, self.device = labels, classes, device
@@ -185,6 +187,7 @@ class Split:
             to_device(torch.tensor(moment, dtype=torch.float32).view(-1, 1, 1), device)
             for moment in self._moments
         )
+        self._zca = zca.on(device) if zca else None
         self._on: dict[torch.device, Split] = {}
 
     def __len__(self) -> int:
@@ -202,8 +205,12 @@ class Split:
         return self._images.pixels(self._slots[torch.as_tensor(indices, dtype=torch.int64)])
 
     def read(self, indices: Tensor | Sequence[int]) -> Tensor:
-        """Normalised images, (x / 255 - mean) / std: float32 (B, C, H, W), on the device."""
-        return self.pixels(indices).float().div_(255).sub_(self._mean).div_(self._std)
+        """Normalised images, (x / 255 - mean) / std, whitened where the split is so.
+
+        float32 (B, C, H, W), on the device.
+        """
+        values = self.pixels(indices).float().div_(255).sub_(self._mean).div_(self._std)
+        return self._zca(values) if self._zca else values
 
     @property
     def bytes(self) -> int:
@@ -258,7 +265,13 @@ class Split:
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Split":
         """The same images with another mean and standard deviation per channel."""
+        if self._zca is not None:
+            raise DataError("whitened images cannot be normalized otherwise: whiten them after")
         return self._changed(self._decoded, moments=(mean, std))
+
+    def whitened(self, zca: Zca) -> "Split":
+        """The same images, whitened after they are normalized."""
+        return self._changed(self._decoded, zca=zca)
 
     def of(self, classes: Sequence[int]) -> "Split":
         """The images of some classes, relabelled 0, 1, ... in the order given."""
@@ -275,6 +288,7 @@ class Split:
             mean=mean,
             std=std,
             slots=slots,
+            zca=self._zca,
             device=self.device,
         )
 
@@ -283,6 +297,7 @@ class Split:
         images: "DecodedImages",
         *,
         moments: tuple[Sequence[float], Sequence[float]] | None = None,
+        zca: Zca | None = None,
         device: torch.device | None = None,
     ) -> "Split":
         mean, std = moments or self._moments
@@ -293,5 +308,6 @@ class Split:
             mean=mean,
             std=std,
             slots=self._slots,
+            zca=zca or self._zca,
             device=device or self.device,
         )

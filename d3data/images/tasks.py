@@ -23,8 +23,9 @@ from d3data.images.formats.index import ImageIndex
 from d3data.images.formats.layout import Role
 from d3data.images.preprocessing import Fit, Preprocessing, is_deep, range_fault, suggest_rule
 from d3data.images.presets import PRESETS, Preset
-from d3data.images.spec import Image, normalized
+from d3data.images.spec import Image, Whitening, normalized
 from d3data.images.splits import Split, SplitRows, fingerprint, partition
+from d3data.images.whitening import Zca
 from d3data.utils.hashing import digest
 from d3data.utils.packages import naming_packages
 from d3data.utils.schema import Frozen, stored_as
@@ -33,6 +34,8 @@ from d3data.utils.text import some
 __all__ = ["PRESETS", "Preprocessing", "Split", "Task", "TaskSpec", "load_task"]
 
 UNSEEN = "0" * 64  # the fingerprint of images that are not on this machine
+LOT = 4096  # images that are looked at together
+MOST_WHITENED = 3 * 64**2  # values of an image
 SEEN = 512  # images whose headers tell the size and channels of one's own
 
 
@@ -40,7 +43,8 @@ SEEN = 512  # images whose headers tell the size and channels of one's own
 class Task:
     """Real labelled images: train, validation and (where there is one) test.
 
-    `mean` and `std` are per channel, of pixels in [0, 1]. `fingerprint` (hex sha256) changes when
+    `mean` and `std` are per channel, of pixels in [0, 1]; with `whitening` values are whitened
+    after they are normalized. `fingerprint` (hex sha256) changes when
     the data, the rule or the splits do; it is the same on every machine.
     """
 
@@ -55,6 +59,8 @@ class Task:
     train: Split
     validation: Split
     test: Split | None
+    whitening: Whitening | None = None
+    zca: Zca | None = None
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{part} {len(own)}" for part, own in self._splits().items() if own)
@@ -77,12 +83,36 @@ class Task:
     def normalized(self, pixels: Tensor) -> Tensor:
         """(..., C, H, W) uint8 pixels -> float32 values, as those of its splits."""
         image = Image(channels=self.channels, size=self.size, mean=self.mean, std=self.std)
-        return normalized(pixels, image)
+        values = normalized(pixels, image)
+        return self.zca(values).view(values.shape) if self.zca else values
 
     def renormalized(self, mean: Sequence[float], std: Sequence[float]) -> "Task":
         """The same images with another mean and standard deviation per channel."""
         splits = {part: own.renormalized(mean, std) for part, own in self._splits().items()}
         return replace(self, mean=tuple(mean), std=tuple(std), **splits)
+
+    def whitened(self, regularization: float) -> "Task":
+        """The same images, whitened by the covariance of the train images (ZCA); or DataError."""
+        train, size = self.train, self.channels * self.size**2
+        if size > MOST_WHITENED:
+            raise DataError(
+                f"whitening: ZCA of images of {size:,} values takes a matrix of as many rows and "
+                f"columns; {MOST_WHITENED:,} values are the most: choose a smaller size"
+            )
+        if known := self.fingerprint != UNSEEN:
+            lots = (train.read(lot) for lot in torch.arange(len(train)).split(LOT))
+            zca = Zca.of(lots, regularization=regularization)
+        else:
+            zca = Zca(torch.zeros(size), torch.eye(size))
+        whitening = Whitening(regularization=regularization, images_sha256=self.fingerprint)
+        fingerprint = digest([self.fingerprint, "zca", str(regularization)])
+        return replace(
+            self,
+            whitening=whitening,
+            zca=zca,
+            fingerprint=fingerprint if known else UNSEEN,
+            **{part: own.whitened(zca) for part, own in self._splits().items()},
+        )
 
     def on(self, device: torch.device) -> "Task":
         """The same images, kept on a device, where they fit, and normalized there."""
@@ -134,7 +164,8 @@ class TaskSpec(Frozen):
     `data` is a place on this machine, so a recipe leaves it out; `columns` are the image and the
     label column of a table, or such members of shards; `splits` says which are the splits where
     names do not say it plainly, `classes` how many classes are meant, `white` which value is white
-    in images of more than 8 bits; `validation` is the fraction of train that is held out.
+    in images of more than 8 bits; `validation` is the fraction of train that is held out;
+    `whitening` is what ZCA adds to eigenvalues of normalized values, where they are whitened.
     """
 
     name: str = pydantic.Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)
@@ -147,6 +178,7 @@ class TaskSpec(Frozen):
     classes: int | None = _if_given(ge=1)
     white: float | None = _if_given(gt=0, le=2**32)
     validation: float = pydantic.Field(default=0.1, gt=0, le=0.5)
+    whitening: float | None = _if_given(gt=0, le=1e6)
     license: str | None = stored_as("licence", default=None)
     source: str | None = None
 
@@ -205,7 +237,7 @@ class TaskSpec(Frozen):
             labels = torch.from_numpy(rows[part].labels)
             return Split(images[part], labels, classes=len(index.classes), mean=mean, std=std)
 
-        return Task(
+        task = Task(
             name=self.name,
             classes=index.classes,
             mean=mean,
@@ -218,6 +250,7 @@ class TaskSpec(Frozen):
             validation=split("validation"),
             test=split("test") if "test" in rows else None,
         )
+        return task if self.whitening is None else task.whitened(self.whitening)
 
 
 @naming_packages()
