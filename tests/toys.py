@@ -85,8 +85,6 @@ OBJECTIVES: dict[str, Objective] = {
         network=NetworkSpec(width=8, norm="batch"), pool=2, oldest=2, real=32, learning_rate=1e-2
     ),
     "dd": Unrolled(network=NETWORK, groups=2, passes=4, momentum=0.9, real=32),
-    "mtt-plain": MTT.model_copy(update={"rate": "plain", "augment": "siamese-noflip"}),
-    "dc": GradientMatching(network=NETWORK, real=16),
     "dsa-looped": GradientMatching(
         network=NETWORK, outer=3, inner=2, real=16, batch=4, augment="siamese-noflip"
     ),

@@ -31,7 +31,7 @@ LAUNCHES = {  # a step
     "mtt": 1100, "mmd": 220, "mmd-published": 220, "dm": 130, "dm-experts": 120,
     "companion": 150, "alternate": 660, "sum": 1300, "mmd-window": 220, "align": 130,
     "matching and alignment": 220, "dm-by-class": 400, "kip": 350, "frepo": 300, "dd": 3500,
-    "mtt-plain": 1300, "dc": 1400, "dsa-looped": 1700,
+    "dsa-looped": 1700,
 }  # fmt: skip
 
 
