@@ -15,9 +15,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 import d3data
 from d3data import nets
+from d3data.cli import completion
+from d3data.cli.commands import app
 from d3data.data.dataset import DistilledDataset
 from d3data.data.device_loader import DecodingLoader
 from d3data.data.epochs import EpochSampler
@@ -170,6 +173,34 @@ def test_lists_are_lists_and_what_they_name_can_be_got():
     assert "digits-ipc4" in d3data.list_sets("digits*")
 
 
+@pytest.mark.parametrize(
+    ("typed", "wanted"),
+    [
+        ("info digits", {"digits-ipc10", "digits-ipc4"}),
+        ("recipes show digits-ipc4", {"digits-ipc4"}),
+        ("distill digits-ipc4", {"digits-ipc4"}),
+        ("evaluate digits-ipc4 --protocol qui", {"quick"}),
+    ],
+)
+def test_a_shell_completes_names(typed, wanted):
+    environment = {"_D3DATA_COMPLETE": "complete_bash", "COMP_WORDS": f"d3data {typed}"}
+    environment["COMP_CWORD"] = str(len(typed.split()))
+    found = CliRunner().invoke(app, prog_name="d3data", env=environment)
+    assert {*found.stdout.split()} == wanted
+
+
+def test_completion_knows_all_names():
+    assert completion.sets("") == d3data.list_sets()
+    assert completion.recipes("") == d3data.distill.list_recipes()
+    assert completion.protocols("") == sorted(d3data.evaluation.list_protocols())
+
+
+def test_it_runs_as_a_module():
+    command = [sys.executable, "-m", "d3data", "--version"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stdout.strip() == d3data.__version__
+
+
 def old(call, match):
     """What a call in an old spelling returns, which warns once."""
     with warnings.catch_warnings(record=True) as told:
@@ -206,6 +237,7 @@ def test_old_arguments_warn_once_and_go_on():
     step = Progress("distill", 1, 2)
     assert old(lambda: step.what, "event") == "progress"
     assert old(lambda: step.progress, "record itself") is step
+    assert (old(lambda: step.done, "step"), old(lambda: step.total, "steps")) == (1, 2)
 
 
 @renamed(data="dataset", data_path="data", convert={"data_path": str.upper})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from d3data.cli import completion
 from d3data.cli.options import Columns, Data, Device, Json, Splits, White, named_splits
 from d3data.cli.output import give, say
 from d3data.cli.progress import Display
@@ -35,7 +36,12 @@ def list_recipes(context: typer.Context, json: Json = False) -> None:
 
 
 @recipes.command()
-def show(name: Annotated[str, typer.Argument(help="A name of `d3data recipes`.")]) -> None:
+def show(
+    name: Annotated[
+        str,
+        typer.Argument(help="A name of `d3data recipes`.", autocompletion=completion.recipes),
+    ],
+) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
     from d3data.distill.recipe import recipe_text
 
@@ -123,7 +129,11 @@ def _counts(split: str, counts: Sequence[int], classes: Sequence[str]) -> str:
 
 def distill(
     recipe: Annotated[
-        str, typer.Argument(help="A name of `d3data recipes`, or a path to a .toml.")
+        str,
+        typer.Argument(
+            help="A name of `d3data recipes`, or a path to a .toml.",
+            autocompletion=completion.recipes,
+        ),
     ],
     data: Data = None,
     out: Annotated[Path | None, typer.Option(help="The run folder; default: runs/NAME.")] = None,

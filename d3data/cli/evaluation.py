@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from d3data.cli import completion
 from d3data.cli.options import (
     Columns,
     Data,
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     from d3data.evaluation import EvaluationPlan, Progress, Report
     from d3data.evaluation.record import Labels
 
-Protocol = Annotated[str, typer.Option(help="How networks are trained.")]
+Protocol = Annotated[
+    str, typer.Option(help="How networks are trained.", autocompletion=completion.protocols)
+]
 Seeds = Annotated[
     int | None, typer.Option(min=1, help="How many networks; default: the protocol's.")
 ]

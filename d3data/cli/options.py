@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from d3data.cli import completion
 from d3data.cli.output import say
 from d3data.errors import UnknownNameError
 from d3data.hub import names
@@ -37,6 +38,7 @@ Trained = Annotated[
     typer.Argument(
         metavar="NAME",
         callback=_checked(_images_or_name),
+        autocompletion=completion.sets,
         help="A data set, as other commands name it; or any images, with --task: a folder or file "
         "written as ./x or /x, hf:ORG/NAME, or torchvision:CLASS:ROOT.",
     ),
@@ -45,6 +47,7 @@ Name = Annotated[
     str,
     typer.Argument(
         callback=_checked(names.parse),
+        autocompletion=completion.sets,
         help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
         "folder written as ./x or /x.",
     ),

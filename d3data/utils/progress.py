@@ -45,6 +45,18 @@ class Progress:
         warn("event.progress", "the record itself", stacklevel=2)
         return self if self.event == "step" else None
 
+    @property
+    def done(self) -> int:
+        """`step` under its old name: how many jobs of a run are done."""
+        warn("done", "step", stacklevel=2)
+        return self.step
+
+    @property
+    def total(self) -> int:
+        """`steps` under its old name: how many jobs a run has."""
+        warn("total", "steps", stacklevel=2)
+        return self.steps
+
 
 ReportProgress = Callable[[Progress], None]
 

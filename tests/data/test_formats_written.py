@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 import made
 import tiny_runs as runs
-from d3data.cli.commands import app, progress
+from d3data.cli import progress
+from d3data.cli.commands import app
 from d3data.data.export import export
 from d3data.data.load import load
 

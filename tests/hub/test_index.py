@@ -15,8 +15,7 @@ from typer.main import get_command
 
 import hubs
 from d3data import artifact
-from d3data.cards.croissant_json import croissant
-from d3data.cards.dataset_card import card
+from d3data.cards import card, croissant
 from d3data.cards.files import CARD, CROISSANT, finished
 from d3data.cli.commands import app
 from d3data.distill import Recipe, get_recipe
