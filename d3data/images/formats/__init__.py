@@ -52,7 +52,7 @@ def read(
     if scheme == "hf":
         return hub_datasets.read(rest, columns, splits)
     if scheme == "torchvision":
-        return torchvision.read(rest)
+        return torchvision.read(rest, columns, splits)
     try:
         path = expanded(place)
         str(path).encode()

@@ -33,6 +33,7 @@ _ROLES = {
     part: re.compile(f"(?<![a-z])(?:{'|'.join(words)}){_END}") for part, words in WORDS.items()
 }
 _HUMP = re.compile(r"(?<=[a-z])(?=[A-Z])")
+_LIKE_MASK = re.compile("mask|seg|gt|groundtruth|annotation|depth|matte", re.IGNORECASE)
 _MASKS = "(?:mask|masks|seg|segmentation|gt|groundtruth|annotation|depth|matte)"
 _MASK = re.compile(
     rf"(?P<image>.+)[^a-z0-9/]{_MASKS}[^a-z0-9/]?[0-9]*|"
@@ -64,7 +65,7 @@ def require_no_masks(names: Iterable[str], place: str) -> None:
     there = {*names}
     pairs = [
         (found["image"] or f"{found['folder']}{found['name']}", name)
-        for name in sorted(there)
+        for name in sorted(filter(_LIKE_MASK.search, there))
         if (found := _MASK.fullmatch(name))
     ]
     if masks := [(image, name) for image, name in pairs if image in there]:

@@ -1,7 +1,7 @@
 """Data sets of torchvision that are on this machine already; nothing is downloaded here."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,8 +9,9 @@ import numpy as np
 from d3data.errors import DataError, nearest
 from d3data.images.formats.index import ImageIndex, Images, StoredSplit, index_images
 from d3data.images.formats.labels import plain_labels
-from d3data.images.formats.layout import Role
+from d3data.images.formats.layout import Role, Splits
 from d3data.utils.hashing import digest
+from d3data.utils.text import some
 
 _SPLITS: dict[Role, tuple[str, ...]] = {
     "train": ("train", "trainval"),
@@ -21,20 +22,32 @@ _LABELS = ("targets", "labels", "_labels", "_targets", "y")
 _SAMPLE = 64  # images whose pixels identify a data set
 
 
-def read(place: str) -> ImageIndex:
-    """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`."""
+def read(
+    place: str, wanted: tuple[str, str] | None = None, splits: Splits | None = None
+) -> ImageIndex:
+    """The splits of `CLASS:ROOT`, as in `CIFAR10:/data/torchvision`, or those that are named."""
     name, _, root = place.partition(":")
     kind = _kind(name)
     if not root:
         raise DataError(f"torchvision:{place} has no root; write torchvision:{name}:/where/it/is")
-    attempts = {part: _split(kind, root, part) for part in _SPLITS}
+    if wanted:
+        raise DataError(f"torchvision:{place} has no columns {some(wanted)}: omit columns")
+    parameters = inspect.signature(kind).parameters
+    if splits and ("train" in parameters or "split" not in parameters):
+        raise DataError(f"torchvision:{place} has no splits that could be named: omit splits")
+    asked = {part: (splits[part],) for part in splits} if splits else _SPLITS
+    attempts = {part: _split(kind, root, part, own) for part, own in asked.items()}
     datasets = {part: made for part, made in attempts.items() if not isinstance(made, Exception)}
     if "train" not in datasets:
+        fault = attempts.get("train", "no train split is named")
         raise DataError(
-            f"torchvision has no {name} at {root} ({attempts['train']}); download it with "
+            f"torchvision has no {name} at {root} ({fault}); download it with "
             f"torchvision.datasets.{name}({root!r}, download=True), or give another root"
         )
     stored = {part: _stored(dataset, name, part) for part, dataset in datasets.items()}
+    if splits and (lost := {part: it for part, it in attempts.items() if part not in datasets}):
+        part, fault = next(iter(lost.items()))
+        raise DataError(f"torchvision's {name} has no split {splits[part]!r} ({fault})")
     numbers = all(labels.dtype.kind in "biu" for _, labels, _ in stored.values())
     names = getattr(datasets["train"], "classes", None) if numbers else None
     return index_images(stored, [*map(_text, names)] if names else None, f"torchvision:{place}")
@@ -91,14 +104,14 @@ def _kind(name: str) -> Any:
     return kinds[name]
 
 
-def _split(kind: Any, root: str, part: Role) -> Any:
+def _split(kind: Any, root: str, part: Role, names: Iterable[str]) -> Any:
     """The data set of one split, or why there is none."""
     parameters = inspect.signature(kind).parameters
     choices: list[dict[str, Any]] = [{}] if part == "train" else []
     if "train" in parameters:
         choices = [{"train": part == "train"}] if part != "validation" else []
     elif "split" in parameters:
-        choices = [{"split": name} for name in _SPLITS[part]]
+        choices = [{"split": name} for name in names]
     failure: Exception = ValueError(f"it has no {part} split")
     for choice in choices:
         try:

@@ -4,6 +4,7 @@ import struct
 
 import numpy as np
 import pytest
+from torchvision import datasets
 
 from d3data.errors import DataError
 from d3data.images.formats import torchvision
@@ -40,6 +41,28 @@ def test_mnist_has_its_splits_classes_and_pixels(tmp_path):
     image = found.splits["test"].images.open(4)
     assert np.array_equal(np.array(image), content["t10k"][4])
     assert found.splits["test"].images.name(4) == "MNIST test[4]"
+
+
+def test_columns_and_splits_are_taken_where_there_are_some(tmp_path, monkeypatch):
+    class Parts(datasets.ImageFolder):
+        def __init__(self, root, split="trainval"):
+            super().__init__(f"{root}/{split}")
+
+    monkeypatch.setattr(datasets, "Parts", Parts, raising=False)
+    for part in ("trainval", "extra"):
+        image_folder(tmp_path / part)
+    assert {*torchvision.read(f"Parts:{tmp_path}").splits} == {"train"}
+    chosen = {"train": "extra", "test": "trainval"}
+    assert {*torchvision.read(f"Parts:{tmp_path}", None, chosen).splits} == {"train", "test"}
+    for refused, wanted, splits in (
+        ("no split 'no'", None, {"train": "extra", "test": "no"}),
+        ("no columns image, label: omit columns", ("image", "label"), None),
+    ):
+        with pytest.raises(DataError, match=refused):
+            torchvision.read(f"Parts:{tmp_path}", wanted, splits)
+    mnist(tmp_path)
+    with pytest.raises(DataError, match="no splits that could be named: omit splits"):
+        torchvision.read(f"MNIST:{tmp_path}", None, {"train": "train"})
 
 
 def test_identity_is_of_the_pixels(tmp_path):
