@@ -2,7 +2,7 @@
 
 import statistics
 from collections.abc import Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from d3data.artifact.artifact import Artifact
 from d3data.errors import FormatError
@@ -11,14 +11,14 @@ from d3data.evaluation.record import Row
 from d3data.evaluation.scores import Scores
 from d3data.nets.compute import Precision
 from d3data.utils import canonical_json
-from d3data.utils.schema import Frozen
+from d3data.utils.schema import Extended
 from d3data.utils.text import counted, spans, table
 
 SplitName = Literal["test", "validation"]
 WORDS = 3  # columns of words, before those of numbers
 
 
-class Report(Frozen):
+class Report(Extended):
     """One set of images under one protocol, with its baselines.
 
     Attributes:
@@ -60,6 +60,8 @@ class Report(Frozen):
     variety: float | None = None
     versions: dict[str, str]
     date: str
+
+    later: ClassVar[frozenset[str]] = frozenset({"precision", "variety"})
 
     @property
     def own_loop(self) -> bool:

@@ -76,10 +76,10 @@ class Frozen(pydantic.BaseModel):
 
 
 class Extended(Frozen):
-    """A record that had fewer fields when recipes were first hashed.
+    """A record that had fewer fields when the first of its kind were written.
 
     Fields that are `later` are left out of what is dumped where they have their defaults, so that
-    the identity of a recipe that does without them stays.
+    the digest of a record that does without them stays.
     """
 
     later: ClassVar[frozenset[str]]
