@@ -27,7 +27,8 @@ def page(name="toys"):
 
 def test_it_is_current():
     text = PAGE.read_text(encoding="utf-8")
-    assert text == manifest.schema(), "run: python scripts/schema"
+    # versions of pydantic write a number as 4294967296 or as 4294967296.0
+    assert json.loads(text) == json.loads(manifest.schema()), "run: python scripts/schema"
 
 
 @pytest.mark.parametrize("name", made.GOLDEN)

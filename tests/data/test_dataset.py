@@ -521,7 +521,7 @@ def test_a_worker_decodes_on_the_cpu_alone(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     data = DistilledDataset(toys, device="cuda")
     loader: DataLoader[Any] = DataLoader(data, num_workers=1)
-    with pytest.raises(DeviceError, match=r"DecodingLoader\(data, batch_size, device\)"):
+    with pytest.raises(DeviceError, match=r"DecodingLoader\(data, batch_size, device=device\)"):
         next(iter(loader))
     latents = DistilledDataset(toys, device="cuda", output="latent")
     loader = DataLoader(latents, num_workers=1)
