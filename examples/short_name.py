@@ -49,4 +49,9 @@ def main(folder: str) -> int:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 2:
+        sys.exit("usage: python examples/short_name.py ./runs/NAME/artifact")
+    try:
+        main(sys.argv[1])
+    except d3data.errors.D3DataError as failure:
+        sys.exit(f"error: {failure}")

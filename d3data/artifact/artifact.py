@@ -280,10 +280,13 @@ def write(
     return Artifact(folder, manifest)
 
 
-def extend(folder: str | Path, files: Mapping[str, bytes]) -> Artifact:
+def extend(
+    folder: str | Path, files: Mapping[str, bytes], *, about: About | None = None
+) -> Artifact:
     """Give an artifact other files beside its parts, such as a report, a preview or a card.
 
-    Files of these paths are replaced and all others stay; so does `content`.
+    Files of these paths are replaced and all others stay; so does `content`, and what it is
+    `about` unless given.
 
     Raises:
         ArtifactError: the artifact has a fault, a path is not free, or the disk is full.
@@ -298,11 +301,24 @@ def extend(folder: str | Path, files: Mapping[str, bytes]) -> Artifact:
         for path, data in all_files.items()
         if path not in (NAME, *DERIVED, *(parts - files.keys()))
     ]
-    content, about = old.manifest.content, old.manifest.about
-    page = Manifest.seal(content, about=about, files=entries).encode()
+    content, known = old.manifest.content, old.manifest.about
+    page = Manifest.seal(content, about=about or known, files=entries).encode()
     manifest = parse(page, where=str(folder))
     replace_folder(old.folder, {**all_files, NAME: page})
     return Artifact(old.folder, manifest)
+
+
+def describe(folder: str | Path, **changes: str) -> Artifact:
+    """Correct `license` or `source` of the real images of an artifact; `content` stays as it is.
+
+    Raises:
+        ArtifactError: the artifact has a fault, a text is too long, or the disk is full.
+    """
+    about = read(folder).manifest.about
+    made = {**about.provenance.model_dump(by_alias=False), **changes}
+    values = {**about.model_dump(by_alias=False), "provenance": made}
+    corrected = About.parse(values, where=str(folder), error=ArtifactError)
+    return extend(folder, {}, about=corrected)
 
 
 def _entry(path: str, content: bytes) -> dict[str, object]:

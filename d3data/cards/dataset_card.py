@@ -16,9 +16,10 @@ from d3data.utils.text import counted, portion
 
 NAMED = 100  # classes that a card lists by name
 SIZES = ("1K", "10K", "100K", "1M", "10M", "100M", "1B")  # steps of the Hub
+HERE = "  # in the folder of this card"
 LOAD = """import d3data
 
-data = d3data.load("{}")
+data = d3data.load("{}"){}
 image, label = data[0]  # it is a PyTorch Dataset"""
 
 
@@ -74,7 +75,7 @@ def _text(facts: Facts) -> str:
         all_shown=len(names) <= preview.ROWS,
         classes=counted(len(names), "class", "classes"),
         classes_named=Markdown(", ".join(map(text, names))) if len(names) <= NAMED else None,
-        load=fenced(LOAD.format(facts.load_name), "python"),
+        load=fenced(LOAD.format(facts.load_name, HERE * (facts.load_name == ".")), "python"),
         samples=f"{counted(draws, 'draw')} of each of {counted(classes, 'class', 'classes')}",
         headings=HEADINGS,
         reproduce=Markdown(reproduce(content, facts.recipe) if facts.recipe else ""),

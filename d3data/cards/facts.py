@@ -137,13 +137,16 @@ class Facts:
 
     @property
     def load_name(self) -> str:
-        """What `d3data.load` takes: the repository with the version, a short name, or a folder."""
+        """What `d3data.load` takes: the repository with the version, a short name, or a folder.
+
+        That of the card, seen from there, where the set is in no other place that is known.
+        """
         version = self.manifest.about.version
         if self.repo is not None:
             return f"{self.repo}@{version}"
         shipped = index.shipped().sets.get(self.name)
         ours = shipped is not None and shipped.content_sha256 == self.manifest.content_sha256
-        return self.name if ours else f"./{self.name}"
+        return self.name if ours else "."
 
     @property
     def hub(self) -> str:

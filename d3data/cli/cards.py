@@ -10,6 +10,7 @@ from d3data.cli.options import Json, Name, OfRepository, ReportFile
 from d3data.cli.output import give, read_file, read_report, require_suffix, say
 from d3data.errors import FormatError, IntegrityError
 from d3data.utils.atomic import write_bytes
+from d3data.utils.paths import as_name
 
 
 def preview(
@@ -64,7 +65,11 @@ def card(
 
     if out is not None and check is not None:
         raise typer.BadParameter("--out writes and --check only looks: give one of them")
+    require_suffix(out, ".md")
+    require_suffix(croissant, ".json")
     old = _text(check) if check else _text(out) if out and out.exists() else ""
+    if out is not None and old and out.name != "README.md" and not old.startswith("---"):
+        raise typer.BadParameter(f"{out} exists and is no card: choose another name for --out")
     place = resolve(name, extras=True)
     repo = repo or cards.repository(old) or place.repository
     artifact, endpoint = place.read(), Client().endpoint if repo else cards.HUB
@@ -82,6 +87,27 @@ def card(
         typer.echo(str(out))
     else:
         typer.echo(text, nl=False)
+
+
+def describe(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", help="Of the real images, such as CC-BY-4.0."),
+    ] = None,
+    source: Annotated[
+        str | None, typer.Option(help="Where the real images are from, in a line.")
+    ] = None,
+) -> None:
+    """Correct what a finished set says of its real images; what is trained on stays as it is."""
+    from d3data.artifact import artifact
+
+    given = {"license": licence, "source": source}
+    changes = {key: text for key, text in given.items() if text is not None}
+    if not changes:
+        raise typer.BadParameter("say what to correct: --licence, --source, or both")
+    artifact.describe(folder, **changes)
+    say(f"{as_name(folder)} is corrected; a card that was made before is renewed by `d3data card`")
 
 
 def _text(path: Path) -> str:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from d3data.cli.cards import card, preview
+from d3data.cli.cards import card, describe, preview
 from d3data.cli.convert import convert
 from d3data.cli.distill import distill, init, recipes, status
 from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
@@ -86,8 +86,9 @@ def env(json: Json = False) -> None:
 
 
 app.command("list")(list_sets)
-for command in (info, pull, verify, preview, card, export, quantize, merge, init, distill, status,
-                evaluate, report, compare, protocols, audit, publish, env):  # fmt: skip
+for command in (info, pull, verify, preview, card, describe, export, quantize, merge, init,
+                distill, status, evaluate, report, compare, protocols, audit, publish,
+                env):  # fmt: skip
     app.command()(command)
 app.add_typer(convert, name="convert")
 app.add_typer(recipes, name="recipes")

@@ -10,12 +10,30 @@ from d3data.cli import completion
 from d3data.cli.output import say
 from d3data.errors import UnknownNameError
 from d3data.hub import names
+from d3data.utils.paths import as_name
 
 
-def _checked(parse: Callable[[str], object]) -> Callable[[str | None], str | None]:
+def _there(text: str | None) -> str | None:
+    """A folder of a set or a run that is written as a name, as one.
+
+    Shells complete it so. A short name that comes with d3data stays one.
+    """
+    from d3data.artifact.manifest import NAME
+    from d3data.hub import index
+
+    if text is None or "@" in text or text in index.shipped().sets:
+        return text
+    made = any((Path(text) / name).is_file() for name in (NAME, "env.json"))
+    return as_name(Path(text)) if made else text
+
+
+def _checked(
+    parse: Callable[[str], object], spelled: Callable[[str | None], str | None] = lambda text: text
+) -> Callable[[str | None], str | None]:
     """A callback for names that `parse` accepts; others end the command as wrong usage."""
 
     def check(text: str | None) -> str | None:
+        text = spelled(text)
         try:
             if text is not None:
                 parse(text)
@@ -37,7 +55,7 @@ Trained = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        callback=_checked(_images_or_name),
+        callback=_checked(_images_or_name, _there),
         autocompletion=completion.sets,
         help="A data set, as other commands name it; or any images, with --task: a folder or file "
         "written as ./x or /x, hf:ORG/NAME, or torchvision:CLASS:ROOT.",
@@ -46,7 +64,7 @@ Trained = Annotated[
 Name = Annotated[
     str,
     typer.Argument(
-        callback=_checked(names.parse),
+        callback=_checked(names.parse, _there),
         autocompletion=completion.sets,
         help="A short name of `d3data list`, one of the Hub (org/name, org/name@1.0.0), or a "
         "folder written as ./x or /x.",

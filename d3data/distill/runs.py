@@ -94,15 +94,19 @@ def run(
     with hold(
         folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
     ):
-        plan = prepare(
-            recipe,
-            out=out,
-            data=data,
-            resources=resources,
-            experts=experts,
-            save_every=save_every,
-            start=start,
-        )
+        try:
+            plan = prepare(
+                recipe,
+                out=out,
+                data=data,
+                resources=resources,
+                experts=experts,
+                save_every=save_every,
+                start=start,
+            )
+        except BaseException:
+            _leave(folder)
+            raise
         if isinstance(chosen, Inline) and chosen.load is None:
             chosen = replace(chosen, load=loader(plan.task))
         driver = Driver(plan, folder, progress)
@@ -194,8 +198,12 @@ class Status:
 def status(folder: str | Path) -> Status:
     """Read how far the run in `folder` is; RunError if it is none, or its files are broken."""
     folder = Path(folder)
-    if not (folder / RECIPE).exists():
-        raise RunError(f"{folder} is not a run: it has no {RECIPE}")
+    for name, others in ((RECIPE, ()), (ENVIRONMENT, (LOG,))):  # init writes a recipe beside none
+        if not any((folder / each).exists() for each in (name, *others)):
+            raise RunError(
+                f"{folder} is not a run: it has no {name}; `d3data distill` makes one, runs/NAME "
+                "unless --out says another"
+            )
     recipe = get_recipe(folder / RECIPE)
     blocks = recipe.subtasks.split(read_environment(folder)["classes"])
     events = _lines(folder / LOG, {"what", "done", "total"})
@@ -335,6 +343,16 @@ def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> No
                 f"started with {key} {started[key]}, resumed with {now[key]}: the tensors will "
                 "not be exactly those of a run that was never stopped",
             )
+
+
+def _leave(folder: Path) -> None:
+    """Remove what holding an empty folder has left in it, and the folder."""
+    ours = lock_files(Path(LOCK))
+    if {path.name for path in folder.iterdir()} <= ours:
+        for name in ours:
+            (folder / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            folder.rmdir()
 
 
 def _executor(

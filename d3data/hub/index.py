@@ -121,10 +121,8 @@ class Found:
     def not_published(self) -> NotPublishedError:
         """The error of loading it before it is published."""
         return NotPublishedError(
-            f"{self.name} is not published yet. If `d3data recipes` lists it, make it with "
-            f"`d3data distill {self.name} --out runs/{self.name}` and load "
-            f"./runs/{self.name}/artifact; for your own images start with `d3data init IMAGES`, "
-            "for a set that others distilled with `d3data convert`"
+            f"{self.name} is not published yet: make it, `d3data distill {self.name}`, and load "
+            f"./runs/{self.name}/artifact"
         )
 
 

@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,7 +16,7 @@ import pydantic
 import torch
 from torch import Tensor
 
-from d3data.errors import DataError, UnknownNameError, nearest
+from d3data.errors import DataError, UnknownNameError
 from d3data.images import formats
 from d3data.images.decoded import DecodedImages
 from d3data.images.formats import builtin, hub_datasets
@@ -333,8 +334,10 @@ def _read(spec: TaskSpec, place: str | Path) -> ImageIndex:
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
     remedy = f"give its images with --data (data=...), or put them into $D3DATA_DATA/{spec.folder}"
     if preset is None:
+        near = get_close_matches(spec.name, PRESETS, n=1, cutoff=0.8)
+        meant = f"did you mean {near[0]}? Else " if near else ""
         raise UnknownNameError(
-            f"no data set {spec.name!r}: {nearest(spec.name, PRESETS)}; {remedy}"
+            f"the images of {spec.name!r} are not known by name: {meant}{remedy}"
         )
     try:
         columns = spec.columns or (preset.image, preset.label)

@@ -4,6 +4,7 @@ A place is written `ORG/NAME[:CONFIG][@REVISION]`. Images stay encoded in the me
 files of the cache of `datasets`.
 """
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -84,6 +85,9 @@ def _load(reference: str) -> Mapping[str, Any]:
     target, _, revision = reference.partition("@")
     repository, _, config = target.partition(":")
     place = {"data_dir" if revision == _EXPORT else "name": config or None}
+    retries = logging.getLogger("huggingface_hub")  # the error says it once
+    level = retries.level
+    retries.setLevel(logging.ERROR)
     try:
         found: Mapping[str, Any] = datasets.load_dataset(
             repository, revision=revision or None, **place
@@ -93,6 +97,8 @@ def _load(reference: str) -> Mapping[str, Any]:
         raise DataError(
             f"hf:{reference} cannot be loaded from the Hugging Face Hub ({reason})"
         ) from failure
+    finally:
+        retries.setLevel(level)
     return found
 
 

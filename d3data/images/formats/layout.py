@@ -41,7 +41,6 @@ _MASK = re.compile(
     re.IGNORECASE,
 )
 _NUMBERED = re.compile(r"-(\d{5})-of-(\d{5})")
-_COUNTED = re.compile(r"(.*?)(\d{3,})(\D*)")
 _TRUTHS = {"True", "False", "0", "1"}
 _OWN_SHARD = re.compile(r"shard-\d+\.tar")  # as exports call the shards of train
 
@@ -196,23 +195,6 @@ def several(files: Iterable[str]) -> str:
     """A note of which files were taken together, where they are called differently."""
     stems = {_stem(file): file for file in files}
     return f"files: {some(stems.values())}" if len(stems) > 1 else ""
-
-
-def gaps(files: Iterable[str]) -> str:
-    """A note of which files are missing by their numbers, where most are there."""
-    numbers: dict[tuple[str, int, str], set[int]] = {}
-    for file in files:
-        if found := _COUNTED.fullmatch(file):
-            before, number, after = found.groups()
-            numbers.setdefault((before, len(number), after), set()).add(int(number))
-    missing = [
-        f"{before}{number:0{width}d}{after}"
-        for (before, width, after), own in numbers.items()
-        if max(own) - min(own) < 2 * len(own)
-        for number in range(min(own), max(own))
-        if number not in own
-    ]
-    return f"not there: {some(missing)}" if missing else ""
 
 
 def _stem(file: str) -> str:

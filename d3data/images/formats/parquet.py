@@ -32,7 +32,7 @@ from d3data.images.formats.columns import (
 from d3data.images.formats.files import Listing, unreadable, walk
 from d3data.images.formats.index import ImageIndex, Images, index_images, some_rows
 from d3data.images.formats.labels import joined
-from d3data.images.formats.layout import Splits, are_met, by_role, by_rows, gaps, several
+from d3data.images.formats.layout import Splits, are_met, by_role, by_rows, several
 from d3data.images.png import encode_png
 from d3data.utils.atomic import replacing
 from d3data.utils.hashing import digest
@@ -147,7 +147,6 @@ def read(
             stored = {part: some_rows(stored["train"], own, part) for part, own in rows.items()}
     notes = [
         several(parts.get("train", ())),
-        gaps(files),
         taken(image, label, schemas[0], divided if rows else None),
         listing.rest(files),
     ]

@@ -24,7 +24,6 @@ from d3data.images.formats.layout import (
     Role,
     Splits,
     by_role,
-    gaps,
     require_no_masks,
     roles,
     several,
@@ -106,7 +105,6 @@ def read(
     names = read_names(listing.root)
     notes = [
         several(parts.get("train", ())),
-        gaps(files),
         seen.note(),
         listing.rest([*files, *([NAMES] if names else [])]),
     ]
