@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import d3data.distill
 import hubs
 import made
 from d3data import artifact
+from d3data.evaluation import planner
 from pictures import needs_real
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -144,3 +146,20 @@ def test_an_artifact_is_read_without_us():
     image, label = reader.draw(content, parts, seed=0, epoch=0, index=3)
     assert image.shape == (3, 8, 8)
     assert label.sum() == 1
+
+
+def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys):
+    """In a few steps; its last cell says what the set is worth."""
+    monkeypatch.setenv("FIRST_HOUR_MINUTES", "0.05")
+    monkeypatch.setattr(planner, "LEAST_STEPS", 2)
+    shown = SimpleNamespace(Image=lambda content: content, display=lambda one: None)
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=shown))
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    notebook = json.loads((EXAMPLES / "first_hour.ipynb").read_text(encoding="utf-8"))
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec("".join(cell["source"]), names)
+    assert "guessing 10.0 %" in capsys.readouterr().out
+    assert names["report"].tests == len(names["digits"].test)

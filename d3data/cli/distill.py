@@ -10,15 +10,21 @@ import typer
 
 from d3data.cli import completion
 from d3data.cli.options import Columns, Data, Device, Json, Splits, White, named_splits
-from d3data.cli.output import give, say
-from d3data.cli.progress import Display
-from d3data.utils.atomic import write_bytes
+from d3data.cli.output import give, read_report, say
+from d3data.cli.progress import Display, stoppable
+from d3data.errors import RecipeError
+from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.paths import as_name
-from d3data.utils.text import counted, duration, some, table
+from d3data.utils.text import counted, duration, figures, some, table
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
+    from d3data.evaluation import Report
     from d3data.images.scan import ImageScan
+    from d3data.images.tasks import Task
+    from d3data.utils.device import Resources
+
+LONG = 3.0  # times the minutes of a verdict, from which there is none
 
 recipes: typer.Typer = typer.Typer(
     help="The recipes that come with d3data.", invoke_without_command=True
@@ -66,28 +72,46 @@ def init(
         int | None, typer.Option(min=1, help="How many classes there must be, such as 1.")
     ] = None,
     white: White = None,
+    minutes: Annotated[
+        float, typer.Option(help="What `distill` and its verdict may take on this machine.")
+    ] = 10.0,
+    size: Annotated[
+        int | None,
+        typer.Option(min=8, max=512, help="Pixels of a side; default: what both budgets allow."),
+    ] = None,
+    licence: Annotated[
+        str | None,
+        typer.Option("--licence", "--license", help="Of the images, such as CC-BY-4.0."),
+    ] = None,
+    device: Device = "cpu",
 ) -> None:
-    """Look at real images, and write a recipe for them."""
-    from d3data.distill.budget import parse_size, suggest
+    """Look at real images, time a few steps, and write a recipe that fits bytes and minutes."""
+    from d3data.distill.budget import parse_size
+    from d3data.distill.suggest import forecast_text, suggest
     from d3data.images.scan import scan_images
 
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     if out.exists():
-        raise typer.BadParameter(f"{out} exists: give another --out, or remove it")
+        raise RecipeError(f"{out} exists: give another --out, or remove it")
     options: dict[str, Any] = {"columns": columns, "classes": classes, "white": white}
     options |= {"name": name, "splits": named_splits(split or [])}
-    size, images = parse_size(budget), scan_images(place, **options)
+    limit, images = parse_size(budget), scan_images(place, **options)
     say(describe(images))
-    recipe = suggest(images, size=size)
+    if not images.problems:
+        say("timing a few steps ...")
+    made = suggest(images, size=limit, minutes=minutes, side=size, license=licence, device=device)
+    takes = forecast_text(made.seconds, made.verdict_seconds)
+    said = [*made.notes, takes]
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
-    made = f"d3data init {quote(place)} --budget {quote(budget)}{_spelled(options, split or [])}"
-    header = "".join(f"# {line}\n" for line in f"Made by {made}\n{command}".splitlines())
-    write_bytes(out, (f"{header}\n{recipe.to_toml()}").encode())
-    say(
-        f"images of {recipe.task.size} px, {recipe.items_per_class} priors a class and one "
-        f"decoder; now: {command}"
-    )
+    command += f" --verdict {figures(made.verdict_seconds / 60)}"
+    command += f" --device {device}" * (device != "cpu")
+    sizes = {"minutes": f"{minutes:g}", "size": size, "licence": licence}
+    typed = _spelled(options | sizes, split or [])
+    header = [f"Made by d3data init {quote(place)} --budget {quote(budget)}{typed}", *said]
+    comment = "".join(f"# {line}\n" for line in [*header, command])
+    write_bytes(out, f"{comment}\n{made.recipe.to_toml()}".encode())
+    say("\n".join([*said, f"next: {command}"]))
     typer.echo(str(out))
 
 
@@ -114,9 +138,8 @@ def describe(images: "ImageScan") -> str:
         *images.notes,
         f"sizes: {sizes}{' ...' if len(images.sizes) > 4 else ''}",
         f"modes: {modes}",
-        f"rule: {rule.channels} x {rule.size} x {rule.size}, {rule.fit}"
+        f"rule: {'RGB' if rule.channels == 3 else 'gray'}, {rule.fit}"
         + (f", white is {rule.white:.6g}" if rule.white else ""),
-        *(f"problem: {problem}" for problem in images.problems),
     ]
     return "\n".join(lines)
 
@@ -174,10 +197,19 @@ def distill(
         str | None,
         typer.Option(help="With --dry-run: also the time on a GPU such as A100, assumed."),
     ] = None,
+    verdict: Annotated[
+        float,
+        typer.Option(
+            min=0.0,
+            metavar="MINUTES",
+            help="How long to evaluate the set then, beside real images of equal bytes; 0: not.",
+        ),
+    ] = 3.0,
     json: Json = False,
 ) -> None:
     """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
+    from d3data.evaluation.verdict import verdict as sentences
     from d3data.hub import resolve
     from d3data.images.presets import PRESETS
     from d3data.utils.device import find_resources
@@ -199,12 +231,12 @@ def distill(
             start=start,
             imagine=True,
         )
-        _forecast(plan, device, gpu, as_json=json)
+        _forecast(plan, resources, gpu, as_json=json)
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
-    stopped = f"the same command resumes {folder} from its last checkpoint"
-    with Display(stopped) as display:
+    stopped = f"all is saved, and the same command goes on with {folder}"
+    with Display(stopped) as display, stoppable(display.show, executor == "inline") as watch:
         made = distill.run(
             chosen,
             out=folder,
@@ -215,17 +247,52 @@ def distill(
             device=device,
             experts=experts,
             start=start,
-            progress=display.show,
+            progress=watch,
         )
+    real = chosen.task.load(data) if verdict else None
+    tested = real is None or real.test is not None
+    own = "" if tested or chosen.task.name in PRESETS else " --split validation"
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
-    tested = chosen.task.name in PRESETS or chosen.task.load(data).test is not None
-    own = "" if tested else " --split validation"
-    say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --dry-run")
-    give(as_name(made), {"artifact": str(made)}, as_json=json)
+    judged = None
+    if real is not None and (judged := _judged(made, real, device, verdict)) is not None:
+        say(f"verdict: {sentences(judged)}")
+        say(f"a page of it: d3data report {quote(as_name(_report(made)))} --html verdict.html")
+    say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --protocol quick")
+    given = {"artifact": str(made), "verdict": judged and judged.dump()}
+    give(as_name(made), given, as_json=json)
 
 
-def _forecast(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> None:
-    from d3data.distill.forecast import forecast, gpu_speed
+def _report(made: Path) -> Path:
+    return made.parent / "verdict.json"
+
+
+def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | None":
+    """A short evaluation of what a run has made, kept in its folder; None where it takes long."""
+    from d3data import artifact
+    from d3data.cli.evaluation import run_plan
+    from d3data.evaluation import plan
+
+    stored = _report(made)
+    if stored.is_file():
+        known = read_report(stored)
+        if known.content_sha256 == artifact.read(made).manifest.content_sha256:
+            return known
+    split: Any = "test" if task.test is not None else "validation"
+    say(f"evaluating it for about {figures(minutes)} minutes, Ctrl-C stops it (--verdict 0: not)")
+    planned = plan(
+        made, task, protocol="quick", baselines="fair", split=split, device=device, minutes=minutes
+    )
+    if (takes := planned.estimate().seconds) > LONG * 60 * minutes:
+        say(f"no verdict, as it takes {duration(takes)}: give more, --verdict {takes / 60:.0f}")
+        return None
+    report = run_plan(planned)
+    write_json(stored, report.dump())
+    planned.clear()
+    return report
+
+
+def _forecast(plan: "Plan", resources: "Resources", gpu: str | None, *, as_json: bool) -> None:
+    from d3data.distill.forecast import forecast, gpu_speed, start_seconds
 
     if plan.imagined:
         say(
@@ -233,7 +300,8 @@ def _forecast(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> N
             "images, and nothing was timed"
         )
     speed = None if gpu is None else gpu_speed(gpu)
-    numbers, stages = plan.numbers(), forecast(plan, device)
+    device, workers = resources.device, resources.workers
+    numbers, stages = plan.numbers(), forecast(plan, device, workers=workers)
     columns = ["stage", "jobs", "steps", "TFLOP", "GB memory of a job", "GB disk", "GB read"]
     rows = [
         [
@@ -244,17 +312,20 @@ def _forecast(plan: "Plan", device: str, gpu: str | None, *, as_json: bool) -> N
             f"{stage.memory / 1e9:.2f}",
             f"{stage.disk / 1e9:.3f}",
             f"{stage.traffic / 1e9:.1f}",
-            "not timed" if stage.seconds is None else duration(stage.seconds),
+            "not timed" if stage.wall is None else duration(stage.wall),
             *([] if speed is None else [duration(stage.flops / speed)]),
         ]
         for stage in stages
     ]
     columns += [f"time on {device}", *([] if gpu is None else [f"{gpu} at 30 % of its peak"])]
     lines = [table(["what", "number"], list(numbers.items())), "", table(columns, rows)]
-    seconds = [stage.seconds for stage in stages if stage.seconds is not None]
-    if len(seconds) == len(stages):
-        lines += ["", f"all jobs, one after the other: {duration(sum(seconds))}"]
+    seconds = [stage.wall for stage in stages if stage.wall is not None]
     shown = [asdict(stage) for stage in stages]
+    if len(seconds) == len(stages):
+        starts = start_seconds() * sum(map(bool, plan.stages.values()))
+        numbers["seconds"] = starts + sum(seconds)
+        jobs = f", {counted(workers, 'job')} at a time" if workers > 1 else ""
+        lines += ["", f"all: about {duration(numbers['seconds'])} on this machine{jobs}"]
     if speed is not None:
         shown = [stage | {"gpu_seconds": stage["flops"] / speed} for stage in shown]
     give("\n".join(lines), numbers | {"stages": shown}, as_json=as_json)

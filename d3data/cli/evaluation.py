@@ -2,8 +2,7 @@
 
 import contextlib
 import os
-import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -24,13 +23,13 @@ from d3data.cli.options import (
     named_splits,
 )
 from d3data.cli.output import give, read_report, require_suffix, say
-from d3data.cli.progress import Display
+from d3data.cli.progress import Display, stoppable
 from d3data.utils import atomic
 from d3data.utils.text import table
 
 if TYPE_CHECKING:
     from d3data.artifact.artifact import Artifact
-    from d3data.evaluation import EvaluationPlan, Progress, Report
+    from d3data.evaluation import EvaluationPlan, Report
     from d3data.evaluation.record import Labels
 
 Protocol = Annotated[
@@ -53,6 +52,7 @@ Html = Annotated[
     Path | None, typer.Option(help="Write a page with charts here, which needs no other file.")
 ]
 Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the charts here, as PNG.")]
+QUICK = 10.0  # minutes
 PAIRS = 5  # of each space that an audit prints
 PAIR_NUMBERS = attrgetter("train", "train_distance", "test", "test_distance", "ratio")
 PAIR_HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", "ratio")
@@ -69,8 +69,12 @@ def evaluate(
     ] = None,
     seeds: Seeds = None,
     baselines: Annotated[
-        str, typer.Option(help="What to compare it with, such as random,means; or all, or none.")
-    ] = "random",
+        str,
+        typer.Option(
+            help="What to compare it with, such as random,means; or all, or none; fair: random "
+            "and compressed real images of as many bytes."
+        ),
+    ] = "fair",
     baseline_seeds: Annotated[
         int | None,
         typer.Option(min=1, help="Networks on each baseline; default: as many as on the set."),
@@ -95,6 +99,14 @@ def evaluate(
     device: Device = "cpu",
     compile: Compile = False,
     precision: Precision = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            help="Train fewer networks, then for fewer steps, to be done in about so many; "
+            "default: 10 under the protocol quick, unless --seeds are given.",
+        ),
+    ] = None,
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train networks; GPUs are dealt out to them.")
     ] = 1,
@@ -127,7 +139,7 @@ def evaluate(
         nets=nets if nets in (None, "all") else nets.split(","),
         labels=None if labels is None else [*map(_kind, labels.split(","))],
         seeds=None if seeds is None else range(seeds),
-        baselines=baselines if baselines in ("all", "none") else baselines.split(","),
+        baselines=baselines if baselines in ("all", "none", "fair") else baselines.split(","),
         baseline_seeds=None if baseline_seeds is None else range(baseline_seeds),
         scores=scores,
         split="validation" if "validation" in tested else "test",
@@ -135,6 +147,7 @@ def evaluate(
         compile=compile,
         precision=precision,
         workers=workers,
+        minutes=QUICK if minutes is None and protocol == "quick" and seeds is None else minutes,
     )
     planned = plan(name, task, options)
     _say_notes(planned.data)
@@ -142,7 +155,7 @@ def evaluate(
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
         return
-    report = _run(planned, partial(deal, name, task, options))
+    report = run_plan(planned, partial(deal, name, task, options))
     if out is not None:
         atomic.write_json(out, report.dump())
     of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
@@ -215,7 +228,7 @@ def compare(
     for one in known:
         if not isinstance(one, Report):
             _say_notes(one.data)
-    comparison = compared([one if isinstance(one, Report) else _run(one) for one in known])
+    comparison = compared([one if isinstance(one, Report) else run_plan(one) for one in known])
     for one in known:
         if not isinstance(one, Report):
             one.clear()
@@ -314,33 +327,15 @@ def _say_notes(data: object) -> None:
         say(note)
 
 
-def _run(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":
+def run_plan(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":
+    """Say how long it takes, and run it; after a first Ctrl-C all is saved that can be."""
     stopped = "run the same command again to continue from here"
-    with Display(stopped) as display, _stoppable(display.show) as step:
+    guess = planned.estimate()
+    say(f"{guess.summary()} on this machine; --dry-run shows each row")
+    with Display(stopped, total=guess.steps) as display, stoppable(display.show) as step:
         if deal is not None:
             deal(planned, step)
         return planned.run(progress=step)
-
-
-@contextlib.contextmanager
-def _stoppable(step: Callable[["Progress"], None]) -> Iterator[Callable[["Progress"], None]]:
-    """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once."""
-    asked = list[int]()
-
-    def ask(number: int, frame: object) -> None:
-        asked.append(number)
-        signal.signal(signal.SIGINT, before)
-
-    def checked(progress: "Progress") -> None:
-        step(progress)
-        if asked:
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, ask)
-    try:
-        yield checked
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:

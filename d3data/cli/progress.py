@@ -1,7 +1,11 @@
 """How far things are, on stderr: bars on a terminal, a line now and then elsewhere."""
 
+import contextlib
+import signal
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 import typer
@@ -12,7 +16,7 @@ from d3data.utils.text import duration
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from d3data.utils.progress import Progress
+    from d3data.utils.progress import Progress, ReportProgress
 
 EVERY = 10.0  # seconds between two lines about one job
 
@@ -35,6 +39,9 @@ class Lines:
             rest = (now - since) / (at.step - first) * (at.steps - at.step)
             left = f", {duration(rest)} left"
         say(f"{_name(job, at)} {at.step}/{at.steps}{_loss(at)}{left}")
+
+    def whole(self, at: "Progress") -> None:
+        self.step("", replace(at, stage="all", loss=None))
 
     def finish(self, job: str, done: int, total: int) -> None:
         say(f"{job} is done ({done} of {total})")
@@ -71,6 +78,11 @@ class LiveBars:
             self._jobs[job] = bar, at.stage
         self._bars.update(bar, completed=at.step, loss=_loss(at).lstrip(", "))
 
+    def whole(self, at: "Progress") -> None:
+        """One bar for all stages, which is called what is going on."""
+        self.step("", replace(at, stage="all"))
+        self._bars.update(self._jobs[""][0], description=f"all ({at.stage})")
+
     def finish(self, job: str, done: int, total: int) -> None:
         if job in self._jobs:
             self._bars.remove_task(self._jobs.pop(job)[0])
@@ -85,11 +97,13 @@ class LiveBars:
 class Display:
     """Shows how far things are while it is entered.
 
-    `stopped` is what to tell after a Ctrl-C, which ends the command with 130.
+    `stopped` is what to tell after a Ctrl-C, which ends the command with 130. Where the steps of
+    all stages together are known, `total`, there is one bar for the whole.
     """
 
-    def __init__(self, stopped: str = "") -> None:
-        self._stopped = stopped
+    def __init__(self, stopped: str = "", *, total: int = 0) -> None:
+        self._stopped, self._total = stopped, total
+        self._stages: dict[str, int] = {}
 
     def __enter__(self) -> Self:
         self._shown: Lines | LiveBars = LiveBars() if sys.stderr.isatty() else Lines()
@@ -103,7 +117,11 @@ class Display:
 
     def show(self, at: "Progress") -> None:
         """Something got on, or happened in a run."""
-        if at.event == "step":
+        if at.event == "step" and self._total:
+            self._stages[at.stage] = at.step
+            done = min(self._total, sum(self._stages.values()))
+            self._shown.whole(replace(at, step=done, steps=self._total))
+        elif at.event == "step":
             self._shown.step(at.job or "", at)
         elif at.event == "done":
             self._shown.finish(at.job or "", at.step, at.steps)
@@ -111,6 +129,33 @@ class Display:
             say("already finished: no job is left to do")
         elif at.event in ("failed", "note", "planned"):
             say(f"{at.job}: {at.message}" if at.job else at.message)
+
+
+@contextlib.contextmanager
+def stoppable(step: "ReportProgress", defers: bool = True) -> "Iterator[ReportProgress]":
+    """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once.
+
+    Without `defers`, the first does too, as others see to saving.
+    """
+    if not defers:
+        yield step
+        return
+    asked = list[int]()
+
+    def ask(number: int, frame: object) -> None:
+        asked.append(number)
+        signal.signal(signal.SIGINT, before)
+
+    def checked(progress: "Progress") -> None:
+        step(progress)
+        if asked:
+            raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, ask)
+    try:
+        yield checked
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _name(job: str, at: "Progress") -> str:

@@ -10,18 +10,14 @@ from typing import Any, Literal
 from d3data.artifact import quantize
 from d3data.artifact.part import FLOAT32
 from d3data.artifact.quantize import Quantization, stored_bytes
-from d3data.distill.experts import FLOAT, NetworkSpec
-from d3data.distill.objectives import MeanMatching
-from d3data.distill.recipe import Optimizer, Recipe, WarmStart
-from d3data.errors import BudgetError, DataError
-from d3data.images.scan import ImageScan
+from d3data.errors import BudgetError
 from d3data.images.spec import Image
 from d3data.sources.base import SourceSpec
 from d3data.sources.decoders import DecoderSpec, most_stages, sizes
 from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.registry import layout, published_values
-from d3data.sources.spatial import SpatialSpec
-from d3data.utils.text import counted, slug
+from d3data.sources.spatial import MOST_LATENTS, SpatialSpec
+from d3data.utils.text import counted
 
 Family = Literal["small", "medium", "large"]
 Unit = Literal["values", "bytes"]
@@ -29,7 +25,7 @@ Unit = Literal["values", "bytes"]
 HEADER = 80  # bytes that a part's header spends on a tensor
 MANIFEST = 2600  # bytes of a manifest, without class names
 CLASS = 30  # bytes that a manifest spends on a class
-SHARES = {"gaussian": (0.4, 0.6), "spatial": (0.1, 0.25)}  # for decoders: rules of thumb
+SHARES = {"gaussian": (0.4, 0.6), "spatial": (0.17, 0.23)}  # for decoders: rules of thumb
 FEWEST = 10  # maps of a class, before maps become larger
 UNITS = {"": 1, "b": 1, "kb": 1000, "mb": 1000**2, "kib": 1024, "mib": 1024**2}
 
@@ -42,6 +38,10 @@ class Budget:
     items_per_class: int
     published_values: int
     bytes: int
+    described: int  # bytes that are no tensor's
+
+    def overhead(self, unit: Unit) -> int:
+        return 0 if unit == "values" else self.described
 
     def used(self, unit: Unit) -> int:
         return self.published_values if unit == "values" else self.bytes
@@ -66,7 +66,8 @@ def plan_budget(
     Of the decoders whose maps keep two channels or more (one starves the warm start), that take
     about half of the budget, and whose latents are once to twice as long as they are wide, the
     one that leaves least over; priors fill the rest. Small maps are as large as they may be where
-    there are ten of a class, and their decoder takes about a sixth.
+    there are ten of a class, and their decoder takes about a fifth; maps of gray images have two
+    channels at most.
 
     Args:
         image: the images to be made.
@@ -95,17 +96,18 @@ def plan_budget(
     candidates = _maps(image)
     if kind == "gaussian":
         candidates = _gaussians(image, family, std=std, residual=residual)
-    for source, merit in candidates:
+    for source, merit, fine in candidates:
         one, two = (_cost(source, image, blocks, items, stored).used(unit) for items in (1, 2))
         items = min(1 + (limit - one) // (two - one), most_per_class or limit)
-        if items >= 1:
-            bought = _cost(source, image, blocks, items, stored)
-            share = 1 - items * (two - one) / limit
-            enough = kind == "gaussian" or items >= FEWEST
-            merit = merit if enough else -merit
-            rank = enough, merit, least <= share <= most, bought.used(unit)
-            if best is None or rank > best[0]:
-                best = rank, bought
+        if items < 1 or (fine and items != most_per_class):
+            continue
+        bought = _cost(source, image, blocks, items, stored)
+        used = bought.used(unit)
+        enough = kind == "gaussian" or items >= min(FEWEST, most_per_class or FEWEST)
+        share = 1 - items * (two - one) / (used - bought.overhead(unit))  # of the decoder
+        rank = enough, merit if enough else -merit, least <= share <= most, used
+        if best is None or rank > best[0]:
+            best = rank, bought
     if best is None:
         raise BudgetError(
             f"a budget of {limit:,} {unit} is too small for any decoder of {image.size} px and "
@@ -115,7 +117,8 @@ def plan_budget(
     return best[1]
 
 
-Candidates = Iterator[tuple[SourceSpec, int]]  # with what counts before a budget is used up
+# with what counts before a budget is used up, and whether it is for few images alone
+Candidates = Iterator[tuple[SourceSpec, int, bool]]
 
 
 def _gaussians(image: Image, family: Family, **options: Any) -> Candidates:
@@ -129,21 +132,25 @@ def _gaussians(image: Image, family: Family, **options: Any) -> Candidates:
         for noise in sorted(noises) if family != "large" else [width * base**2]:
             decoder = DecoderSpec(family=family, width=width, noise=noise)
             wide = sizes(decoder, image).channels[-1] > 1
-            yield GaussianSpec(decoder=decoder, **options), int(wide)
+            yield GaussianSpec(decoder=decoder, **options), int(wide), False
 
 
 def _maps(image: Image) -> Candidates:
     """Maps of eight pixels or half as many and a few channels, decoders on a ladder of widths.
 
-    What counts is how large a map is.
+    What counts is how large a map is. Larger ones still, for classes of few images, must leave
+    room for a map of each image.
     """
-    fewest = max(1, round(math.log2(image.size / 8)))
-    for stages in {fewest, min(fewest + 1, most_stages(image.size))}:
-        for channels in (1, 2, 4):
+    usual = max(1, round(math.log2(image.size / 8)))
+    most = 2 if image.channels == 1 else 4
+    for stages in {*range(1, usual), usual, min(usual + 1, most_stages(image.size))}:
+        if most * (image.size / 2**stages) ** 2 > MOST_LATENTS:
+            continue
+        for channels in [1, 2, 4][: most // 2 + 1] if stages >= usual else [most]:
             for width in sorted({round(4 * 1.06**step) for step in range(90)}):
                 source = SpatialSpec(channels=channels, stages=stages, width=width)
                 latent = source.layout(image, items=1, classes=1)["mean"]
-                yield source, math.prod(latent)
+                yield source, math.prod(latent), stages < usual
 
 
 def _cost(
@@ -161,54 +168,7 @@ def _cost(
         stored += stored_bytes(shapes, precision)
         tensors += len(quantize.stored(shapes, precision))
     overhead = MANIFEST + CLASS * sum(blocks) + HEADER * tensors
-    return Budget(source, items, published, stored + overhead)
-
-
-def suggest(scan: ImageScan, *, size: int) -> Recipe:
-    """A recipe whose artifact takes about `size` bytes: warm start, then mean matching.
-
-    The path of the images is left out, as it is one of this machine. DataError lists the
-    problems of the images; BudgetError says that nothing fits into so few bytes.
-    """
-    if scan.problems:
-        raise DataError(f"{scan.place}: {'; '.join(scan.problems)}")
-    assert scan.spec.channels is not None
-    assert scan.spec.size is not None
-    side = affordable(scan.spec.size, scan.spec.channels, size)
-    spec = scan.spec.model_copy(update={"data": None, "size": side})
-    middle = (0.5,) * scan.spec.channels
-    image = Image(channels=scan.spec.channels, size=side, mean=middle, std=middle)
-    classes = len(scan.classes)
-    bought = plan_budget(image, classes=classes, size=size, most_per_class=scan.least)
-    rates = {"priors": 5e-3, "decoder": 1e-3, "residual": 1e-3}
-    return Recipe(
-        name=slug(spec.name),
-        description=f"{counted(classes, 'class', 'classes')} of {spec.name}",
-        steps=200,
-        items_per_class=bought.items_per_class,
-        draws_per_class=max(128, bought.items_per_class),
-        task=spec,
-        source=bought.source,
-        warm_start=WarmStart(steps=1200, batch=64, kl=0.1, width=16),
-        objective=MeanMatching(
-            network=NetworkSpec(width=16), samples=16, real=32, augment="siamese-noflip"
-        ),
-        optimizers={
-            purpose: Optimizer(learning_rate=rate, schedule="cosine")
-            for purpose, rate in rates.items()
-        },
-    )
-
-
-def affordable(side: int, channels: int, size: int) -> int:
-    """The pixels of a side: `side`, halved until an image has at most half the budget's values.
-
-    >>> affordable(224, 3, 100_000), affordable(32, 1, 100_000), affordable(8, 1, 600)
-    (56, 32, 8)
-    """
-    while side >= 16 and 2 * channels * side**2 > size / FLOAT:
-        side //= 2
-    return side
+    return Budget(source, items, published, stored + overhead, overhead)
 
 
 def parse_size(text: str) -> int:

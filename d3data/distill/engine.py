@@ -21,7 +21,7 @@ from d3data.distill.straight_through import StraightThrough
 from d3data.errors import RunError
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
-from d3data.nets.training import Unread, descend, scheduled
+from d3data.nets.training import Deferred, Unread, descend, scheduled
 from d3data.sources.base import Source
 from d3data.utils.progress import Progress, ReportProgress
 
@@ -133,15 +133,20 @@ class Stage:
         schedules: Mapping[torch.optim.Optimizer, Callable[[int, int], float]],
         objects: Callable[[], Mapping[str, Stateful]],
     ) -> None:
-        """Take the steps that are left; `schedules` are factors on rates, of (step, steps)."""
+        """Take the steps that are left; `schedules` are factors on rates, of (step, steps).
 
-        def watch(step: int, loss: float) -> None:
-            self.journal.add(Progress(self.name, step + 1, self.steps, loss))
+        A KeyboardInterrupt that the journal's report raises leaves a checkpoint behind.
+        """
+        watch = Deferred(
+            lambda step, loss: self.journal.add(Progress(self.name, step + 1, self.steps, loss))
+        )
 
         def after(step: int, unread: Unread) -> None:
-            if self.checkpoint.due:
+            if self.checkpoint.due or watch.asked:
                 unread.read()
                 self.save(step + 1, objects())
+            if watch.asked:
+                raise KeyboardInterrupt
 
         for optimizer, factor in schedules.items():
             at = partial(_at, factor, self.steps)

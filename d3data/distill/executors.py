@@ -26,6 +26,8 @@ from d3data.errors import D3DataError, JobError
 from d3data.utils.progress import Progress, ReportProgress
 
 PATIENCE = 10.0  # seconds that a worker has to end by itself
+SAVING = 60.0  # seconds that it has to save the job it is at
+STOP = b"stop\n"  # the line that asks for that
 TAIL = 2000  # characters of a dead worker's stderr
 
 
@@ -186,6 +188,7 @@ class Processes:
                 messages.put(None)
 
         pool, left = ThreadPoolExecutor(count), len(waiting)
+        patience = SAVING
         try:
             for job in waiting:
                 pool.submit(do, job)
@@ -199,12 +202,13 @@ class Processes:
                         raise fault
                     case outcome:
                         yield outcome
+            patience = PATIENCE
         finally:
             stop.set()
             for worker in workers:
-                worker.hang_up()
+                worker.ask_to_stop()
             for worker in workers:
-                worker.wait()
+                worker.wait(patience)
             pool.shutdown(cancel_futures=True)
             for worker in workers:
                 worker.close()
@@ -255,6 +259,15 @@ class _Worker:
             self.close()
             raise
 
+    def ask_to_stop(self) -> None:
+        """Have it save the job that it does, and end."""
+        with self._starting:
+            process = self._process
+        if process is not None and process.stdin is not None and not process.stdin.closed:
+            with contextlib.suppress(BrokenPipeError):
+                process.stdin.write(STOP)
+                process.stdin.flush()
+
     def hang_up(self) -> None:
         """Tell it to end, which it does when its stdin ends."""
         with self._starting:
@@ -263,11 +276,11 @@ class _Worker:
             with contextlib.suppress(BrokenPipeError):
                 process.stdin.close()
 
-    def wait(self) -> None:
-        """Wait until it has ended, and kill it if that takes too long."""
+    def wait(self, patience: float = PATIENCE) -> None:
+        """Wait until it has ended, and kill it if that takes too many seconds."""
         if (process := self._process) is not None:
             try:
-                process.wait(PATIENCE)
+                process.wait(patience)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()

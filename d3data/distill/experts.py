@@ -7,8 +7,9 @@ arXiv 2203.11932: a trajectory is the network's parameters before training and a
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -22,10 +23,11 @@ from d3data.errors import RunError
 from d3data.images import augment
 from d3data.images.tasks import Task
 from d3data.nets import Norm
+from d3data.nets.checkpoint import Checkpoint, Stateful
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import logits
 from d3data.nets.statistics import DRAWS, RunningStatistics
-from d3data.nets.training import Unread, Watch, descend, ignore
+from d3data.nets.training import Deferred, Unread, Watch, descend, ignore
 from d3data.utils import rng
 from d3data.utils.atomic import write_bytes
 from d3data.utils.device import to_device
@@ -93,9 +95,14 @@ def record(
     path: Path,
     device: torch.device,
     compute: Compute,
+    save_every: float = 30.0,
     watch: Watch = ignore,
 ) -> None:
-    """Train expert `index` and write its `snapshots`, (epochs + 1, P) float32, to `path`."""
+    """Train expert `index` and write its `snapshots`, (epochs + 1, P) float32, to `path`.
+
+    A checkpoint beside it is `save_every` seconds old at most. A KeyboardInterrupt that `watch`
+    raises leaves one behind.
+    """
     network = plan.network.build(task, seed, "expert", index).to(device)
     optimizer = torch.optim.SGD(
         network.parameters(),
@@ -103,43 +110,78 @@ def record(
         momentum=plan.momentum,
         weight_decay=plan.weight_decay,
     )
-    steps = plan.steps(task)
-    snapshots = [_flat(network)]
+    course = Course(plan, task, network, seed=seed, index=index, device=device, compute=compute)
+    course.snapshots.append(_flat(network))
+    objects: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "course": course}
+    checkpoint = Checkpoint(path.with_suffix(".checkpoint"), every_seconds=save_every)
+    start, steps, told = 0, plan.steps(task), Deferred(watch)
+    if saved := checkpoint.read():
+        start = saved.step
+        for name, thing in objects.items():
+            thing.load_state_dict(saved.states[name])
 
-    def snapshot(step: int, _: Unread) -> None:
+    def after(step: int, unread: Unread) -> None:
         if (step + 1) % (steps // plan.epochs) == 0:
-            snapshots.append(_flat(network))
+            course.snapshots.append(_flat(network))
+        if step + 1 < steps and (checkpoint.due or told.asked):
+            unread.read()
+            checkpoint.save("expert", step + 1, objects)
+        if step + 1 < steps and told.asked:
+            raise KeyboardInterrupt
 
-    losses = epochs(plan, task, network, seed=seed, index=index, device=device, compute=compute)
     descend(
-        losses,
+        course.losses(start),
         [optimizer],
+        start=start,
         steps=steps,
-        watch=watch,
-        after=snapshot,
+        watch=told,
+        after=after,
         lower=f"their learning_rate, {plan.learning_rate:g}",
     )
-    write_bytes(path, safetensors.torch.save({"snapshots": torch.stack(snapshots).cpu()}))
+    snapshots = torch.stack([one.to(device) for one in course.snapshots]).cpu()
+    write_bytes(path, safetensors.torch.save({"snapshots": snapshots}))
+    checkpoint.path.unlink(missing_ok=True)
 
 
-def epochs(
-    plan: ExpertPlan,
-    task: Task,
-    network: nn.Module,
-    *,
-    seed: int,
-    index: int,
-    device: torch.device,
-    compute: Compute = AS_WRITTEN,
-) -> Iterator[Tensor]:
-    """The losses of one expert, image by image in a new order each epoch."""
-    change, train = augment.augmentation(plan.augment), task.on(device).train
-    for epoch in range(plan.epochs):
-        random = rng.generator(seed, "expert", index, epoch)
-        for chosen in torch.randperm(len(train), generator=random).split(plan.batch):
-            images = change(train.read(chosen), random)
-            labels = to_device(train.labels[chosen], device)
-            yield F.cross_entropy(compute(logits, network, images), labels)
+class Course:
+    """The losses of one expert, image by image in a new order each epoch; and its snapshots."""
+
+    def __init__(
+        self,
+        plan: ExpertPlan,
+        task: Task,
+        network: nn.Module,
+        *,
+        seed: int,
+        index: int,
+        device: torch.device,
+        compute: Compute = AS_WRITTEN,
+    ) -> None:
+        self.plan, self.network, self.device, self.compute = plan, network, device, compute
+        self.train, self._key = task.on(device).train, (seed, "expert", index)
+        self.snapshots = list[Tensor]()
+        self._random, self._state = torch.Generator(), None
+
+    def losses(self, start: int = 0) -> Iterator[Tensor]:
+        """Those from step `start` on, of which a state was loaded unless it is 0."""
+        change, train = augment.augmentation(self.plan.augment), self.train
+        first, done = divmod(start, -(-len(train) // self.plan.batch))
+        for epoch in range(first, self.plan.epochs):
+            self._random = random = rng.generator(*self._key, epoch)
+            pieces = torch.randperm(len(train), generator=random).split(self.plan.batch)
+            if done and self._state is not None:
+                random.set_state(self._state)
+            for chosen in pieces[done:]:
+                images = change(train.read(chosen), random)
+                labels = to_device(train.labels[chosen], self.device)
+                yield F.cross_entropy(self.compute(logits, self.network, images), labels)
+            done = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"random": self._random.get_state(), "snapshots": self.snapshots}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self._state, self.snapshots = state["random"], list(state["snapshots"])
 
 
 def _flat(network: nn.Module) -> Tensor:

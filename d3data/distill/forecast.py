@@ -6,6 +6,8 @@ bytes of tensors that live at once.
 """
 
 import math
+import subprocess
+import sys
 import time
 import weakref
 from collections.abc import Iterator, Sequence
@@ -22,10 +24,11 @@ from torch.utils.flop_counter import flop_registry, shape_wrapper
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting
-from d3data.distill.experts import FLOAT, UnrecordedExperts, epochs
+from d3data.distill.experts import FLOAT, Course, UnrecordedExperts
 from d3data.distill.jobs import ExpertJob, Job, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
+from d3data.distill.straight_through import StraightThrough
 from d3data.errors import DeviceError, entry
 from d3data.nets.compute import Compute
 from d3data.nets.flops import FORMULAS
@@ -52,7 +55,8 @@ class Stage:
     """What one stage of a run takes, in all its jobs; they may run at the same time.
 
     In bytes: `memory` of one job at most, without real images and workspaces, `disk` what is kept,
-    `traffic` what is read of trajectories. `seconds` of all jobs one after the other, if timed.
+    `traffic` what is read of trajectories. If timed: `seconds` of all jobs one after the other,
+    `wall` of as many at a time as there are workers.
     """
 
     name: str
@@ -63,33 +67,45 @@ class Stage:
     disk: int = 0
     traffic: int = 0
     seconds: float | None = 0.0
+    wall: float | None = 0.0
 
 
-def forecast(plan: Plan, device: str = "cpu") -> list[Stage]:
+def forecast(
+    plan: Plan, device: str = "cpu", *, workers: int = 1, steps: int = TIMED_STEPS
+) -> list[Stage]:
     """The stages of a run and what each takes, as if nothing were done yet.
 
-    Steps are timed on `device`, but not where black images stand for the real ones, where a job
-    does not fit into the device's memory, or where a step is too long for a CPU.
+    Up to `steps` steps are timed on `device`, but not where black images stand for the real ones,
+    where a job does not fit into the device's memory, or where a step is too long for a CPU.
     """
     place, stages = as_device(device), dict[str, Stage]()
     turns = plan.recipe.objective.period if plan.recipe.objective else 1
-    for name, jobs, steps, disk in _jobs(plan):
+    for name, jobs, length, disk in _jobs(plan):
         job, count, stage = jobs[0], len(jobs), stages.setdefault(name, Stage(name))
         flops, memory, read = traced(_begin(name, job, plan, META), turns)
         stage.jobs += count
-        stage.steps += count * steps
-        stage.flops += count * math.ceil(steps * flops)
+        stage.steps += count * length
+        stage.flops += count * math.ceil(length * flops)
         stage.memory = max(stage.memory, memory)
         stage.disk += count * disk
-        stage.traffic += count * round(steps * read)
+        stage.traffic += count * round(length * read)
         fits = memory < device_memory(place) and (place.type != "cpu" or flops < TIMED_FLOPS)
         if plan.imagined or not fits:
-            stage.seconds = None
-        elif stage.seconds is not None:
+            stage.seconds = stage.wall = None
+        elif stage.seconds is not None and stage.wall is not None:
             with using_threads(job.threads), job.recipe.compute.precisely(place):
-                seconds = timed(_begin(name, job, plan, place), turns)
-            stage.seconds = seconds and stage.seconds + count * steps * seconds
+                seconds = timed(_begin(name, job, plan, place), turns, steps)
+            stage.seconds = seconds and stage.seconds + count * length * seconds
+            rounds = -(-count // workers)
+            stage.wall = seconds and stage.wall + rounds * length * seconds
     return list(stages.values())
+
+
+def start_seconds() -> float:
+    """How long a worker takes here until it computes: most of that is importing torch."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import d3data.distill.worker"], check=True)
+    return time.perf_counter() - began
 
 
 def gpu_speed(name: str) -> float:
@@ -131,7 +147,8 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
     options: Any = {"device": device, "compute": eager if device == META else recipe.compute}
     if isinstance(job, ExpertJob):
         network = job.plan.network.build(task, 0).to(device)
-        return network, epochs(job.plan, task, network, seed=0, index=0, **options), None
+        course = Course(job.plan, task, network, seed=0, index=0, **options)
+        return network, course.losses(), None
     source: Any = blank(recipe, task, classes=job.classes)
     source.requires_grad_(stage == "distill").to(device)
     if stage == "labels":
@@ -149,7 +166,9 @@ def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
         assert training is not None, "a start with steps trains something"
         return *training, recorded
     assert recipe.objective is not None
-    return source, recipe.objective.losses(source, context), recorded
+    rounded = recipe.quantize.steps > recipe.steps and device != META
+    seen = StraightThrough(source, recipe.quantization) if rounded else source
+    return source, recipe.objective.losses(seen, context), recorded
 
 
 class Traced(NamedTuple):
@@ -217,22 +236,22 @@ def _on_meta(value: Any) -> bool:
     return isinstance(value, Tensor) and value.is_meta
 
 
-def timed(work: Work, turns: int = 1) -> float | None:
-    """The seconds of a step with an optimizer, on average of ten or of as many as there are.
+def timed(work: Work, turns: int = 1, steps: int = TIMED_STEPS) -> float | None:
+    """The seconds of a step with an optimizer, on average of so many or of all there are.
 
     None where the device's memory is too small after all.
     """
     try:
-        return _timed(work, turns)
+        return _timed(work, turns, steps)
     except torch.OutOfMemoryError:
         return None
 
 
-def _timed(work: Work, turns: int) -> float:
+def _timed(work: Work, turns: int, steps: int) -> float:
     module, losses, _ = work
     optimizer = torch.optim.Adam(module.parameters(), lr=0.0)
     times = [time.perf_counter()]
-    for loss in islice(losses, turns + TIMED_STEPS):
+    for loss in islice(losses, turns + steps):
         if loss.requires_grad:
             loss.backward()
         optimizer.step()

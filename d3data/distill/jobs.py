@@ -99,6 +99,7 @@ class ExpertJob(_Job):
     plan: ExpertPlan
     index: int
     path: Path
+    save_every: float = Field(default=30.0, ge=0, description="seconds between checkpoints")
 
     @property
     def done(self) -> bool:
@@ -114,6 +115,7 @@ class ExpertJob(_Job):
             path=self.path,
             device=as_device(self.device),
             compute=self.recipe.compute,
+            save_every=self.save_every,
             watch=after_each_step(report, "expert", self.plan.steps(task)),
         )
 

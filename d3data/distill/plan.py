@@ -160,6 +160,7 @@ def plan_run(
                 plan=plan,
                 index=index,
                 path=path,
+                save_every=save_every,
             )
             jobs.append(job)
         return jobs

@@ -4,7 +4,8 @@ A job comes as a line of JSON on stdin; lines of JSON on stdout report on it:
 
     {"progress": {...}}   {"done": true}   {"failed": {"error": ..., "message": ..., "trace": ...}}
 
-The end of stdin means that the driver is gone, for whatever reason, and the worker ends at once.
+The line `stop` has the worker save the job that it does, and end. The end of stdin means that the
+driver is gone, for whatever reason, and the worker ends at once.
 """
 
 import json
@@ -16,8 +17,9 @@ import traceback
 from dataclasses import asdict
 from typing import Any
 
-from d3data.distill.executors import throttled
+from d3data.distill.executors import STOP, throttled
 from d3data.distill.jobs import AnyJob, loader, perform
+from d3data.utils.progress import Progress
 
 
 def main() -> None:
@@ -26,17 +28,26 @@ def main() -> None:
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     lines: queue.Queue[bytes] = queue.Queue()
-    threading.Thread(target=_listen, args=(lines,), daemon=True).start()
+    stopping = threading.Event()
+    threading.Thread(target=_listen, args=(lines, stopping), daemon=True).start()
     load = loader()
 
     def send(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    while True:
-        job = AnyJob.validate_json(lines.get())
+    told = throttled(lambda progress: send(progress=asdict(progress)))
+
+    def report(progress: Progress) -> None:
+        told(progress)
+        if stopping.is_set():
+            raise KeyboardInterrupt
+
+    while (line := lines.get()) != STOP:
         try:
-            perform(job, throttled(lambda progress: send(progress=asdict(progress))), load)
+            perform(AnyJob.validate_json(line), report, load)
+        except KeyboardInterrupt:
+            break
         except Exception as failure:
             trace = "".join(traceback.format_exception(failure))
             send(failed={"error": type(failure).__name__, "message": str(failure), "trace": trace})
@@ -44,10 +55,12 @@ def main() -> None:
             send(done=True)
 
 
-def _listen(lines: "queue.Queue[bytes]") -> None:
+def _listen(lines: "queue.Queue[bytes]", stopping: threading.Event) -> None:
     """Pass lines of stdin on; at its end, end the process whatever it is doing."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         for line in stdin:
+            if line == STOP:
+                stopping.set()
             lines.put(line)
     os._exit(1)
 

@@ -87,6 +87,7 @@ def evaluate(
     compile: bool = False,
     precision: Precision | None = None,
     workers: int = 1,
+    minutes: float | None = None,
     date: str | None = None,
     resume: bool = True,
     progress: ReportProgress = ignore,
@@ -114,7 +115,8 @@ def evaluate(
         train: your own training loop, in place of the protocol's.
         labels: "hard", "soft" or both, where the set has both; its own unless given.
         seeds: one for each network; without them 0, 1, ... for as many as the protocol has.
-        baselines: names of `d3data.evaluation.baselines`; "all" that are possible, or "none".
+        baselines: names of `d3data.evaluation.baselines`; "all" that are possible, "none", or
+            "fair": random and compressed real images of as many bytes.
         baseline_seeds: the same for each baseline; those of the set unless given.
         scores: also DD-Ranking's scores, which need the set with hard labels, random images with
             labels of its own kind, all real images, and all of it once more without augmentation.
@@ -125,6 +127,7 @@ def evaluate(
             None is what torch does: tf32 on CUDA, float32 elsewhere. Tests are in float32.
         workers: processes that train networks, dealt out to the GPUs that there are; a set and a
             task are then given by name.
+        minutes: train fewer networks, then for fewer steps, to be done in about so many here.
         date: YYYY-MM-DD, for the report; today's.
         resume: keep trials in the user's cache until the report is finished.
         progress: called after every step.
@@ -157,6 +160,7 @@ def evaluate(
         precision=precision,
         resume=resume,
         workers=workers,
+        minutes=minutes,
     )
     evaluation = plan(dataset, task, options)
     deal(dataset, task, options, evaluation, progress)

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import nn
 
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines import NEED_TEACHER, BaselineContext, get_baseline
-from d3data.evaluation.baselines.compressed_images import Codec, codecs, rounds, stored
+from d3data.evaluation.baselines.compressed_images import Codec, kept, rounds, stored
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import TrainingData
 from d3data.evaluation.runner import Runner, teacher_steps
@@ -43,6 +44,16 @@ class Estimate(Frozen):
         """Of all rows."""
         return sum(row.networks * row.seconds for row in self.rows)
 
+    @property
+    def steps(self) -> int:
+        """Of all networks."""
+        return sum(row.networks * row.steps for row in self.rows)
+
+    def summary(self) -> str:
+        """Such as `protocol quick: 12 networks, about 4 minutes`."""
+        networks = counted(sum(row.networks for row in self.rows), "network")
+        return f"protocol {self.protocol}: {networks}, about {duration(self.seconds)}"
+
     def table(self) -> str:
         lines = [
             f"{row.name}, {row.network}: {counted(row.networks, 'network')} of "
@@ -52,30 +63,46 @@ class Estimate(Frozen):
         return "\n".join([f"protocol {self.protocol}", *lines, f"all: {duration(self.seconds)}"])
 
 
+class Speed(NamedTuple):
+    """Seconds of a step on a set, of a step on real images, and of classifying an image."""
+
+    own: float
+    real: float
+    image: float
+
+
+def speed(runner: Runner, data: TrainingData) -> Speed:
+    """Times a few steps of training on the set and on real images."""
+    train = runner.setup.task.train
+    images = Photographs(train, train.labels)
+    own = _seconds_per_step(runner, runner.row_data(data).data)
+    return Speed(own, _seconds_per_step(runner, images), _seconds_per_image(runner))
+
+
 def estimate_rows(
-    runner: Runner, sets: Sequence[TrainingData], names: Sequence[str]
+    runner: Runner, sets: Sequence[TrainingData], names: Sequence[str], at: Speed
 ) -> list[RowEstimate]:
-    """Times a few steps of training on the set and on real images, and multiplies."""
+    """What each row takes `at` this speed."""
     setup, protocol, task = runner.setup, runner.setup.protocol, runner.setup.task
     data, context = runner.row_data(sets[0]).data, runner.context(sets[0])
-    images = Photographs(task.train, task.train.labels)
-    own, real = (_seconds_per_step(runner, one) for one in (data, images))
-    validated = POINTS * min(MOST_VALIDATED, len(task.validation))
-    testing = _seconds_per_image(runner) * (len(setup.tests) + validated)
+    validated = at.image * POINTS * min(MOST_VALIDATED, len(task.validation))
+    testing = at.image * len(setup.tests) + validated
+    choosing = at.image * len(task.validation) + validated
     rates = len(protocol.learning_rates)
     tried = rates if rates > 1 else 0
     steps = protocol.length(len(data))
-    rows = [("distilled", len(runner.seeds) + tried, steps, steps * own + testing)] * len(sets)
+    rows = [("distilled", len(runner.seeds) + tried, steps, steps * at.own + testing)] * len(sets)
     for name in names:
         steps = _steps(name, context, protocol)
         networks = len(runner.baseline_seeds) + tried
-        rows.append((name, networks, steps, steps * real + testing))
-        for count, divisor in rounds(len(codecs(task.size))) if name == "compressed" else ():
+        rows.append((name, networks, steps, steps * at.real + testing))
+        few = rounds(kept(task.size), context.networks) if name == "compressed" else ()
+        for count, divisor in few:
             part, what = max(1, steps // divisor), f"choosing compressed, 1/{divisor} of the steps"
-            rows.append((what, count, part, part * real + testing))
+            rows.append((what, count, part, part * at.real + choosing))
     if {*NEED_TEACHER} & {*names}:
         steps = teacher_steps(setup)
-        rows.append(("teacher", 1, steps, steps * real))
+        rows.append(("teacher", 1, steps, steps * at.real))
     fields = ("network", "name", "networks", "steps", "seconds")
     values = (zip(fields, (runner.network, *row), strict=True) for row in rows)
     return [RowEstimate.model_validate(dict(each)) for each in values]

@@ -1,12 +1,13 @@
 """Plans of evaluations: everything is looked up and checked before anything is trained."""
 
+import contextlib
 import datetime
+import json
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.metadata import version
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ from torch.utils.data import Dataset
 
 from d3data.data.dataset import DistilledDataset
 from d3data.data.sets import AnySet
-from d3data.errors import TrainingError
+from d3data.errors import RunError, TrainingError
 from d3data.evaluation import adapters, protocols, validate
 from d3data.evaluation import baselines as known_baselines
 from d3data.evaluation import networks as known_networks
 from d3data.evaluation.comparison import Comparability
-from d3data.evaluation.estimate import Estimate, estimate_rows
+from d3data.evaluation.estimate import Estimate, RowEstimate, Speed, estimate_rows, speed
 from d3data.evaluation.protocol_epochs import trained_on
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import Build, EvalSetup, Labels, TrainingData, TrainingLoop
@@ -33,6 +34,7 @@ from d3data.images.augment import augmentation
 from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
 from d3data.nets.compute import Compute, Precision
+from d3data.utils.atomic import write_json
 from d3data.utils.checks import whole
 from d3data.utils.device import (
     as_device,
@@ -46,6 +48,7 @@ from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.renamed import renamed
 from d3data.utils.version import __version__
 
+LEAST_STEPS = 100  # of a network, however few minutes there are
 LESS = "choose a protocol with a smaller batch or network, fewer --workers, or another device"
 VERSIONS: dict[str, str] = {
     "python": platform.python_version(),
@@ -78,6 +81,7 @@ class EvaluationOptions:
     precision: Precision | None = None
     resume: bool = True
     workers: int = 1
+    minutes: float | None = None
 
     @property
     def reading(self) -> dict[str, Any]:
@@ -101,6 +105,7 @@ class EvaluationPlan:
     scores: bool
     keep: bool
     workers: int = 1
+    fitted: Path | None = None  # where it is kept how much of it fits
 
     def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
         """Train and test every network; trials are kept in the cache until `clear`."""
@@ -136,18 +141,77 @@ class EvaluationPlan:
         """Remove the trials that `run` keeps, once the report is where it belongs."""
         if self.keep:
             self.cache.clear()
+        if self.fitted is not None:
+            self.fitted.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others are there
+                self.fitted.parent.rmdir()
 
     def estimate(self) -> Estimate:
         """How long `run` takes here, from a few steps of each network."""
+        return self._estimate(self._speeds())
+
+    def within(self, minutes: float) -> "EvaluationPlan":
+        """The same with fewer networks, and where one is too long with fewer steps, in `minutes`.
+
+        Not below 100 steps. The protocol that is cut has its steps in its name. What is chosen is
+        kept until `clear`, so that an evaluation that was stopped goes on as it began.
+        """
+        fitted = self.cache.folder / f"{minutes:g}-{self.cache.owner}.json"
+        try:
+            chosen = json.loads(fitted.read_text("utf-8"))
+            plan = self._cut(int(chosen["networks"]), chosen["steps"])
+        except (OSError, ValueError, KeyError, TypeError):
+            plan = self._fitting(60 * minutes)
+            if not self.keep or plan is self:
+                return plan
+            chosen = {"networks": len(plan.seeds), "steps": plan.setup.protocol.steps}
+            with contextlib.suppress(RunError):  # then it is chosen anew
+                write_json(fitted, chosen)
+        return replace(plan, fitted=fitted)
+
+    def _fitting(self, seconds: float) -> "EvaluationPlan":
+        speeds, full = self._speeds(), self.setup.protocol.steps
+        lengths = [full]
+        while full is not None and lengths[-1] is not None and lengths[-1] > LEAST_STEPS:
+            lengths.append(max(LEAST_STEPS, round(0.8 * lengths[-1])))
+        plan = self
+        for networks, steps in [
+            *((count, full) for count in range(len(self.seeds), 0, -1)),
+            *((1, steps) for steps in lengths[1:]),
+        ]:
+            plan = self._cut(networks, steps)
+            if plan._estimate(speeds).seconds <= seconds:
+                break
+        return plan
+
+    def _cut(self, networks: int, steps: int | None) -> "EvaluationPlan":
+        """The first `networks` of each row, each trained for `steps`."""
+        protocol = self.setup.protocol
+        if networks >= len(self.seeds) and steps == protocol.steps:
+            return self
+        if steps != protocol.steps:
+            changed = {"steps": steps, "name": f"{protocol.name}-{steps}"}
+            protocol = protocol.model_copy(update=changed)
+        return replace(
+            self,
+            setup=replace(self.setup, protocol=protocol),
+            seeds=self.seeds[:networks],
+            baseline_seeds=self.baseline_seeds[:networks],
+        )
+
+    def _speeds(self) -> list[Speed]:
         with using_threads(self.threads), enough_memory(LESS):
-            runners = self._runners(ignore)
-            estimates = (estimate_rows(each, self.sets, self.baselines) for each in runners)
-            rows = [*chain.from_iterable(estimates)]
-            if self.scores:
-                plain = runners[0].unaugmented(), self.sets[:1], [scored_against(self.sets[0])]
-                for row in estimate_rows(*plain):
-                    name = f"{row.name} without augmentation"
-                    rows.append(row.model_copy(update={"name": name}))
+            return [speed(each, self.sets[0]) for each in self._runners(ignore)]
+
+    def _estimate(self, speeds: Sequence[Speed]) -> Estimate:
+        runners, rows = self._runners(ignore), list[RowEstimate]()
+        for each, at in zip(runners, speeds, strict=True):
+            rows += estimate_rows(each, self.sets, self.baselines, at)
+        if self.scores:
+            names = [scored_against(self.sets[0])]
+            for row in estimate_rows(runners[0].unaugmented(), self.sets[:1], names, speeds[0]):
+                name = f"{row.name} without augmentation"
+                rows.append(row.model_copy(update={"name": name}))
         return Estimate(protocol=self.setup.protocol.name, rows=tuple(rows))
 
     @property
@@ -238,7 +302,7 @@ def plan(
         validate.own_rate(trained)
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
     baseline_seeds = seeds if how.baseline_seeds is None else how.baseline_seeds
-    return EvaluationPlan(
+    planned = EvaluationPlan(
         name=str(dataset) if isinstance(dataset, str | Path) else type(dataset).__name__,
         data=trained,
         setup=EvalSetup(task, tests, protocol, place, how.train, compute),
@@ -252,6 +316,7 @@ def plan(
         keep=how.resume and not how.networks and how.train is None,
         workers=whole(how.workers, "workers", least=1),
     )
+    return planned if how.minutes is None else planned.within(how.minutes)
 
 
 def provenance(

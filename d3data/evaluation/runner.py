@@ -99,6 +99,7 @@ class Runner:
             validate=validated,
             device=self.setup.device,
             steps=protocol.length(len(trained_on(data, protocol))),
+            networks=len(self.baseline_seeds),
         )
 
     def _row(
@@ -140,7 +141,7 @@ class Runner:
         """The validation accuracy of one network; 0 where its loss did not stay finite."""
         runner = replace(self, setup=replace(self.setup, tests=self.setup.task.validation))
         try:
-            return runner._trial(stage, data, self._entry(stage), **how).accuracy
+            return runner._trial(stage, data, self._entry(stage), points=0, **how).accuracy
         except TrainingError:
             return 0.0
 

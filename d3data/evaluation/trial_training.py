@@ -51,13 +51,14 @@ def run_trial(
     steps: int | None = None,
     entry: TrialEntry | None = None,
     watch: Watch = ignore,
+    points: int = POINTS,
 ) -> Trial:
     """Train a network on `data`, and test it on the images of the setup.
 
     The seed is that of the network, the order of the data and their augmentation; on a CPU, with
     one number of threads, it gives the same accuracy bit for bit, interrupted or not. The rate is
-    the protocol's middle one unless given. The trial is kept in `entry`, and read from it if it
-    is finished. Raises TrainingError if a loss is not finite.
+    the protocol's middle one unless given, `points` are those of its curve. The trial is kept in
+    `entry`, and read from it if it is finished. Raises TrainingError if a loss is not finite.
     """
     if entry and (finished := entry.finished()):
         return finished
@@ -68,7 +69,7 @@ def run_trial(
     with setup.compute.precisely(setup.device):
         with peak_memory(setup.device) as memory, seeded(seed, "layers", device=setup.device):
             if setup.train is None:
-                training.run(entry, watch)
+                training.run(entry, watch, points=points)
             else:
                 training.run_own_loop(setup.train)
             peak, seconds = memory(), round(training.seconds, 3)

@@ -49,6 +49,19 @@ class Unread:
             self._next += 1
 
 
+class Deferred:
+    """A watch whose KeyboardInterrupt waits until the step is over: then `asked` is true."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch, self.asked = watch, False
+
+    def __call__(self, step: int, loss: float) -> None:
+        try:
+            self._watch(step, loss)
+        except KeyboardInterrupt:
+            self.asked = True
+
+
 After = Callable[[int, Unread], None]
 
 

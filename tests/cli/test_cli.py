@@ -19,6 +19,7 @@ from d3data.cli.progress import Display
 from d3data.distill import get_recipe
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
+from d3data.nets.checkpoint import Checkpoint
 from d3data.utils import atomic
 from d3data.utils.text import table
 
@@ -59,7 +60,8 @@ def toml(tmp_path_factory):
 def run(toml, tmp_path_factory):
     """A finished run, and what the command said on stderr."""
     out = tmp_path_factory.mktemp("run")
-    stdout, stderr = call("distill", toml, "--out", out, "--executor", "inline")
+    options = ["--out", out, "--executor", "inline", "--verdict", "0"]
+    stdout, stderr = call("distill", toml, *options)
     assert stdout.strip() == str(out / "artifact")
     return out, stderr
 
@@ -90,9 +92,11 @@ def test_distill_tells_what_it_does_on_stderr_only(run):
     out, stderr = run
     assert "1 of 1 jobs to do" in stderr
     assert f"next: d3data preview {out / 'artifact'}; d3data evaluate" in stderr
+    assert "verdict" not in stderr
     assert "subtask 000 is done (1 of 1)" in stderr
-    stdout, stderr = call("distill", out / "recipe.toml", "--out", out, "--json")
-    assert json.loads(stdout) == {"artifact": str(out / "artifact")}
+    again = ["distill", out / "recipe.toml", "--out", out, "--json"]
+    stdout, stderr = call(*again, "--verdict", "0")
+    assert json.loads(stdout) == {"artifact": str(out / "artifact"), "verdict": None}
     assert "already finished" in stderr
 
 
@@ -104,7 +108,7 @@ def test_a_dry_run_writes_nothing(toml, tmp_path):
 
 def test_the_default_folder_is_named_like_the_recipe(toml, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    changed = ["--executor", "inline", "--seed", "8", "--set", "name=mine"]
+    changed = ["--executor", "inline", "--seed", "8", "--set", "name=mine", "--verdict", "0"]
     folder = call("distill", toml, *changed)[0].strip()
     assert folder == "./runs/mine/artifact"
     assert f"folder      {folder}\n" in call("info", folder)[0]
@@ -154,20 +158,22 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     assert recipe.task.data is None
     assert str(tmp_path) not in recipe.to_toml()
     assert (recipe.name, recipe.description) == ("my-images", "2 classes of my-images")
-    command = f"d3data distill {out} --data '{images}'"
-    assert stderr.strip().endswith(f"now: {command}")
-    said = out.read_text().splitlines()
-    assert said[:2] == [f"# Made by d3data init '{images}' --budget 12kB", f"# {command}"]
-    small = ["--set", "warm_start.steps=2", "--set", "steps=1", "--executor", "inline"]
+    command = f"d3data distill {out} --data '{images}' --verdict"
+    assert f"next: {command}" in stderr
+    said = out.read_text()
+    assert f"# Made by d3data init '{images}' --budget 12kB --minutes" in said
+    assert f"# {command}" in said
+    small = ["--set", "warm_start.steps=2", "--set", "quantize.steps=1", "--executor", "inline"]
+    small += ["--verdict", "0"]
     call("distill", out, "--data", images, "--out", tmp_path / "run", *small)
     ledger = document("info", tmp_path / "run" / "artifact")["ledger"]
-    assert 9_000 < sum(ledger["bytes"].values()) <= 12_000
-    assert "exists: give another --out" in call("init", images, "--out", out, code=2)[1]
+    assert sum(ledger["bytes"].values()) <= 12_000
+    assert "exists: give another --out" in call("init", images, "--out", out, code=1)[1]
     assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
     artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
     wrong(1, "--split validation", "evaluate", artifact, "--data", images, *quick)
     found = document("evaluate", artifact, "--data", images, *quick, "--split", "validation")
-    assert (found["split"], found["tests"]) == ("validation", 4)
+    assert (found["split"], found["tests"]) == ("validation", 14)
 
 
 def test_init_lists_what_is_wrong_with_the_images(tmp_path):
@@ -184,7 +190,7 @@ def test_evaluate_gives_a_report(run, tmp_path):
     options = ["--protocol", "quick", "--seeds", "1", "--out", path]
     found = document("evaluate", out / "artifact", *options)
     assert json.loads(path.read_text()) == found
-    assert [row["name"] for row in found["rows"]] == ["distilled", "random"]
+    assert [row["name"] for row in found["rows"]] == ["distilled", "random-bytes", "compressed"]
     assert len(found["rows"][0]["trials"]) == 1
     stdout, _ = call("evaluate", out / "artifact", *options[:4], "--baselines", "none")
     assert "distilled" in stdout
@@ -209,6 +215,7 @@ def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, mon
         raise d3data.errors.RunError(f"cannot write {path}")
 
     command = ["evaluate", run[0] / "artifact", "--protocol", "quick", "--seeds", "1"]
+    command += ["--baselines", "random"]
     wrong(2, "is a folder", *command, "--out", tmp_path)
     (tmp_path / "file").write_text("")
     wrong(2, "cannot be written", *command, "--out", tmp_path / "file" / "report.json")
@@ -233,6 +240,7 @@ def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
 
 def test_a_dry_run_says_how_long_it_takes(run):
     options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
+    options += ["--baselines", "random"]
     found = document("evaluate", run[0] / "artifact", *options)
     names = [(row["name"], row["network"], row["networks"]) for row in found["rows"]]
     kinds = ("mlp", "convnet/batch")
@@ -322,7 +330,7 @@ def test_errors_are_a_line_with_the_next_step_and_a_code(toml, tmp_path, monkeyp
     assert isinstance(shown.exception, d3data.errors.RunError)
 
 
-def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
+def test_ctrl_c_saves_and_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
     options = ["--out", tmp_path, "--set", "steps=100000", "--workers", "1"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     with runs.command("distill", toml, *options, **pipes) as process:
@@ -333,9 +341,12 @@ def test_ctrl_c_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path):
         stdout, stderr = process.communicate()
     assert process.returncode == 130
     assert stdout == ""
-    assert f"stopped; the same command resumes {tmp_path} from its last checkpoint" in stderr
+    assert f"stopped; all is saved, and the same command goes on with {tmp_path}" in stderr
     assert "Traceback" not in stderr
     assert not runs.lives(worker)
+    last = json.loads(log.read_text().splitlines()[-1])
+    saved = Checkpoint(log.with_name("checkpoint.safetensors"), every_seconds=0).read()
+    assert (saved.stage, saved.step) == (last["stage"], last["step"])
 
 
 def test_bars_appear_on_a_terminal_only():
@@ -374,7 +385,7 @@ def test_quantize_writes_a_smaller_set(tmp_path):
 def test_distill_goes_on_from_a_finished_set(run, toml, tmp_path):
     more = ["--from", run[0] / "artifact", "--set", "steps=3", "--out", tmp_path / "more"]
     call("distill", toml, *more, "--dry-run")
-    stdout, _ = call("distill", toml, *more, "--executor", "inline")
+    stdout, _ = call("distill", toml, *more, "--executor", "inline", "--verdict", "0")
     assert "made_from.json" in {one.path for one in artifact.read(stdout.strip()).manifest.files}
     wrong(1, "items_per_class=2", "distill", toml, *more[:4], "--set", "items_per_class=3")
 
@@ -387,3 +398,53 @@ def test_merge_makes_one_set_of_two(tmp_path):
     assert told["content_bytes"] == artifact.read(tmp_path / "ab").ledger.content_bytes
     wrong(1, "'ant', 'bee'", "merge", tmp_path / "a", tmp_path / "a", "--out", tmp_path / "aa")
     wrong(1, "number of sets", "merge", tmp_path / "a", "--out", tmp_path / "aa")
+
+
+def test_distill_ends_with_what_the_set_is_worth(run):
+    """Once: a finished set of the same content is not evaluated again."""
+    out, _ = run
+    again = ["distill", out / "recipe.toml", "--out", out, "--verdict", "5"]
+    _, stderr = call(*again)
+    assert "verdict: this set in" in stderr
+    assert "guessing 10.0 %" in stderr
+    assert "worth its bytes" in stderr or "no better than guessing" in stderr
+    found = json.loads((out / "verdict.json").read_text())
+    assert [row["name"] for row in found["rows"]] == ["distilled", "random-bytes", "compressed"]
+    assert "evaluating it" in stderr
+    assert "evaluating it" not in call(*again)[1]
+
+
+def test_a_folder_of_a_set_is_one_however_it_is_written(run, monkeypatch):
+    monkeypatch.chdir(run[0].parent)
+    for name in (run[0].name, f"./{run[0].name}", f"{run[0].name}/"):
+        assert "is the folder of a run" in call("info", name, code=1)[1]
+    name = f"{run[0].name}/artifact"
+    assert call("info", name)[0] == call("info", f"./{name}")[0]
+
+
+def test_what_a_set_says_of_its_images_is_corrected(tmp_path):
+    made.write(tmp_path / "toys")
+    before = document("info", tmp_path / "toys")["manifest"]
+    call("describe", tmp_path / "toys", "--licence", "CC-BY-4.0")
+    after = document("info", tmp_path / "toys")["manifest"]
+    assert after["about"]["provenance"]["licence"] == "CC-BY-4.0"
+    assert after["content_sha256"] == before["content_sha256"]
+    call("verify", tmp_path / "toys")
+    assert "say what to correct" in call("describe", tmp_path / "toys", code=2)[1]
+
+
+def test_what_is_no_run_is_told(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.toml").write_text(runs.recipe().to_toml())
+    wrong(1, "is not a run: it has no env.json", "status", ".")
+    wrong(1, "not known by name", "distill", "recipe.toml", "--set", "task.name=mine")
+    assert not (tmp_path / "runs" / "tiny").exists()
+
+
+def test_a_card_is_written_over_cards_only(tmp_path):
+    made.write(tmp_path / "toys")
+    notes = tmp_path / "notes.md"
+    notes.write_text("mine")
+    assert "is no card" in call("card", tmp_path / "toys", "--out", notes, code=2)[1]
+    assert "must end in .md" in call("card", tmp_path / "toys", "--out", "x.toml", code=2)[1]
+    assert notes.read_text() == "mine"

@@ -41,6 +41,7 @@ baselines: dict[str, Baseline] = {
 }
 NEED_TEACHER = ("herding", "k-center", "k-means", "soft")
 NEED_BYTES = ("random-bytes", "compressed")
+FAIR = ("random-bytes", "compressed")  # as many bytes as the set has
 
 
 def list_baselines() -> list[str]:
@@ -60,10 +61,14 @@ def get_baseline(name: str) -> Baseline:
 def wanted(names: str | Iterable[str], data: TrainingData, *, features: bool = True) -> list[str]:
     """The names of the baselines that are asked for; "all" are those that are possible.
 
+    "fair" are random and compressed real images of as many bytes as the set, or random ones of as
+    many values where its bytes are unknown.
     `features`: whether the networks have features, as d3data's own do.
     """
     if names == "all":
         return [name for name in baselines if _obstacle(name, data, features) is None]
+    if names == "fair":
+        return list(FAIR) if isinstance(data, DistilledDataset) else ["random"]
     if names == "none":
         return []
     chosen = [names] if isinstance(names, str) else list(names)

@@ -35,6 +35,7 @@ class BaselineContext:
     validate: Callable[[str, TrainingData, int], float]
     device: torch.device
     steps: int | None = None  # of training on the set
+    networks: int = 1  # that are trained on a baseline
     kept: dict[str, object] = field(default_factory=dict)  # from seed to seed
 
     @property

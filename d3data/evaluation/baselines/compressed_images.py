@@ -1,9 +1,11 @@
 """Real images compressed to as many bytes as the set: the baseline that is hardest to beat.
 
 JPEG or WebP files, at the size and the quality that train best on validation images. A file's
-bytes are counted, its name and its label are not. The codec is chosen by successive halving
-(Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for an eighth of the protocol's
-steps, the best third of them for twice as long, and so on.
+bytes are counted, its name and its label are not. Of each size, the codecs are kept whose images
+are the nearest ones of most validation images of their class; among these one is chosen by
+successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for a part of
+the protocol's steps, the best third of them for twice as long. Choosing costs less than the
+networks of the row.
 """
 
 import io
@@ -14,10 +16,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from d3data.evaluation.adapters import Photographs
 from d3data.evaluation.baselines.choices import BaselineContext, rows_of_classes
-from d3data.evaluation.record import RowData
+from d3data.evaluation.record import RowData, TrainingData
+from d3data.images.splits import Split
 from d3data.utils.rng import generator
 
 Format = Literal["jpeg", "webp"]
@@ -26,7 +30,10 @@ FORMATS: tuple[Format, ...] = ("jpeg", "webp")
 SHRUNK = (1, 2)  # divisors of the side of the image
 QUALITIES = (1, 5, 15, 30, 50, 75)
 SMALLEST = 8  # pixels of a side
-FIRST_DIVISOR = 8  # of the protocol's steps, in the first round
+KEPT = 4  # codecs of each size that networks are trained on
+FIRST_DIVISOR = 16  # of the protocol's steps, in the first round, for a row of one network
+NEIGHBOURS = 500  # validation images whose nearest ones are looked for
+LOOKED = 16  # pixels of a side at which they are
 AT_ONCE = 64  # images that are compressed before the room left is checked
 
 
@@ -77,25 +84,49 @@ def compressed(context: BaselineContext, *, rng: torch.Generator) -> RowData:
 
 def best(context: BaselineContext) -> Codec:
     """The codec whose images train best: one network each, trained longer in every round."""
-    left = codecs(context.task.size)
-    for count, divisor in rounds(len(left)):
+    tried = codecs(context.task.size)
+    data = {codec: stored(context, codec, generator(0, "codec")).data for codec in tried}
+    near = {codec: neighbours(context.task.validation, data[codec]) for codec in tried}
+    ordered = sorted(tried, key=near.__getitem__, reverse=True)
+    sides = {codec.side for codec in tried}
+    left = [codec for side in sides for codec in [c for c in ordered if c.side == side][:KEPT]]
+    for count, divisor in rounds(len(left), context.networks):
         left = left[:count]
-        data = {codec: stored(context, codec, generator(0, "codec")).data for codec in left}
         scores = {codec: context.validate(str(codec), data[codec], divisor) for codec in left}
         left.sort(key=scores.__getitem__, reverse=True)
     return left[0]
 
 
-def rounds(codecs: int) -> Iterator[tuple[int, int]]:
+def neighbours(validation: Split, data: TrainingData) -> float:
+    """The share of validation images whose nearest image in `data` is of their class."""
+    cpu = torch.device("cpu")
+    rows = torch.linspace(0, len(validation) - 1, min(NEIGHBOURS, len(validation))).long()
+    images, labels = data.batch(0, torch.arange(len(data)), device=cpu)
+    apart = torch.cdist(_looked(validation.read(rows)), _looked(images))
+    return (labels[apart.argmin(1)] == validation.labels[rows]).float().mean().item()
+
+
+def _looked(images: Tensor) -> Tensor:
+    side = min(LOOKED, images.shape[-1])
+    return F.adaptive_avg_pool2d(images, side).flatten(1)
+
+
+def rounds(codecs: int, networks: int) -> Iterator[tuple[int, int]]:
     """How many codecs each round tries, and the divisor of the protocol's steps.
 
-    >>> list(rounds(24)), list(rounds(3)), list(rounds(1))
-    ([(24, 8), (8, 4), (3, 2)], [(3, 8)], [])
+    >>> list(rounds(8, 1)), list(rounds(8, 5)), list(rounds(3, 1)), list(rounds(1, 1))
+    ([(8, 16), (3, 8)], [(8, 4), (3, 2)], [(3, 16)], [])
     """
     divisor = FIRST_DIVISOR
-    while codecs > 1:
-        yield codecs, divisor
-        codecs, divisor = -(-codecs // 3), divisor // 2
+    while codecs > 1 and divisor >= FIRST_DIVISOR // 2:
+        yield codecs, -(-divisor // networks)
+        codecs, divisor = (-(-codecs // 3) if codecs > 3 else 1), divisor // 2
+
+
+def kept(size: int) -> int:
+    """How many codecs networks are trained on, for images of `size` pixels."""
+    sides = [codec.side for codec in codecs(size)]
+    return sum(min(KEPT, sides.count(side)) for side in {*sides})
 
 
 def codecs(size: int) -> list[Codec]:

@@ -21,6 +21,7 @@ from d3data.evaluation.report import Report, called
 from d3data.utils.text import short
 
 NORMS = ("none", "instance", "batch", "group", "layer")
+RIVALS = ("compressed", "random-bytes", "random")  # the fairest first
 RANDOM = ("random", "random-bytes", "real")  # the same baseline in several sizes
 DEFAULT_NORM = "its own"  # of a network that was named without one
 CONFUSED = 8  # of the largest confusions, in words
@@ -96,10 +97,10 @@ class ChartData:
 
     @property
     def rival(self) -> Result | None:
-        """The baseline that the set is compared with: random images, or else the first."""
-        baselines = [result for result in self.first if not result.ours]
-        random = (result for result in baselines if result.row.name == "random")
-        return next(random, baselines[0] if baselines else None)
+        """The baseline that the set is compared with: of equal bytes, if there is one."""
+        baselines = {result.row.name: result for result in self.first if not result.ours}
+        ranked = (baselines[name] for name in RIVALS if name in baselines)
+        return next(ranked, next(iter(baselines.values()), None))
 
     def sizes(self) -> list[Series]:
         """Accuracy against bytes; a baseline of several sizes is a curve.

@@ -54,18 +54,6 @@ def test_columns_that_are_asked_for_must_be_there(tmp_path):
         hub_datasets.read(str(folder(tmp_path)), ("image", "kind"))
 
 
-def test_a_column_of_splits_is_followed_as_in_files(tmp_path):
-    content = table(list("abab"), split=["train", "train", "test", "dev"])
-    place = put(tmp_path / "own", {"data.parquet": content})
-    found, direct = hub_datasets.read(str(place)), parquet.read(place)
-    assert {*found.splits} == {*direct.splits} == {"train", "test", "validation"}
-    for part, split in found.splits.items():
-        assert split.labels.tolist() == direct.splits[part].labels.tolist()
-    assert "columns: image, label, splits: split" in found.notes
-    (whole,) = hub_datasets.read(str(place), None, {"train": "train"}).splits.values()
-    assert len(whole.labels) == 4
-
-
 def test_what_cannot_be_fetched_is_named(tmp_path):
     with pytest.raises(DataError, match="hf:nobody/nothing cannot be loaded"):
         hub_datasets.read("nobody/nothing")

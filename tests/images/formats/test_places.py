@@ -219,13 +219,6 @@ def test_a_part_of_numbered_files_that_is_missing_is_named(tmp_path):
     assert counts(place / names[0]) == {"train": {"0": 2, "1": 2}}
 
 
-def test_a_number_that_is_missing_between_shards_is_said(tmp_path):
-    place = put(tmp_path, {f"train-{n:06d}.tar": samples(2) for n in (0, 1, 3)})
-    assert "not there: train-000002.tar" in formats.read(place).notes
-    days = {f"{day}.parquet": table([0, 1]) for day in (20200101, 20201231)}
-    assert not any("not there" in note for note in formats.read(put(tmp_path / "x", days)).notes)
-
-
 def test_classes_that_are_called_after_splits_are_classes_if_one_says_so(tmp_path):
     place = put(tmp_path, {f"test_{kind}/{n}.png": PNG for kind in PETS for n in range(3)})
     refused(place, r"test_cat and test_dog are each a test split: .*train=\.")

@@ -1,0 +1,86 @@
+"""What is said of a set's worth, and evaluations that fit into minutes."""
+
+import math
+
+import pytest
+
+import reports
+from d3data.evaluation import evaluate, plan
+from d3data.evaluation.estimate import Speed
+from d3data.evaluation.planner import LEAST_STEPS, EvaluationPlan
+from d3data.evaluation.verdict import Measured, verdict
+
+
+def said(own: float, rival: float, tests: int) -> str:
+    rows = [reports.row("distilled", own), reports.row("compressed", rival)]
+    return verdict(reports.report("a", *rows).model_copy(update={"tests": tests}))
+
+
+def test_the_error_is_that_of_test_images_and_of_networks():
+    many = Measured.of(reports.row("distilled", 0.5, 0.6), 400)
+    assert many.error == pytest.approx(100 * math.sqrt(0.55 * 0.45 / 400 + 0.005 / 2))
+    one = Measured.of(reports.row("distilled", 0.5), 100)
+    assert one.error == pytest.approx(5)
+    assert Measured.of(reports.row("distilled", 1.0), 100).error > 0
+
+
+@pytest.mark.parametrize(
+    ("own", "rival", "tests", "sentence"),
+    [
+        (0.9, 0.8, 1000, "It is worth its bytes"),
+        (0.8, 0.9, 1000, "It is not worth its bytes"),
+        (0.9, 0.8, 24, "cannot be told"),
+        (0.8, 0.9, 24, "cannot be told"),
+        (0.5, 0.9, 10, "no better than guessing"),
+    ],
+)
+def test_a_difference_is_told_where_it_is_twice_its_error(own, rival, tests, sentence):
+    text = said(own, rival, tests)
+    assert sentence in text
+    assert "guessing 50.0 %" in text
+
+
+SPEED = Speed(own=1.0, real=2.0, image=0.0)
+
+
+@pytest.fixture
+def timed(monkeypatch):
+    """Steps take one second on the set and two on real images."""
+    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [SPEED] * len(self.builds))
+
+
+def long(tiny):
+    return tiny.model_copy(update={"steps": 300, "networks": 3})
+
+
+@pytest.mark.parametrize(
+    ("minutes", "networks", "steps"),
+    [(100.0, 3, 300), (30.1, 2, 300), (15.0, 1, 300), (10.0, 1, 192), (0.1, 1, LEAST_STEPS)],
+)
+def test_networks_are_cut_before_steps(pixels, tiny, timed, minutes, networks, steps):
+    fitted = plan(pixels, protocol=long(tiny), baselines="random", minutes=minutes)
+    assert len(fitted.seeds) == len(fitted.baseline_seeds) == networks
+    assert fitted.setup.protocol.steps == steps
+    assert fitted.setup.protocol.name == ("tiny" if steps == 300 else f"tiny-{steps}")
+    if minutes > 1:
+        assert fitted.estimate().seconds <= 60 * minutes
+
+
+def test_what_fits_is_chosen_once_until_the_report_is_written(pixels, tiny, timed, monkeypatch):
+    options = {"protocol": long(tiny), "baselines": "random", "minutes": 15.0}
+    first = plan(pixels, **options)
+    slow = Speed(*(10 * seconds for seconds in SPEED))
+    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [slow] * len(self.builds))
+    again = plan(pixels, **options)
+    assert again.setup.protocol == first.setup.protocol
+    assert again.cache == first.cache
+    first.clear()
+    assert plan(pixels, **options).setup.protocol.steps == LEAST_STEPS
+
+
+def test_fair_baselines_have_as_many_bytes(pixels, tiny):
+    report = evaluate(pixels, protocol=tiny, baselines="fair", seeds=[0])
+    own, *rivals = report.rows
+    assert [row.name for row in rivals] == ["random-bytes", "compressed"]
+    per_image = own.bytes / len(report.classes)
+    assert all(row.bytes <= own.bytes + len(report.classes) * per_image for row in rivals)
