@@ -2,7 +2,7 @@
 
 digits-ipc4, digits-ipc4@1.0.0    a short name of an index
 org/name, org/name@1.0.0          a repository of the Hugging Face Hub
-./x, ../x, /x, ~/x, x/, a/b/c, or a Path  a folder
+./x, ../x, /x, ~/x, x/, or a Path  a folder
 
 After the @ comes a version `X.Y.Z` or its tag `vX.Y.Z`, a range of versions as pip takes them
 (`~=1.2`, `>=1,<2`), a commit of 40 hexadecimal digits, or else a branch. Without one it is the
@@ -30,7 +30,6 @@ _NUMBER = "(0|[1-9][0-9]{0,5})"
 NUMBERS = rf"{_NUMBER}\.{_NUMBER}\.{_NUMBER}"
 _VERSION = re.compile(f"v?({NUMBERS})")
 _SEGMENT = r"(?!.*(?:--|\.\.))(?![-.])[A-Za-z0-9._-]{1,96}(?<![-.])(?<!\.git)"
-_FOLDER = re.compile(r"(\.{1,2}|~)?/|(\.{1,2}|~)$|[^@:]*/$|(?!datasets/)[^@:/]+(/[^@:/]+){2,}$")
 _REPOSITORY = re.compile(f"{_SEGMENT}/{_SEGMENT}")
 _URL = re.compile(
     "(?:[a-z]+://)?(?:[^/]+/)?datasets/([^/]+/[^/?#]+)(?:/(?:tree|blob|resolve)/([^/?#]+))?"
@@ -100,7 +99,7 @@ def parse(name: str | Path, *, revision: str | None = None) -> Folder | Short | 
         raise UnknownNameError(
             f"{name!r} is not a valid data set name: it must be a str, or the Path of a folder"
         )
-    if isinstance(name, Path) or re.match(_FOLDER, name):
+    if isinstance(name, Path) or re.match(r"(\.{1,2}|~)?/|(\.{1,2}|~)$|[^@:]*/$", name):
         if revision is not None:
             raise UnknownNameError(f"{name} is a folder, which has no revision {revision}")
         return Folder(expanded(name))
