@@ -107,7 +107,7 @@ def init(
     command += f" --verdict {figures(made.verdict_seconds / 60)}"
     command += f" --device {device}" * (device != "cpu")
     sizes = {"minutes": f"{minutes:g}", "size": size, "licence": licence}
-    typed = _spelled(options | sizes, split or [])
+    typed = _spelled(options, split or []) + _spelled(sizes, [])
     header = [f"Made by d3data init {quote(place)} --budget {quote(budget)}{typed}", *said]
     comment = "".join(f"# {line}\n" for line in [*header, command])
     write_bytes(out, f"{comment}\n{made.recipe.to_toml()}".encode())

@@ -137,13 +137,14 @@ class Maker:
             augment=augment,
         )
         looks: Any = {"experts": experts, "epochs": window}
-        if not steps.experts:  # not one epoch fits
+        alone = classes == 1 or not steps.experts  # nothing to tell apart, or no epoch fits
+        if alone:
             looks = {"network": NetworkSpec(width=32)}
         matching = MeanMatching(
             samples=min(draws, most), real=min(real, 2 * most), augment=augment, **looks
         )
         objective: Any = matching
-        if steps.experts:
+        if not alone:
             aligned = ExpertAlignment(samples=min(draws, most), augment=augment, **looks)
             weights = (1.0, 2.5 if gray else 10.0)
             objective = WeightedSum(weights=weights, children=(matching, aligned))
@@ -177,7 +178,8 @@ class Maker:
         times = {stage.name: stage.seconds for stage in stages}
         if None in times.values():
             raise BudgetError(f"a step on images of {side} px takes too long: lower --size")
-        return {stage.name: (times[stage.name] or 0.0) / stage.steps for stage in stages}
+        each = {stage.name: (times[stage.name] or 0.0) / stage.steps for stage in stages}
+        return {"experts": math.inf, **each}
 
 
 def map_values(bought: Budget, image: Image) -> int:
@@ -221,7 +223,7 @@ def allot(seconds: float, step: dict[str, float], *, epoch: int, workers: int) -
         rounds = 2
     epochs = min(EPOCHS, laps // rounds)
     experts = min(EXPERTS, workers * rounds) if epochs else 0
-    spent = epochs * lap * rounds
+    spent = epochs * lap * rounds if epochs else 0.0
     warm = min(MOST["warm start"], int(share["warm start"] / step["warm start"]))
     left = seconds - spent - warm * step["warm start"]
     chosen, each = 0, step["distill"]
@@ -298,7 +300,7 @@ def suggest(
     draws = SAMPLES[steps.samples][0] / SAMPLES[0][0]
     rounds = -(-steps.experts // workers)
     takes = {
-        "experts": steps.epochs * epoch * step["experts"] * rounds,
+        "experts": steps.epochs * epoch * step["experts"] * rounds if steps.epochs else 0.0,
         "warm start": steps.warm_start * step["warm start"],
         "distill": steps.distill * step["distill"] * draws,
     }

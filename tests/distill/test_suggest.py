@@ -1,5 +1,7 @@
 """Recipes that fit bytes and minutes."""
 
+import math
+
 import pytest
 
 import pictures
@@ -13,6 +15,12 @@ from d3data.images.spec import Image
 from d3data.sources.registry import layout
 
 STEP = {"experts": 0.1, "warm start": 0.05, "distill": 0.2}
+
+
+def test_without_experts_their_seconds_go_to_the_rest():
+    steps = allot(100.0, STEP | {"experts": math.inf}, epoch=10, workers=2)
+    assert (steps.experts, steps.epochs) == (0, 0)
+    assert steps.distill == 400
 
 
 @pytest.mark.parametrize("seconds", [10.0, 60.0, 300.0, 3000.0])
