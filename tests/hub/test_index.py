@@ -114,7 +114,8 @@ def test_a_set_that_is_not_published_says_how_to_make_it() -> None:
     name = next(name for name, found in index.search().items() if not found.published)
     with pytest.raises(NotPublishedError, match=f"{name} is not published yet") as failure:
         hubs.resolve(name)
-    assert f"`d3data distill {name} --out runs/{name}`" in str(failure.value)
+    assert f"`d3data distill {name}`" in str(failure.value)
+    assert f"./runs/{name}/artifact" in str(failure.value)
     assert f"./runs/{name}/artifact" in str(failure.value)
     ways = re.findall("`d3data ([a-z]+)", str(failure.value))
     assert set(ways) == {"recipes", "distill", "init", "convert"} <= set(get_command(app).commands)
