@@ -63,13 +63,13 @@ def report_page(report: Report | Sequence[Report], artifact: Artifact | None = N
     )
 
 
-@naming_packages()
 def _ahead(cells: dict[str, str]) -> dict[str, str]:
     """The cells with the accuracy first, which narrow screens show without scrolling."""
     first = {name: cells[name] for name in cells if name in ("trained on", "accuracy %")}
     return first | cells
 
 
+@naming_packages()
 def report_pictures(
     report: Report | Sequence[Report], artifact: Artifact | None = None
 ) -> dict[str, bytes]:
