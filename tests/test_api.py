@@ -23,6 +23,7 @@ from d3data.cli import completion
 from d3data.cli.commands import app
 from d3data.data.dataset import DistilledDataset
 from d3data.data.device_loader import DecodingLoader
+from d3data.errors import D3DataError
 from d3data.data.epochs import EpochSampler
 from d3data.utils.progress import Progress, ReportProgress
 from d3data.utils.renamed import keyword_only, moved, renamed
@@ -257,6 +258,15 @@ def test_an_old_name_with_a_new_meaning_has_the_old_one_where_that_alone_is_poss
     with pytest.raises(TypeError, match="both data_path= and data="):
         judge("set", data="images", data_path="x")
     assert list(inspect.signature(judge).parameters) == ["dataset", "task", "data"]
+
+
+@pytest.mark.parametrize("verb", [d3data.evaluate, d3data.audit, d3data.evaluation.plan])
+def test_verbs_warn_where_they_are_called(verb):
+    def refused():
+        with pytest.raises(D3DataError):
+            verb(data="no-such-set")
+
+    old(refused, "dataset=")
 
 
 def test_what_was_taken_by_position_is_taken_so_for_a_while():

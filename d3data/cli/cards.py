@@ -107,7 +107,8 @@ def describe(
     if not changes:
         raise typer.BadParameter("say what to correct: --licence, --source, or both")
     artifact.describe(folder, **changes)
-    say(f"{as_name(folder)} is corrected; a card that was made before is renewed by `d3data card`")
+    place = as_name(folder)
+    say(f"{place} is corrected; a card that was made before is renewed by `d3data card {place}`")
 
 
 def _text(path: Path) -> str:

@@ -278,7 +278,10 @@ def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | 
         if known.content_sha256 == artifact.read(made).manifest.content_sha256:
             return known
     split: Any = "test" if task.test is not None else "validation"
-    say(f"evaluating it for about {figures(minutes)} minutes, Ctrl-C stops it (--verdict 0: not)")
+    say(
+        f"{as_name(made)} is finished; evaluating it for about {figures(minutes)} minutes "
+        "(--verdict 0: not), which Ctrl-C stops and the same command begins again"
+    )
     planned = plan(
         made, task, protocol="quick", baselines="fair", split=split, device=device, minutes=minutes
     )

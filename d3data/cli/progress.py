@@ -1,6 +1,7 @@
 """How far things are, on stderr: bars on a terminal, a line now and then elsewhere."""
 
 import contextlib
+import os
 import signal
 import sys
 import time
@@ -144,6 +145,9 @@ def stoppable(step: "ReportProgress", defers: bool = True) -> "Iterator[ReportPr
 
     def ask(number: int, frame: object) -> None:
         asked.append(number)
+        os.write(
+            2, b"stopping after this step; Ctrl-C again stops at once\n"
+        )  # say may be at work
         signal.signal(signal.SIGINT, before)
 
     def checked(progress: "Progress") -> None:

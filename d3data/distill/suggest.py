@@ -263,8 +263,8 @@ def suggest(
     """
     if scan.problems:
         raise DataError(f"{scan.place}: {'; '.join(scan.problems)}")
-    if minutes <= 0:
-        raise BudgetError(f"minutes must be more than 0, got {minutes:g}")
+    if not 0 < minutes < math.inf:
+        raise BudgetError(f"minutes must be a number above 0, got {minutes:g}")
     spec, held = held_out(scan)
     spec = spec.model_copy(update={"license": license})
     train = sum(scan.counts["train"]) - (held if "validation" not in scan.counts else 0)

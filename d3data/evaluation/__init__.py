@@ -63,8 +63,8 @@ __all__ = [
 ]
 
 
-@naming_packages()
 @renamed(data="dataset", data_path="data")
+@naming_packages()
 def evaluate(
     dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,

@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import json
+import math
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -162,7 +163,7 @@ class EvaluationPlan:
             plan = self._cut(int(chosen["networks"]), chosen["steps"])
         except (OSError, ValueError, KeyError, TypeError):
             plan = self._fitting(60 * minutes)
-            if not self.keep or plan is self:
+            if not self.keep:
                 return plan
             chosen = {"networks": len(plan.seeds), "steps": plan.setup.protocol.steps}
             with contextlib.suppress(RunError):  # then it is chosen anew
@@ -260,8 +261,8 @@ class EvaluationPlan:
         ]
 
 
-@naming_packages()
 @renamed(data="dataset", data_path="data")
+@naming_packages()
 def plan(
     dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
@@ -316,7 +317,11 @@ def plan(
         keep=how.resume and not how.networks and how.train is None,
         workers=whole(how.workers, "workers", least=1),
     )
-    return planned if how.minutes is None else planned.within(how.minutes)
+    if how.minutes is None:
+        return planned
+    if not 0 < how.minutes < math.inf:
+        raise TrainingError(f"minutes must be a number above 0, got {how.minutes:g}")
+    return planned.within(how.minutes)
 
 
 def provenance(

@@ -7,7 +7,8 @@ from d3data.artifact.artifact import Artifact
 from d3data.sources.base import Source
 from d3data.utils.rng import generator
 
-MOST = 1000  # items of a part that are looked at
+MOST = 100  # items of a part that are looked at
+LOT = 25  # that are decoded at a time
 
 
 def variety(artifact: Artifact) -> float | None:
@@ -30,7 +31,9 @@ def _pairs(source: Source, number: int) -> tuple[Tensor, Tensor]:
     members = [items[: max(2, chosen)] for items in source.members if len(items) > 1]
     same, other = [torch.zeros(0)], [torch.zeros(0)]
     for items in members:
-        first, second = source.images(items, rng), source.images(items, rng)
-        same.append((first - second).square().mean((1, 2, 3)))
-        other.append((first - second.roll(1, 0)).square().mean((1, 2, 3)))
+        for lot in items.split(LOT):
+            first, second = source.images(lot, rng), source.images(lot, rng)
+            same.append((first - second).square().mean((1, 2, 3)))
+            if len(lot) > 1:
+                other.append((first - second.roll(1, 0)).square().mean((1, 2, 3)))
     return torch.cat(same), torch.cat(other)

@@ -8,6 +8,7 @@ from d3data.evaluation.record import Row
 from d3data.evaluation.report import Report, called
 from d3data.utils.text import counted, weight
 
+EQUAL = ("compressed", "random-bytes")  # the baselines of as many bytes as the set
 SURE = 2.0  # standard errors from which a difference is told
 
 
@@ -22,6 +23,7 @@ class Measured:
     accuracy: float
     error: float
     bytes: int | None
+    equal: bool
 
     @classmethod
     def of(cls, row: Row, tests: int) -> "Measured":
@@ -30,7 +32,9 @@ class Measured:
         variance = share * (1 - share) / tests
         if len(accuracies) > 1:
             variance += statistics.variance(accuracies) / len(accuracies)
-        return cls(called(row), 100 * row.mean, 100 * math.sqrt(variance), row.bytes)
+        return cls(
+            called(row), 100 * row.mean, 100 * math.sqrt(variance), row.bytes, row.name in EQUAL
+        )
 
     def __str__(self) -> str:
         size = "" if self.bytes is None else f" in {weight(self.bytes)}"
@@ -47,7 +51,7 @@ def verdict(report: Report) -> str:
     network = report.rows[0].network
     rows = [Measured.of(r, report.tests) for r in report.rows if r.network == network]
     own, rivals = rows[0], rows[1:]
-    chance = 100 / len(report.classes)
+    chance = 100 * _commonest(report)
     line = (
         f"{own}; " + "".join(f"{rival}; " for rival in rivals) + f"guessing {chance:.1f} %"
         f" ({counted(report.tests, report.split + ' image')}, "
@@ -56,13 +60,19 @@ def verdict(report: Report) -> str:
     return f"{line}\n{_sentence(own, rivals, chance, report.tests)}"
 
 
+def _commonest(report: Report) -> float:
+    """The share of the class that most test images are of."""
+    counts = [*map(sum, report.rows[0].trials[0].confusion or ())]
+    return max(counts) / sum(counts) if sum(counts) else 1 / len(report.classes)
+
+
 def _sentence(own: Measured, rivals: list[Measured], chance: float, tests: int) -> str:
     if own.accuracy - chance < SURE * own.error:
         return (
             "Networks that were trained on it do no better than guessing, as far as so many "
             "images tell: give distillation more minutes or bytes."
         )
-    equal = [rival for rival in rivals if rival.bytes is not None and own.bytes is not None]
+    equal = [rival for rival in rivals if rival.equal]
     if not equal:
         return "Whether it is worth its bytes is not known: no baseline has as many."
     best = max(equal, key=lambda rival: rival.accuracy)

@@ -15,7 +15,7 @@ class Drawn:
 
 def test_it_is_the_ratio_of_distances_within_and_between_items(monkeypatch):
     """Images that are numbers: an item's own, plus noise of a known width."""
-    source = toys.source("pixels", items_per_class=40)
+    source = toys.source("pixels", items_per_class=24)
     levels = torch.linspace(-1, 1, len(source.classes))
 
     def images(self, items, rng):

@@ -5,6 +5,7 @@ import math
 import pytest
 
 import reports
+from d3data.errors import TrainingError
 from d3data.evaluation import evaluate, plan
 from d3data.evaluation.estimate import Speed
 from d3data.evaluation.planner import LEAST_STEPS, EvaluationPlan
@@ -12,8 +13,17 @@ from d3data.evaluation.verdict import Measured, verdict
 
 
 def said(own: float, rival: float, tests: int) -> str:
-    rows = [reports.row("distilled", own), reports.row("compressed", rival)]
+    rows = balanced(reports.row("distilled", own), reports.row("compressed", rival))
     return verdict(reports.report("a", *rows).model_copy(update={"tests": tests}))
+
+
+def balanced(*rows):
+    """The rows as if two classes had as many test images each."""
+    changed = {"confusion": ((5, 0), (0, 5))}
+    return [
+        row.model_copy(update={"trials": tuple(t.model_copy(update=changed) for t in row.trials)})
+        for row in rows
+    ]
 
 
 def test_the_error_is_that_of_test_images_and_of_networks():
@@ -38,6 +48,23 @@ def test_a_difference_is_told_where_it_is_twice_its_error(own, rival, tests, sen
     text = said(own, rival, tests)
     assert sentence in text
     assert "guessing 50.0 %" in text
+
+
+def test_all_real_images_are_no_rival_of_as_many_bytes():
+    sizes = (("distilled", 0.92, 30_000), ("compressed", 0.8, 29_000), ("real", 0.95, 10**8))
+    rows = [reports.row(n, mean).model_copy(update={"bytes": size}) for n, mean, size in sizes]
+    text = verdict(reports.report("a", *balanced(*rows)).model_copy(update={"tests": 10_000}))
+    assert "It is worth its bytes: 12.0 " in text
+
+
+def test_guessing_is_the_commonest_class():
+    found = reports.row("distilled", 0.9)
+    confusion = ((90, 0), (10, 0))
+    trials = tuple(t.model_copy(update={"confusion": confusion}) for t in found.trials)
+    row = found.model_copy(update={"trials": trials})
+    text = verdict(reports.report("a", row).model_copy(update={"tests": 100}))
+    assert "guessing 90.0 %" in text
+    assert "no better than guessing" in text
 
 
 SPEED = Speed(own=1.0, real=2.0, image=0.0)
@@ -76,6 +103,22 @@ def test_what_fits_is_chosen_once_until_the_report_is_written(pixels, tiny, time
     assert again.cache == first.cache
     first.clear()
     assert plan(pixels, **options).setup.protocol.steps == LEAST_STEPS
+
+
+def test_what_fits_whole_goes_on_so_when_the_machine_is_busier(pixels, tiny, timed, monkeypatch):
+    options = {"protocol": long(tiny), "baselines": "random", "minutes": 1e6}
+    whole = plan(pixels, **options)
+    slow = Speed(*(1e9 * seconds for seconds in SPEED))
+    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [slow] * len(self.builds))
+    again = plan(pixels, **options)
+    assert (again.setup.protocol, again.seeds) == (whole.setup.protocol, whole.seeds)
+    whole.clear()
+
+
+@pytest.mark.parametrize("minutes", [0, -1, math.nan, math.inf])
+def test_minutes_are_positive_and_finite(pixels, tiny, minutes):
+    with pytest.raises(TrainingError, match="minutes"):
+        plan(pixels, protocol=tiny, minutes=minutes)
 
 
 def test_fair_baselines_have_as_many_bytes(pixels, tiny):

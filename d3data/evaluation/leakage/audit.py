@@ -36,8 +36,8 @@ PATH = "audit.json"  # in an artifact
 MOST_DRAWS = 4096
 
 
-@naming_packages()
 @renamed(data="dataset", data_path="data")
+@naming_packages()
 def audit(
     dataset: AnySet | TrainingData | Dataset[Any],
     task: Task | str | None = None,
