@@ -23,8 +23,8 @@ from d3data.cli import completion
 from d3data.cli.commands import app
 from d3data.data.dataset import DistilledDataset
 from d3data.data.device_loader import DecodingLoader
-from d3data.errors import D3DataError
 from d3data.data.epochs import EpochSampler
+from d3data.errors import D3DataError
 from d3data.utils.progress import Progress, ReportProgress
 from d3data.utils.renamed import keyword_only, moved, renamed
 

@@ -43,7 +43,8 @@ def mean_loss(objective, source, experts, *, steps=4):
 @every_pair
 def test_the_loss_falls(objective, kind, experts):
     before = mean_loss(objective, toys.source(kind), experts)
-    source = run(objective, kind, experts, steps=12, haste=3)
+    haste = 1 if objective == "frepo" else 3  # a small ridge makes it stiff
+    source = run(objective, kind, experts, steps=12, haste=haste)
     assert mean_loss(objective, source, experts) < before
 
 

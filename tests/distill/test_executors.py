@@ -162,7 +162,7 @@ def test_worker_processes_that_a_launcher_starts_make_the_same_set(tmp_path, mon
     options = {"launcher": [str(begin), "node{worker}"], "workers": 2, "progress": events.append}
     distill.run(recipe, out=tmp_path / "there", executor="processes", **options)
     assert runs.outcome(tmp_path / "here") == runs.outcome(tmp_path / "there")
-    last = {event.job for event in events if event.progress and event.progress.step == 6}
+    last = {event.job for event in events if event.step == 6}
     assert last == {"subtask 000", "subtask 001"}
     told = sorted(Path(f"{begin}.log").read_text().splitlines())
     assert [line.split()[0] for line in told] == ["node0", "node1"]

@@ -370,7 +370,7 @@ def test_names_and_depths_are_refused_before_any_job(tmp_path, changed, match):
     refused(RecipeError, match, tmp_path / "run", **changed)
     with pytest.raises(RecipeError, match=match):
         run(runs.recipe(**changed), tmp_path / "run")
-    assert {path.name for path in (tmp_path / "run").iterdir()} <= LOCKS
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize(
