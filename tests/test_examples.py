@@ -161,5 +161,5 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys):
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
             exec("".join(cell["source"]), names)
-    assert "guessing 10.0 %" in capsys.readouterr().out
+    assert "guessing 10.3 %" in capsys.readouterr().out
     assert names["report"].tests == len(names["digits"].test)

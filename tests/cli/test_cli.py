@@ -406,7 +406,7 @@ def test_distill_ends_with_what_the_set_is_worth(run):
     again = ["distill", out / "recipe.toml", "--out", out, "--verdict", "5"]
     _, stderr = call(*again)
     assert "verdict: this set in" in stderr
-    assert "guessing 10.0 %" in stderr
+    assert "guessing 10.3 %" in stderr  # 37 of 359 test images
     assert "worth its bytes" in stderr or "no better than guessing" in stderr
     found = json.loads((out / "verdict.json").read_text())
     assert [row["name"] for row in found["rows"]] == ["distilled", "random-bytes", "compressed"]

@@ -99,7 +99,7 @@ def test_budgets_that_are_too_small_are_told_with_one_that_does(images, clock):
     needed = str(failure.value).partition("--budget ")[2].split()[0]
     made = suggest(images, size=parse_size(needed))
     assert not [note for note in made.notes if "too few for 2 classes" in note]
-    with pytest.raises(BudgetError, match="more than 0"):
+    with pytest.raises(BudgetError, match="a number above 0"):
         suggest(images, size=20_000, minutes=0)
 
 
