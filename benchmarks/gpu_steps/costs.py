@@ -12,7 +12,7 @@ from torch import Tensor
 
 import d3data
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.experts import UnrecordedExperts, epochs
+from d3data.distill.experts import Course, UnrecordedExperts
 from d3data.distill.forecast import META, MOMENTS, traced
 from d3data.distill.jobs import blank
 from d3data.distill.objectives import Objective
@@ -31,7 +31,7 @@ from .recipes import MTT_AND_MMD, parsed
 
 WARM_UP, COUNTED = 3, 10  # steps
 WAITS = 2  # a step
-LAUNCHES = {"expert": 60, "dm": 130, "mmd": 220, "mtt": 1100, "evaluation": 80}  # a step
+LAUNCHES = {"expert": 60, "dm": 130, "mmd": 220, "mtt": 1300, "evaluation": 80}  # a step
 HOST_MS = {("cifar10-ipc1", "dm"): 10.0, ("imagenet-ipc2", "mmd"): 150.0}
 TIMED = 3  # steps
 WITHIN = 0.1  # of the memory that is told
@@ -93,7 +93,7 @@ def of_an_expert(bench: Bench) -> Counts:
     plan = recipe.objective.expert_plan.model_copy(update={"epochs": 99, "batch": 64})
     task = opened(recipe)
     network = plan.network.build(task, 0).to(device)
-    losses = epochs(plan, task, network, seed=0, index=0, device=device)
+    losses = Course(plan, task, network, seed=0, index=0, device=device).losses()
     return counted(bench, losses, [torch.optim.SGD(network.parameters(), lr=0.01)])
 
 

@@ -15,7 +15,7 @@ import toys
 from d3data import distill
 from d3data.data.device_loader import DecodingLoader
 from d3data.distill.engine import Stage
-from d3data.distill.experts import Experts, UnrecordedExperts, epochs
+from d3data.distill.experts import Course, Experts, UnrecordedExperts
 from d3data.distill.forecast import traced
 from d3data.distill.objectives import KernelMatching, MeanMatching, objectives
 from d3data.errors import DeviceError
@@ -28,8 +28,8 @@ from d3data.utils import rng
 WARM_UP, COUNTED = 3, 10  # steps
 WAITS = 2  # a step
 LAUNCHES = {  # a step
-    "mtt": 1100, "mmd": 220, "mmd-published": 220, "dm": 130, "dm-experts": 120,
-    "companion": 150, "alternate": 660, "sum": 1300, "mmd-window": 220, "align": 130,
+    "mtt": 1300, "mmd": 220, "mmd-published": 220, "dm": 130, "dm-experts": 120,
+    "companion": 150, "alternate": 760, "sum": 1500, "mmd-window": 220, "align": 130,
     "matching and alignment": 220, "dm-by-class": 400, "kip": 350, "frepo": 300, "dd": 3500,
     "dsa-looped": 1700,
 }  # fmt: skip
@@ -98,7 +98,7 @@ def test_a_step_of_an_expert_hardly_waits():
     plan, task = toys.PLAN, toys.task()
     with card() as found:
         network = plan.network.build(task, 0).to(GPU)
-        losses = epochs(plan, task, network, seed=0, index=0, device=GPU)
+        losses = Course(plan, task, network, seed=0, index=0, device=GPU).losses()
         optimizer = torch.optim.SGD(network.parameters(), lr=0.01)
 
         def after(step, unread):
@@ -189,7 +189,7 @@ def test_too_little_memory_is_said_once_with_what_to_lower(tmp_path, monkeypatch
     events = []
     with card(), pytest.raises(DeviceError, match=r"CUDA out of memory.*at_once.*--workers"):
         run(runs.recipe(), tmp_path / "run", "gpu", progress=events.append)
-    assert not [event for event in events if event.what == "failed"]
+    assert not [event for event in events if event.event == "failed"]
 
 
 PROTOCOLS = {
