@@ -93,11 +93,16 @@ def test_networks_are_cut_before_steps(pixels, tiny, timed, minutes, networks, s
         assert fitted.estimate().seconds <= 60 * minutes
 
 
+def slow(monkeypatch, times):
+    """From now on steps take so many times as long."""
+    speed = Speed(*(times * seconds for seconds in SPEED))
+    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [speed] * len(self.builds))
+
+
 def test_what_fits_is_chosen_once_until_the_report_is_written(pixels, tiny, timed, monkeypatch):
     options = {"protocol": long(tiny), "baselines": "random", "minutes": 15.0}
     first = plan(pixels, **options)
-    slow = Speed(*(10 * seconds for seconds in SPEED))
-    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [slow] * len(self.builds))
+    slow(monkeypatch, 10)
     again = plan(pixels, **options)
     assert again.setup.protocol == first.setup.protocol
     assert again.cache == first.cache
@@ -108,8 +113,7 @@ def test_what_fits_is_chosen_once_until_the_report_is_written(pixels, tiny, time
 def test_what_fits_whole_goes_on_so_when_the_machine_is_busier(pixels, tiny, timed, monkeypatch):
     options = {"protocol": long(tiny), "baselines": "random", "minutes": 1e6}
     whole = plan(pixels, **options)
-    slow = Speed(*(1e9 * seconds for seconds in SPEED))
-    monkeypatch.setattr(EvaluationPlan, "_speeds", lambda self: [slow] * len(self.builds))
+    slow(monkeypatch, 1e9)
     again = plan(pixels, **options)
     assert (again.setup.protocol, again.seeds) == (whole.setup.protocol, whole.seeds)
     whole.clear()

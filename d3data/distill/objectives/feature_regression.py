@@ -4,7 +4,7 @@ Zhou, Nezhadarya, Ba 2022, "Dataset Distillation using Neural Feature Regression
 arXiv 2206.00719, Algorithm 1.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -15,8 +15,7 @@ from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import NetworkSpec
-from d3data.distill.objectives.base import Objective, require_classes
-from d3data.distill.objectives.regression import centered, ridge, targets
+from d3data.distill.objectives.regression import Regression, centered, ridge, targets
 from d3data.distill.pupil import Pupil
 from d3data.nets.network import features
 from d3data.sources.base import Source
@@ -26,7 +25,7 @@ TAUGHT = 1000  # items that a network is taught at a time, at most
 MOMENTUM = 0.9  # of running statistics of batch norms, as published
 
 
-class FeatureRegression(Objective):
+class FeatureRegression(Regression):
     """Asks of the synthetic data that regression on their features predicts real labels.
 
         1/2 || y_t - K_ts (K_ss + regularization tr(K_ss) / n I)^-1 y_s ||^2 / m,   K = f f^T
@@ -48,11 +47,6 @@ class FeatureRegression(Objective):
     mirror: bool = False
 
     reference: ClassVar[str] = "arXiv:2206.00719"
-    student: ClassVar[frozenset[str]] = frozenset({"labels"})
-    regresses: ClassVar[bool] = True
-
-    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
-        require_classes(classes, "nothing to predict")
 
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared error of the regression on real images, and the margin of labels."""

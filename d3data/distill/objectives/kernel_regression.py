@@ -6,7 +6,7 @@ Algorithm 1 and Eq. 4 (label solve: Eq. 7); the kernel as in Jacot, Gabriel, Hon
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import ClassVar, Literal
 
 import torch
@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.objectives.base import Objective, require_classes, sample_real
-from d3data.distill.objectives.regression import centered, ridge, targets
+from d3data.distill.objectives.base import sample_real
+from d3data.distill.objectives.regression import Regression, centered, ridge, targets
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
 
@@ -23,7 +23,7 @@ WEIGHTS, BIASES = 2.0, 0.01  # variances, as published
 SAME = 1 - 1e-14  # a cosine from which on two inputs are one
 
 
-class KernelRegression(Objective):
+class KernelRegression(Regression):
     """Asks of the synthetic data that regression on them predicts the labels of real images.
 
         1/2 || y_t - K_ts (K_ss + regularization tr(K_ss) / n I)^-1 y_s ||^2 / (m K)
@@ -41,11 +41,6 @@ class KernelRegression(Objective):
     solve_labels: bool = False
 
     reference: ClassVar[str] = "arXiv:2011.00050"
-    student: ClassVar[frozenset[str]] = frozenset({"labels"})
-    regresses: ClassVar[bool] = True
-
-    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
-        require_classes(classes, "nothing to predict")
 
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the mean squared error of the regression on real images."""

@@ -1,10 +1,24 @@
 """Ridge regression in a kernel, as KIP and FRePo do: n support points, m targets, K classes."""
 
+from collections.abc import Sequence
+from typing import ClassVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from d3data.distill.objectives.base import Objective, require_classes
 from d3data.sources.base import Source
+
+
+class Regression(Objective):
+    """Predicts real labels from the synthetic data, whose labels may be learned with them."""
+
+    student: ClassVar[frozenset[str]] = frozenset({"labels"})
+    regresses: ClassVar[bool] = True
+
+    def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
+        require_classes(classes, "nothing to predict")
 
 
 def ridge(k_ss: Tensor, k_ts: Tensor, y_s: Tensor, *, regularization: float) -> Tensor:
