@@ -181,6 +181,7 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
     seen = source if exact else StraightThrough(source, stored, recipe.compute)
     losses = recipe.objective.losses(seen, context)
     stage.train(losses, list(optimizers.values()), schedules, objects)
+    recipe.objective.finish(seen, context)
 
 
 def _at(factor: Callable[[int, int], float], steps: int, step: int) -> float:

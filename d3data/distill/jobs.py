@@ -23,7 +23,7 @@ from d3data.artifact.part import Part
 from d3data.distill import experts
 from d3data.distill.engine import START, MetricsLog, Setting, Stage, optimize
 from d3data.distill.experts import ExpertPlan, Experts
-from d3data.distill.objectives.regression import centered
+from d3data.distill.objectives.regression import Regression
 from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
@@ -45,8 +45,6 @@ LESS = (
     "hold fewer images at once (--set compute.at_once=256), look at fewer (samples, real, batch), "
     "or do fewer jobs at a time on it (--workers)"
 )
-OWN = ("decoder", "pixels", "priors")  # what a subtask makes; labels come after all of them
-
 Load = Callable[[TaskSpec, str | None, tuple[Path, ...]], Task]
 
 
@@ -169,7 +167,7 @@ class SubtaskJob(_Job):
                 optimize(source, stage("quantize", recipe.quantize.steps), fresh, rounded=True)
             seconds = round(journal.seconds, 3)
         part = Part.of(
-            source.cpu(), classes=self.classes, quantization=recipe.quantization.within(OWN)
+            source.cpu(), classes=self.classes, quantization=recipe.quantization_of_subtasks
         )
         on = device_name(device)
         self.result.write(part.encode(), classes=self.classes, seconds=seconds, device=on)
@@ -182,7 +180,7 @@ class SubtaskJob(_Job):
             labels=len(task.classes) if self.recipe.learn_labels else None,
             targets=self.recipe.learn_labels,
             where=str(self.result.path),
-            quantization=self.recipe.quantization.within(OWN),
+            quantization=self.recipe.quantization_of_subtasks,
         )
 
 
@@ -294,7 +292,10 @@ def blank(recipe: Recipe, task: Task, *, classes: Sequence[int] | None = None) -
     with rng.seeded(recipe.seed, "blank"):
         source = registry.blank(recipe.source, image_of(task), classes=kinds, labels=size, **rates)
     if source.labels is not None:
-        source.labels.data.copy_(centered(kinds, len(task.classes)))
+        assert recipe.objective is not None
+        (first, *_) = recipe.objective.leaves
+        assert isinstance(first, Regression), "a recipe learns labels of what regresses"
+        source.labels.data.copy_(first.goals(kinds, len(task.classes)))
     return source
 
 

@@ -244,8 +244,14 @@ class Recipe(Extended):
     @property
     def quantization(self) -> Quantization:
         """How the parts of the set are stored."""
-        soft = {"labels"} if self.labels else set()
-        return self.quantize.within(self.source.purposes | soft)
+        rows = {"labels"} if self.labels or self.learn_labels else set()
+        return self.quantize.within(self.source.purposes | rows)
+
+    @property
+    def quantization_of_subtasks(self) -> Quantization:
+        """The same before a teacher has given its labels, which come after all subtasks."""
+        rows = {"labels"} if self.learn_labels else set()
+        return self.quantize.within(self.source.purposes | rows)
 
     @property
     def identity(self) -> str:

@@ -51,6 +51,11 @@ class StraightThrough(Source):
         """Both steps, bit for bit those of the stored source, rounded once."""
         return self._stored("forward", items, noise)
 
+    @property
+    def given_labels(self) -> Tensor | None:
+        labels = self.labels
+        return None if labels is None else through("labels", labels, self.quantization)
+
     def _stored(self, step: str, *inputs: Any) -> Tensor:
         tensors = {
             name: through(name.removeprefix("source."), tensor, self.quantization)

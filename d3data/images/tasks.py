@@ -45,8 +45,8 @@ class Task:
     """Real labelled images: train, validation and (where there is one) test.
 
     `mean` and `std` are per channel, of pixels in [0, 1]; with `whitening` values are whitened
-    after they are normalized. `fingerprint` (hex sha256) changes when
-    the data, the rule or the splits do; it is the same on every machine.
+    after they are normalized. `fingerprint` (hex sha256) changes when the data, the rule or the
+    splits do; it is the same on every machine.
     """
 
     name: str

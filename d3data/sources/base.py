@@ -130,6 +130,11 @@ class Source(nn.Module, abc.ABC):
         """(B, *latent_shape), (B, white_noise) or None -> (B, C, H, W) normalized values."""
 
     @property
+    def given_labels(self) -> Tensor | None:
+        """`labels` as who loads the set will have them, with gradients to what is learned."""
+        return self.labels
+
+    @property
     def noise_values(self) -> int:
         """The noise values of one draw: those of its latent, then the white ones."""
         return self.latent_noise + self.white_noise

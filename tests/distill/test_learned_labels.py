@@ -6,7 +6,12 @@ from torch.nn import functional as F
 
 import d3data
 import tiny_runs as runs
+import toys
 from d3data import artifact, cards, distill, nets
+from d3data.artifact.quantize import Quantization
+from d3data.distill import jobs
+from d3data.distill.recipe import Quantize
+from d3data.distill.straight_through import StraightThrough
 from d3data.errors import ArtifactError, FormatError, RecipeError
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup
@@ -57,6 +62,44 @@ def test_a_set_keeps_them_and_says_so(made, tmp_path):
     assert torch.equal(smaller.sources()[0].labels, labels)
     with pytest.raises(ArtifactError, match="targets cannot be stored as integers"):
         d3data.quantize(made, bits={"labels": 8}, out=tmp_path / "rounded")
+
+
+def test_they_are_rounded_where_the_recipe_says_and_distilled_through_the_rounding(tmp_path):
+    recipe = runs.recipe(**KIP | {"quantize": {"labels": "float16", "steps": 2}})
+    found = artifact.read(distill.run(recipe, out=tmp_path / "run", executor="inline"))
+    (source,) = found.sources()
+    assert found.manifest.content.parts[0].quantization.labels == "float16"
+    assert torch.equal(source.labels, source.labels.half().float())
+    whole = recipe.model_copy(update={"quantize": Quantize(labels="int8")})
+    with pytest.raises(RecipeError, match="targets cannot be stored as integers"):
+        distill.run(whole, out=tmp_path / "whole", executor="inline")
+
+
+@pytest.mark.parametrize("objective", ["kip", "frepo"])
+def test_objectives_see_them_as_they_are_stored(objective):
+    rounded, source = toys.source("pixels"), toys.source("pixels")
+    labels = torch.rand(len(source.classes), 3, generator=torch.manual_seed(0))
+    source.labels = torch.nn.Parameter(labels.clone())
+    rounded.labels = torch.nn.Parameter(labels.half().float())
+    assert not torch.equal(source.labels, rounded.labels)
+    seen = StraightThrough(source, Quantization(labels="float16"))
+    losses = [
+        next(toys.OBJECTIVES[objective].losses(one, toys.context(None, steps=1)))
+        for one in (rounded, seen)
+    ]
+    for loss in losses:
+        loss.backward()
+    assert torch.equal(*losses)
+    assert torch.equal(source.labels.grad, rounded.labels.grad)
+
+
+@pytest.mark.parametrize(("classes", "scale"), [(10, 1), (3, (3 / 10) ** 0.5)])
+def test_those_of_frepo_begin_as_it_scales_its_targets(classes, scale):
+    task = d3data.load_task("digits").subtask(range(classes))
+    frepo = {"kind": "frepo", "network": {"width": 4, "depth": 1, "norm": "batch"}}
+    source = jobs.blank(runs.recipe(**KIP | {"objective": frepo}), task)
+    begun = F.one_hot(source.classes, classes) - 1 / classes
+    torch.testing.assert_close(source.labels.detach(), begun / scale)
 
 
 def test_networks_are_trained_to_predict_them(made):

@@ -47,6 +47,9 @@ class Objective(Frozen, abc.ABC):
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield one loss (scalar) for each step of `context.step_range`."""
 
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        """Do what is left to be done of `source` after the last step; twice is as good as once."""
+
     @property
     def expert_plan(self) -> ExpertPlan | None:
         """The trajectories that it asks for: its field `experts`, if it has one."""
@@ -109,6 +112,10 @@ class OwnObjective(Objective):
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Those of the objective itself."""
         return self.imported.losses(source, context)
+
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        """As the objective itself does."""
+        self.imported.finish(source, context)
 
     @property
     def expert_plan(self) -> ExpertPlan | None:

@@ -1,5 +1,6 @@
 """Objectives made of objectives."""
 
+import abc
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -23,6 +24,19 @@ class _Combined(Objective):
         """The one plan that all children with experts share."""
         plans = (child.expert_plan for child in self.children)
         return next((plan for plan in plans if plan is not None), None)
+
+    @abc.abstractmethod
+    def contexts(self, context: ObjectiveContext) -> list[ObjectiveContext]:
+        """The context of each child."""
+
+    def streams(self, source: Source, context: ObjectiveContext) -> list[Iterator[Tensor]]:
+        """The losses of each child."""
+        pairs = zip(self.children, self.contexts(context), strict=True)
+        return [child.losses(source, own) for child, own in pairs]
+
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        for child, own in zip(self.children, self.contexts(context), strict=True):
+            child.finish(source, own)
 
     @property
     def leaves(self) -> tuple[Objective, ...]:
@@ -56,13 +70,14 @@ class Alternate(_Combined):
     def period(self) -> int:
         return len(self.children)
 
+    def contexts(self, context: ObjectiveContext) -> list[ObjectiveContext]:
+        of = len(self.children)
+        return [context.child(index, turn=index, of=of) for index in range(of)]
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield child i's loss at the steps that are i modulo the number of children."""
         count = len(self.children)
-        streams = [
-            child.losses(source, context.child(index, turn=index, of=count))
-            for index, child in enumerate(self.children)
-        ]
+        streams = self.streams(source, context)
         for step in context.step_range:
             loss = next(streams[step % count], None)
             if loss is None:
@@ -86,12 +101,11 @@ class WeightedSum(_Combined):
             raise ValueError(f"{len(self.weights)} weights for {len(self.children)} children")
         return self
 
+    def contexts(self, context: ObjectiveContext) -> list[ObjectiveContext]:
+        return [context.child(index, together=True) for index in range(len(self.children))]
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the weighted sum of one loss of every child."""
-        streams = [
-            child.losses(source, context.child(index, together=True))
-            for index, child in enumerate(self.children)
-        ]
-        for losses in zip(*streams, strict=True):
+        for losses in zip(*self.streams(source, context), strict=True):
             weighted = [w * loss for w, loss in zip(self.weights, losses, strict=True)]
             yield sum(weighted[1:], weighted[0])

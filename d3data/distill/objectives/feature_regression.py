@@ -4,6 +4,7 @@ Zhou, Nezhadarya, Ba 2022, "Dataset Distillation using Neural Feature Regression
 arXiv 2206.00719, Algorithm 1.
 """
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from typing import ClassVar, Literal
@@ -15,7 +16,7 @@ from torch.nn import functional as F
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import NetworkSpec
-from d3data.distill.objectives.regression import Regression, centered, ridge, targets
+from d3data.distill.objectives.regression import Regression, centered, ridge
 from d3data.distill.pupil import Pupil
 from d3data.nets.network import features
 from d3data.sources.base import Source
@@ -61,7 +62,7 @@ class FeatureRegression(Regression):
             if step:
                 self._teach(looked_through(step - 1), source, classes, context.rng("teach", step))
             rng, network = context.rng("frepo", step), looked_through(step).network.eval()
-            x, y_s = source.images(every, rng), targets(source, classes)
+            x, y_s = source.images(every, rng), self.targets(source, classes)
             largest = y_s.topk(2).values
             lead = (largest[:, 0] - largest[:, 1]).clamp(max=1 / classes).mean()
             if self.mirror:
@@ -71,8 +72,12 @@ class FeatureRegression(Regression):
                 t = context.compute(features, network, real).double()
             s = network.features(x).double()
             predicted = ridge(s @ s.T, t @ s.T, y_s, regularization=self.regularization)
-            apart = (predicted - centered(labels, classes)).square().sum(1).mean()
+            apart = (predicted - self.goals(labels, classes)).square().sum(1).mean()
             yield 0.5 * apart - lead
+
+    def goals(self, labels: Tensor, classes: int) -> Tensor:
+        """Centered classes / sqrt(K / 10), so that more classes weigh no less."""
+        return centered(labels, classes) / math.sqrt(classes / 10)
 
     def _begun(self, number: int, context: ObjectiveContext) -> Pupil:
         """Network `number` of the pool; their ages are spread, so that few are new at a time."""
@@ -96,5 +101,5 @@ class FeatureRegression(Regression):
         items = torch.randperm(len(source.classes), generator=rng)[:TAUGHT]
         with torch.no_grad():
             images = source.images(items, rng)
-            goal = targets(source, classes)[to_device(items, images.device)]
+            goal = self.targets(source, classes)[to_device(items, images.device)]
         pupil.step(F.mse_loss(pupil.network.train()(images), goal))

@@ -15,11 +15,12 @@ from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.objectives.base import sample_real
-from d3data.distill.objectives.regression import Regression, centered, ridge, targets
+from d3data.distill.objectives.regression import Regression, ridge
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
 
 WEIGHTS, BIASES = 2.0, 0.01  # variances, as published
+UNSEEN = 1e-8  # of the largest singular value: labels that predict so little are not solved for
 SAME = 1 - 1e-14  # a cosine from which on two inputs are one
 
 
@@ -31,7 +32,8 @@ class KernelRegression(Regression):
     K is the neural tangent kernel of an infinitely wide fully connected ReLU network with `depth`
     hidden layers; y_t are centered classes, and so are y_s unless labels are learned. As many of
     the `real` real images come from each class. `solve_labels` replaces learned labels before
-    each step by those that minimize the error at the images as they are. In float64.
+    each step, and after the last one, by those that minimize the error at the images as they
+    are; where several do, by the shortest. In float64.
     """
 
     kind: Literal["kip"] = "kip"
@@ -44,23 +46,37 @@ class KernelRegression(Regression):
 
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the mean squared error of the regression on real images."""
-        classes, every = len(context.task.classes), torch.arange(len(source.classes))
-        each = -(-self.real // classes)
-        labels = to_device(torch.arange(classes).repeat_interleave(each), context.device)
-        y_t = centered(labels, classes).double()
         for step in context.step_range:
-            rng = context.rng("kip", step)
-            t = sample_real(context, each, rng).flatten(0, 1).flatten(1).double()
-            x = source.images(every, rng).flatten(1).double()
-            k_ss, k_ts = tangent_kernel(x, x, self.depth), tangent_kernel(t, x, self.depth)
-            if self.solve_labels and source.labels is not None:
-                with torch.no_grad():
-                    units = torch.eye(len(x), dtype=x.dtype, device=x.device)
-                    weights = ridge(k_ss, k_ts, units, regularization=self.regularization)
-                    source.labels.copy_(torch.linalg.lstsq(weights, y_t).solution)
-            y_s = targets(source, classes)
+            k_ss, k_ts, y_t = self._kernels(source, context, step)
+            self._solve(source, k_ss, k_ts, y_t)
+            y_s = self.targets(source, y_t.shape[1])
             predicted = ridge(k_ss, k_ts, y_s, regularization=self.regularization)
             yield 0.5 * (predicted - y_t).square().mean()
+
+    @torch.no_grad()
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        """Solve for the labels of the images that the last step left."""
+        if self.solve_labels:
+            self._solve(source, *self._kernels(source, context, context.steps))
+
+    def _kernels(
+        self, source: Source, context: ObjectiveContext, step: int
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """K_ss (n, n), K_ts (m, n) and y_t (m, K) of the real images of a step."""
+        rng, classes = context.rng("kip", step), len(context.task.classes)
+        each = -(-self.real // classes)
+        labels = to_device(torch.arange(classes).repeat_interleave(each), context.device)
+        t = sample_real(context, each, rng).flatten(0, 1).flatten(1).double()
+        x = source.images(torch.arange(len(source.classes)), rng).flatten(1).double()
+        k_ss, k_ts = tangent_kernel(x, x, self.depth), tangent_kernel(t, x, self.depth)
+        return k_ss, k_ts, self.goals(labels, classes).double()
+
+    @torch.no_grad()
+    def _solve(self, source: Source, k_ss: Tensor, k_ts: Tensor, y_t: Tensor) -> None:
+        if self.solve_labels and source.labels is not None:
+            units = torch.eye(len(k_ss), dtype=k_ss.dtype, device=k_ss.device)
+            weights = ridge(k_ss, k_ts, units, regularization=self.regularization)
+            source.labels.copy_(torch.linalg.pinv(weights, rtol=UNSEEN) @ y_t)
 
 
 def tangent_kernel(one: Tensor, other: Tensor, depth: int) -> Tensor:

@@ -17,6 +17,15 @@ class Regression(Objective):
     student: ClassVar[frozenset[str]] = frozenset({"labels"})
     regresses: ClassVar[bool] = True
 
+    def goals(self, labels: Tensor, classes: int) -> Tensor:
+        """(B,) classes -> (B, K): what stands for them, and what learned labels begin as."""
+        return centered(labels, classes)
+
+    def targets(self, source: Source, classes: int) -> Tensor:
+        """(N, K): what the items are to be predicted as: their labels, or what their class is."""
+        labels = source.given_labels
+        return self.goals(source.classes, classes) if labels is None else labels
+
     def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
         require_classes(classes, "nothing to predict")
 
@@ -33,8 +42,3 @@ def ridge(k_ss: Tensor, k_ts: Tensor, y_s: Tensor, *, regularization: float) -> 
 def centered(labels: Tensor, classes: int) -> Tensor:
     """(B,) classes -> (B, K): one-hot, minus 1 / K."""
     return F.one_hot(labels, classes).float() - 1 / classes
-
-
-def targets(source: Source, classes: int) -> Tensor:
-    """(N, K): what the items are to be predicted as: their labels, or their centered classes."""
-    return centered(source.classes, classes) if source.labels is None else source.labels

@@ -14,6 +14,14 @@ from d3data.nets.network import FlatNetwork
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
 
+LEAST_RATE = 1e-8
+
+
+@torch.no_grad()
+def keep_positive(source: Source) -> None:
+    """Clamp learned step sizes, so that a step of theirs never makes the student climb."""
+    source.step_size.clamp_(min=LEAST_RATE)
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -49,7 +57,9 @@ class Student:
             )
             for items in steps
         ]
-        seen = {name: one for name, one in source.named_parameters() if one.requires_grad}
+        seen: dict[str, Tensor] = {n: p for n, p in source.named_parameters() if p.requires_grad}
+        if "labels" in seen and source.given_labels is not None:
+            seen["labels"] = source.given_labels
         if not source.noise_values:
             seen = {name: one for name, one in seen.items() if name == "labels"}
             every = torch.arange(len(source.classes), device=device)
@@ -71,6 +81,6 @@ class Student:
         else:
             images = functional_call(self._source, given, (lesson.items, lesson.noise))
         outputs = self._network(theta, self._change.apply(images, lesson.change))
-        labels = given.get("labels", self._source.labels)
+        labels = given.get("labels", self._source.given_labels)
         goal = self._source.classes if labels is None else labels
         return F.cross_entropy(outputs, goal[lesson.items])

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import Objective, require_classes, require_step_sizes
-from d3data.distill.objectives.student import Student
+from d3data.distill.objectives.student import Student, keep_positive
 from d3data.images.augment import augmentation
 from d3data.nets.network import FlatNetwork
 from d3data.sources.base import Source
@@ -30,8 +30,8 @@ class TrajectoryMatching(Extended, Objective):
     The student starts at expert_t and takes N = `student_steps` steps of plain gradient descent
     on `batch` items each (None: all), with a learned step size; M = `expert_epochs`;
     t is uniform below `max_start_epoch`. The rate is the learned step size itself (`plain`, as
-    MTT publishes it) or, kept from negative values as in D3, LeakyReLU(step size) + 1e-4. `stored`
-    keeps the graphs of all N steps: a quarter faster, and N times the memory.
+    MTT publishes it, but clamped to be positive) or, as in D3, LeakyReLU(step size) + 1e-4.
+    `stored` keeps the graphs of all N steps: a quarter faster, and N times the memory.
     """
 
     kind: Literal["mtt"] = "mtt"
@@ -67,6 +67,7 @@ class TrajectoryMatching(Extended, Objective):
         network = FlatNetwork(context.experts.network())
         change = augmentation(self.augment)
         for step in context.step_range:
+            self.finish(source, context)
             rng = context.rng("mtt", step)
             choice = context.expert_rng(rng, step)
             trajectory = int(torch.randint(len(context.experts), (), generator=choice))
@@ -77,6 +78,10 @@ class TrajectoryMatching(Extended, Objective):
             student = Student(network, source, batches, change, rng)
             end = student.trained(start, rates=self._rate(source.step_size), stored=self.stored)
             yield (end - target).square().sum() / (start - target).square().sum()
+
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        if self.rate == "plain":
+            keep_positive(source)
 
     def _rate(self, step_size: Tensor) -> Tensor:
         return F.leaky_relu(step_size, 0.01) + 1e-4 if self.rate == "leaky" else step_size

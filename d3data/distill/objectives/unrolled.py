@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import NetworkSpec
 from d3data.distill.objectives.base import Objective, require_classes, require_step_sizes
-from d3data.distill.objectives.student import Student
+from d3data.distill.objectives.student import Student, keep_positive
 from d3data.errors import RecipeError
 from d3data.images.augment import augmentation
 from d3data.nets.network import FlatNetwork
@@ -32,8 +32,8 @@ class Unrolled(Objective):
     theta_0 is drawn anew each time. Items take turns: the j-th of its class is learned from in
     group j modulo `groups`, one group a step, all groups in order and `passes` times over, so
     T = groups x passes. The rates r_t are the learned step sizes, one for each step or one for
-    all. `real` real images are looked at; `stored` keeps the graphs of all T steps: a quarter
-    faster, and T times the memory.
+    all, clamped to be positive. `real` real images are looked at; `stored` keeps the graphs of
+    all T steps: a quarter faster, and T times the memory.
     """
 
     kind: Literal["dd"] = "dd"
@@ -65,6 +65,7 @@ class Unrolled(Objective):
         ]
         change = augmentation(self.augment)
         for step in context.step_range:
+            keep_positive(source)
             rng = context.rng("dd", step)
             seed = int(torch.randint(2**62, (), generator=rng))
             network = FlatNetwork(move(self.network.build(context.task, seed), context.device))
@@ -77,3 +78,6 @@ class Unrolled(Objective):
             )
             real, labels = context.task.train.batch(self.real, rng=rng)
             yield F.cross_entropy(network(end, real), labels)
+
+    def finish(self, source: Source, context: ObjectiveContext) -> None:
+        keep_positive(source)

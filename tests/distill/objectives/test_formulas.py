@@ -115,7 +115,12 @@ def test_kernel_matching_looks_through_an_expert_after_its_last_epoch(bandwidth,
 
 @pytest.mark.parametrize(
     ("rate", "learned", "applied"),
-    [("leaky", 0.02, 0.0201), ("leaky", -0.5, -0.0049), ("plain", 0.02, 0.02)],
+    [
+        ("leaky", 0.02, 0.0201),
+        ("leaky", -0.5, -0.0049),
+        ("plain", 0.02, 0.02),
+        ("plain", -0.5, 1e-8),
+    ],
 )
 def test_trajectory_matching_is_its_formula(rate, learned, applied, experts):
     source = toys.source("pixels")
@@ -132,6 +137,19 @@ def test_trajectory_matching_is_its_formula(rate, learned, applied, experts):
     end = naive_student(source, start, experts.network(), applied, batches[:3])
     expected = (end - target).square().sum() / (start - target).square().sum()
     torch.testing.assert_close(loss.double(), expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["mtt", "dd"])
+def test_rates_that_are_learned_never_become_negative(name, experts):
+    source, objective = toys.source("pixels"), toys.OBJECTIVES[name]
+    if name == "mtt":
+        objective = objective.model_copy(update={"rate": "plain"})
+    context = toys.context(experts, steps=3)
+    for _ in objective.losses(source, context):
+        assert source.step_size.min() > 0
+        source.step_size.data.sub_(1.0)
+    objective.finish(source, context)
+    assert source.step_size.min() > 0
 
 
 def test_trajectory_matching_differentiates_through_every_step(experts):
