@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from shlex import quote, split
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -180,13 +180,6 @@ def distill(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; default: one a core or accelerator.")
     ] = None,
-    launcher: Annotated[
-        str,
-        typer.Option(
-            help="A command that starts each worker on a machine of its own, such as "
-            "'srun -n1 --gpus=1' or 'ssh node{worker}'."
-        ),
-    ] = "",
     experts: Annotated[
         Path | None, typer.Option(help="A folder of trajectories that several runs share.")
     ] = None,
@@ -217,11 +210,9 @@ def distill(
     changes = [*(set_ or []), *([] if seed is None else [f"seed={seed}"])]
     chosen = distill.get_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
-    begun, start = split(launcher), None if from_ is None else resolve.resolve(from_).read()
+    start = None if from_ is None else resolve.resolve(from_).read()
     if dry_run:
-        resources = find_resources(
-            device, workers, inline=executor == "inline", remote=bool(begun)
-        )
+        resources = find_resources(device, workers, inline=executor == "inline")
         plan = distill.prepare(
             chosen,
             out=folder,
@@ -243,7 +234,6 @@ def distill(
             data=data,
             executor=executor,
             workers=workers,
-            launcher=begun,
             device=device,
             experts=experts,
             start=start,

@@ -124,7 +124,7 @@ def evaluate(
     """
     from d3data.data.dataset import DistilledDataset
     from d3data.evaluation import EvaluationOptions, plan
-    from d3data.evaluation.workers import deal
+    from d3data.evaluation.shares import deal
 
     _require_places(html, png, out)
     tested = [text for text in split or [] if "=" not in text]

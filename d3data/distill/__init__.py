@@ -3,11 +3,12 @@
 from typing import TYPE_CHECKING
 
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.executors import Done, Executor, Failed, Inline, Processes, Retries
 from d3data.distill.objectives import Objective, get_objective, list_objectives
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.recipe import Recipe, get_recipe, list_recipes
 from d3data.distill.runs import Status, SubtaskStatus, prepare, run, status
+from d3data.executors.base import Done, Executor, Failed, Inline, Retries
+from d3data.executors.processes import Processes
 from d3data.utils.progress import Progress
 from d3data.utils.renamed import moved
 

@@ -11,10 +11,9 @@ from d3data import artifact
 from d3data.artifact.ancestry import ancestry
 from d3data.artifact.manifest import About
 from d3data.distill.engine import cannot_log
-from d3data.distill.executors import Done, Executor, joined
-from d3data.distill.jobs import Job
 from d3data.distill.plan import Plan, labels_of
 from d3data.errors import ArtifactError, JobError
+from d3data.executors.base import Done, Executor, Job, joined
 from d3data.utils.device import versions
 from d3data.utils.progress import Event, Progress, ReportProgress
 

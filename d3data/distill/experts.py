@@ -113,7 +113,7 @@ def record(
     course = Course(plan, task, network, seed=seed, index=index, device=device, compute=compute)
     course.snapshots.append(_flat(network))
     objects: dict[str, Stateful] = {"network": network, "optimizer": optimizer, "course": course}
-    checkpoint = Checkpoint(path.with_suffix(".checkpoint"), every_seconds=save_every)
+    checkpoint = Checkpoint(checkpoint_of(path), every_seconds=save_every)
     start, steps, told = 0, plan.steps(task), Deferred(watch)
     if saved := checkpoint.read():
         start = saved.step
@@ -141,6 +141,11 @@ def record(
     snapshots = torch.stack([one.to(device) for one in course.snapshots]).cpu()
     write_bytes(path, safetensors.torch.save({"snapshots": snapshots}))
     checkpoint.path.unlink(missing_ok=True)
+
+
+def checkpoint_of(path: Path) -> Path:
+    """The checkpoint of the expert that is written to `path`."""
+    return path.with_suffix(".checkpoint")
 
 
 class Course:

@@ -25,7 +25,7 @@ from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting
 from d3data.distill.experts import FLOAT, Course, UnrecordedExperts
-from d3data.distill.jobs import ExpertJob, Job, blank
+from d3data.distill.jobs import ExpertJob, RunJob, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
 from d3data.distill.straight_through import StraightThrough
@@ -104,7 +104,7 @@ def forecast(
 def start_seconds() -> float:
     """How long a worker takes here until it computes: most of that is importing torch."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import d3data.distill.worker"], check=True)
+    subprocess.run([sys.executable, "-c", "import d3data.distill.jobs"], check=True)
     return time.perf_counter() - began
 
 
@@ -113,7 +113,7 @@ def gpu_speed(name: str) -> float:
     return SHARE * entry(PEAKS, name.upper().replace(" ", ""), what="GPU", error=DeviceError)
 
 
-def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
+def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[RunJob], int, int]]:
     """Jobs that take the same, with the name of their stage, and the steps and disk of each."""
     recipe = plan.recipe
     for (wanted, classes), alike in groupby(plan.experts, lambda job: (job.plan, job.classes)):
@@ -121,7 +121,7 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
         yield "experts", [*alike], wanted.steps(task), wanted.trajectory_bytes(task)
     counts = recipe.items(plan.task.train.counts())
 
-    def size(job: Job) -> tuple[int, int]:
+    def size(job: RunJob) -> tuple[int, int]:
         return len(job.classes), sum(counts[label] for label in job.classes)
 
     for (each, items), same in groupby(sorted(plan.subtasks, key=size), size):
@@ -140,7 +140,7 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[Job], int, int]]:
 Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
 
 
-def _begin(stage: str, job: Job, plan: Plan, device: torch.device) -> Work:
+def _begin(stage: str, job: RunJob, plan: Plan, device: torch.device) -> Work:
     """What a job trains, from a source without values; its losses, one a step; its experts."""
     recipe, task = plan.recipe, plan.task.subtask(job.classes)
     eager = Compute(at_once=recipe.compute.at_once)

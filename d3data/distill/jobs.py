@@ -1,7 +1,6 @@
-"""What a run consists of: pure functions of a JSON-able job, each of which writes one result.
+"""The jobs of a run, each of which writes one result.
 
-A job may be killed at any moment and done again, by another process: its result is whole or not
-there, and a subtask goes on from its checkpoint.
+A subtask and an expert go on from their checkpoints.
 """
 
 import contextlib
@@ -11,9 +10,8 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import pydantic
 import safetensors.torch
 import torch
 from pydantic import Field
@@ -28,6 +26,7 @@ from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
+from d3data.executors.base import Job, Memory
 from d3data.images.decoded import stored_images
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, TaskSpec
@@ -39,42 +38,72 @@ from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import as_device, device_name, enough_memory, using_threads
 from d3data.utils.hashing import file_sha256
 from d3data.utils.progress import Progress, ReportProgress, after_each_step
-from d3data.utils.schema import Frozen
 
 LESS = (
     "hold fewer images at once (--set compute.at_once=256), look at fewer (samples, real, batch), "
     "or do fewer jobs at a time on it (--workers)"
 )
+CHECKPOINT, LOADER = "checkpoint.safetensors", "d3data.distill loads"
+
 Load = Callable[[TaskSpec, str | None, tuple[Path, ...]], Task]
 
 
-class _Job(Frozen):
-    """What all jobs have: the run's `folder`, its recipe, and where and how wide to compute.
+class RunJob(Job):
+    """What all jobs of a run have, whose folder is `folder`.
 
     Where the training images do not fit into memory, `images` are the files that hold them
     decoded. The same job gives the same bits on the CPU at one number of `threads`.
     """
 
-    name: str
-    folder: Path
     recipe: Recipe
     data: str | None
     classes: tuple[int, ...]
-    device: str
-    threads: int = Field(ge=1)
     images: tuple[Path, ...] = ()
+
+    @property
+    def done(self) -> bool:
+        """Whether the result is there, and whole."""
+        raise NotImplementedError
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The files that it replaces as a whole."""
+        raise NotImplementedError
+
+    def work(self, report: ReportProgress, load: Load) -> None:
+        """Make the result."""
+        raise NotImplementedError
+
+    def perform(self, report: ReportProgress, memory: Memory) -> None:
+        """Do it unless it is done, at its threads; on the CPU with sums in fixed order."""
+        if self.done:
+            return
+        for path in self.writes:
+            for left in path.parent.glob(f".{path.name}.*"):  # of one that was killed
+                left.unlink()
+        precisely = self.recipe.compute.precisely(as_device(self.device))
+        with (
+            _deterministic(self.device == "cpu"),
+            using_threads(self.threads),
+            precisely,
+            enough_memory(LESS),
+        ):
+            self.work(report, memory.setdefault(LOADER, loader()))
 
     def task(self, load: Load) -> Task:
         return load(self.recipe.task, self.data, self.images).subtask(self.classes)
 
 
-class ImagesJob(_Job):
+class ImagesJob(RunJob):
     """Decode the training images from number `first` to before `end` into a file at `path`."""
 
-    kind: Literal["images"] = "images"
     first: int
     end: int
     path: Path
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return (self.path,)
 
     @property
     def done(self) -> bool:
@@ -83,17 +112,16 @@ class ImagesJob(_Job):
         except RunError:
             return False
 
-    def perform(self, report: ReportProgress, load: Load) -> None:
+    def work(self, report: ReportProgress, load: Load) -> None:
         def told(done: int) -> None:
             report(Progress("images", done, self.end - self.first))
 
         self.task(load).train.store(range(self.first, self.end), self.path, told)
 
 
-class ExpertJob(_Job):
+class ExpertJob(RunJob):
     """Train expert number `index` of a plan on some classes and write its trajectory to `path`."""
 
-    kind: Literal["expert"] = "expert"
     plan: ExpertPlan
     index: int
     path: Path
@@ -103,7 +131,11 @@ class ExpertJob(_Job):
     def done(self) -> bool:
         return self.path.exists()
 
-    def perform(self, report: ReportProgress, load: Load) -> None:
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return self.path, experts.checkpoint_of(self.path)
+
+    def work(self, report: ReportProgress, load: Load) -> None:
         task = self.task(load)
         experts.record(
             self.plan,
@@ -118,10 +150,9 @@ class ExpertJob(_Job):
         )
 
 
-class SubtaskJob(_Job):
+class SubtaskJob(RunJob):
     """Distil some classes: warm start, then the objective; from the checkpoint if there is one."""
 
-    kind: Literal["subtask"] = "subtask"
     number: int
     experts: tuple[Path, ...]
     save_every: float = Field(ge=0, description="seconds between checkpoints")
@@ -138,10 +169,13 @@ class SubtaskJob(_Job):
     def done(self) -> bool:
         return self.result.whole
 
-    def perform(self, report: ReportProgress, load: Load) -> None:
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return self.result.path, self.result.about, self.place / CHECKPOINT
+
+    def work(self, report: ReportProgress, load: Load) -> None:
         task, device = self.task(load), as_device(self.device)
-        path = self.place / "checkpoint.safetensors"
-        checkpoint = Checkpoint(path, every_seconds=self.save_every)
+        checkpoint = Checkpoint(self.place / CHECKPOINT, every_seconds=self.save_every)
         saved, recipe = checkpoint.read(), self.recipe
         plan = recipe.objective.expert_plan if recipe.objective else None
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
@@ -184,10 +218,9 @@ class SubtaskJob(_Job):
         )
 
 
-class LabelsJob(_Job):
+class LabelsJob(RunJob):
     """Label one subtask's items by teachers of the whole task (`classes` are all classes)."""
 
-    kind: Literal["labels"] = "labels"
     subtask: SubtaskJob
     teachers: tuple[Path, ...]
 
@@ -201,7 +234,11 @@ class LabelsJob(_Job):
         of = self.subtask.result.state.get("sha256")
         return self.result.whole and self.result.state.get("result") == of
 
-    def perform(self, report: ReportProgress, load: Load) -> None:
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return self.result.path, self.result.about
+
+    def work(self, report: ReportProgress, load: Load) -> None:
         config = self.recipe.labels
         assert config is not None
         task, device = self.task(load), as_device(self.device)
@@ -214,12 +251,6 @@ class LabelsJob(_Job):
 
     def labels(self) -> Tensor:
         return safetensors.torch.load(self.result.read())["labels"]
-
-
-Job = ImagesJob | ExpertJob | SubtaskJob | LabelsJob
-AnyJob: pydantic.TypeAdapter[Job] = pydantic.TypeAdapter(
-    Annotated[Job, Field(discriminator="kind")]
-)
 
 
 class Result:
@@ -249,20 +280,6 @@ class Result:
         if not self.whole:
             raise RunError(f"{self.path} is not the one that was written: start the run again")
         return self.path.read_bytes()
-
-
-def perform(job: Job, report: ReportProgress, load: Load) -> None:
-    """Do a job unless it is done, at its threads; on the CPU with sums in fixed order."""
-    if job.done:
-        return
-    precisely = job.recipe.compute.precisely(as_device(job.device))
-    with (
-        _deterministic(job.device == "cpu"),
-        using_threads(job.threads),
-        precisely,
-        enough_memory(LESS),
-    ):
-        job.perform(report, load)
 
 
 @contextlib.contextmanager

@@ -20,7 +20,7 @@ from d3data.artifact.manifest import (
 )
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.experts import ExpertPlan, NetworkSpec
-from d3data.distill.jobs import ExpertJob, ImagesJob, Job, LabelsJob, SubtaskJob, image_of
+from d3data.distill.jobs import ExpertJob, ImagesJob, LabelsJob, RunJob, SubtaskJob, image_of
 from d3data.distill.objectives.base import require_classes
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts import STARTS
@@ -56,7 +56,7 @@ class Plan:
         return self.task.fingerprint == UNSEEN
 
     @property
-    def stages(self) -> Mapping[str, Sequence[Job]]:
+    def stages(self) -> Mapping[str, Sequence[RunJob]]:
         """What is done one after the other; the jobs of one stage in any order."""
         return {
             "images": self.images,
@@ -66,11 +66,11 @@ class Plan:
         }
 
     @property
-    def jobs(self) -> list[Job]:
+    def jobs(self) -> list[RunJob]:
         return [job for jobs in self.stages.values() for job in jobs]
 
     @property
-    def undone(self) -> list[Job]:
+    def undone(self) -> list[RunJob]:
         """What is still to be done; no images are decoded for nothing."""
         rest = [job for job in self.jobs if not job.done]
         return [] if all(isinstance(job, ImagesJob) for job in rest) else rest

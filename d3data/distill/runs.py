@@ -7,7 +7,7 @@ import os
 import platform
 import shutil
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -18,12 +18,13 @@ from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import NAME as MANIFEST
 from d3data.distill.driver import LOG, Driver, about
-from d3data.distill.executors import Executor, Inline, Processes, Retries
-from d3data.distill.jobs import Result, loader, subtask_folder
+from d3data.distill.jobs import LOADER, Result, loader, subtask_folder
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.recipe import Recipe, WarmStart, get_recipe
 from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
+from d3data.executors.base import Executor, Inline, Retries
+from d3data.executors.processes import Processes
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
 from d3data.utils.lock import Holder, hold, holder, lock_files
@@ -35,7 +36,6 @@ RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
 # temporary files of processes that were killed
 STARTED = (".recipe.toml.*", ".env.json.*", f".{finished.FOLDER}.*")
 TAIL = 1 << 16  # bytes of a log that are read for a status
-LEFTOVERS = (*STARTED, ".artifact.*", "images/.*", "experts/.*", "subtasks/*/.*")
 
 ExecutorName = Literal["processes", "inline"]
 
@@ -48,7 +48,6 @@ def run(
     data: str | Path | None = None,
     executor: ExecutorName | Executor = "processes",
     workers: int | None = None,
-    launcher: Sequence[str] = (),
     device: str | torch.device = "cpu",
     experts: str | Path | None = None,
     attempts: int = 3,
@@ -67,8 +66,7 @@ def run(
         data: where the images are, unless the recipe or its task's name says it.
         executor: "processes", "inline", or any `Executor`, which then counts its own attempts.
         workers: jobs at a time; by default one an accelerator, or one a core on the CPU.
-        launcher: a command that starts each worker, on another machine maybe; see `Processes`.
-        device: cpu, cuda, cuda:N or mps; of the workers, where a launcher starts them.
+        device: cpu, cuda, cuda:N or mps.
         experts: a folder of recorded trajectories that several runs share.
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
@@ -86,10 +84,8 @@ def run(
     """
     folder = Path(out)
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
-    resources = find_resources(
-        str(device), workers, inline=executor == "inline", remote=bool(launcher)
-    )
-    chosen = _executor(executor, resources, Retries(attempts), launcher)
+    resources = find_resources(str(device), workers, inline=executor == "inline")
+    chosen = _executor(executor, resources, Retries(attempts))
     advice = "wait for it, stop it, or choose another folder"
     with hold(
         folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
@@ -107,8 +103,8 @@ def run(
         except BaseException:
             _leave(folder)
             raise
-        if isinstance(chosen, Inline) and chosen.load is None:
-            chosen = replace(chosen, load=loader(plan.task))
+        if isinstance(chosen, Inline) and chosen.memory is None:
+            chosen = replace(chosen, memory={LOADER: loader(plan.task)})
         driver = Driver(plan, folder, progress)
         _claim(folder, plan, resources, driver)
         return driver.drive(chosen)
@@ -317,7 +313,7 @@ def _differing(place: str, one: Any, other: Any) -> Iterator[str]:
 
 def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> None:
     """Write what the folder belongs to, or note how this machine differs from the first."""
-    for pattern in LEFTOVERS:
+    for pattern in (*STARTED, ".artifact.*"):
         for path in folder.glob(pattern):
             shutil.rmtree(path) if path.is_dir() else path.unlink()
     now = {
@@ -356,15 +352,10 @@ def _leave(folder: Path) -> None:
 
 
 def _executor(
-    executor: ExecutorName | Executor,
-    resources: Resources,
-    retries: Retries,
-    launcher: Sequence[str],
+    executor: ExecutorName | Executor, resources: Resources, retries: Retries
 ) -> Executor:
     if executor == "processes":
-        return Processes(resources.workers, resources.devices, retries, launcher)
-    if launcher:
-        raise RecipeError('a launcher needs executor="processes": leave out one of them')
+        return Processes(resources.workers, resources.devices, retries)
     if executor == "inline":
         return Inline(retries)
     if isinstance(executor, str):

@@ -25,7 +25,7 @@ from d3data.evaluation.record import Labels, Point, Row, TrainingData, TrainingL
 from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
-from d3data.evaluation.workers import deal
+from d3data.evaluation.shares import deal
 from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
 from d3data.nets.compute import Precision

@@ -13,6 +13,7 @@ from typing import Any
 
 from d3data.errors import D3DataError, RunError
 from d3data.evaluation.record import Trial
+from d3data.executors.base import LOCK
 from d3data.nets.checkpoint import Checkpoint, Stateful
 from d3data.utils.atomic import write_bytes, write_json
 
@@ -71,6 +72,8 @@ class TrialCache:
             if {file.suffix for file in files} <= {RECORD, CHECKPOINT}:
                 for file in files:
                     file.unlink()
+        if {path.name for path in self.folder.glob("*")} == {LOCK}:
+            (self.folder / LOCK).unlink(missing_ok=True)
         for folder in sorted([self.folder, *self.folder.rglob("*/")], reverse=True):
             with contextlib.suppress(OSError):  # it is not empty, or is no folder
                 folder.rmdir()

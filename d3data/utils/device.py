@@ -145,16 +145,12 @@ class Resources:
         return useful_threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
 
 
-def find_resources(
-    device: str, workers: int | None, *, inline: bool = False, remote: bool = False
-) -> Resources:
+def find_resources(device: str, workers: int | None, *, inline: bool = False) -> Resources:
     """Those of this machine; by default one worker an accelerator, or one a core on the CPU.
 
-    `inline`: one job at a time, in a process that sees all accelerators; `remote`: workers run on
-    other machines, whose devices cannot be checked here, else a DeviceError says what is missing.
+    `inline`: one job at a time, in a process that sees all accelerators. DeviceError where there
+    is no such device.
     """
-    if remote:
-        return Resources(device, workers or 1)
     kind = as_device(device).type
     if inline:
         return Resources(device, 1)

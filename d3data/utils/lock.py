@@ -5,9 +5,12 @@ The holder's host and process id stand in a second file, which counts only while
 """
 
 import contextlib
+import fcntl
+import hashlib
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,9 +46,7 @@ def hold(path: Path, *, taken: Callable[[str], D3DataError]) -> Iterator[None]:
     except Timeout:
         raise taken(str(_read(path) or "another process")) from None
     except OSError as failure:
-        raise RunError(
-            f"cannot write into {path.parent}: {failure.strerror}; choose another folder"
-        ) from failure
+        raise _cannot_write(path, failure) from failure
     try:
         with contextlib.suppress(OSError):  # a full disk: the lock holds without a name
             about = {"host": socket.gethostname(), "pid": os.getpid()}
@@ -55,6 +56,32 @@ def hold(path: Path, *, taken: Callable[[str], D3DataError]) -> Iterator[None]:
         with contextlib.suppress(OSError):
             _holder_file(path).unlink()
         lock.release()
+
+
+@contextlib.contextmanager
+def hold_range(path: Path, name: str, *, patience: float) -> Iterator[None]:
+    """Hold one byte of the file `path`, that of `name`, which other machines see held too.
+
+    TimeoutError if another process holds it for so many seconds. A process that holds one byte of
+    a file must not open it again.
+    """
+    start = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7])
+    end = time.monotonic() + patience
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        opened = path.open("ab")
+    except OSError as failure:
+        raise _cannot_write(path, failure) from failure
+    with opened as file:
+        while True:
+            try:
+                fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB, 1, start)
+                break
+            except (BlockingIOError, PermissionError):
+                if time.monotonic() > end:
+                    raise TimeoutError(f"another process is still at {name}") from None
+                time.sleep(0.1)
+        yield
 
 
 def holder(path: Path) -> Holder | None:
@@ -73,6 +100,10 @@ def holder(path: Path) -> Holder | None:
 def lock_files(path: Path) -> set[str]:
     """The names of the files that holding `path` leaves in its folder."""
     return {path.name, _holder_file(path).name}
+
+
+def _cannot_write(path: Path, failure: OSError) -> RunError:
+    return RunError(f"cannot write into {path.parent}: {failure.strerror}; choose another folder")
 
 
 def _holder_file(path: Path) -> Path:

@@ -102,7 +102,7 @@ def _at_work(driver, out, *, steps):
 
 def _is_worker(pid):
     with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-        return b"d3data.distill.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        return b"d3data.executors.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
     return False
 
 

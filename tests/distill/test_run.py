@@ -14,9 +14,8 @@ import pictures
 import tiny_runs as runs
 import toys
 from d3data import artifact, distill
-from d3data.distill import driver, executors
+from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
-from d3data.distill.executors import Processes
 from d3data.distill.runs import LOCK
 from d3data.errors import (
     D3DataError,
@@ -29,6 +28,8 @@ from d3data.errors import (
     RunLockedError,
     TrainingError,
 )
+from d3data.executors import base
+from d3data.executors.processes import Processes
 from d3data.images import decoded as pixels
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
@@ -268,6 +269,7 @@ def test_what_killed_processes_leave_is_cleared_away(copied, tmp_path):
     for path in (copied / name for name in left):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("half")
+    (copied / "subtasks/000/state.json").unlink()  # which is written last
     run(runs.recipe(), copied)
     assert not list(copied.rglob(".*.*"))
     (tmp_path / "new").mkdir()
@@ -467,14 +469,14 @@ def test_a_full_disk_is_a_clear_error_and_loses_nothing(small, tmp_path):
 
 
 def test_all_failures_of_a_stage_are_told_once_the_others_are_done(tmp_path, monkeypatch):
-    def fail(job, report, load):
+    def fail(job, report, memory):
         if job.number != 1:
             raise ValueError(f"no {job.number}")
         done.append(job.name)
 
     done = []
     recipe = runs.recipe(subtasks={"count": 3})
-    monkeypatch.setattr("d3data.distill.executors.perform", fail)
+    monkeypatch.setattr(jobs.SubtaskJob, "perform", fail)
     inline = distill.Inline(distill.Retries(attempts=2, pause=0.0))
     with pytest.raises(JobError) as failure:
         run(recipe, tmp_path, executor=inline)
@@ -502,7 +504,7 @@ def test_faster_passes_are_resumed_with_the_same_bits(tmp_path, monkeypatch, obj
 
     recipe = runs.recipe(objective=objective, compute=compute)
     run(recipe, tmp_path / "whole")
-    monkeypatch.setattr(executors, "throttled", lambda report: stop)
+    monkeypatch.setattr(base, "throttled", lambda report: stop)
     with pytest.raises(JobError):
         run(recipe, tmp_path / "stopped", attempts=1)
     runs.finish(recipe, tmp_path / "stopped")  # another process, which compiles for itself

@@ -1,6 +1,5 @@
 """An evaluation that is stopped goes on; what it keeps is its own, and is removed in the end."""
 
-import json
 from dataclasses import replace
 from importlib import import_module
 from types import SimpleNamespace
@@ -10,9 +9,10 @@ import torch
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError
-from d3data.evaluation import EvaluationOptions, evaluate, plan, planner, runner, validate, workers
+from d3data.evaluation import EvaluationOptions, evaluate, plan, planner, runner, shares, validate
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.record import EvalSetup
+from d3data.evaluation.trial_cache import TrialCache
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.images.tasks import load_task
 from spies import outcomes, untouched
@@ -173,22 +173,23 @@ def test_workers_need_names(pixels, tiny):
         evaluate(pixels, protocol=tiny, workers=2)
 
 
-def test_a_worker_calls_its_one_gpu_the_first(monkeypatch):
+def test_a_worker_calls_its_one_gpu_the_first(monkeypatch, tmp_path):
     told = []
 
-    class Started(Exception):
-        pass
+    class Idle:
+        def __init__(self, workers, devices):
+            self.given = workers, devices
 
-    def started(what, count, devices):
-        told.append((json.loads(what)[2]["device"], count, devices))
-        raise Started
+        def run(self, jobs, *, watch):
+            told.append((jobs[0].options["device"], *self.given))
+            yield from ()
 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
-    monkeypatch.setattr(workers, "_started", started)
-    whole = SimpleNamespace(seeds=(0, 1, 2), keep=True)
+    monkeypatch.setattr(shares, "Processes", Idle)
+    cache = TrialCache(tmp_path, "me")
+    whole = SimpleNamespace(seeds=(0, 1, 2), keep=True, cache=cache, threads=1)
     for device in ("cuda", "cuda:1"):
         options = EvaluationOptions(device=device, workers=2)
-        with pytest.raises(Started):
-            workers.deal("digits-ipc4", None, options, whole, untouched)
+        shares.deal("digits-ipc4", None, options, whole, untouched)
     assert told == [("cuda", 2, ("4", "5", "6")), ("cuda", 2, ("5",))]

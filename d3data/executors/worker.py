@@ -1,11 +1,11 @@
-"""A worker process, `python -m d3data.distill.worker`: does the jobs that its driver sends.
+"""A worker process, `python -m d3data.executors.worker`: does the jobs that it is told.
 
 A job comes as a line of JSON on stdin; lines of JSON on stdout report on it:
 
     {"progress": {...}}   {"done": true}   {"failed": {"error": ..., "message": ..., "trace": ...}}
 
 The line `stop` has the worker save the job that it does, and end. The end of stdin means that the
-driver is gone, for whatever reason, and the worker ends at once.
+one who told is gone, for whatever reason, and the worker ends at once.
 """
 
 import json
@@ -17,8 +17,8 @@ import traceback
 from dataclasses import asdict
 from typing import Any
 
-from d3data.distill.executors import STOP, throttled
-from d3data.distill.jobs import AnyJob, loader, perform
+from d3data.executors.base import Job, Memory, do
+from d3data.executors.processes import STOP
 from d3data.utils.progress import Progress
 
 
@@ -30,22 +30,20 @@ def main() -> None:
     lines: queue.Queue[bytes] = queue.Queue()
     stopping = threading.Event()
     threading.Thread(target=_listen, args=(lines, stopping), daemon=True).start()
-    load = loader()
+    memory: Memory = {}
 
     def send(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
         out.flush()
 
-    told = throttled(lambda progress: send(progress=asdict(progress)))
-
     def report(progress: Progress) -> None:
-        told(progress)
+        send(progress=asdict(progress))
         if stopping.is_set():
             raise KeyboardInterrupt
 
     while (line := lines.get()) != STOP:
         try:
-            perform(AnyJob.validate_json(line), report, load)
+            do(Job.heard(line), report, memory)
         except KeyboardInterrupt:
             break
         except Exception as failure:

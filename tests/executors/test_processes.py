@@ -7,12 +7,13 @@ import pytest
 
 import pictures
 import tiny_runs as runs
-from d3data import distill
-from d3data.distill.executors import Done, Failed, Inline, Processes, Retries
 from d3data.distill.experts import ExpertPlan
-from d3data.distill.jobs import AnyJob, ExpertJob
-from d3data.errors import DataError, JobError, RecipeError, RunError
-from d3data.utils.device import Resources, find_resources
+from d3data.distill.jobs import ExpertJob
+from d3data.errors import DataError, JobError, RunError
+from d3data.executors import base
+from d3data.executors.base import Done, Failed, Inline, Job, Retries
+from d3data.executors.processes import Processes
+from d3data.utils.progress import Progress
 
 FAST = Retries(attempts=3, pause=0.01)
 
@@ -55,7 +56,7 @@ def nothing(job, progress):
 def workers():
     """The worker processes of this one."""
     pids = runs.children(os.getpid())
-    return [p for p in pids if b"distill.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
+    return [p for p in pids if b"executors.worker" in Path(f"/proc/{p}/cmdline").read_bytes()]
 
 
 class Calls:
@@ -71,7 +72,7 @@ class Calls:
 
 
 def test_a_job_survives_json(job):
-    assert AnyJob.validate_json(job.model_dump_json()) == job
+    assert Job.heard(job.told()) == job
 
 
 def test_what_fails_for_no_fault_of_ours_is_tried_again_after_growing_pauses(job):
@@ -146,37 +147,27 @@ def test_workers_take_accelerators_in_turn():
     assert "CUDA_VISIBLE_DEVICES" not in Processes(3).environment(0)
 
 
-def launcher(folder):
-    """A command that notes down what it is given, and does it in another folder."""
-    script = folder / "begin"
-    script.write_text('#!/bin/sh\ncd / && echo "$@" >>"$0.log" && shift && exec "$@"\n')
-    script.chmod(0o755)
-    return script
+class Slow(Job):
+    """Holds its folder until it is stopped."""
+
+    def perform(self, report, memory):
+        while True:
+            report(Progress("slow"))
 
 
-def test_worker_processes_that_a_launcher_starts_make_the_same_set(tmp_path, monkeypatch):
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    recipe, events = runs.recipe(subtasks={"count": 2}), []
-    distill.run(recipe, out=tmp_path / "here", executor="inline")
-    begin = launcher(tmp_path)
-    options = {"launcher": [str(begin), "node{worker}"], "workers": 2, "progress": events.append}
-    distill.run(recipe, out=tmp_path / "there", executor="processes", **options)
-    assert runs.outcome(tmp_path / "here") == runs.outcome(tmp_path / "there")
-    last = {event.job for event in events if event.step == 6}
-    assert last == {"subtask 000", "subtask 001"}
-    told = sorted(Path(f"{begin}.log").read_text().splitlines())
-    assert [line.split()[0] for line in told] == ["node0", "node1"]
-    assert all(line.endswith("-m d3data.distill.worker") for line in told)
-
-
-def test_a_launcher_that_fails_costs_attempts_and_says_why(place, tmp_path):
-    executor = Processes(1, retries=FAST, launcher=["sh", "-c", "echo no such host >&2; exit 255"])
-    outcomes = [*executor.run(jobs(place, tmp_path, count=1), watch=nothing)]
-    assert [one.last for one in outcomes] == [False, False, True]
-    assert "status 255; its last output: no such host" in str(outcomes[-1].error)
-
-
-def test_devices_of_other_machines_are_not_looked_for_here():
-    assert find_resources("cuda", 8, remote=True) == Resources("cuda", 8)
-    with pytest.raises(RecipeError, match="a launcher needs executor"):
-        distill.run(runs.recipe(), out="nowhere", executor="inline", launcher=["ssh", "node"])
+def test_two_attempts_at_a_job_are_never_made_at_the_same_time(tmp_path, monkeypatch, request):
+    """The second waits for the first, which a driver that was killed may have left behind."""
+    monkeypatch.setattr(base, "SAVING", 0.1)
+    slow = Slow(name="slow", folder=tmp_path, device="cpu", threads=1)
+    first = runs.PROCESSES.Process(target=base.do, args=(slow, print, {}))
+    first.start()
+    request.addfinalizer(first.kill)
+    runs.until((tmp_path / base.LOCK).exists)
+    [outcome] = Inline(Retries(attempts=1)).run([slow], watch=nothing)
+    assert "another process is still at slow" in str(outcome.error)
+    quick = slow.model_copy(update={"name": "quick"})
+    monkeypatch.setattr(Slow, "perform", lambda *_: None)
+    assert [*Inline().run([quick], watch=nothing)] == [Done(quick)]
+    first.kill()
+    first.join()
+    assert [*Inline().run([slow], watch=nothing)] == [Done(slow)]
