@@ -1,25 +1,18 @@
 """What a run takes, known before any of it is done: jobs, steps, memory, disk, and hours.
 
-A step of each stage is traced on torch's meta device, without computing anything: its operations
-(of convolutions and matrix products, two for each multiplication with its addition), and the most
-bytes of tensors that live at once.
+A step of each stage is traced on torch's meta device (`tracing.py`), and timed where it can be.
 """
 
 import math
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, repeat
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
-from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill.context import ObjectiveContext
@@ -29,18 +22,13 @@ from d3data.distill.jobs import ExpertJob, RunJob, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
 from d3data.distill.straight_through import StraightThrough
+from d3data.distill.tracing import META, Work, traced
 from d3data.errors import DeviceError, entry
 from d3data.nets.compute import Compute
-from d3data.nets.flops import FORMULAS
 from d3data.sources.registry import layout
 from d3data.utils.device import as_device, device_memory, using_threads
 
-META = torch.device("meta")
 ENDLESS = 10**9  # steps
-COUNTS: dict[Any, Any] = flop_registry | {
-    operation: shape_wrapper(formula) for operation, formula in FORMULAS.items()
-}
-MOMENTS = 2  # of a parameter, that an optimizer keeps
 TIMED_STEPS, TIMED_SECONDS = 10, 5.0  # at most
 TIMED_FLOPS = 2e12  # of a step that is timed on a CPU, at most
 SHARE = 0.3  # of its peak that a GPU is assumed to reach; not measured
@@ -137,9 +125,6 @@ def _jobs(plan: Plan) -> Iterator[tuple[str, Sequence[RunJob], int, int]]:
             yield "labels", jobs, images, FLOAT * items * len(plan.task.classes)
 
 
-Work = tuple[nn.Module, Iterator[Tensor], UnrecordedExperts | None]
-
-
 def _begin(stage: str, job: RunJob, plan: Plan, device: torch.device) -> Work:
     """What a job trains, from a source without values; its losses, one a step; its experts."""
     recipe, task = plan.recipe, plan.task.subtask(job.classes)
@@ -169,71 +154,6 @@ def _begin(stage: str, job: RunJob, plan: Plan, device: torch.device) -> Work:
     rounded = recipe.quantize.steps > recipe.steps and device != META
     seen = StraightThrough(source, recipe.quantization) if rounded else source
     return source, recipe.objective.losses(seen, context), recorded
-
-
-class Traced(NamedTuple):
-    """A step on the meta device: operations, bytes of memory at most, bytes that are read."""
-
-    flops: float
-    memory: int
-    read: float
-
-
-def traced(work: Work, turns: int = 1) -> Traced:
-    """Trace a step, on average of `turns`."""
-    module, losses, recorded = work
-    with OnMeta() as meta:
-        for _ in range(turns):
-            if (loss := next(losses)).requires_grad:
-                loss.backward()
-            del loss
-            module.zero_grad(set_to_none=True)
-    kept = (1 + MOMENTS) * sum(parameter.nbytes for parameter in module.parameters())
-    read = recorded.read if recorded else 0
-    return Traced(meta.flops / turns, kept + meta.peak, read / turns)
-
-
-class OnMeta(TorchDispatchMode):
-    """Where one tensor is on the meta device, all are; what is computed and lives there.
-
-    Attributes:
-        flops: of convolutions and matrix products.
-        alive: bytes of storages, each counted once, until it is gone.
-        peak: the most that were alive.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.flops = self.alive = self.peak = 0
-        self._known: set[int] = set()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        inputs = args, kwargs or {}
-        if any(isinstance(leaf, Tensor) and leaf.is_meta for leaf in tree_leaves(inputs)):
-            inputs = tree_map_only(Tensor, lambda tensor: tensor.to(META), inputs)
-        made = func(*inputs[0], **inputs[1])
-        if count := COUNTS.get(func._overloadpacket):
-            self.flops += count(*inputs[0], **inputs[1], out_val=made)
-        given = {leaf.untyped_storage()._cdata for leaf in tree_leaves(inputs) if _on_meta(leaf)}
-        for leaf in filter(_on_meta, tree_leaves(made)):
-            if (storage := leaf.untyped_storage())._cdata not in given | self._known:
-                self._born(storage)
-        return made
-
-    def _born(self, storage: torch.UntypedStorage) -> None:
-        key, size = storage._cdata, storage.nbytes()
-        self._known.add(key)
-        self.alive += size
-        self.peak = max(self.peak, self.alive)
-        weakref.finalize(storage, self._gone, key, size)
-
-    def _gone(self, key: int, size: int) -> None:
-        self._known.discard(key)
-        self.alive -= size
-
-
-def _on_meta(value: Any) -> bool:
-    return isinstance(value, Tensor) and value.is_meta
 
 
 def timed(work: Work, turns: int = 1, steps: int = TIMED_STEPS) -> float | None:

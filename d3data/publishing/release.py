@@ -68,7 +68,8 @@ def prepare(
 def _release(artifact: Artifact, repository: str, endpoint: str, report: Report | None) -> Release:
     made = cards.derived(artifact, report, repo=repository, endpoint=endpoint)
     manifest = artifact.manifest.listing(made)
-    kept = {entry.path: artifact.file(entry.path) for entry in listed(artifact.manifest)}
+    paths = {entry.path for entry in listed(artifact.manifest)} - made.keys()
+    kept = {path: artifact.file(path) for path in sorted(paths)}
     files = {**kept, **made, NAME: manifest.encode()}
     return Release(repository, endpoint, artifact, manifest, files)
 

@@ -16,8 +16,8 @@ from d3data import distill
 from d3data.data.device_loader import DecodingLoader
 from d3data.distill.engine import Stage
 from d3data.distill.experts import Course, Experts, UnrecordedExperts
-from d3data.distill.forecast import traced
 from d3data.distill.objectives import KernelMatching, MeanMatching, objectives
+from d3data.distill.tracing import traced
 from d3data.errors import DeviceError
 from d3data.evaluation import audit, evaluate
 from d3data.evaluation.protocols import Protocol

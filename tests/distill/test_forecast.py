@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import runpy
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -14,8 +16,10 @@ from d3data import distill, nets
 from d3data.cli.commands import app
 from d3data.distill import forecast as forecasting
 from d3data.distill.context import ObjectiveContext
-from d3data.distill.forecast import PEAKS, SHARE, UnrecordedExperts, forecast, gpu_speed, traced
+from d3data.distill.experts import UnrecordedExperts
+from d3data.distill.forecast import PEAKS, SHARE, forecast, gpu_speed
 from d3data.distill.jobs import blank
+from d3data.distill.tracing import traced
 from d3data.errors import DeviceError
 from d3data.images.formats import hub_datasets
 from d3data.nets.compute import Compute
@@ -185,3 +189,10 @@ def test_the_largest_recipes_fit_into_40_gb_whatever_this_machine_has(name, monk
             told.append(traced((source, objective.losses(source, context), None)).memory)
     assert max(told) < 40e9
     assert told[: len(told) // 2] == told[len(told) // 2 :]
+
+
+def test_a_torch_that_moved_its_private_names_is_told_in_a_sentence(monkeypatch):
+    monkeypatch.delattr("torch.utils._python_dispatch.TorchDispatchMode")
+    monkeypatch.delitem(sys.modules, "d3data.distill.tracing")
+    with pytest.raises(DeviceError, match=r"torch .* has moved .*TorchDispatchMode.* --dry-run"):
+        runpy.run_module("d3data.distill.tracing")

@@ -4,6 +4,8 @@ import contextlib
 import hashlib
 import itertools
 import json
+import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +31,7 @@ from d3data.errors import (
     UnreachableError,
     VersionTakenError,
 )
-from d3data.hub import resolve
+from d3data.hub import index, resolve
 from d3data.hub.cache import ResolvedRevision
 from d3data.hub.client import Client, HubOptions, NewCommit
 from d3data.hub.names import Repository
@@ -43,6 +45,7 @@ drawn_once = hubs.drawn_once
 pytestmark = pytest.mark.filterwarnings(hubs.CLIENT_S_OWN)
 
 Patch = pytest.MonkeyPatch
+ROOT = Path(__file__).parent.parent.parent
 MADE = {"README.md", "croissant.json", "preview.png", "preview/train-00000.parquet"}
 WRITING = ("POST", "PUT", "DELETE")
 
@@ -54,6 +57,33 @@ def version(number: str) -> object:
 def edit(hub: LocalHub, path: str, content: bytes | None, name: str = "me/toys") -> str:
     """What somebody else does on the branch main."""
     return hub.commit(name, {path: content}, title=f"somebody touched {path}")
+
+
+@pytest.fixture
+def wheel_s_zoo(tmp_path: Path, monkeypatch: Patch) -> Path:
+    """The folder of the sets that come with d3data, as it is in the wheel."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    patterns = project["tool"]["hatch"]["build"]["targets"]["wheel"]["exclude"]
+    left_out = [path for pattern in patterns for path in ROOT.glob(pattern.lstrip("/"))]
+    assert {path.name for path in left_out} == {"preview", "preview.png"}
+    zoo = tmp_path / "zoo"
+    shutil.copytree(index.ZOO, zoo, ignore=lambda at, names: {p.name for p in left_out} & {*names})
+    monkeypatch.setattr(index, "ZOO", zoo)
+    return zoo
+
+
+def test_sets_of_the_wheel_are_checked_shown_and_published(hub: LocalHub, wheel_s_zoo: Path):
+    whole = (wheel_s_zoo / "digits-ipc4" / "README.md").read_text(encoding="utf-8")
+    assert d3data.cards.card("digits-ipc4") == whole
+    data = d3data.load("digits-ipc4")
+    assert data.artifact.folder.parent == wheel_s_zoo
+    resolve.resolve("digits-ipc4").check(golden=True)
+    publish(data, "me/digits")
+    assert set(hub.repo("me/digits").files()) >= MADE
+    assert hubs.unsound(hub, "me/digits") == []
+    (wheel_s_zoo / "digits-ipc4" / "parts" / "000.safetensors").unlink()
+    with pytest.raises(IntegrityError):
+        resolve.resolve("digits-ipc4").check()
 
 
 def test_one_commit_one_tag_and_again_nothing_changes(hub: LocalHub, toys: Path) -> None:
