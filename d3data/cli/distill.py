@@ -99,7 +99,7 @@ def init(
     limit, images = parse_size(budget), scan_images(place, **options)
     say(describe(images))
     if not images.problems:
-        say("timing a few steps ...")
+        say("timing a few steps, which takes up to a minute ...")
     made = suggest(images, size=limit, minutes=minutes, side=size, license=licence, device=device)
     takes = forecast_text(made.seconds, made.verdict_seconds)
     said = [*made.notes, takes]
@@ -343,11 +343,13 @@ def status(
         ]
         for part in run.subtasks
     ]
-    state = "finished" if run.artifact else "not running; repeat `d3data distill` to resume it"
+    state = "finished" if run.artifact else f"not running; to resume it: {run.command}"
     if run.driver:
         state = f"running, as {run.driver}"
+    jobs = [f"{stage} {done} of {count}" for stage, (done, count) in run.stages.items()]
     lines = [
         f"{run.recipe} ({run.identity[:12]}): {run.done} of {run.total} jobs done; {state}",
+        *([", ".join(jobs)] if jobs else []),
         table(["subtask", "classes", "stage", "step", "loss", "took", "left"], rows),
         *([f"last failure: {run.last_failure}"] if run.last_failure else []),
         *([f"artifact: {as_name(run.artifact)}"] if run.artifact else []),

@@ -1,14 +1,12 @@
 """A run: a folder in which a recipe becomes an artifact; it can be stopped and resumed."""
 
 import contextlib
-import json
 import math
-import os
 import platform
 import shutil
 import socket
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -16,26 +14,24 @@ import torch
 
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
-from d3data.artifact.manifest import NAME as MANIFEST
-from d3data.distill.driver import LOG, Driver, about
-from d3data.distill.jobs import LOADER, Result, loader, subtask_folder
+from d3data.distill.driver import Driver, about
+from d3data.distill.jobs import LOADER, loader
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.recipe import Recipe, WarmStart, get_recipe
+from d3data.distill.run_status import ENVIRONMENT, LOCK, RECIPE, read_environment
 from d3data.distill.starts import finished
-from d3data.errors import ForeignRunError, RecipeError, RunError, RunLockedError, nearest
+from d3data.errors import ForeignRunError, RecipeError, RunLockedError, nearest
 from d3data.executors.base import Executor, Inline, Retries
 from d3data.executors.processes import Processes
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
-from d3data.utils.lock import Holder, hold, holder, lock_files
+from d3data.utils.lock import hold, lock_files
 from d3data.utils.packages import naming_packages
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.text import some
 
-RECIPE, ENVIRONMENT, LOCK = "recipe.toml", "env.json", ".lock"
 # temporary files of processes that were killed
 STARTED = (".recipe.toml.*", ".env.json.*", f".{finished.FOLDER}.*")
-TAIL = 1 << 16  # bytes of a log that are read for a status
 
 ExecutorName = Literal["processes", "inline"]
 
@@ -86,6 +82,7 @@ def run(
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
     resources = find_resources(str(device), workers, inline=executor == "inline")
     chosen = _executor(executor, resources, Retries(attempts))
+    options = {"data": data, "experts": experts, "device": resources.device.removeprefix("cpu")}
     advice = "wait for it, stop it, or choose another folder"
     with hold(
         folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
@@ -106,7 +103,7 @@ def run(
         if isinstance(chosen, Inline) and chosen.memory is None:
             chosen = replace(chosen, memory={LOADER: loader(plan.task)})
         driver = Driver(plan, folder, progress)
-        _claim(folder, plan, resources, driver)
+        _claim(folder, plan, resources, driver, options)
         return driver.drive(chosen)
 
 
@@ -160,119 +157,6 @@ def prepare(
     return plan
 
 
-@dataclass(frozen=True)
-class SubtaskStatus:
-    """How far one subtask is; `stage` is waiting, warm start, distill, quantize or done.
-
-    `seconds` is the work so far and `seconds_left` that of the rest of the stage, if it is known.
-    """
-
-    number: int
-    classes: tuple[int, ...]
-    stage: str
-    step: int = 0
-    steps: int = 0
-    loss: float | None = None
-    seconds: float = 0.0
-    seconds_left: float | None = None
-
-
-@dataclass(frozen=True)
-class Status:
-    """How far a run is: `done` of its `total` jobs; `driver` is the process that works on it."""
-
-    recipe: str
-    identity: str
-    driver: Holder | None
-    done: int
-    total: int
-    subtasks: tuple[SubtaskStatus, ...]
-    artifact: Path | None
-    last_failure: str | None
-
-
-def status(folder: str | Path) -> Status:
-    """Read how far the run in `folder` is; RunError if it is none, or its files are broken."""
-    folder = Path(folder)
-    for name, others in ((RECIPE, ()), (ENVIRONMENT, (LOG,))):  # init writes a recipe beside none
-        if not any((folder / each).exists() for each in (name, *others)):
-            raise RunError(
-                f"{folder} is not a run: it has no {name}; `d3data distill` makes one, runs/NAME "
-                "unless --out says another"
-            )
-    recipe = get_recipe(folder / RECIPE)
-    blocks = recipe.subtasks.split(read_environment(folder)["classes"])
-    events = _lines(folder / LOG, {"what", "done", "total"})
-    last = events[-1] if events else {}
-    failures = [event for event in events if event["what"] == "failed"]
-    return Status(
-        recipe=recipe.name,
-        identity=recipe.identity,
-        driver=holder(folder / LOCK),
-        done=int(last.get("done", 0)),
-        total=int(last.get("total", 0)),
-        subtasks=tuple(
-            _subtask(subtask_folder(folder, number), number, tuple(sorted(block)))
-            for number, block in enumerate(blocks)
-        ),
-        artifact=folder / "artifact" if (folder / "artifact" / MANIFEST).exists() else None,
-        last_failure=": ".join(failures[-1].get(key, "") for key in ("job", "message"))
-        if failures
-        else None,
-    )
-
-
-def _subtask(folder: Path, number: int, classes: tuple[int, ...]) -> SubtaskStatus:
-    state = Result(folder / "result.safetensors", folder / "state.json").state
-    lines = _lines(folder / "metrics.jsonl", {"stage", "step", "steps", "loss", "seconds"})
-    if not lines:
-        return SubtaskStatus(number, classes, "done" if state else "waiting")
-    last = lines[-1]
-    first = next(line for line in lines if line["stage"] == last["stage"])
-    steps, left = last["step"] - first["step"], None
-    if steps and not state:
-        left = (last["seconds"] - first["seconds"]) / steps * (last["steps"] - last["step"])
-    return SubtaskStatus(
-        number=number,
-        classes=classes,
-        stage="done" if state else last["stage"],
-        step=last["step"],
-        steps=last["steps"],
-        loss=last["loss"],
-        seconds=state.get("seconds", last["seconds"]),
-        seconds_left=left,
-    )
-
-
-def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
-    """The last whole lines of a log that have these keys, from its last `TAIL` bytes."""
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            file.seek(max(0, size - TAIL))
-            text = file.read()
-    except OSError:
-        return []
-    whole, records = text[: text.rfind(b"\n") + 1].splitlines(), []
-    for line in whole[1:] if size > TAIL else whole:
-        with contextlib.suppress(ValueError):  # a crash has cut it off
-            records.append(json.loads(line))
-    return [record for record in records if isinstance(record, dict) and record.keys() >= keys]
-
-
-def read_environment(folder: Path) -> Mapping[str, Any]:
-    """What `env.json` of a run says; RunError if it is missing or broken."""
-    try:
-        page = json.loads((folder / ENVIRONMENT).read_bytes())
-        keys = ("versions", "device", "fingerprint", "classes", "threads")
-        return {key: page[key] for key in keys}
-    except (OSError, ValueError, TypeError, KeyError) as failure:
-        raise RunError(
-            f"{folder / ENVIRONMENT} is missing or broken ({failure!r}), so the run cannot be "
-            "resumed: choose another folder"
-        ) from None
-
-
 def _check_options(*, save_every: float, workers: int | None = None, attempts: int = 1) -> None:
     for name, number in (("workers", workers), ("attempts", attempts)):
         if number is not None and number < 1:
@@ -311,7 +195,13 @@ def _differing(place: str, one: Any, other: Any) -> Iterator[str]:
         yield place
 
 
-def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> None:
+def _claim(
+    folder: Path,
+    plan: Plan,
+    resources: Resources,
+    driver: Driver,
+    options: Mapping[str, str | Path | None],
+) -> None:
     """Write what the folder belongs to, or note how this machine differs from the first."""
     for pattern in (*STARTED, ".artifact.*"):
         for path in folder.glob(pattern):
@@ -324,6 +214,8 @@ def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> No
         "fingerprint": plan.task.fingerprint,
         "classes": len(plan.task.classes),
         "threads": {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs},
+        "jobs": {stage: len(jobs) for stage, jobs in plan.stages.items()},
+        "options": {key: _spelled(value) for key, value in options.items() if value},
     }
     if not (folder / RECIPE).exists():
         if plan.start:
@@ -339,6 +231,11 @@ def _claim(folder: Path, plan: Plan, resources: Resources, driver: Driver) -> No
                 f"started with {key} {started[key]}, resumed with {now[key]}: the tensors will "
                 "not be exactly those of a run that was never stopped",
             )
+
+
+def _spelled(value: str | Path) -> str:
+    """A place as it is found from other folders too."""
+    return str(Path(value).absolute()) if Path(value).exists() else str(value)
 
 
 def _leave(folder: Path) -> None:

@@ -32,6 +32,7 @@ SHARES = {"experts": 0.2, "warm start": 0.2, "distill": 0.6}  # of what is left
 SAMPLES = ((16, 32), (24, 48), (48, 96))  # draws and real images of each class, a step
 MOST_SAMPLES = 640  # draws of all classes together
 ENOUGH = 300  # steps, below which smaller images are taken
+LEAST = 30  # steps, below which no recipe is made
 MANY = 1000  # steps, from which more samples are taken
 MOST = {"warm start": 3000, "distill": 2500}  # steps that were seen to pay
 EXPERTS, EPOCHS = 4, 15  # at most
@@ -279,7 +280,7 @@ def suggest(
         maker.require(sides[-1])
     workers = find_resources(device, None).workers
     verdict = VERDICT * 60 * minutes
-    seconds = max(60 * minutes / 4, 60 * minutes - verdict - 2 * start_seconds() - 10)
+    seconds = max(60 * minutes / 4, 60 * minutes - verdict - _overhead())
     epoch = -(-train // epoch_batch(train))
     guess = next((one for one in sides if one <= GUESS), sides[-1])
     times = {name: replace(maker, precision=name) for name in ("float32", "bfloat16")}
@@ -296,6 +297,12 @@ def suggest(
     if chosen != guess:
         step = maker.timed(chosen, train)
         steps = allot(seconds, step, epoch=epoch, workers=workers)
+    if steps.distill < LEAST:
+        raise BudgetError(
+            f"{minutes:g} minutes are {counted(steps.distill, 'step')} on images of {chosen} px "
+            f"on this machine: give --minutes {_needed_minutes(step)}, which is {ENOUGH} steps"
+            + _smaller(chosen)
+        )
     recipe = maker.recipe(chosen, steps, train)
     draws = SAMPLES[steps.samples][0] / SAMPLES[0][0]
     rounds = -(-steps.experts // workers)
@@ -312,10 +319,25 @@ def suggest(
     ]
     if steps.distill < ENOUGH:
         notes.append(
-            f"problem: {counted(steps.distill, 'step')} are few: give more --minutes"
-            + (f", or a smaller --size than {chosen}" if chosen > SMALLEST else "")
+            f"problem: {counted(steps.distill, 'step')} are few: --minutes "
+            f"{_needed_minutes(step)} gives {ENOUGH}" + _smaller(chosen)
         )
     return Suggestion(recipe, maker.bought(chosen), takes, verdict, tuple(notes))
+
+
+def _overhead() -> float:
+    """Seconds in which a run does no steps."""
+    return 2 * start_seconds() + 10
+
+
+def _needed_minutes(step: dict[str, float]) -> int:
+    """Minutes that give `ENOUGH` steps of distillation."""
+    seconds = ENOUGH * step["distill"] / SHARES["distill"] + _overhead()
+    return math.ceil(seconds / (1 - VERDICT) / 60)
+
+
+def _smaller(side: int) -> str:
+    return f", or a smaller --size than {side}" if side > SMALLEST else ""
 
 
 def held_out(scan: ImageScan) -> tuple[TaskSpec, int]:

@@ -16,7 +16,7 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
-from d3data.distill.runs import LOCK
+from d3data.distill.run_status import LOCK
 from d3data.errors import (
     D3DataError,
     DataError,
@@ -149,6 +149,8 @@ def test_what_is_done_is_not_done_again(finished):
     assert changed <= {*LOCKS, "progress.jsonl"}
     found = distill.status(out)
     assert (found.done, found.total, found.driver) == (9, 9, None)
+    assert all(done == count for done, count in found.stages.values())
+    assert sum(count for _, count in found.stages.values()) == found.total
     assert [part.stage for part in found.subtasks] == ["done", "done"]
     assert found.artifact == place
 
@@ -209,6 +211,7 @@ def test_a_stopped_run_has_a_status_and_names_a_broken_checkpoint(tmp_path):
     found = distill.status(tmp_path)
     [part] = found.subtasks
     assert (found.done, found.artifact) == (0, None)
+    assert found.stages["subtasks"] == (0, 1)
     assert (part.stage, part.step, part.steps) == ("distill", 1, 6)
     assert part.loss > 0
     path = tmp_path / "subtasks" / "000" / "checkpoint.safetensors"

@@ -8,7 +8,7 @@ import pictures
 from d3data.artifact.quantize import stored_bytes
 from d3data.distill import suggest as suggesting
 from d3data.distill.budget import parse_size
-from d3data.distill.suggest import MANY, MOST, SAMPLES, SHARES, allot, suggest
+from d3data.distill.suggest import ENOUGH, MANY, MOST, SAMPLES, SHARES, allot, suggest
 from d3data.errors import BudgetError
 from d3data.images.scan import scan_images
 from d3data.images.spec import Image
@@ -86,8 +86,12 @@ def test_fewer_minutes_make_smaller_images_and_say_so(images, clock):
     assert sides == sorted(sides, reverse=True)
     assert sides[0] == 64 > sides[-1]
     assert any(note.startswith("problem") and "steps are few" in note for note in made.notes)
-    given = suggest(images, size=50_000, minutes=10, side=48)
+    with pytest.raises(BudgetError, match=r"10 minutes are \d+ steps on images of 48 px") as few:
+        suggest(images, size=50_000, minutes=10, side=48)
+    needed = int(str(few.value).partition("--minutes ")[2].split(",")[0])
+    given = suggest(images, size=50_000, minutes=needed, side=48)
     assert given.recipe.task.size == 48
+    assert given.recipe.quantize.steps >= ENOUGH
     assert "as --size says" in given.notes[0]
 
 
