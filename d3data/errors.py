@@ -158,15 +158,16 @@ class MissingPackageError(D3DataError, ModuleNotFoundError):
     """A package is not installed that this needs, and loading does not."""
 
 
-def nearest(word: str, known: Iterable[str]) -> str:
-    """A clause that names the nearest known words, or all of them where none is near.
+def nearest(word: str, known: Iterable[str], listed: Iterable[str] | None = None) -> str:
+    """A clause that names the nearest known words, or all that are `listed` where none is near.
 
     >>> nearest("fashion-mnits", ["digits", "fashion-mnist"])
     'did you mean fashion-mnist?'
     """
     known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=3)
-    return f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    if close := difflib.get_close_matches(word, known, n=3):
+        return f"did you mean {' or '.join(close)}?"
+    return f"known: {', '.join(known if listed is None else sorted(listed))}"
 
 
 def entry(

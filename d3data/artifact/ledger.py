@@ -69,9 +69,9 @@ class Ledger:
     def rows(self) -> list[tuple[str, str, float]]:
         """(section, entry, number) of everything, in order, for tables."""
         return [
-            ("values", "published", self.published_values),
-            ("values", "stored", self.stored_values),
-            ("values", "ipc_floats", self.ipc_floats),
+            ("values", "as papers count them", self.published_values),
+            ("values", "stored in the parts", self.stored_values),
+            ("values", "in values of one image per class (ipc_floats)", self.ipc_floats),
             *(("bytes", name, size) for name, size in self.purposes.items()),
             ("bytes", "manifest and parts", self.content_bytes),
             ("against", "one uint8 image per class (ipc_bytes)", self.ipc_bytes),

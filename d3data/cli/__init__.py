@@ -1,13 +1,16 @@
 """The command line: `d3data`. Results go to stdout, everything else to stderr."""
 
+import os
 import sys
 
 from d3data.errors import MissingPackageError
+from d3data.utils.openmp import PASSIVE
 from d3data.utils.packages import naming_packages
 
 
 def main() -> None:
     """Run the command that the arguments name."""
+    os.environ.update(PASSIVE | os.environ)
     try:
         with naming_packages():
             from d3data.cli.commands import app

@@ -79,7 +79,7 @@ def evaluate(
     train: TrainingLoop | None = None,
     labels: Iterable[Labels] | None = None,
     seeds: Iterable[int] | None = None,
-    baselines: str | Iterable[str] = ("random",),
+    baselines: str | Iterable[str] = "fair",
     baseline_seeds: Iterable[int] | None = None,
     scores: bool = False,
     split: SplitName = "test",

@@ -25,6 +25,7 @@ from d3data.executors.base import (
     crashed,
     follow,
 )
+from d3data.utils.openmp import PASSIVE
 from d3data.utils.progress import ReportProgress
 
 STOP = b"stop\n"  # the line that has a worker save the job it is at, and end
@@ -159,7 +160,12 @@ class Worker:
                     [sys.executable, "-m", "d3data.executors.worker"],
                     **options,
                     stderr=self._stderr,
-                    env={**os.environ, "OMP_NUM_THREADS": str(threads), **self._environment},
+                    env={
+                        **PASSIVE,
+                        **os.environ,
+                        "OMP_NUM_THREADS": str(threads),
+                        **self._environment,
+                    },
                     start_new_session=True,  # Ctrl-C is for the driver, which ends its workers
                 )
             return None if self._stopped else self._process

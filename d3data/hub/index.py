@@ -135,9 +135,10 @@ def find(name: str, options: HubOptions = DEFAULTS) -> Found:
             return Found(new, index.sets[new])
         if name in index.sets:
             return Found(name, index.sets[name])
-    known = {name for index in lists for name in index.sets}
+    known = {name: Found(name, entry) for index in lists for name, entry in index.sets.items()}
+    near = nearest(name, known, [each for each, found in known.items() if found.published])
     raise UnknownNameError(
-        f"no data set is called {name!r} ({nearest(name, known)}): a folder is written ./{name}, "
+        f"no data set is called {name!r} ({near}): a folder is written ./{name}, "
         f"a data set of the Hub org/{name}"
     )
 

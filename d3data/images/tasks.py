@@ -337,7 +337,7 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
         near = get_close_matches(spec.name, PRESETS, n=1, cutoff=0.8)
         meant = f"did you mean {near[0]}? Else " if near else ""
         raise UnknownNameError(
-            f"the images of {spec.name!r} are not known by name: {meant}{remedy}"
+            f"where the images of {spec.name!r} are is not known: {meant}{remedy}"
         )
     try:
         columns = spec.columns or (preset.image, preset.label)

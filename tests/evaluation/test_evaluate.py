@@ -45,7 +45,7 @@ def test_rows_say_what_they_were_trained_on(report, pixels, digits, tiny):
 def test_the_set_may_be_named_by_its_folder(report, pixels, tiny):
     """And progress counts every step of every network."""
     events = []
-    options = {"seeds": [1, 0], "progress": events.append}
+    options = {"seeds": [1, 0], "baselines": "random", "progress": events.append}
     again = evaluate(pixels.artifact.folder, protocol=tiny, **options)
     assert sorted(outcomes(again)) == sorted(outcomes(report))
     stages = list(dict.fromkeys(event.stage for event in events))
@@ -91,7 +91,9 @@ def test_networks_by_name_and_by_norm(pixels, tiny):
     """And the baselines may have more seeds than the set, with several networks too."""
     short = tiny.model_copy(update={"steps": 1, "networks": 1})
     nets = ["mlp", "lenet", "lenet/batch"]
-    report = evaluate(pixels, protocol=short, nets=nets, baseline_seeds=range(2))
+    report = evaluate(
+        pixels, protocol=short, nets=nets, baselines="random", baseline_seeds=range(2)
+    )
     assert [row.network for row in report.rows[::2]] == nets
     assert len({row.trials[0].loss for row in report.rows[::2]}) == 3
     assert [len(row.trials) for row in report.rows] == [1, 2] * 3
@@ -107,7 +109,9 @@ def test_ones_own_networks_and_loop(pixels, tiny, cache):
             torch.nn.functional.cross_entropy(network(images), labels).backward()
             optimizer.step()
 
-    report = evaluate(pixels, protocol=tiny, networks={"mine": linear}, train=train)
+    report = evaluate(
+        pixels, protocol=tiny, networks={"mine": linear}, train=train, baselines="random"
+    )
     assert [row.network for row in report.rows] == ["mine", "mine"]
     first = report.rows[0].trials[0]
     assert (first.images, first.loss, first.learning_rate) == (30, None, None)
@@ -133,7 +137,9 @@ def test_scores_are_those_of_the_rows(pixels, tiny):
     assert [row.name for row in report.rows] == ["distilled", "random", "real"]
     own, random, real = (row.mean for row in report.rows)
     bare = tiny.model_copy(update={"augment": "none"})
-    plain = [row.mean for row in evaluate(pixels, protocol=bare, seeds=[0]).rows]
+    plain = [
+        row.mean for row in evaluate(pixels, protocol=bare, seeds=[0], baselines="random").rows
+    ]
     expected = {
         "recovery": real - own,
         "improvement": own - random,
@@ -158,7 +164,7 @@ def test_scores_are_those_of_the_rows(pixels, tiny):
 )
 def test_scores_are_of_the_labels_that_are_asked_for(priors, digits, tiny, labels, soft, rivals):
     """With soft ones first, hard ones too, for they are what is recovered."""
-    planned = plan(priors, digits, protocol=tiny, labels=labels, scores=True)
+    planned = plan(priors, digits, protocol=tiny, labels=labels, scores=True, baselines="random")
     assert [one.soft_labels for one in planned.sets] == soft
     assert list(planned.baselines) == rivals
 
@@ -288,7 +294,7 @@ def test_random_images_differ_from_network_to_network(pixels, tiny, monkeypatch)
         return row
 
     monkeypatch.setitem(baselines.baselines, "random", recorded)
-    evaluate(pixels, protocol=tiny.model_copy(update={"steps": 1}))
+    evaluate(pixels, protocol=tiny.model_copy(update={"steps": 1}), baselines="random")
     assert len(drawn) == 2
     assert not torch.equal(*drawn)
 

@@ -39,9 +39,10 @@ def killed(when, data, **options):
 
 
 def test_a_killed_evaluation_goes_on(pixels, tiny, report, cache):
-    killed(lambda p: p.stage.startswith("random") and p.step == 3, pixels, protocol=tiny)
+    options = {"protocol": tiny, "baselines": "random"}
+    killed(lambda p: p.stage.startswith("random") and p.step == 3, pixels, **options)
     stages = []
-    again = evaluate(pixels, protocol=tiny, progress=lambda p: stages.append(p.stage))
+    again = evaluate(pixels, progress=lambda p: stages.append(p.stage), **options)
     assert not [stage for stage in stages if stage.startswith("distilled")]
     assert len(stages) == 2 * 12
     assert outcomes(again) == outcomes(report)
@@ -149,7 +150,7 @@ def test_trials_are_shared_and_each_evaluation_removes_its_own_alone(pixels, tin
 def test_a_cache_that_cannot_be_written_is_told_and_done_without(pixels, tiny, report, cache):
     cache.write_text("a file")
     with pytest.warns(UserWarning, match="not kept.* XDG_CACHE_HOME"):
-        found = evaluate(pixels, protocol=tiny)
+        found = evaluate(pixels, protocol=tiny, baselines="random")
     assert outcomes(found) == outcomes(report)
 
 

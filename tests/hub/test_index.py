@@ -108,6 +108,10 @@ def test_names_are_found_by_globs_in_order() -> None:
         index.search("digts*")
     with pytest.raises(UnknownNameError, match=r"did you mean imagenet-ipc2.*\./imagnet-ipc2"):
         index.find("imagnet-ipc2")
+    with pytest.raises(UnknownNameError) as failure:
+        index.find("nothing-like-it")
+    listed = str(failure.value).partition("known: ")[2].partition(")")[0].split(", ")
+    assert listed == [name for name, found in index.search().items() if found.published]
 
 
 def test_a_set_that_is_not_published_says_how_to_make_it() -> None:

@@ -69,7 +69,10 @@ def read(
     tables = metadata.described(listing)
     found = metadata.read(listing, tables, wanted) if tables else None
     if wanted and not found:
-        raise DataError(f"{listing.place} has no columns {some(wanted)}: omit columns")
+        raise DataError(
+            f"{listing.place} is a folder of images, which has no columns {some(wanted)}: "
+            "leave out --columns (columns=...)"
+        )
     labels = found.labels if found else {}
     images = [file for file in listing.files if file in labels or is_image(file.split("/")[-1])]
     described = {table.rpartition("/")[0] for table in tables if found}

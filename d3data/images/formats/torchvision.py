@@ -31,7 +31,9 @@ def read(
     if not root:
         raise DataError(f"torchvision:{place} has no root; write torchvision:{name}:/where/it/is")
     if wanted:
-        raise DataError(f"torchvision:{place} has no columns {some(wanted)}: omit columns")
+        raise DataError(
+            f"torchvision:{place} has no columns {some(wanted)}: leave out --columns (columns=...)"
+        )
     parameters = inspect.signature(kind).parameters
     if splits and ("train" in parameters or "split" not in parameters):
         raise DataError(f"torchvision:{place} has no splits that could be named: omit splits")

@@ -56,7 +56,7 @@ def test_columns_and_splits_are_taken_where_there_are_some(tmp_path, monkeypatch
     assert {*torchvision.read(f"Parts:{tmp_path}", None, chosen).splits} == {"train", "test"}
     for refused, wanted, splits in (
         ("no split 'no'", None, {"train": "extra", "test": "no"}),
-        ("no columns image, label: omit columns", ("image", "label"), None),
+        ("no columns image, label: leave out --columns", ("image", "label"), None),
     ):
         with pytest.raises(DataError, match=refused):
             torchvision.read(f"Parts:{tmp_path}", wanted, splits)
