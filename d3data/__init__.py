@@ -20,6 +20,7 @@ __all__ = [
     "__version__",
     "artifact",
     "audit",
+    "bake",
     "cards",
     "compare",
     "convert",
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
         nets,
         testing,
     )
+    from d3data.data.bake import bake
     from d3data.data.dataset import DistilledDataset
     from d3data.data.device_loader import DecodingLoader
     from d3data.data.epochs import EpochSampler
@@ -69,6 +71,7 @@ else:  # so that importing d3data loads no torch, and type checkers know all nam
         "DistilledDataset": "data.dataset",
         "EpochSampler": "data.epochs",
         "audit": "evaluation",
+        "bake": "data.bake",
         "compare": "evaluation",
         "evaluate": "evaluation",
         "export": "data.export",

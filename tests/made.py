@@ -20,11 +20,14 @@ from d3data.sources import registry, sampling
 from d3data.sources.base import SourceSpec
 from d3data.sources.decoders import DecoderSpec
 from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.generator import GeneratorSpec
 from d3data.sources.pixels import PixelsSpec
 from d3data.sources.spatial import SpatialSpec
+from d3data.sources.synthesis import SynthesisSpec
 
 IMAGE = Image(channels=3, size=8, mean=(0.4, 0.5, 0.6), std=(0.2, 0.25, 0.3))
 RULE = Preprocessing(channels=3, size=8, fit="crop")
+NETWORK = SynthesisSpec(width=4, styles=3)
 GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=5))
 SPECS = {
     "gaussian": GAUSSIAN,
@@ -32,6 +35,8 @@ SPECS = {
     "shared": GAUSSIAN.model_copy(update={"std": "shared", "values": "normalised"}),
     "pixels": PixelsSpec(),
     "spatial": SpatialSpec(channels=2, stages=1, width=2, spread=0.25),
+    "generator": GeneratorSpec(network=NETWORK, layer=1),
+    "seeded": GeneratorSpec(network=NETWORK, layer=2, seed=7),
 }
 NAMES = ("ant", "bee", "cat", "dog", "eel")
 ABOUT = About(
@@ -137,9 +142,18 @@ def maps(folder: Path) -> Artifact:
     return write(folder, "spatial", parts=parts)
 
 
+def generator(folder: Path) -> Artifact:
+    """An artifact of a generator's latents, and of its weights in eight bits."""
+    stored = Quantization(decoder="int8", maps="int6", styles="float16")
+    parts = [replace(part, quantization=stored) for part in three_parts(SPECS["generator"])]
+    return write(folder, "generator", parts=parts)
+
+
 GOLDEN = {
     "toys": write,
     "rounded": rounded,
     "pixels": functools.partial(write, kind="pixels"),
     "maps": maps,
+    "generator": generator,
+    "seeded": functools.partial(write, kind="seeded"),
 }

@@ -141,7 +141,7 @@ def test_nobody_outside_sources_asks_for_the_kind_of_a_source():
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             text = ast.unparse(node) if isinstance(node, ast.Call | ast.Compare) else ""
-            kinds = "GaussianS", "PixelsS", "SpatialS"
+            kinds = "GaussianS", "GeneratorS", "PixelsS", "SpatialS"
             if text.startswith("isinstance(") and any(kind in text for kind in kinds):
                 asked.append(f"{path}: {text}")
             if isinstance(node, ast.Compare) and "source.kind" in text:

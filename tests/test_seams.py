@@ -98,8 +98,8 @@ class DoubledStart:
     def steps(self, recipe):
         return 0
 
-    def needs_images(self, recipe):
-        return True
+    def require_fit(self, recipe, task):
+        return None
 
     def training(self, source, setting, context):
         return None

@@ -25,7 +25,7 @@ from d3data.distill.objectives import (
     Unrolled,
     WeightedSum,
 )
-from d3data.distill.starts import gaussian, spatial
+from d3data.distill.starts import gaussian, generator, spatial
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, load_task
 from d3data.nets.compute import AS_WRITTEN
@@ -34,8 +34,10 @@ from d3data.sources import registry
 from d3data.sources.base import Source, SourceSpec
 from d3data.sources.decoders import DecoderSpec
 from d3data.sources.gaussian import GaussianSource, GaussianSpec
+from d3data.sources.generator import GeneratorSource, GeneratorSpec
 from d3data.sources.pixels import PixelsSource, PixelsSpec
 from d3data.sources.spatial import SpatialSource, SpatialSpec
+from d3data.sources.synthesis import SynthesisSpec
 
 compiler = pytest.mark.skipif(
     shutil.which(os.environ.get("CXX", "g++")) is None, reason="needs a C++ compiler"
@@ -102,6 +104,7 @@ OBJECTIVES: dict[str, Objective] = {
     ),
 }
 
+NETWORK_OF_GENERATOR = SynthesisSpec(width=6, styles=4)
 GAUSSIAN = GaussianSpec(decoder=DecoderSpec(family="small", width=8, noise=4))
 SPECS: dict[str, SourceSpec] = {
     "gaussian": GAUSSIAN,
@@ -110,6 +113,8 @@ SPECS: dict[str, SourceSpec] = {
     "medium": GaussianSpec(decoder=DecoderSpec(family="medium", width=8, noise=4)),
     "pixels": PixelsSpec(),
     "spatial": SpatialSpec(channels=2, stages=1, width=4),
+    "generator": GeneratorSpec(network=NETWORK_OF_GENERATOR, layer=1, seed=5),
+    "generator-stored": GeneratorSpec(network=NETWORK_OF_GENERATOR, layer=0),
 }
 
 
@@ -159,6 +164,10 @@ def _started(kind: str, items_per_class: int) -> Source:
         gaussian.from_noise(made, at)
     elif isinstance(made, SpatialSource):
         spatial.from_noise(made, at)
+    elif isinstance(made, GeneratorSource):
+        spec = made.spec.model_copy(update={"seed": made.spec.seed or 1})
+        drawn = generator.random_generator(spec, image_of(task()), 3)
+        generator.begin(made, drawn, torch.arange(3), "random", at)
     elif isinstance(made, PixelsSource):
         made.pixels.data.copy_(_real(classes))
     return made
@@ -176,6 +185,8 @@ TRAINED = {
     "medium": ("priors", "decoder"),
     "pixels": ("pixels", "step_size"),
     "spatial": ("priors", "decoder"),
+    "generator": ("maps", "styles", "step_size"),
+    "generator-stored": ("styles",),
 }
 
 

@@ -237,7 +237,7 @@ def write(
     labels = labels or HardLabels()
     content = Content.parse(
         {
-            "format": format_of(labels),
+            "format": format_of(labels, spec),
             "image": image,
             "preprocessing": preprocessing,
             "classes": tuple(classes),

@@ -173,7 +173,7 @@ class Drawer:
 
         D3DataError where nothing is decoded, or not by one decoder.
         """
-        if not self.random:
+        if self.sources[0].latent_shape == self.image.shape:
             raise D3DataError("this set stores images and no latents: there is nothing in between")
         if self._part[a] != self._part[b]:
             raise D3DataError(

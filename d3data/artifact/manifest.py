@@ -25,7 +25,7 @@ from d3data.errors import FormatError, IntegrityError, NewerFormatError, RecipeE
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.spec import PRINTABLE, ClassName, Image
 from d3data.sources import registry
-from d3data.sources.base import Layout, purpose
+from d3data.sources.base import Layout, SourceSpec, purpose
 from d3data.sources.registry import AnySource
 from d3data.utils import canonical_json
 from d3data.utils.schema import Frozen, stored_as
@@ -76,9 +76,9 @@ AnyLabels = HardLabels | SoftLabels | TargetLabels
 Labels = Annotated[AnyLabels, Field(discriminator="kind")]
 
 
-def format_of(labels: AnyLabels) -> int:
-    """The least format that says such labels."""
-    return 2 if isinstance(labels, TargetLabels) else 1
+def format_of(labels: AnyLabels, source: SourceSpec) -> int:
+    """The least format that has such labels and such a source."""
+    return max(2 if isinstance(labels, TargetLabels) else 1, source.format)
 
 
 class Sampling(Frozen):
@@ -101,7 +101,8 @@ class Content(Frozen):
     """All that decides what a network is trained on.
 
     `format` and `reader`, the first version of d3data that reads it, keep their place in every
-    later format. Format 2 is that of labels that are targets, and of these alone.
+    later format. Format 2 is that of labels that are targets and of sources that are generators,
+    and of these alone.
     """
 
     format: Literal[1, 2] = 1
@@ -141,9 +142,8 @@ class Content(Frozen):
         most = max(n for part in self.parts for n in part.items_per_class)
         draws = self.sampling.draws_per_class
         faults = {
-            f"format {self.format} cannot have {self.labels.kind} labels": (
-                self.format != format_of(self.labels)
-            ),
+            f"format {self.format} cannot have {self.labels.kind} labels of a "
+            f"{self.source.kind} source": self.format != format_of(self.labels, self.source),
             "labels that are targets cannot be stored as integers": (
                 self.labels.kind == "targets"
                 and any(part.quantization.labels.startswith("int") for part in self.parts)

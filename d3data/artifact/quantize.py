@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from d3data.artifact.safetensors_file import Layout, bytes_of
@@ -35,6 +36,8 @@ class Quantization(Frozen):
     labels: Precision = "float32"
     pixels: Precision = "float32"
     priors: Precision = "float32"
+    maps: Precision = Field(default="float32", exclude_if=lambda value: value == "float32")
+    styles: Precision = Field(default="float32", exclude_if=lambda value: value == "float32")
     axis: Literal["latents", "items"] = "latents"
 
     def of(self, purpose: str) -> Precision:
@@ -49,14 +52,14 @@ class Quantization(Frozen):
         return Quantization.model_validate({**kept, "axis": axis})
 
 
-PURPOSES = ("decoder", "labels", "pixels", "priors")
+PURPOSES = ("decoder", "labels", "maps", "pixels", "priors", "styles")
 
 
 SCALE = ".scale"
 LARGEST = 65504.0  # of float16
 NORMAL = 2.0**-14  # from here on, float16 has 11 bits
 TINIEST = 2.0**-24  # of float16
-_AXES = {"ups": 1, "labels": 1, "pixels": 1}  # all others: 0
+_AXES = {"ups": 1, "labels": 1, "maps": 1, "pixels": 1, "styles": 1}  # all others: 0
 _CHUNK = 1 << 20  # codes packed at a time, a multiple of 8
 
 
@@ -76,7 +79,7 @@ def axis(name: str, quantization: Quantization) -> int:
     """The axis of the tensor `name` along which scales differ.
 
     Output channels of linear layers and convolutions, transposed ones too; classes of labels;
-    channels of pixels; latent dimensions or items of priors.
+    channels of pixels and maps; layers of styles; latent dimensions or items of priors.
     """
     if purpose(name) == "priors":
         return {"latents": 1, "items": 0}[quantization.axis]

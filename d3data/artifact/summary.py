@@ -10,7 +10,14 @@ from d3data.utils import safe_open
 
 CARD = "README.md"
 MOST_OF_CARD = 1 << 20  # bytes
-KINDS = ("priors", "decoder", "pixels", "labels")  # of tensors, in the order that people read
+KINDS = (
+    "priors",
+    "maps",
+    "styles",
+    "decoder",
+    "pixels",
+    "labels",
+)  # of tensors, in the order that people read
 
 
 def lines(artifact: Artifact, *, epoch: str) -> list[str]:

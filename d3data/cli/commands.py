@@ -10,9 +10,9 @@ from typer.core import TyperGroup
 
 from d3data.cli.cards import card, describe, preview
 from d3data.cli.convert import convert
-from d3data.cli.distill import distill, init, recipes, status
+from d3data.cli.distill import distill, init, pretrain_generator, recipes, status
 from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
-from d3data.cli.export import export, merge, quantize
+from d3data.cli.export import bake, export, merge, quantize
 from d3data.cli.hub import info, list_sets, publish, pull, verify
 from d3data.cli.options import Json
 from d3data.cli.output import give, say
@@ -86,9 +86,9 @@ def env(json: Json = False) -> None:
 
 
 app.command("list")(list_sets)
-for command in (info, pull, verify, preview, card, describe, export, quantize, merge, init,
-                distill, status, evaluate, report, compare, protocols, audit, publish,
-                env):  # fmt: skip
+for command in (info, pull, verify, preview, card, describe, export, quantize, bake, merge, init,
+                distill, pretrain_generator, status, evaluate, report, compare, protocols, audit,
+                publish, env):  # fmt: skip
     app.command()(command)
 app.add_typer(convert, name="convert")
 app.add_typer(recipes, name="recipes")

@@ -1,4 +1,4 @@
-"""Commands that make artifacts of other people's distilled sets: convert."""
+"""Commands that take over what other people made: convert."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -188,6 +188,30 @@ def images(
             "this is one of these, convert it with --zca and --data"
         )
     _convert("images", options)
+
+
+@convert.command()
+def stylegan(
+    weights: Annotated[
+        Path, typer.Argument(help="A state dict: .safetensors, or a .pt of plain tensors.")
+    ],
+    out: Annotated[Path, typer.Option(help="The generator file to be made, .safetensors.")],
+    origin: Annotated[
+        str | None, typer.Option(help="Where it comes from; default: the name of the file.")
+    ] = None,
+    rate: Annotated[
+        float,
+        typer.Option(help="The learning rate of its mapping relative to all else, in its code."),
+    ] = 0.01,
+    json: Json = False,
+) -> None:
+    """The generator of a StyleGAN2, for warm_start.weights of a recipe. No pickle is opened."""
+    from d3data import convert as converting
+    from d3data.utils.hashing import file_sha256
+
+    made = converting.stylegan(weights, out=out, origin=origin, rate=rate)
+    document = {"file": str(made), "sha256": file_sha256(made)}
+    give(f"{made}, sha256 {document['sha256']}", document, as_json=json)
 
 
 def _convert(function: str, options: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Commands that make artifacts: recipes, init, distill, status."""
+"""Commands that make artifacts: recipes, init, distill, pretrain-generator, status."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -322,6 +322,48 @@ def _forecast(plan: "Plan", resources: "Resources", gpu: str | None, *, as_json:
     if speed is not None:
         shown = [stage | {"gpu_seconds": stage["flops"] / speed} for stage in shown]
     give("\n".join(lines), numbers | {"stages": shown}, as_json=as_json)
+
+
+def pretrain_generator(
+    task: Annotated[
+        str, typer.Argument(help="A preset, or any name with --data; or a recipe, for its [task].")
+    ],
+    out: Annotated[Path, typer.Option(help="The file to be made, .safetensors.")],
+    data: Data = None,
+    size: Annotated[
+        int | None, typer.Option(min=8, max=512, help="Of the images, in pixels.")
+    ] = None,
+    width: Annotated[int, typer.Option(min=1, max=512, help="Channels of a map, at most.")] = 64,
+    base: Annotated[int, typer.Option(help="Channels times pixels of a side, at most.")] = 1024,
+    styles: Annotated[int, typer.Option(min=1, max=512, help="Length of a style.")] = 64,
+    steps: Annotated[int, typer.Option(min=1, help="Of Adam, on 64 images each.")] = 4000,
+    seed: Annotated[int, typer.Option(help="Of all random numbers.")] = 0,
+    device: Device = "cpu",
+    json: Json = False,
+) -> None:
+    """Fit a generator to images, for warm_start.weights of a recipe; repeat it to resume."""
+    from d3data.distill.pretraining import pretrain_generator
+    from d3data.utils.hashing import file_sha256
+
+    sizes = {"width": width, "base": base, "styles": styles}
+    stopped = "all is saved, and the same command goes on"
+    with Display(stopped) as display, stoppable(display.show, True) as watch:
+        made = pretrain_generator(
+            task,
+            out=out,
+            data=data,
+            size=size,
+            **sizes,
+            steps=steps,
+            seed=seed,
+            device=device,
+            progress=watch,
+        )
+    digest = file_sha256(made)
+    network = ", ".join(f"{key} = {value}" for key, value in sizes.items())
+    say(f'in a recipe: source.network = {{ {network} }}, warm_start.weights = "{made}"')
+    text = f"{made}: {made.stat().st_size:,} bytes, sha256 {digest}"
+    give(text, {"file": str(made), "sha256": digest}, as_json=json)
 
 
 def status(

@@ -1,4 +1,4 @@
-"""Commands that write data sets again: export, quantize, merge."""
+"""Commands that write data sets again: export, quantize, bake, merge."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -54,6 +54,31 @@ def quantize(
     new = quantize(old, bits=_bits(bits), out=out)
     before, after = old.ledger.content_bytes, new.ledger.content_bytes
     text = f"{as_name(out)}: {after:,} bytes of manifest and parts, where {name} has {before:,}"
+    document = {"folder": str(out), "content_bytes": after, "before": before}
+    give(text, document, as_json=json)
+
+
+def bake(
+    name: Name,
+    out: OutFolder,
+    draws: Annotated[int, typer.Option(min=1, help="Draws of each item that become images.")] = 1,
+    bits: Annotated[int, typer.Option(help="Of a pixel's value: 32, 16, or 8 to 2.")] = 32,
+    seed: Annotated[int, typer.Option(help="Of all noise.")] = 0,
+    json: Json = False,
+) -> None:
+    """Write the images of a data set as pixels, and say what that costs."""
+    from d3data.data.bake import bake
+    from d3data.hub import resolve
+
+    old = resolve.resolve(name).read()
+    new = bake(old, out=out, draws_per_item=draws, bits=bits, seed=seed)
+    before, after = old.ledger.content_bytes, new.ledger.content_bytes
+    text = (
+        f"{as_name(out)}: {after:,} bytes of manifest and parts, {after / before:.3g} times the "
+        f"{before:,} of {name}"
+    )
+    fresh = old.manifest.content.source.random
+    text += "; of what was drawn anew each time, so many draws are left" if fresh else ""
     document = {"folder": str(out), "content_bytes": after, "before": before}
     give(text, document, as_json=json)
 

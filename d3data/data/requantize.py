@@ -35,9 +35,9 @@ def quantize(
 
     Args:
         dataset: a set that was loaded, an artifact, a name or a folder.
-        bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels" and
-            "pixels" (float32 where one is not named). With one number for all, labels keep 8,
-            and learned ones 32.
+        bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels",
+            "pixels", "maps" and "styles" (float32 where one is not named). With one number for
+            all, labels keep 8, and learned ones 32.
         out: where to write it; by default a folder of the new name, beside the artifact's folder
             or, if `dataset` is a name, in the working directory.
         axis: which values share a scale where priors are integers: "latents" or "items".
@@ -91,22 +91,23 @@ def _quantization(
     bits: int | Mapping[str, int], axis: Literal["latents", "items"]
 ) -> Quantization:
     if not isinstance(bits, Mapping):
-        _precision(bits)
+        precision(bits)
         bits = dict.fromkeys(PURPOSES, bits) | {"labels": max(bits, MIN_LABEL_BITS)}
     if not bits:
         raise ArtifactError(f"bits is empty: give bits for some of {', '.join(PURPOSES)}")
     for name in bits:
         if name not in PURPOSES:
             raise ArtifactError(f"bits of {name!r}: {nearest(name, PURPOSES)}")
-    precisions = {name: _precision(width) for name, width in bits.items()}
+    precisions = {name: precision(width) for name, width in bits.items()}
     return Quantization.parse({**precisions, "axis": axis}, where="quantize", error=ArtifactError)
 
 
 def _suffix(bits: int | Mapping[str, int]) -> str:
-    return "-quantized" if isinstance(bits, Mapping) else f"-{_precision(bits)}"
+    return "-quantized" if isinstance(bits, Mapping) else f"-{precision(bits)}"
 
 
-def _precision(bits: int) -> str:
+def precision(bits: int) -> str:
+    """What so many bits are called; ArtifactError where there are none such."""
     if type(bits) is not int or bits not in WIDTHS:
         raise ArtifactError(f"{bits!r} bits: choose 32, 16, or 8 to 2")
     return f"float{bits}" if bits >= 16 else f"int{bits}"

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.objectives import Objective, get_objective, list_objectives
 from d3data.distill.objectives.base import sample_items, sample_real
+from d3data.distill.pretraining import pretrain_generator
 from d3data.distill.recipe import Recipe, get_recipe, list_recipes
 from d3data.distill.run_status import Status, SubtaskStatus, status
 from d3data.distill.runs import prepare, run
@@ -31,6 +32,7 @@ __all__ = [
     "list_objectives",
     "list_recipes",
     "prepare",
+    "pretrain_generator",
     "run",
     "sample_items",
     "sample_real",

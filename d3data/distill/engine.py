@@ -83,13 +83,18 @@ def cannot_log(path: Path, failure: OSError) -> RunError:
 
 @dataclass(frozen=True)
 class Setting:
-    """What all stages of one subtask work with."""
+    """What all stages of one subtask work with; its `classes` are numbered as in the whole task.
+
+    `weights` is the file that the recipe names for a generator.
+    """
 
     recipe: Recipe
     task: Task
     seed: int
     device: torch.device
     experts: Experts | None = None
+    classes: tuple[int, ...] = ()
+    weights: Path | None = None
 
     def context(self, stage: "Stage") -> ObjectiveContext:
         return ObjectiveContext(

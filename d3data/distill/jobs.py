@@ -155,6 +155,7 @@ class SubtaskJob(RunJob):
 
     number: int
     experts: tuple[Path, ...]
+    weights: Path | None = None
     save_every: float = Field(ge=0, description="seconds between checkpoints")
 
     @property
@@ -180,7 +181,7 @@ class SubtaskJob(RunJob):
         plan = recipe.objective.expert_plan if recipe.objective else None
         recorded = Experts(plan, task, self.experts, device=device) if plan else None
         seed = rng.derive(recipe.seed, "subtask", self.number)
-        setting = Setting(recipe, task, seed, device, recorded)
+        setting = Setting(recipe, task, seed, device, recorded, self.classes, self.weights)
         source = blank(recipe, task, classes=self.classes).to(device)
         start = STARTS[recipe.source.kind]
         with MetricsLog(self.place / "metrics.jsonl", report) as journal:

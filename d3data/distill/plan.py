@@ -24,7 +24,6 @@ from d3data.distill.jobs import ExpertJob, ImagesJob, LabelsJob, RunJob, Subtask
 from d3data.distill.objectives.base import require_classes
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts import STARTS
-from d3data.distill.starts.pixels import require_images
 from d3data.errors import RecipeError, TrainingError, UnknownNameError
 from d3data.images import augment
 from d3data.images.tasks import UNSEEN, Task
@@ -129,6 +128,8 @@ def plan_run(
         "device": resources.device,
     }
     size, every = task.rule.size, tuple(range(len(task.classes)))
+    named = recipe.warm_start.weights
+    weights = None if named is None else Path(named).absolute()
     stages: dict[str, dict[str, Any]] = {
         stage: {**common, "threads": threads.get(stage) or resources.threads(count, size)}
         for stage, count in counts.items()
@@ -174,6 +175,7 @@ def plan_run(
             classes=tuple(block),
             number=number,
             experts=tuple(job.path for job in recorded[number]),
+            weights=weights,
             save_every=save_every,
         )
         for number, block in enumerate(blocks)
@@ -220,7 +222,7 @@ def _draft(recipe: Recipe, task: Task, blocks: Sequence[list[int]]) -> Content:
             )
         )
     draft = {
-        "format": format_of(labels),
+        "format": format_of(labels, recipe.source),
         "image": image,
         "preprocessing": task.rule,
         "classes": task.classes,
@@ -279,8 +281,7 @@ def _check(recipe: Recipe, task: Task, blocks: Sequence[Sequence[int]]) -> None:
             f"optimizers.{kind}: a {recipe.source.kind} source like this has none; "
             f"it has {', '.join(sorted(known))}"
         )
-    if STARTS[recipe.source.kind].needs_images(recipe):
-        require_images(task, recipe.items(task.train.counts()), of="items")
+    STARTS[recipe.source.kind].require_fit(recipe, task)
 
 
 def _check_names(place: str, record: Frozen, task: Task) -> None:

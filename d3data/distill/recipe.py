@@ -14,7 +14,7 @@ import torch
 from pydantic import Discriminator, Field, StringConstraints, Tag, model_validator
 from torch import nn
 
-from d3data.artifact.manifest import Name, Version
+from d3data.artifact.manifest import Digest, Name, Version
 from d3data.artifact.part import MOST_STEPS, Count
 from d3data.artifact.quantize import Quantization
 from d3data.distill.experts import ExpertPlan
@@ -36,6 +36,7 @@ def _kind(items: object) -> str:
 
 Decay = Annotated[float, Field(ge=0, lt=1)]
 FirstImages = Literal["real", "noise", "herding", "k-center", "k-means"]
+FirstLatents = Literal["random", "mean", "gaussian"]
 Items = Annotated[
     Annotated[Count, Tag("int")]
     | Annotated[tuple[Count, ...], Field(min_length=1), Tag("list")]
@@ -101,6 +102,10 @@ class WarmStart(Extended):
     decoder as it was initialised. `perceptual` weighs the error of features through the
     objective's experts. `images` are what pixels begin as: random real images, N(0, 1), or real
     ones chosen by the features of the first expert, or by their pixels where there is none.
+    `latents` are what those of a generator begin as: of random styles of their class, of the mean
+    of such styles, or normal with the mean and deviation that the layer's inputs have. `weights`
+    is the file of a generator, in whose place one is fitted else, unless the source has a seed;
+    `weights_sha256` is what it must hold.
     """
 
     steps: int = Field(default=2000, ge=0)
@@ -111,8 +116,13 @@ class WarmStart(Extended):
     augment: str = "none"
     perceptual: float = Field(default=0.0, ge=0)
     images: FirstImages = "real"
+    latents: FirstLatents = "random"
+    weights: str | None = None
+    weights_sha256: Digest | None = None
 
-    later: ClassVar[frozenset[str]] = frozenset({"perceptual", "images"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"perceptual", "images", "latents", "weights", "weights_sha256"}
+    )
 
 
 class Subtasks(Frozen):
@@ -216,11 +226,15 @@ class Recipe(Extended):
                     "learn_labels is for objectives that regress on labels, such as frepo and "
                     "kip, without a [labels] table: leave it out, or choose one of these"
                 )
-        if self.warm_start.images != "real" and "pixels" not in self.source.purposes:
-            raise ValueError(
-                f"warm_start.images: a {self.source.kind} source has no pixels that begin as "
-                "images: leave it out"
-            )
+        begins: dict[str, tuple[str, str | None]] = {"images": ("pixels", "real")}
+        begins["latents"] = ("maps", "random")
+        begins |= dict.fromkeys(("weights", "weights_sha256"), ("maps", None))
+        for name, (purpose, usual) in begins.items():
+            if getattr(self.warm_start, name) != usual and purpose not in self.source.purposes:
+                raise ValueError(
+                    f"warm_start.{name}: a {self.source.kind} source has no {purpose} that begin "
+                    "so: leave it out"
+                )
         return self
 
     def items(self, images: Sequence[int], *, of: Sequence[int] | None = None) -> tuple[int, ...]:

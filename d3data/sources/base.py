@@ -46,6 +46,7 @@ class SourceSpec(Frozen, abc.ABC):
         purposes: what its tensors are for; each may have an optimizer of its own.
         random: whether an item gives another image each time that it is drawn.
         nonnegative: tensors that never hold negative values.
+        format: the first format of artifacts that has such sources.
     """
 
     kind: str
@@ -54,6 +55,7 @@ class SourceSpec(Frozen, abc.ABC):
     purposes: ClassVar[frozenset[str]]
     random: ClassVar[bool] = False
     nonnegative: ClassVar[frozenset[str]] = frozenset()
+    format: ClassVar[int] = 1
 
     @abc.abstractmethod
     def layout(self, image: Image, *, items: int, classes: int) -> Layout:

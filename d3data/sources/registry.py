@@ -12,11 +12,13 @@ from torch import Tensor
 from d3data.images.spec import Image
 from d3data.sources.base import Layout, Source, SourceSpec
 from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.generator import GeneratorSpec
 from d3data.sources.pixels import PixelsSpec
 from d3data.sources.spatial import SpatialSpec
 
 SPECS: tuple[type[SourceSpec], ...] = (
     GaussianSpec,
+    GeneratorSpec,
     PixelsSpec,
     SpatialSpec,
 )

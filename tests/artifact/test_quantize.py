@@ -175,9 +175,9 @@ def test_what_is_stored_is_what_was_said_and_comes_back(kind: str, precision: st
     spec = made.SPECS[kind]
     layout = registry.layout(spec, made.IMAGE, items=4, classes=2, labels=3)
     purposes = {purpose(name) for name in layout}
-    wanted = Quantization.model_validate(
-        dict.fromkeys(("decoder", "labels", "pixels", "priors"), precision)
-    ).within(purposes)
+    wanted = Quantization.model_validate(dict.fromkeys(quantize.PURPOSES, precision)).within(
+        purposes
+    )
     tensors = {name: normal(*shape, seed=n) for n, (name, shape) in enumerate(layout.items())}
     tensors["labels"] = tensors["labels"].softmax(1)
     held = quantize.encode(tensors, wanted)

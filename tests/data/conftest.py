@@ -7,7 +7,7 @@ from d3data.artifact.artifact import Artifact
 from d3data.images.spec import Whitening
 
 
-@pytest.fixture(scope="session", params=["gaussian", "residual", "shared", "pixels", "spatial"])
+@pytest.fixture(scope="session", params=made.SPECS)
 def every_kind(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Artifact:

@@ -9,8 +9,10 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
 from d3data.distill.starts.gaussian import GaussianStart
+from d3data.distill.starts.generator import GeneratorStart
 from d3data.distill.starts.pixels import PixelsStart
 from d3data.distill.starts.spatial import SpatialStart
+from d3data.images.tasks import Task
 from d3data.sources.base import Source
 
 
@@ -20,8 +22,8 @@ class Start(Protocol):
     def steps(self, recipe: Recipe) -> int:
         """How many steps of training it takes."""
 
-    def needs_images(self, recipe: Recipe) -> bool:
-        """Whether a class needs as many real images as it has items."""
+    def require_fit(self, recipe: Recipe, task: Task) -> None:
+        """Raise D3DataError where it cannot fill the recipe's source from the images of `task`."""
 
     def training(
         self, source: Source, setting: Setting, context: ObjectiveContext
@@ -38,6 +40,7 @@ class Start(Protocol):
 
 STARTS: dict[str, Start] = {
     "gaussian": GaussianStart(),
+    "generator": GeneratorStart(),
     "pixels": PixelsStart(),
     "spatial": SpatialStart(),
 }

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.engine import Setting, Stage
 from d3data.distill.recipe import Recipe
+from d3data.distill.starts.pixels import require_images
+from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Stateful
 from d3data.nets.training import cosine
 from d3data.sources.base import Source
@@ -20,8 +22,9 @@ class AutoencoderStart(abc.ABC):
     def steps(self, recipe: Recipe) -> int:
         return recipe.warm_start.steps
 
-    def needs_images(self, recipe: Recipe) -> bool:
-        return recipe.warm_start.steps > 0
+    def require_fit(self, recipe: Recipe, task: Task) -> None:
+        if recipe.warm_start.steps:
+            require_images(task, recipe.items(task.train.counts()), of="items")
 
     @abc.abstractmethod
     def training(
@@ -41,9 +44,13 @@ class AutoencoderStart(abc.ABC):
             self.begin(source, None, context)
             return
         autoencoder, stream = self.training(source, setting, context)
-        rate = setting.recipe.warm_start.learning_rate
-        optimizer = torch.optim.Adam(autoencoder.parameters(), lr=rate)
-        objects: dict[str, Stateful] = {"autoencoder": autoencoder, "optimizer": optimizer}
-        stage.restore(objects)
-        stage.train(stream, [optimizer], {optimizer: cosine}, lambda: objects)
+        fit(autoencoder, stream, stage, rate=setting.recipe.warm_start.learning_rate)
         self.begin(source, autoencoder, context)
+
+
+def fit(network: nn.Module, stream: Iterator[Tensor], stage: Stage, *, rate: float) -> None:
+    """Take the steps of a stage on the losses of an autoencoder, from its checkpoint on."""
+    optimizer = torch.optim.Adam(network.parameters(), lr=rate)
+    objects: dict[str, Stateful] = {"autoencoder": network, "optimizer": optimizer}
+    stage.restore(objects)
+    stage.train(stream, [optimizer], {optimizer: cosine}, lambda: objects)

@@ -25,8 +25,9 @@ class PixelsStart:
     def steps(self, recipe: Recipe) -> int:
         return 0
 
-    def needs_images(self, recipe: Recipe) -> bool:
-        return recipe.warm_start.images != "noise"
+    def require_fit(self, recipe: Recipe, task: Task) -> None:
+        if recipe.warm_start.images != "noise":
+            require_images(task, recipe.items(task.train.counts()), of="items")
 
     def training(self, source: Source, setting: Setting, context: ObjectiveContext) -> None:
         """None."""
