@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,6 @@ def part(
     """A part of random tensors, the same bits on every machine."""
     shapes = registry.layout(spec, IMAGE, items=sum(items), classes=len(classes), labels=labels)
     tensors = {n: uniform(shape, seed, number) for number, (n, shape) in enumerate(shapes.items())}
-    if isinstance(spec, SpatialSpec):  # with weights up to 1, float32 rounds images by 1e-5
-        tensors = {n: t / 2 if n.startswith("decoder") else t for n, t in tensors.items()}
     if "labels" in tensors:
         tensors["labels"] = tensors["labels"].softmax(1)
     return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in tensors.items()})
@@ -96,17 +95,24 @@ def three_parts(spec: SourceSpec, *, labels: int | None = None) -> list[Part]:
 
 def arguments(kind: str = "gaussian", **changed: Any) -> dict[str, Any]:
     """What `artifact.write` is given."""
+    parts = three_parts(SPECS[kind])
+    if kind == "spatial":  # with weights up to 1, float32 rounds images by 1e-5
+        parts = [replace(one, tensors=_halved(one.tensors)) for one in parts]
     usual: dict[str, Any] = {
         "spec": SPECS[kind],
         "image": IMAGE,
         "preprocessing": RULE,
         "classes": NAMES,
-        "parts": three_parts(SPECS[kind]),
+        "parts": parts,
         "about": ABOUT,
         "draws_per_class": 6,
         "extras": {"recipe.toml": b"name = 'toys'\n", "README.md": b"# toys\n"},
     }
     return usual | changed
+
+
+def _halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {n: t / 2 if n.startswith("decoder") else t for n, t in tensors.items()}
 
 
 def write(folder: Path, kind: str = "gaussian", **changed: Any) -> Artifact:
