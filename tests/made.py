@@ -71,9 +71,15 @@ def part(
     """A part of random tensors, the same bits on every machine."""
     shapes = registry.layout(spec, IMAGE, items=sum(items), classes=len(classes), labels=labels)
     tensors = {n: uniform(shape, seed, number) for number, (n, shape) in enumerate(shapes.items())}
+    if isinstance(spec, SpatialSpec):  # with weights up to 1, float32 rounds images by 1e-5
+        tensors = _decoder_times(0.5, tensors)
     if "labels" in tensors:
         tensors["labels"] = tensors["labels"].softmax(1)
     return Part(classes, items, {n: t.abs() if n == "std" else t for n, t in tensors.items()})
+
+
+def _decoder_times(factor: float, tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {n: factor * t if n.startswith("decoder") else t for n, t in tensors.items()}
 
 
 def uniform(shape: tuple[int, ...], *key: int) -> torch.Tensor:
@@ -95,24 +101,17 @@ def three_parts(spec: SourceSpec, *, labels: int | None = None) -> list[Part]:
 
 def arguments(kind: str = "gaussian", **changed: Any) -> dict[str, Any]:
     """What `artifact.write` is given."""
-    parts = three_parts(SPECS[kind])
-    if kind == "spatial":  # with weights up to 1, float32 rounds images by 1e-5
-        parts = [replace(one, tensors=_halved(one.tensors)) for one in parts]
     usual: dict[str, Any] = {
         "spec": SPECS[kind],
         "image": IMAGE,
         "preprocessing": RULE,
         "classes": NAMES,
-        "parts": parts,
+        "parts": three_parts(SPECS[kind]),
         "about": ABOUT,
         "draws_per_class": 6,
         "extras": {"recipe.toml": b"name = 'toys'\n", "README.md": b"# toys\n"},
     }
     return usual | changed
-
-
-def _halved(tensors: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {n: t / 2 if n.startswith("decoder") else t for n, t in tensors.items()}
 
 
 def write(folder: Path, kind: str = "gaussian", **changed: Any) -> Artifact:
@@ -144,7 +143,10 @@ def rounded(folder: Path) -> Artifact:
 def maps(folder: Path) -> Artifact:
     """An artifact of small maps in three bits, the same on every machine."""
     stored = Quantization(decoder="int4", priors="int3")
-    parts = [replace(part, quantization=stored) for part in three_parts(SPECS["spatial"])]
+    parts = [
+        replace(part, tensors=_decoder_times(2.0, part.tensors), quantization=stored)
+        for part in three_parts(SPECS["spatial"])
+    ]
     return write(folder, "spatial", parts=parts)
 
 
