@@ -8,7 +8,14 @@ from pathlib import Path
 
 from d3data.artifact import reference_draws
 from d3data.artifact.manifest import DERIVED, NAME, Manifest
-from d3data.errors import FormatError, HubError, IntegrityError, NotCachedError, UnknownNameError
+from d3data.errors import (
+    AccessError,
+    FormatError,
+    HubError,
+    IntegrityError,
+    NotCachedError,
+    UnknownNameError,
+)
 from d3data.hub import index, names
 from d3data.hub.cache import Snapshot, find_commit, remember
 from d3data.hub.client import DEFAULTS, OFFLINE, Client, HubOptions
@@ -111,7 +118,9 @@ def _download(
         )
     unlisted = DERIVED if extras else ()
     force = client.options.force_download
-    client.download_all(repository, commit, [*paths, *unlisted], force=force)
+    # the Hub may refuse the listing alone, which files do not need
+    with contextlib.suppress(*(() if force else (AccessError,))):
+        client.download_all(repository, commit, [*paths, *unlisted], force=force)
     for path in snapshot.missing(paths):
         client.download(repository, commit, path)
     for path in _corrupt(snapshot, manifest, paths):
