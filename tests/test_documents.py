@@ -53,6 +53,13 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+def test_addresses_of_the_project_stand_in_one_file():
+    hosts = r"github\.com/d3data|d3data\.github\.io|githubusercontent\.com/d3data"
+    pages = [*ROOT.glob("*.*"), *(ROOT / ".github").rglob("*.*"), *(ROOT / "docs").rglob("*.md")]
+    texts = {page.name: page.read_text(encoding="utf-8") for page in pages if page.is_file()}
+    assert [name for name, text in texts.items() if re.search(hosts, text)] == ["pyproject.toml"]
+
+
 @pytest.mark.parametrize("place", sorted(ZOO.iterdir()), ids=lambda place: place.name)
 def test_the_readme_tells_what_sets_are_worth(place):
     found = artifact.read(place)

@@ -22,9 +22,9 @@ from d3data.hub import errors, names
 from d3data.hub.cache import Snapshot, find_commit, remember
 from d3data.hub.client import DEFAULTS, Client, HubOptions, read_limited
 from d3data.utils import canonical_json
+from d3data.utils.paths import ZOO
 from d3data.utils.schema import Frozen
 
-ZOO = Path(__file__).parent.parent / "zoo"
 SHIPPED = Path(__file__).with_name("index.json")
 VARIABLE = "D3DATA_INDEX"
 FILE = "index.json"

@@ -9,7 +9,6 @@ from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import DERIVED, NAME, FileEntry, Manifest, PartEntry
 from d3data.errors import ArtifactError, IntegrityError, NewerFormatError
-from d3data.hub import index
 from d3data.hub.cache import Snapshot
 from d3data.utils.safe_open import Verify
 
@@ -46,15 +45,11 @@ class LocalCopy:
     def check(self, *, golden: bool = False) -> Artifact:
         """Read and verify every file, and with `golden` draw the reference images again.
 
-        In the Hub's cache, optional files that were not downloaded may be missing; in the package,
-        those that publishing makes again.
+        In the Hub's cache, optional files that were not downloaded may be missing.
         """
         read = self.read()
-        absent = self.not_downloaded(read.manifest)
-        if self.folder.parent == index.ZOO:
-            absent = [e.path for e in read.manifest.files if not (self.folder / e.path).exists()]
         with self.suggest_download():
-            read.check(without=absent)
+            read.check(without=self.not_downloaded(read.manifest))
             if golden:
                 read.check_golden()
         return read

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+ZOO = Path(__file__).parent.parent / "zoo"  # the sets that come with d3data
+
 
 def expanded(path: str | Path) -> Path:
     """With the home folder for a leading `~`; as it is where there is no home."""
