@@ -149,7 +149,7 @@ def _lines(path: Path, keys: set[str]) -> list[Mapping[str, Any]]:
 def read_environment(folder: Path) -> Mapping[str, Any]:
     """What `env.json` of a run says; RunError if it is missing or broken."""
     try:
-        page = json.loads((folder / ENVIRONMENT).read_bytes())
+        page: Mapping[str, Any] = json.loads((folder / ENVIRONMENT).read_bytes())
         keys = {"versions", "device", "fingerprint", "classes", "threads"}
         if missing := keys - page.keys():
             raise KeyError(*missing)
