@@ -16,6 +16,7 @@ from d3data.cli.export import bake, export, merge, quantize
 from d3data.cli.hub import info, list_sets, publish, pull, verify
 from d3data.cli.options import Json
 from d3data.cli.output import give, say
+from d3data.cli.studies import study
 from d3data.errors import D3DataError, FormatError, IntegrityError
 from d3data.utils.packages import naming_packages
 from d3data.utils.text import table
@@ -87,8 +88,8 @@ def env(json: Json = False) -> None:
 
 app.command("list")(list_sets)
 for command in (info, pull, verify, preview, card, describe, export, quantize, bake, merge, init,
-                distill, pretrain_generator, status, evaluate, report, compare, protocols, audit,
-                publish, env):  # fmt: skip
+                distill, pretrain_generator, status, evaluate, report, compare, study, protocols,
+                audit, publish, env):  # fmt: skip
     app.command()(command)
 app.add_typer(convert, name="convert")
 app.add_typer(recipes, name="recipes")

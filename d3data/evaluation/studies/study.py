@@ -1,0 +1,98 @@
+"""What a study says: which sets, made by which recipes, evaluated how."""
+
+import tomllib
+from pathlib import Path
+from typing import Self
+
+from pydantic import Field, model_validator
+
+from d3data.distill.recipe import Recipe, get_recipe
+from d3data.errors import RecipeError
+from d3data.evaluation.report import SplitName
+from d3data.utils.schema import Frozen
+from d3data.utils.text import some
+
+UNNAMED = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"  # a file may be called so
+
+
+class Entry(Frozen):
+    """A set of a study: one that a recipe makes, or one that there is.
+
+    Attributes:
+        name: what the tables call it.
+        recipe: a name of `d3data recipes`, or a path to a .toml.
+        changes: keys of the recipe, as `--set` takes them.
+        set: the name or the folder of a finished set, in place of a recipe.
+        bits: store what the recipe made in so many bits a value, 32, 16, or 8 to 2.
+        networks: how many are trained on it; those of the study unless given.
+        protocols: the same.
+    """
+
+    name: str = Field(pattern=UNNAMED)
+    recipe: str | None = None
+    changes: tuple[str, ...] = ()
+    set: str | None = None
+    bits: int | None = None
+    networks: int | None = Field(default=None, ge=1)
+    protocols: tuple[str, ...] | None = None
+
+    @model_validator(mode="after")
+    def _is_made_in_one_way(self) -> Self:
+        if (self.recipe is None) == (self.set is None):
+            raise ValueError(f"{self.name}: give a recipe or a set, and not both")
+        if self.set is not None and (self.changes or self.bits):
+            raise ValueError(f"{self.name}: changes and bits are for recipes, not for a set")
+        return self
+
+    def made_by(self, folder: Path) -> Recipe | None:
+        """The recipe, whose path is from the folder of the study; None for a set."""
+        if self.recipe is None:
+            return None
+        found = str(folder / self.recipe) if self.recipe.endswith(".toml") else self.recipe
+        return get_recipe(found, overrides=self.changes)
+
+
+class Study(Frozen):
+    """Sets that are evaluated alike.
+
+    Attributes:
+        name: of its files.
+        claim: what it is about, in a sentence.
+        verdict: what came out: reproduced, not reproduced, or not tested, and why.
+        protocols: how networks are trained, each in turn.
+        nets: which networks, such as `resnet18/batch`; the protocol's where there are none.
+        networks: how many of each are trained on each set.
+        baselines: of each set, such as random-bytes and compressed.
+        split: what they are tested on.
+        entries: the sets.
+    """
+
+    name: str = Field(pattern=UNNAMED)
+    claim: str
+    verdict: str = ""
+    protocols: tuple[str, ...] = Field(default=("quick",), min_length=1)
+    nets: tuple[str, ...] = ()
+    networks: int = Field(default=2, ge=1)
+    baselines: tuple[str, ...] = ()
+    split: SplitName = "test"
+    entries: tuple[Entry, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Self:
+        names = [entry.name for entry in self.entries]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"entries must have names of their own: {some(sorted(twice))}")
+        return self
+
+
+def read_study(path: str | Path) -> Study:
+    """The study in a TOML file; RecipeError if it is none, or a recipe of it cannot be read."""
+    path = Path(path)
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as failure:
+        raise RecipeError(f"{path} cannot be read as a study: {failure}") from None
+    study = Study.parse(values, where=str(path))
+    for entry in study.entries:
+        entry.made_by(path.parent)
+    return study

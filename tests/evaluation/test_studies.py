@@ -1,0 +1,161 @@
+"""Studies: entries are made and evaluated alike, once, and their table is made of what is kept."""
+
+from functools import partial
+from pathlib import Path
+
+import pytest
+import tomli_w
+
+import tiny_runs as runs
+from d3data.errors import D3DataError, JobError, RecipeError
+from d3data.evaluation import evaluate, get_protocol, studies
+from d3data.evaluation.studies import running
+from d3data.executors.processes import Processes
+from d3data.nets import NetworkSpec
+
+SHORT = {"network": NetworkSpec(width=4), "steps": 3, "batch": 16}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch, tmp_path):
+    """Protocols have few steps; what evaluations keep is kept here."""
+
+    def briefly(dataset, protocol, **options):
+        short = get_protocol(protocol).model_copy(update={**SHORT, "name": f"{protocol}-short"})
+        return evaluate(dataset, protocol=short, date="2026-01-02", **options)
+
+    monkeypatch.setattr(running, "evaluate", briefly)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def file(tmp_path):
+    """A study of a recipe beside it, of the same in 8 bits, and of a set that is there."""
+    (tmp_path / "tiny.toml").write_text(runs.recipe().to_toml())
+    return written(tmp_path / "study.toml")
+
+
+def written(path: Path, **changed):
+    entries = [
+        {"name": "tiny", "recipe": "tiny.toml"},
+        {"name": "tiny-8", "recipe": "tiny.toml", "bits": 8, "networks": 1},
+        {"name": "shipped", "set": "digits-ipc4", "protocols": ["standard"]},
+    ]
+    values = {"name": "alike", "claim": "They are alike.", "baselines": ["random"]}
+    path.write_text(tomli_w.dumps({**values, "entries": entries, **changed}))
+    return path
+
+
+def test_entries_are_evaluated_alike_and_once(file, tmp_path):
+    events = []
+    page = studies.run(file, out=tmp_path / "out", progress=events.append)
+    assert [(one.entry, one.row, one.protocol, len(one.accuracies)) for one in page.results] == [
+        ("tiny", "distilled", "quick-short v1", 2),
+        ("tiny", "random", "quick-short v1", 2),
+        ("tiny-8", "distilled", "quick-short v1", 1),
+        ("tiny-8", "random", "quick-short v1", 1),
+        ("shipped", "distilled", "standard-short v1", 2),
+        ("shipped", "random", "standard-short v1", 2),
+    ]
+    whole, eight = (one for one in page.results if one.entry != "shipped" and one.row != "random")
+    assert eight.bytes < whole.bytes
+    assert min(whole.distill_seconds, eight.distill_seconds) > 0
+    assert [at.job for at in events if at.event == "done"] == ["tiny", "tiny-8", "shipped"]
+    later = []
+    assert studies.run(file, out=tmp_path / "out", progress=later.append) == page
+    assert not later
+    assert studies.read_page(tmp_path / "out" / studies.PAGE) == page
+
+
+def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
+    before = studies.run(file, out=tmp_path / "out").results
+    (tmp_path / "tiny.toml").write_text(runs.recipe(seed=8).to_toml())
+    done = []
+    watch = lambda at: done.append(at.job) if at.event == "done" else None  # noqa: E731
+    after = studies.run(file, out=tmp_path / "out", progress=watch).results
+    assert done == ["tiny", "tiny-8"]
+    assert after[4:] == before[4:]
+    written(file, claim="Words change nothing.")
+    studies.run(file, out=tmp_path / "out", progress=watch)
+    assert len(done) == 2
+    written(file, networks=1)
+    studies.run(file, out=tmp_path / "out", progress=watch)
+    assert done[2:] == ["tiny", "tiny-8", "shipped"]
+
+
+def test_a_study_that_is_stopped_goes_on(file, tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(at):
+        if at.job == "tiny-8" and at.stage.startswith("random"):
+            raise Stop
+
+    with pytest.raises(Stop):
+        studies.run(file, out=tmp_path / "out", progress=stop)
+    seen = []
+    page = studies.run(file, out=tmp_path / "out", progress=seen.append)
+    assert "tiny" not in {at.job for at in seen}
+    fresh = studies.run(file, out=tmp_path / "other")
+    assert [one.accuracies for one in page.results] == [one.accuracies for one in fresh.results]
+
+
+def test_the_table_has_every_result_and_is_the_same_each_time(file, tmp_path):
+    page = studies.run(file, out=tmp_path / "out")
+    text = studies.table(page)
+    lines = text.splitlines()
+    assert len(lines) == 2 + len(page.results)
+    assert len({line.count("|") for line in lines}) == 1
+    assert "| random, beside tiny-8 |" in lines[5]
+    assert text == studies.table(studies.read_page(tmp_path / "out" / studies.PAGE))
+
+
+def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monkeypatch):
+    def fail(dataset, **options):
+        if "stored-8" in str(dataset):
+            raise D3DataError("it is broken")
+        return whole(dataset, **options)
+
+    whole = running.evaluate
+    monkeypatch.setattr(running, "evaluate", fail)
+    told = []
+    with pytest.raises(JobError, match="1 of 3 entries failed, the others are kept: it is broken"):
+        studies.run(file, out=tmp_path / "out", progress=told.append)
+    assert [at.job for at in told if at.event == "failed"] == ["tiny-8"]
+    monkeypatch.setattr(running, "evaluate", whole)
+    later = []
+    studies.run(file, out=tmp_path / "out", progress=later.append)
+    assert {at.job for at in later} == {"tiny-8"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"entries": []}, "entries"),
+        ({"entries": [{"name": "a"}]}, "a: give a recipe or a set, and not both"),
+        ({"entries": [{"name": "a", "recipe": "x", "set": "y"}]}, "not both"),
+        ({"entries": [{"name": "a", "set": "y", "bits": 8}]}, "for recipes, not for a set"),
+        ({"entries": [{"name": "a", "set": "y"}] * 2}, "names of their own: a"),
+        ({"entries": [{"name": "../a", "set": "y"}]}, "name"),
+        ({"entries": [{"name": "a", "recipe": "digits-ipc5"}]}, "did you mean digits-ipc"),
+        ({"entries": [{"name": "a", "recipe": "gone.toml"}]}, r"gone\.toml"),
+        ({"protocol": "quick"}, "did you mean protocols"),
+        ({"networks": 0}, "networks"),
+    ],
+)
+def test_studies_that_cannot_be_run_are_refused_before_anything_is_made(tmp_path, changed, said):
+    path = written(tmp_path / "study.toml", **changed)
+    with pytest.raises(RecipeError, match=said):
+        studies.run(path, out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_workers_do_what_one_process_does(tmp_path):
+    """In processes of their own, where protocols are whole."""
+    values = {"networks": 1, "baselines": [], "nets": ["mlp"]}
+    entries = [{"name": str(n), "set": "digits-ipc4"} for n in range(2)]
+    path = written(tmp_path / "study.toml", entries=entries, **values)
+    run = partial(studies.run, path, threads=1)
+    one, two = run(out=tmp_path / "a", executor=Processes(2)), run(out=tmp_path / "b")
+    assert len(one.results) == len(two.results) == 2
+    assert one.identity == two.identity
