@@ -76,7 +76,7 @@ class EntryJob(Job):
                     protocol=protocol,
                     nets=self.study.nets or None,
                     seeds=range(entry.networks or self.study.networks),
-                    baselines=self.study.baselines or "none",
+                    baselines=entry.baselines or self.study.baselines or "none",
                     split=self.study.split,
                     device=self.device,
                     progress=report,

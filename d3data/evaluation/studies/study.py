@@ -26,6 +26,7 @@ class Entry(Frozen):
         bits: store what the recipe made in so many bits a value, 32, 16, or 8 to 2.
         networks: how many are trained on it; those of the study unless given.
         protocols: the same.
+        baselines: the same.
     """
 
     name: str = Field(pattern=UNNAMED)
@@ -35,6 +36,7 @@ class Entry(Frozen):
     bits: int | None = None
     networks: int | None = Field(default=None, ge=1)
     protocols: tuple[str, ...] | None = None
+    baselines: tuple[str, ...] | None = None
 
     @model_validator(mode="after")
     def _is_made_in_one_way(self) -> Self:
