@@ -34,12 +34,13 @@ def test_the_recipe_that_is_shown_as_published_is_the_one_that_is_shipped():
     assert recipe == shipped.model_copy(update=named)
 
 
-def test_the_page_of_methods_is_current():
-    loader = importlib.machinery.SourceFileLoader("methods", str(ROOT / "scripts" / "methods"))
-    methods = importlib.util.module_from_spec(importlib.util.spec_from_loader("methods", loader))
-    loader.exec_module(methods)
-    page = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
-    assert page == methods.page(), "run: python scripts/methods"
+@pytest.mark.parametrize(("name", "page"), [("methods", "methods.md"), ("studies", "study.md")])
+def test_pages_that_scripts_write_are_current(name, page):
+    loader = importlib.machinery.SourceFileLoader(name, str(ROOT / "scripts" / name))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
+    loader.exec_module(script)
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    assert text == script.page(), f"run: python scripts/{name}"
 
 
 @pytest.mark.parametrize("name", list_recipes())
