@@ -110,7 +110,7 @@ def estimate_rows(
 
 def _steps(name: str, context: BaselineContext, protocol: Protocol) -> int:
     """The steps of a network on a baseline, or on about as many images that need no choice."""
-    if protocol.steps is not None:
+    if protocol.steps is not None and name != "real":
         return protocol.steps
     rng = generator(0, "estimate")
     if name == "compressed":

@@ -50,6 +50,9 @@ class Protocol(Extended):
         momentum: of the gradient; AdamW has its own.
         weight_decay: of all parameters.
         schedule: half a cosine to zero, or a tenth after half of the steps.
+        warmup: the share of the steps before it in which the rate rises in a line.
+        floor: the share of the rate that the cosine ends at.
+        average: the decay of a moving average of the weights, which is tested in their place.
         augment: the augmentation's name; its random numbers are new for every batch.
         mix: whether images are mixed with others of their batch, after they are augmented;
             `cutmix-half` does so in half of the batches, chosen at random.
@@ -57,6 +60,8 @@ class Protocol(Extended):
             item (`items`), and of its mean too where it is a prior with soft labels (`means`), as
             D3 trains; or as many draws as the set gives a loader (`set`).
         labels: the set's `own`; or hard or soft ones, which it must then have.
+        real_epochs: how long networks are trained on all real images, the row `real`; as many
+            steps as on the set unless given.
     """
 
     name: str
@@ -76,13 +81,21 @@ class Protocol(Extended):
     mix: Mix = "none"
     draws: Annotated[int, Field(ge=1)] | Literal["set", "items", "means"] = "set"
     labels: Literal["own", "hard", "soft"] = "own"
+    warmup: float = Field(default=0.0, ge=0, lt=1)
+    floor: float = Field(default=0.0, ge=0, lt=1)
+    average: float | None = Field(default=None, gt=0, lt=1)
+    real_epochs: int | None = Field(default=None, ge=1)
 
-    later: ClassVar[frozenset[str]] = frozenset({"own_rate"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"own_rate", "warmup", "floor", "average", "real_epochs"}
+    )
 
     @model_validator(mode="after")
     def _lasts(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("a protocol needs either steps or epochs")
+        if self.floor and self.schedule != "cosine":
+            raise ValueError('floor is for schedule = "cosine": leave it out, or choose that')
         return self
 
     def length(self, draws: int) -> int:
@@ -107,7 +120,14 @@ class Protocol(Extended):
 
     def factor(self, step: int, steps: int) -> float:
         """The factor on the learning rate before `step` of `steps`."""
-        return schedules[self.schedule](step, steps)
+        rise = round(self.warmup * steps)
+        if step < rise:
+            return (step + 1) / rise
+        return self.floor + (1 - self.floor) * schedules[self.schedule](step - rise, steps - rise)
+
+    def length_on_real(self, draws: int, steps: int) -> int:
+        """The optimizer steps on all real images, `draws`, where the set is given `steps`."""
+        return steps if self.real_epochs is None else self.real_epochs * -(-draws // self.batch)
 
 
 def batches(

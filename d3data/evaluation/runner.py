@@ -98,7 +98,9 @@ class Runner:
             train_teacher=self._teacher,
             validate=validated,
             device=self.setup.device,
-            steps=protocol.length(len(trained_on(data, protocol))),
+            steps=protocol.length_on_real(
+                len(self.setup.task.train), protocol.length(len(trained_on(data, protocol)))
+            ),
             networks=len(self.baseline_seeds),
         )
 

@@ -29,6 +29,7 @@ from d3data.evaluation.record import (
     Trial,
 )
 from d3data.evaluation.trial_cache import TrialEntry
+from d3data.evaluation.weight_average import WeightAverage
 from d3data.images.augment import augmentation
 from d3data.images.tasks import Split, Task
 from d3data.nets.checkpoint import Stateful
@@ -109,6 +110,8 @@ class TrialTraining:
         self.rate = setup.protocol.rate if rate is None else rate
         self.steps = steps or setup.protocol.length(len(data))
         self.optimizer = _optimizer(network, setup.protocol, self.rate)
+        decay = setup.protocol.average
+        self.average = None if decay is None else WeightAverage(network, decay)
         self.rng = generator(seed, "augment")
         self.seen, self.loss, self.curve = 0, 0.0, list[Point]()
         self.statistics, self.batches = RunningStatistics(network), self.steps
@@ -127,6 +130,7 @@ class TrialTraining:
             "network": self.network,
             "optimizer": self.optimizer,
             "training": self,
+            **({} if self.average is None else {"average": self.average}),
         }
         start = entry.restore(objects) if entry else 0
         marks = {self.steps * part // points for part in range(1, points + 1)} - {0}
@@ -141,6 +145,8 @@ class TrialTraining:
                 stopped = True
 
         def after(step: int, unread: Unread) -> None:
+            if self.average is not None:
+                self.average.update()
             if step + 1 in marks:
                 unread.read()
                 self.loss = last
@@ -158,6 +164,8 @@ class TrialTraining:
         descend(losses, [self.optimizer], start=start, steps=self.steps, watch=told, after=after)
         if entry and start < self.steps:
             entry.save(self.steps, objects)
+        if self.average is not None:
+            self.average.apply()
 
     def run_own_loop(self, train: TrainingLoop) -> None:
         """Let the user's own loop train, and count the images that it reads."""
@@ -246,8 +254,9 @@ class TrialTraining:
         validation = self.setup.task.validation
         rows = torch.linspace(0, len(validation) - 1, min(MOST_VALIDATED, len(validation))).long()
         if len(rows):
+            average = self.average.applied() if self.average else contextlib.nullcontext()
             try:
-                with self.statistics.restored():
+                with average, self.statistics.restored():
                     self.settle()
                     predicted = predictions(self.network, validation, self.setup.device, rows)
             except TrainingError as failure:

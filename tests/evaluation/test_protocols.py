@@ -114,6 +114,10 @@ PUBLISHED = {
     ("mtt", 1): "f31a0e713ae6551bb907aa89422e820ceec053d599230c4f6538d2e7dbfce4d0",
     ("d3", 2): "e7326d59093ba76de907a02f504dee5dcdeb7ef8c29df0d2657cef3897bd01ed",
     ("dd-ranking", 2): "2f0c390c705f320c3e7a2a0ab6cfd77fe6a3fd7624fa6b20bc79b5f887f66513",
+    ("frepo", 1): "1e17a100899681625b19281ae9c627219864ce9779397bd7874e054949320004",
+    ("frepo-ipc10", 1): "1601686d11b001e4cf0f72245adbf0cb0cb4695b5951722a81e68cfe8ec10d17",
+    ("glad", 1): "9b816f12c20199a8bed96808962b97698d9b0ed57d835bb45fb385f6ec22baa1",
+    ("dd-ranking", 3): "8399d76be86694ba2054ffe6334b8a3302014d8198e86b90ae431bfd962b2ff9",
     ("transfer", 1): "d62cb9c165b0ecff5a7521b88ba00c367b7ebea092a4a51cb9a46a1556fb576c",
 }
 
@@ -254,3 +258,31 @@ def test_every_shipped_set_can_be_evaluated_by_every_protocol(name, protocol, mo
     options = {"seeds": [0], "baselines": "none", "networks": {"tiny": tiny}, "resume": False}
     (row,) = evaluate(data, task, protocol=protocol, **options).rows
     assert row.trials[0].steps == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "steps", "factors"),
+    [
+        ("glad", 8, [0.25, 0.5, 0.75, 1.0, 1.0, 0.8536, 0.5, 0.1464]),
+        ("frepo", 4, [0.5, 1.0, 1.0, 0.505]),
+        ("frepo-ipc10", 8, [0.5, 1.0, 1.0, 0.9337, 0.7525, 0.505, 0.2575, 0.0763]),
+    ],
+)
+def test_rates_rise_before_they_fall(name, steps, factors):
+    found = [protocols[name].factor(step, steps) for step in range(steps)]
+    assert found == pytest.approx(factors, abs=1e-4)
+
+
+def test_frepo_takes_one_step_an_epoch_and_as_many_as_published():
+    assert protocols["frepo"].length(10) == 1000
+    assert protocols["frepo-ipc10"].length(100) == 2000
+
+
+def test_all_real_images_are_trained_on_for_the_epochs_of_the_protocol():
+    assert protocols["dsa"].length_on_real(50_000, 300) == 300
+    assert protocols["dd-ranking"].length_on_real(50_000, 300) == 200 * 391
+
+
+def test_a_floor_is_that_of_a_cosine():
+    with pytest.raises(ValueError, match="floor is for schedule"):
+        Protocol(**settings(steps=1, floor=0.1, schedule="halfway"))

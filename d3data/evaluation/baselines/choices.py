@@ -129,7 +129,7 @@ def means(context: BaselineContext, *, rng: torch.Generator) -> RowData:
 
 
 def real(context: BaselineContext, *, rng: torch.Generator) -> RowData:
-    """All train images, for as many steps as the set is trained on."""
+    """All train images, for as many steps as the set is trained on, or the protocol says."""
     train = context.task.train
     values = len(train) * context.pixels
     each = len(train) // context.classes
