@@ -19,6 +19,7 @@ from d3data.utils.device import to_device
 from d3data.utils.schema import Frozen
 
 STUDENT = ("labels", "step_size")
+FEW = 32  # images that a CPU looks at together, or those of a class where it has more
 NO_RANDOM: dict[str, Any] = {"preserve_rng_state": False}  # noise is drawn before
 
 
@@ -191,10 +192,11 @@ def real_features(
     change: Callable[[Tensor], Tensor] = lambda images: images,
 ) -> Tensor:
     """Features (K, M, D) of the training images (K, M) that were chosen, without a graph."""
+    most = context.compute.at_once or _together(chosen, context.device)
     with torch.no_grad():
         lots = [
             context.compute(features, network, change(context.task.train.read(lot)))
-            for lot in chosen.flatten().split(context.compute.at_once or chosen.numel())
+            for lot in chosen.flatten().split(most)
         ]
     return _by_class(lots, chosen)
 
@@ -219,13 +221,25 @@ def synthetic_features(
         return seen
 
     flat = to_device(items.flatten(), context.device)
-    if (most := context.compute.at_once) is None or most >= len(flat):
-        return _by_class([look(flat, noise)], items)
-    lots = flat.split(most)
-    noises = [None] * len(lots) if noise is None else noise.split(most)
+    most = context.compute.at_once
+    lots = flat.split(most or _together(items, context.device))
+    noises = [None] * len(lots) if noise is None else noise.split(len(lots[0]))
     pairs = zip(lots, noises, strict=True)
+    if most is None or len(lots) == 1:
+        return _by_class([look(*pair) for pair in pairs], items)
     kept = [checkpoint(look, *pair, use_reentrant=False, **NO_RANDOM) for pair in pairs]
     return _by_class(kept, items)
+
+
+def _together(chosen: Tensor, device: torch.device) -> int:
+    """How many of images (K, M) are looked at together where nothing bounds them.
+
+    On a CPU whole classes, of which a few images stay in its cache; all on an accelerator.
+    """
+    if device.type != "cpu":
+        return chosen.numel()
+    each = chosen.shape[1]
+    return each * max(1, FEW // each)
 
 
 def _by_class(lots: Sequence[Tensor], like: Tensor) -> Tensor:
