@@ -61,13 +61,12 @@ class RunJob(Job):
     images: tuple[Path, ...] = ()
 
     @property
-    def done(self) -> bool:
-        """Whether the result is there, and whole."""
-        raise NotImplementedError
+    def reads(self) -> tuple[Path, ...]:
+        return self.images
 
     @property
-    def writes(self) -> tuple[Path, ...]:
-        """The files that it replaces as a whole."""
+    def done(self) -> bool:
+        """Whether the result is there, and whole."""
         raise NotImplementedError
 
     def work(self, report: ReportProgress, load: Load) -> None:
@@ -80,7 +79,7 @@ class RunJob(Job):
             return
         for path in self.writes:
             for left in path.parent.glob(f".{path.name}.*"):  # of one that was killed
-                left.unlink()
+                left.unlink(missing_ok=True)
         precisely = self.recipe.compute.precisely(as_device(self.device))
         with (
             _deterministic(self.device == "cpu"),
@@ -172,7 +171,12 @@ class SubtaskJob(RunJob):
 
     @property
     def writes(self) -> tuple[Path, ...]:
-        return self.result.path, self.result.about, self.place / CHECKPOINT
+        names = "result.safetensors", "state.json", CHECKPOINT, "metrics.jsonl"
+        return tuple(self.place / name for name in names)
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return *self.images, *self.experts, self.folder / finished.FOLDER
 
     def work(self, report: ReportProgress, load: Load) -> None:
         task, device = self.task(load), as_device(self.device)
@@ -238,6 +242,10 @@ class LabelsJob(RunJob):
     @property
     def writes(self) -> tuple[Path, ...]:
         return self.result.path, self.result.about
+
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        return *self.images, *self.teachers, self.subtask.result.path, self.subtask.result.about
 
     def work(self, report: ReportProgress, load: Load) -> None:
         config = self.recipe.labels

@@ -45,6 +45,16 @@ class Job(Frozen):
     device: str
     threads: int = Field(ge=1)
 
+    @property
+    def reads(self) -> tuple[Path, ...]:
+        """The files, and folders of files, that it must find, beside the real images."""
+        return ()
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        """The files, and folders of files, that it writes, those that it adds to last."""
+        return ()
+
     def perform(self, report: ReportProgress, memory: Memory) -> None:
         """Do it; a KeyboardInterrupt that `report` raises has it save what it can."""
         raise NotImplementedError

@@ -16,6 +16,7 @@ from typing import IO, Any
 from d3data.executors.base import (
     DEFAULT,
     PATIENCE,
+    SAVING,
     Hands,
     Job,
     Message,
@@ -116,6 +117,10 @@ class Worker:
                 if "done" in message or "failed" in message:
                     return
             yield crashed(self._last_words(process))
+        except KeyboardInterrupt:
+            self.ask_to_stop()
+            self.wait(SAVING)
+            raise
         finally:
             if "done" not in message:
                 self.close()

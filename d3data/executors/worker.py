@@ -4,13 +4,15 @@ A job comes as a line of JSON on stdin; lines of JSON on stdout report on it:
 
     {"progress": {...}}   {"done": true}   {"failed": {"error": ..., "message": ..., "trace": ...}}
 
-The line `stop` has the worker save the job that it does, and end. The end of stdin means that the
+The line `stop` has the worker save the job that it does, and end; so do the signals with which
+Slurm cancels and preempts. The end of stdin means that the
 one who told is gone, for whatever reason, and the worker ends at once.
 """
 
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
@@ -27,10 +29,17 @@ def main() -> None:
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    lines: queue.Queue[bytes] = queue.Queue()
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     stopping = threading.Event()
     threading.Thread(target=_listen, args=(lines, stopping), daemon=True).start()
     memory: Memory = {}
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        lines.put(STOP)
+
+    for number in (signal.SIGTERM, signal.SIGUSR2):
+        signal.signal(number, stop)
 
     def send(**message: Any) -> None:
         out.write(json.dumps(message) + "\n")
@@ -53,7 +62,7 @@ def main() -> None:
             send(done=True)
 
 
-def _listen(lines: "queue.Queue[bytes]", stopping: threading.Event) -> None:
+def _listen(lines: "queue.SimpleQueue[bytes]", stopping: threading.Event) -> None:
     """Pass lines of stdin on; at its end, end the process whatever it is doing."""
     with open(0, "rb", buffering=0, closefd=False) as stdin:
         for line in stdin:

@@ -128,11 +128,13 @@ class Resources:
     """What a machine gives to a run: how many jobs run at a time, and on what.
 
     `devices` are the values of CUDA_VISIBLE_DEVICES that workers take in turn; none on a CPU.
+    `each` is how many cores each job has, where that is not an equal share of this machine's.
     """
 
     device: str
     workers: int
     devices: tuple[str, ...] = ()
+    each: int | None = None
 
     def threads(self, jobs: int, size: int) -> int:
         """The threads of each of so many jobs on images of `size` pixels.
@@ -142,7 +144,8 @@ class Resources:
         wanted = os.environ.get("OMP_NUM_THREADS", "")
         if wanted.isdecimal() and int(wanted) > 0:
             return int(wanted)
-        return useful_threads(size, max(1, cores() // max(1, min(self.workers, jobs))))
+        share = self.each or max(1, cores() // max(1, min(self.workers, jobs)))
+        return useful_threads(size, share)
 
 
 def find_resources(device: str, workers: int | None, *, inline: bool = False) -> Resources:

@@ -1,7 +1,9 @@
 """Packages that not everything needs: one sentence where one is missing."""
 
 import contextlib
+import importlib
 from collections.abc import Iterator
+from typing import Any
 
 from d3data.errors import MissingPackageError
 
@@ -39,4 +41,16 @@ def naming_packages() -> Iterator[None]:
             f"this needs the package {package}, which is not installed: `pip install {package}`, "
             "or `pip install d3data` for all that anything here needs",
             name=failure.name,
+        ) from failure
+
+
+def of_extra(extra: str, module: str) -> Any:
+    """The module, which `pip install d3data[extra]` brings."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as failure:
+        raise MissingPackageError(
+            f"this needs the package {module}, which is not installed: "
+            f"`pip install 'd3data[{extra}]'`",
+            name=module,
         ) from failure
