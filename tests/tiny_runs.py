@@ -127,6 +127,11 @@ def children(pid: int) -> list[int]:
     return [int(p.name) for p in Path("/proc").glob("[0-9]*") if _status(p)[:1] == [str(pid)]]
 
 
+def parent(pid: int) -> int:
+    """The process that started another."""
+    return int(_status(Path(f"/proc/{pid}"))[0])
+
+
 def lives(pid: int) -> bool:
     """Whether a process runs; one that waits to be reaped does not."""
     return bool(_status(Path(f"/proc/{pid}")))

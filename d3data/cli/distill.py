@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from d3data.cli import completion
+from d3data.cli.executors import Address, Carry, Gpus, SlurmOptions, Where, executor_of
 from d3data.cli.options import Columns, Data, Device, Json, Splits, White, named_splits
 from d3data.cli.output import give, read_report, say
 from d3data.cli.progress import Display, stoppable
@@ -174,12 +175,14 @@ def distill(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="The same as --set seed=N.")] = None,
     device: Device = "cpu",
-    executor: Annotated[
-        Literal["processes", "inline"], typer.Option(help="Where the jobs run.")
-    ] = "processes",
+    executor: Where = "processes",
     workers: Annotated[
         int | None, typer.Option(min=1, help="Jobs at a time; default: one a core or accelerator.")
     ] = None,
+    address: Address = None,
+    gpus: Gpus = 1.0,
+    carry: Carry = False,
+    slurm: SlurmOptions = None,
     experts: Annotated[
         Path | None, typer.Option(help="A folder of trajectories that several runs share.")
     ] = None,
@@ -211,8 +214,13 @@ def distill(
     chosen = distill.get_recipe(recipe, overrides=changes)
     folder = out or Path("runs") / chosen.name
     start = None if from_ is None else resolve.resolve(from_).read()
+    place = executor_of(executor, workers, address, gpus, carry, slurm)
     if dry_run:
-        resources = find_resources(device, workers, inline=executor == "inline")
+        resources = (
+            find_resources(device, workers, inline=executor == "inline")
+            if isinstance(place, str)
+            else place.resources(device)
+        )
         plan = distill.prepare(
             chosen,
             out=folder,
@@ -232,14 +240,15 @@ def distill(
             chosen,
             out=folder,
             data=data,
-            executor=executor,
+            executor=place,
             workers=workers,
             device=device,
             experts=experts,
             start=start,
             progress=watch,
         )
-    real = chosen.task.load(data) if verdict else None
+    here = isinstance(place, str)  # else this machine may have no such device
+    real = chosen.task.load(data) if verdict and here else None
     tested = real is None or real.test is not None
     own = "" if tested or chosen.task.name in PRESETS else " --split validation"
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""

@@ -11,6 +11,8 @@ from d3data.distill.run_status import Status, SubtaskStatus, status
 from d3data.distill.runs import prepare, run
 from d3data.executors.base import Done, Executor, Failed, Inline, Retries
 from d3data.executors.processes import Processes
+from d3data.executors.rays import Ray
+from d3data.executors.slurm import Slurm
 from d3data.utils.progress import Progress
 from d3data.utils.renamed import moved
 
@@ -23,8 +25,10 @@ __all__ = [
     "ObjectiveContext",
     "Processes",
     "Progress",
+    "Ray",
     "Recipe",
     "Retries",
+    "Slurm",
     "Status",
     "SubtaskStatus",
     "get_objective",

@@ -64,7 +64,10 @@ class MetricsLog:
 
     def state_dict(self) -> dict[str, float]:
         """Bring all lines to the disk, and return their bytes and the seconds of work."""
-        os.fsync(self._file.fileno())
+        try:
+            os.fsync(self._file.fileno())
+        except OSError as failure:
+            raise cannot_log(self.path, failure) from failure
         return {"bytes": self.path.stat().st_size, "seconds": self.seconds}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:

@@ -23,6 +23,8 @@ from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunLockedError, nearest
 from d3data.executors.base import Executor, Inline, Retries
 from d3data.executors.processes import Processes
+from d3data.executors.rays import Ray
+from d3data.executors.slurm import Slurm
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import Resources, find_resources, versions
 from d3data.utils.lock import hold, lock_files
@@ -33,7 +35,7 @@ from d3data.utils.text import some
 # temporary files of processes that were killed
 STARTED = (".recipe.toml.*", ".env.json.*", f".{finished.FOLDER}.*")
 
-ExecutorName = Literal["processes", "inline"]
+ExecutorName = Literal["processes", "inline", "ray", "slurm"]
 
 
 @naming_packages()
@@ -60,9 +62,10 @@ def run(
         recipe: a recipe, the name of one that comes with the package, or a path to one.
         out: the run folder; it belongs to this recipe and these images from then on.
         data: where the images are, unless the recipe or its task's name says it.
-        executor: "processes", "inline", or any `Executor`, which then counts its own attempts.
+        executor: "processes", "inline", "ray" for a cluster of Ray's on this machine, "slurm"; or
+            any `Executor`, such as `Ray` or `Slurm`, which then counts its own attempts.
         workers: jobs at a time; by default one an accelerator, or one a core on the CPU.
-        device: cpu, cuda, cuda:N or mps.
+        device: cpu, cuda, cuda:N or mps; of the nodes, where the executor is of a cluster.
         experts: a folder of recorded trajectories that several runs share.
         attempts: how often a job is tried whose worker dies.
         save_every: seconds between checkpoints.
@@ -80,8 +83,7 @@ def run(
     """
     folder = Path(out)
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
-    resources = find_resources(str(device), workers, inline=executor == "inline")
-    chosen = _executor(executor, resources, Retries(attempts))
+    chosen, resources = _executor(executor, str(device), workers, Retries(attempts))
     options = {"data": data, "experts": experts, "device": resources.device.removeprefix("cpu")}
     advice = "wait for it, stop it, or choose another folder"
     with hold(
@@ -249,14 +251,22 @@ def _leave(folder: Path) -> None:
 
 
 def _executor(
-    executor: ExecutorName | Executor, resources: Resources, retries: Retries
-) -> Executor:
+    executor: ExecutorName | Executor, device: str, workers: int | None, retries: Retries
+) -> tuple[Executor, Resources]:
+    """The executor, and what its jobs may use, which is checked."""
+    if executor == "ray":
+        executor = Ray(workers=workers, retries=retries)
+    elif executor == "slurm":
+        executor = Slurm(workers=workers, retries=retries)
+    if isinstance(executor, Ray | Slurm):
+        return executor, executor.resources(device)
+    resources = find_resources(device, workers, inline=executor == "inline")
     if executor == "processes":
-        return Processes(resources.workers, resources.devices, retries)
+        return Processes(resources.workers, resources.devices, retries), resources
     if executor == "inline":
-        return Inline(retries)
+        return Inline(retries), resources
     if isinstance(executor, str):
         raise RecipeError(
             f"unknown executor {executor!r}: {nearest(executor, get_args(ExecutorName))}"
         )
-    return executor
+    return executor, resources
