@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from d3data.utils.progress import Progress
 STEPS = 8
 FAULTS = ("worker", "driver", "disk", "exception")
 OF_RAY = (*FAULTS, "task", "node")  # a process of Ray's above the worker, and the one above that
+OF_SUBMITIT = (*FAULTS, "task", "preempted")
+OF_SLURM = (*OF_SUBMITIT, "queued again", "cancelled")
 
 
 class Trapped(Objective):
@@ -67,7 +70,16 @@ def spring(trap: Path, step: int) -> None:
     above = runs.parent(os.getpid())
     pids = {"worker": os.getpid, "task": lambda: above, "node": lambda: runs.parent(above)}
     pids["driver"] = lambda: json.loads((trap.parent / "run/.lock-holder").read_text())["pid"]
-    os.kill(pids[fault](), signal.SIGKILL)
+    if fault == "preempted":
+        os.kill(above, signal.SIGUSR2)
+        time.sleep(1)  # for then it reports
+        return
+    if fault == "queued again":
+        subprocess.run(["scontrol", "requeue", os.environ["SLURM_JOB_ID"]], check=True)
+    elif fault == "cancelled":
+        subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
+    else:
+        os.kill(pids[fault](), signal.SIGKILL)
     time.sleep(60)  # until it is ended
 
 

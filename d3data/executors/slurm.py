@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 AT_ONCE = 64  # jobs whose progress is followed at a time
 LOOK = 10.0  # seconds between two looks at the queue
 READ = 1.0  # seconds between two looks at what a job says
+MISSED = 5  # looks at which a job was neither in the queue nor had said how it ended
 TOLD = 2.0  # seconds between two words of a job
 FOLDER, IDS = "slurm", "jobs.json"
 USUAL = {"time": 240, "signal_delay_s": 120}  # minutes, and seconds before their end
@@ -218,7 +219,7 @@ class _Queue(Hands):
                 yield message
                 if "progress" not in message:
                     return
-            elif missed > 2:
+            elif missed > MISSED:
                 self._forget(job)
                 yield crashed(f"its job {number} left the queue{self._tail(number)}")
                 return
