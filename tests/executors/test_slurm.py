@@ -1,4 +1,4 @@
-"""Runs as jobs of Slurm: submitit's local executor, and in `make soak` a real Slurm of one node."""
+"""Runs as jobs of Slurm: submitit's local executor, and, soaking, a real Slurm of one node."""
 
 import os
 import random
@@ -82,7 +82,7 @@ def _slurm(tmp_path_factory):
 
 
 @pytest.mark.usefixtures("_slurm")
-@pytest.mark.parametrize("number", range(20))
+@pytest.mark.parametrize("number", range(20) if runs.soaking() else [0])
 def test_whatever_fails_under_slurm_a_run_completes(number, images, whole, tmp_path):
     fault = faulty.OF_SLURM[number % len(faulty.OF_SLURM)]
     how = Slurm({"time": 20, "signal_delay_s": 30}, retries=FAST)
