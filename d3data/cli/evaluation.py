@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from d3data.cli import completion
+from d3data.cli.executors import Address, Carry, Gpus, SlurmOptions, executor_of
 from d3data.cli.options import (
     Columns,
     Data,
@@ -110,6 +111,13 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train networks; GPUs are dealt out to them.")
     ] = 1,
+    executor: Annotated[
+        Literal["processes", "ray", "slurm"], typer.Option(help="What trains the networks.")
+    ] = "processes",
+    address: Address = None,
+    gpus: Gpus = 1.0,
+    carry: Carry = False,
+    slurm: SlurmOptions = None,
     out: Annotated[Path | None, typer.Option(help="Write the report here, as JSON.")] = None,
     html: Html = None,
     png: Png = None,
@@ -130,6 +138,8 @@ def evaluate(
     tested = [text for text in split or [] if "=" not in text]
     if len(tested) > 1 or not {*tested} <= {"test", "validation"}:
         raise typer.BadParameter("write --split test, --split validation or --split train=NAME")
+    place = executor_of(executor, None, address, gpus, carry, slurm)
+    usual = minutes is None and seeds is None and isinstance(place, str)
     options = EvaluationOptions(
         data=data,
         columns=columns,
@@ -147,7 +157,8 @@ def evaluate(
         compile=compile,
         precision=precision,
         workers=workers,
-        minutes=QUICK if minutes is None and protocol == "quick" and seeds is None else minutes,
+        executor=place if not isinstance(place, str) else None,
+        minutes=QUICK if usual and protocol == "quick" else minutes,
     )
     planned = plan(name, task, options)
     _say_notes(planned.data)

@@ -26,6 +26,8 @@ from d3data.evaluation.report import Report, SplitName
 from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import Scores
 from d3data.evaluation.shares import deal
+from d3data.executors.rays import Ray
+from d3data.executors.slurm import Slurm
 from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
 from d3data.nets.compute import Precision
@@ -87,6 +89,7 @@ def evaluate(
     compile: bool = False,
     precision: Precision | None = None,
     workers: int = 1,
+    executor: Ray | Slurm | None = None,
     minutes: float | None = None,
     date: str | None = None,
     resume: bool = True,
@@ -127,6 +130,8 @@ def evaluate(
             None is what torch does: tf32 on CUDA, float32 elsewhere. Tests are in float32.
         workers: processes that train networks, dealt out to the GPUs that there are; a set and a
             task are then given by name.
+        executor: has the networks of each seed trained on a cluster, whose nodes compute like this
+            machine and find the set and the images by the same names.
         minutes: train fewer networks, then for fewer steps, to be done in about so many here.
         date: YYYY-MM-DD, for the report; today's.
         resume: keep trials in the user's cache until the report is finished.
@@ -160,6 +165,7 @@ def evaluate(
         precision=precision,
         resume=resume,
         workers=workers,
+        executor=executor,
         minutes=minutes,
     )
     evaluation = plan(dataset, task, options)

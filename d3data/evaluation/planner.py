@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 
 from d3data.data.dataset import DistilledDataset
 from d3data.data.sets import AnySet
-from d3data.errors import RunError, TrainingError
+from d3data.errors import DeviceError, RunError, TrainingError
 from d3data.evaluation import adapters, protocols, validate
 from d3data.evaluation import baselines as known_baselines
 from d3data.evaluation import networks as known_networks
@@ -31,6 +31,8 @@ from d3data.evaluation.runner import Runner
 from d3data.evaluation.scores import robust
 from d3data.evaluation.trial_cache import TrialCache
 from d3data.evaluation.variety import variety
+from d3data.executors.rays import Ray
+from d3data.executors.slurm import Slurm
 from d3data.images.augment import augmentation
 from d3data.images.formats.layout import Role
 from d3data.images.tasks import Task
@@ -82,6 +84,7 @@ class EvaluationOptions:
     precision: Precision | None = None
     resume: bool = True
     workers: int = 1
+    executor: Ray | Slurm | None = None
     minutes: float | None = None
 
     @property
@@ -107,6 +110,7 @@ class EvaluationPlan:
     keep: bool
     workers: int = 1
     fitted: Path | None = None  # where it is kept how much of it fits
+    kept: Path | None = None  # where trials are kept, if not in this user's cache
 
     def run(self, *, progress: ReportProgress = ignore, date: str | None = None) -> Report:
         """Train and test every network; trials are kept in the cache until `clear`."""
@@ -250,7 +254,18 @@ class EvaluationPlan:
         ]
         kinds, seeds = [*map(validate.kind, self.sets)], (self.seeds, self.baseline_seeds)
         owner = [[*self.builds], *seeds, kinds, self.baselines, self.scores]
-        return TrialCache.of(settings, owner=owner)
+        usual = TrialCache.of(settings, owner=owner)
+        return usual if self.kept is None else replace(usual, folder=self.kept)
+
+    def kept_in(self, folder: Path) -> "EvaluationPlan":
+        """The same with its trials in the cache of another machine, which computes alike."""
+        if self.cache.folder.name != folder.name:
+            raise DeviceError(
+                f"{platform.node()} computes otherwise than the machine that asks for the report, "
+                "whose trials cannot stand beside its own: give both the same kind of device, the "
+                "same images and the same versions of d3data and torch"
+            )
+        return replace(self, kept=folder)
 
     def _runners(self, progress: ReportProgress) -> list[Runner]:
         seeds = self.seeds, self.baseline_seeds

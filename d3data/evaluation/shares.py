@@ -14,7 +14,7 @@ from typing import Any
 from d3data.errors import DataError
 from d3data.evaluation.planner import EvaluationOptions, EvaluationPlan, plan
 from d3data.evaluation.protocols import Protocol
-from d3data.executors.base import Failed, Job, Memory
+from d3data.executors.base import Executor, Failed, Job, Memory
 from d3data.executors.processes import Processes
 from d3data.utils.device import find_resources
 from d3data.utils.progress import Progress, ReportProgress
@@ -33,8 +33,12 @@ class Share(Job):
         values = dict(self.options)
         if isinstance(values["protocol"], dict):
             values["protocol"] = Protocol.parse(values["protocol"], where="the protocol")
-        planned = plan(self.data, self.task, EvaluationOptions(**values))
+        planned = plan(self.data, self.task, EvaluationOptions(**values)).kept_in(self.folder)
         planned.train(self.number, self.count, progress=report)
+
+    @property
+    def writes(self) -> tuple[Path, ...]:
+        return (self.folder,)
 
 
 def deal(
@@ -44,23 +48,37 @@ def deal(
     whole: EvaluationPlan,
     progress: ReportProgress,
 ) -> None:
-    """Train the networks of `whole` in `options.workers` processes, at most one a seed.
+    """Train the networks of `whole` by `options.executor`, each seed a job.
+
+    Without one, in `options.workers` processes, at most one a seed.
 
     Raises:
         DataError: the set, the images or the networks have no names that a worker could be told.
+        D3DataError: the executor's cluster cannot train them.
     """
-    count = min(options.workers, len(whole.seeds))
-    if count < 2:
-        return
-    resources = find_resources(str(options.device), count)
-    seen = replace(options, device=resources.device, workers=1)  # a worker's GPU is its first
+    cluster, count = options.executor, len(whole.seeds)
+    executor: Executor
+    if cluster is not None:
+        if options.minutes is not None:
+            raise DataError("minutes are those of this machine: on a cluster, give seeds instead")
+        executor, resources = cluster, cluster.resources(str(options.device))
+    else:
+        count = min(options.workers, count)
+        if count < 2:
+            return
+        resources = find_resources(str(options.device), count)
+        executor = Processes(count, resources.devices)
+    # a worker's GPU is its first
+    seen = replace(options, device=resources.device, workers=1, executor=None)
     shares = _shares(data, task, seen, whole, count)
-    executor = Processes(count, resources.devices)
     with closing(executor.run(shares, watch=lambda _, at: progress(at))) as outcomes:
         for outcome in outcomes:
-            if isinstance(outcome, Failed):  # what cannot be trained fails here too
-                told = f"attempt {outcome.attempt}: {outcome.error}"
-                progress(Progress(outcome.job.name, event="failed", message=told))
+            if not isinstance(outcome, Failed):
+                continue
+            if cluster is not None and outcome.last:
+                raise outcome.error
+            told = f"attempt {outcome.attempt}: {outcome.error}"  # it is trained here, or fails
+            progress(Progress(outcome.job.name, event="failed", message=told))
 
 
 def _shares(

@@ -72,8 +72,9 @@ class TrialCache:
             if {file.suffix for file in files} <= {RECORD, CHECKPOINT}:
                 for file in files:
                     file.unlink()
-        if {path.name for path in self.folder.glob("*")} == {LOCK}:
-            (self.folder / LOCK).unlink(missing_ok=True)
+        files = [path for path in self.folder.rglob("*") if path.is_file()]
+        if files == [self.folder / LOCK]:
+            files[0].unlink(missing_ok=True)
         for folder in sorted([self.folder, *self.folder.rglob("*/")], reverse=True):
             with contextlib.suppress(OSError):  # it is not empty, or is no folder
                 folder.rmdir()

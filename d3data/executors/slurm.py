@@ -172,6 +172,13 @@ class _Queue(Hands):
             self._begun.discard(job.name)
         follow(self._messages(job), report)
 
+    def __exit__(self, *_: object) -> None:
+        for one in self._started:
+            if (
+                process := getattr(one, "_process", None)
+            ) is not None:  # submitit's local executor
+                process.wait()
+
     def halt(self, patience: float) -> None:
         with self._lock:
             ids = [number for number, _ in self._at.values() if self._waits(number)]

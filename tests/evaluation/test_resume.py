@@ -8,12 +8,13 @@ import pytest
 import torch
 
 from d3data.data.dataset import DistilledDataset
-from d3data.errors import DataError
+from d3data.errors import DataError, DeviceError
 from d3data.evaluation import EvaluationOptions, evaluate, plan, planner, runner, shares, validate
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_cache import TrialCache
 from d3data.evaluation.trial_training import TrialTraining
+from d3data.executors.slurm import Slurm
 from d3data.images.tasks import load_task
 from spies import outcomes, untouched
 
@@ -167,6 +168,26 @@ def test_workers_train_what_one_process_would(cache, monkeypatch, tiny):
     assert not trained
     assert len(stages) == 3 + 3
     assert not [*cache.rglob("*.json")]
+
+
+def test_a_cluster_trains_what_this_process_would(cache, monkeypatch, tiny):
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    options = {"protocol": tiny, "seeds": [0], "baselines": ["random"], "date": "2026-01-02"}
+    expected = evaluate("digits-ipc4", **options)
+    monkeypatch.setattr(TrialTraining, "run", untouched)
+    dealt = evaluate("digits-ipc4", executor=Slurm(cluster="local"), **options)
+    assert outcomes(dealt) == outcomes(expected)
+    assert not [file for file in cache.rglob("*") if file.is_file()]
+
+
+def test_nodes_that_compute_otherwise_are_refused(pixels, tiny, tmp_path):
+    planned = plan(pixels, protocol=tiny)
+    alike = tmp_path / planned.cache.folder.name
+    assert planned.kept_in(alike).cache == replace(planned.cache, folder=alike)
+    with pytest.raises(DeviceError, match="computes otherwise"):
+        planned.kept_in(tmp_path / "of-another-device")
+    with pytest.raises(DataError, match="give seeds instead"):
+        evaluate(pixels, protocol=tiny, minutes=1.0, executor=Slurm(cluster="local"))
 
 
 def test_workers_need_names(pixels, tiny):

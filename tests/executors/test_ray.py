@@ -29,13 +29,14 @@ def _environment():
         patch.setenv(name, value)
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # of a busy machine
         yield
 
 
 @pytest.fixture(scope="module")
 def cluster(_environment):
     """A head without processors, and nodes with two each, of which a fault may end some."""
-    sooner = {"health_check_period_ms": 500, "health_check_failure_threshold": 2}
+    sooner = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     options = {"num_cpus": 0, "include_dashboard": False, "_system_config": sooner}
     made = Cluster(initialize_head=True, head_node_args=options)
     yield made
