@@ -1,5 +1,6 @@
 """Runs on a Ray cluster of this machine, and whatever fails under them, here or in processes."""
 
+import contextlib
 import os
 import random
 import secrets
@@ -29,8 +30,15 @@ def _environment():
         patch.setenv(name, value)
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv("RAY_raylet_start_wait_time_s", "300")  # of a busy machine
         yield
+
+
+def patiently(start):
+    """Start a node, again if need be: Ray gives it 30 seconds, and a busy machine takes longer."""
+    for _ in range(9):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +46,7 @@ def cluster(_environment):
     """A head without processors, and nodes with two each, of which a fault may end some."""
     sooner = {"health_check_period_ms": 1000, "health_check_failure_threshold": 3}
     options = {"num_cpus": 0, "include_dashboard": False, "_system_config": sooner}
-    made = Cluster(initialize_head=True, head_node_args=options)
+    made = patiently(lambda: Cluster(initialize_head=True, head_node_args=options))
     yield made
     ray.shutdown()
     made.shutdown()
@@ -49,7 +57,7 @@ def address(cluster):
     """That of the cluster, once it has a node to spare."""
     alive = [node for node in cluster.worker_nodes if not node.dead_processes()]
     for _ in range(2 - len(alive)):
-        cluster.add_node(num_cpus=2, num_gpus=1)
+        patiently(lambda: cluster.add_node(num_cpus=2, num_gpus=1))
     return cluster.address
 
 
