@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from d3data.cli import completion
-from d3data.cli.executors import Address, Carry, Gpus, SlurmOptions, executor_of
+from d3data.cli.executors import Address, Carry, Gpus, OnCluster, SlurmOptions, executor_of
 from d3data.cli.options import (
     Columns,
     Data,
@@ -111,9 +111,7 @@ def evaluate(
     workers: Annotated[
         int, typer.Option(min=1, help="Processes that train networks; GPUs are dealt out to them.")
     ] = 1,
-    executor: Annotated[
-        Literal["processes", "ray", "slurm"], typer.Option(help="What trains the networks.")
-    ] = "processes",
+    executor: OnCluster = "processes",
     address: Address = None,
     gpus: Gpus = 1.0,
     carry: Carry = False,

@@ -16,6 +16,10 @@ Name = Literal["processes", "inline", "ray", "slurm"]
 Where = Annotated[
     Name, typer.Option(help="What does the jobs: processes here, this one, or a cluster.")
 ]
+OnCluster = Annotated[
+    Literal["processes", "ray", "slurm"],
+    typer.Option(help="What does the jobs: processes here, or a cluster."),
+]
 Address = Annotated[
     str | None,
     typer.Option(
