@@ -114,11 +114,12 @@ def connected(address: str | None) -> Any:
             options["include_dashboard"] = False
         try:
             ray.init(address=address or "local", **options)
-        except (ConnectionError, RuntimeError, ValueError) as failure:
-            raise RunError(
-                f"there is no Ray cluster at {address or 'this machine'} ({failure}): start one "
-                "with `ray start --head`, or leave the address out"
-            ) from failure
+        except Exception as failure:  # Ray raises bare ones
+            remedy = "start one with `ray start --head`, or leave the address out"
+            if address is None:
+                remedy = "this machine is too busy to start one in time: repeat the command"
+            place = address or "this machine"
+            raise RunError(f"no Ray cluster at {place} ({failure}): {remedy}") from failure
     return ray
 
 
