@@ -1,5 +1,6 @@
 """An executor whose jobs are tasks of Ray, on this machine or on a cluster."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 AT_ONCE = 256  # tasks that are submitted at a time; Ray starts as many as there is room for
 KEPT = list[Worker]()  # a worker process that waits for a job, in a process of Ray
+TRIES = 4  # to start a cluster on this machine
 LOOK = 5.0  # seconds between two looks at the cluster, of a job that says nothing
 
 
@@ -112,6 +114,11 @@ def connected(address: str | None) -> Any:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
             options["include_dashboard"] = False
+        if address is None:
+            for _ in range(TRIES - 1):  # it has 30 seconds, which a busy machine may exceed
+                with contextlib.suppress(Exception):
+                    ray.init(address="local", **options)
+                    return ray
         try:
             ray.init(address=address or "local", **options)
         except Exception as failure:  # Ray raises bare ones
