@@ -14,6 +14,8 @@ from d3data.errors import FormatError, IntegrityError, NewerFormatError
 from d3data.utils import canonical_json
 
 MAPS = made.SPECS["spatial"].dump()
+GENERATOR = made.SPECS["seeded"].dump()
+NETWORK = GENERATOR["network"]
 
 
 def content(**changed: Any) -> dict[str, Any]:
@@ -137,6 +139,11 @@ def test_another_spelling_is_refused(respelt: Any) -> None:
         ("content.source", {**MAPS, "spread": 0}, "spread"),
         ("content.source", {**MAPS, "residual": True}, "unknown key"),
         ("content.source", {**MAPS, "width": 4096}, "cannot have 50000 bytes"),
+        ("content.source", GENERATOR, "format 1 cannot have hard labels of a generator source"),
+        ("content.source", {**GENERATOR, "layer": 16}, "layer"),
+        ("content.source", {**GENERATOR, "seed": -1}, "seed"),
+        ("content.source", {**GENERATOR, "network": {**NETWORK, "width": 513}}, "width"),
+        ("content.source", {**GENERATOR, "network": {**NETWORK, "base": 1 << 20}}, "base"),
         ("content.preprocessing.size", 16, "disagree"),
         ("content.classes", ["a", "b", "a", "d", "e"], "comes twice"),
         ("content.classes", ["a", "b", "c"], "must be 0 to 2"),
@@ -314,3 +321,10 @@ def test_soft_labels_have_one_probability_for_each_class() -> None:
     block = sealed(labels=soft).content
     assert block.layout(block.parts[1])["labels"] == (6, 5)
     assert "labels" not in sealed().content.layout(block.parts[1])
+
+
+def test_a_generator_has_the_layers_of_its_size() -> None:
+    spec, entries = {**GENERATOR, "layer": 4}, [entry(0, [0, 1, 2, 3, 4], [1] * 5)]
+    page = content(format=2, source=spec, parts=entries)
+    with pytest.raises(FormatError, match=r"layer is 4: .* layers 0 to 3"):
+        Content.parse(page, where="test", error=FormatError)
