@@ -1,8 +1,10 @@
 """An executor whose jobs are tasks of Ray, on this machine or on a cluster."""
 
 import contextlib
+import functools
 import os
 import threading
+import time
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -204,6 +206,7 @@ def _attempt(
     told: str, threads: int, environment: Mapping[str, str], sent: Mapping[str, Any] | None
 ) -> Iterator[Message]:
     """What a node does: one job, in a process that waits for the next, unless it has a GPU."""
+    _end_with_node()
     ray, kept = connected(None), KEPT.pop() if KEPT else Worker(environment)
     try:
         if sent is None:
@@ -219,6 +222,19 @@ def _attempt(
         kept.close()
     else:
         KEPT.append(kept)
+
+
+@functools.cache
+def _end_with_node() -> None:
+    """Have this process, which is Ray's, end with its node: Ray leaves it where that is killed."""
+    node = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == node:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _reason(failure: Exception) -> str:
