@@ -16,6 +16,7 @@ import d3data.distill
 import hubs
 import made
 from d3data import artifact
+from d3data.distill import suggest
 from d3data.evaluation import planner
 from pictures import needs_real
 
@@ -100,6 +101,7 @@ def test_two_ranks_train_together(tmp_path):
 @pytest.mark.filterwarnings(
     "ignore:.isinstance.treespec, LeafSpec.. is deprecated",
     "ignore:The 'train_dataloader' does not have many workers",
+    "ignore:The `srun` command is available",
 )
 def test_lightning_trains_on_a_set(tmp_path, capsys):
     pytest.importorskip("lightning")
@@ -152,6 +154,7 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys):
     """In a few steps; its last cell says what the set is worth."""
     monkeypatch.setenv("FIRST_HOUR_MINUTES", "0.05")
     monkeypatch.setattr(planner, "LEAST_STEPS", 2)
+    monkeypatch.setattr(suggest, "LEAST", 1)
     shown = SimpleNamespace(Image=lambda content: content, display=lambda one: None)
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=shown))
     monkeypatch.setitem(sys.modules, "IPython.display", shown)

@@ -38,7 +38,7 @@ SHORT = {
     '"cuda"': '"cpu"',
 }
 UNFINISHED = {"MissingParameter", "NoArgsIsHelpError"}
-OTHERS = {"pip", "make", "export", "python"}
+OTHERS = {"pip", "make", "export", "python", "ray"}
 hub = hubs.hub
 
 

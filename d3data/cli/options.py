@@ -78,8 +78,8 @@ def named_splits(texts: Sequence[str]) -> dict[Any, str] | None:
     keys = [key for key, _, _ in pairs]
     if not all(key and value for key, _, value in pairs) or len({*keys}) < len(keys):
         raise typer.BadParameter(
-            f"{' '.join(texts)}: write --split ROLE=NAME, such as train=part1, each of train, "
-            "validation and test once at most"
+            f"{' '.join(texts)}: write --split train=NAME; train, validation and test each once "
+            "at most"
         )
     return {key: value for key, _, value in pairs} or None
 

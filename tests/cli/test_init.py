@@ -15,7 +15,7 @@ from d3data.utils.device import find_resources
 from pictures import encoded, picture
 from places import PNG, pets, put, samples, table
 
-RESOURCES = find_resources("cpu", 1, inline=True, remote=False)
+RESOURCES = find_resources("cpu", 1, inline=True)
 
 
 def init(place: Path, *options: object, code: int = 0) -> str:
