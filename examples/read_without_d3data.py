@@ -34,6 +34,7 @@ def shapes(content: dict, entry: dict, held: dict[str, Tensor]) -> dict[str, tup
     found = {"labels": (items, len(content["classes"])), "pixels": (items, rgb, size, size)}
     if source["kind"] == "pixels":
         return found
+    assert source["kind"] != "generator", "bake it to pixels first: d3data bake"
     if source["kind"] == "spatial":
         side, before = -(-size // 2 ** source["stages"]), source["channels"]
         found["mean"] = (items, before, side, side)

@@ -537,7 +537,10 @@ def test_all_passes_of_a_run_are_computed_as_its_recipe_says(
     recipe = runs.recipe(objective=objective, compute={"precision": "bfloat16"})
     run(recipe, tmp_path)
     expected = {"_through": 4} | passes
-    assert seen == {(recipe.compute, name): count for name, count in expected.items()}
+    assert {compute for compute, _ in seen} == {recipe.compute}
+    assert {name for _, name in seen} == {*expected}
+    for name, least in expected.items():  # matching may look at some classes at a time
+        assert seen[recipe.compute, name] >= least
 
 
 def test_trajectories_are_named_by_how_they_were_computed():

@@ -408,7 +408,7 @@ def test_a_branch_that_moves(hub: LocalHub, toys: Path, times: int, monkeypatch:
 def test_an_incomplete_commit_is_not_tagged(hub: LocalHub, toys: Path, monkeypatch: Patch) -> None:
     head = hub.create("me/toys", {"x": b"x"}).head
     monkeypatch.setattr(Client, "create_commit", lambda *arguments, **more: NewCommit(head, None))
-    with pytest.raises(HubError, match=f"commit {head} was accepted without parts/000"):
+    with pytest.raises(HubError, match=f"commit {head} was accepted without .*parts/000"):
         publish(toys, "me/toys")
     with pytest.raises(HubError, match=f"see {hub.endpoint}/datasets/me/toys/discussions$"):
         publish(toys, "me/toys", create_pr=True)

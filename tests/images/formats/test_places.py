@@ -351,7 +351,9 @@ def test_columns_that_are_not_plain_are_chosen(tmp_path):
     refused(twice, "no label column", columns=("img", "Label"))
     assert load_task("x", data=twice, columns=("img", "target")).classes == ("0", "1")
     refused(
-        put(tmp_path / "c", pets()), "no columns image, label: omit", columns=("image", "label")
+        put(tmp_path / "c", pets()),
+        "no columns image, label: leave out",
+        columns=("image", "label"),
     )
 
 
