@@ -13,11 +13,11 @@ from torch import Tensor
 import d3data
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Course, UnrecordedExperts
-from d3data.distill.forecast import META, MOMENTS, traced
 from d3data.distill.jobs import blank
 from d3data.distill.objectives import Objective
 from d3data.distill.objectives.base import choose_real, sample_items
 from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.tracing import META, MOMENTS, traced
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_training import TrialTraining
