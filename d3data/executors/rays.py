@@ -116,7 +116,6 @@ def connected(address: str | None) -> Any:
         options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
             options["include_dashboard"] = False
-        if address is None:
             for _ in range(TRIES - 1):  # it has 30 seconds, which a busy machine may exceed
                 with contextlib.suppress(Exception):
                     ray.init(address="local", **options)

@@ -10,7 +10,6 @@ import ray
 from ray.cluster_utils import Cluster
 
 import faulty
-import pictures
 import tiny_runs as runs
 from d3data import distill
 from d3data.errors import DeviceError, RecipeError
@@ -59,19 +58,6 @@ def address(cluster):
     for _ in range(2 - len(alive)):
         patiently(lambda: cluster.add_node(num_cpus=2, num_gpus=1))
     return cluster.address
-
-
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return pictures.image_folder(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def whole(images, tmp_path_factory):
-    """What a run gives that nothing disturbed."""
-    out = tmp_path_factory.mktemp("whole")
-    runs.finish(faulty.recipe(), out, data=images)
-    return runs.outcome(out)
 
 
 def test_half_a_gpu_has_two_jobs_share_one(address, tmp_path):

@@ -34,19 +34,6 @@ def _environment():
         yield
 
 
-@pytest.fixture(scope="module")
-def images(tmp_path_factory):
-    return pictures.image_folder(tmp_path_factory.mktemp("images"))
-
-
-@pytest.fixture(scope="module")
-def whole(images, tmp_path_factory):
-    """What a run gives that nothing disturbed."""
-    out = tmp_path_factory.mktemp("whole")
-    runs.finish(faulty.recipe(), out, data=images)
-    return runs.outcome(out)
-
-
 def completes(fault, step, how, images, whole, folder):
     """Whatever fails a run completes, with the same bits, and leaves nobody and nothing."""
     trap, out, ends = folder / "trap", folder / "run", []
