@@ -27,7 +27,8 @@ from d3data.utils.device import find_resources
 from d3data.utils.text import counted, duration, slug, weight
 
 STORED = Quantization(priors="int3", decoder="int4")
-VERDICT = 0.35  # of the minutes, for networks that are trained on the set and on its rivals
+SPARE = 0.1  # of the minutes, by which steps were seen to take longer than those that are timed
+VERDICT = 0.35  # of the rest, for networks that are trained on the set and on its rivals
 SHARES = {"experts": 0.2, "warm start": 0.2, "distill": 0.6}  # of what is left
 SAMPLES = ((16, 32), (24, 48), (48, 96))  # draws and real images of each class, a step
 MOST_SAMPLES = 640  # draws of all classes together
@@ -279,8 +280,9 @@ def suggest(
         sides = [one for one in _halved(native) if maker.affords(one)] or [[*_halved(native)][-1]]
         maker.require(sides[-1])
     workers = find_resources(device, None).workers
-    verdict = VERDICT * 60 * minutes
-    seconds = max(60 * minutes / 4, 60 * minutes - verdict - _overhead())
+    usable = (1 - SPARE) * 60 * minutes
+    verdict = VERDICT * usable
+    seconds = max(usable / 4, usable - verdict - _overhead())
     epoch = -(-train // epoch_batch(train))
     guess = next((one for one in sides if one <= GUESS), sides[-1])
     times = {name: replace(maker, precision=name) for name in ("float32", "bfloat16")}
@@ -333,7 +335,7 @@ def _overhead() -> float:
 def _needed_minutes(step: dict[str, float]) -> int:
     """Minutes that give `ENOUGH` steps of distillation."""
     seconds = ENOUGH * step["distill"] / SHARES["distill"] + _overhead()
-    return math.ceil(seconds / (1 - VERDICT) / 60)
+    return math.ceil(seconds / (1 - VERDICT) / (1 - SPARE) / 60)
 
 
 def _smaller(side: int) -> str:

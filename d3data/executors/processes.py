@@ -26,7 +26,7 @@ from d3data.executors.base import (
     crashed,
     follow,
 )
-from d3data.utils.openmp import PASSIVE
+from d3data.utils.process import PASSIVE
 from d3data.utils.progress import ReportProgress
 
 STOP = b"stop\n"  # the line that has a worker save the job it is at, and end

@@ -21,11 +21,13 @@ from typing import Any
 
 from d3data.executors.base import Job, Memory, do
 from d3data.executors.processes import STOP
+from d3data.utils.process import keep_freed_memory
 from d3data.utils.progress import Progress
 
 
 def main() -> None:
     """Do jobs until stdin ends; what anybody prints goes to stderr."""
+    keep_freed_memory()
     sys.stdout.flush()
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -1,6 +1,8 @@
 """Random numbers, files that are replaced whole, devices, the training loop."""
 
 import contextlib
+import ctypes
+import resource
 import signal
 import subprocess
 import sys
@@ -99,3 +101,31 @@ def test_a_schedule_is_a_function_of_the_step_alone():
 def test_a_device_that_is_not_there_is_named(name):
     with pytest.raises(errors.DeviceError, match=name):
         as_device(name)
+
+
+FAULTS = """
+    import resource, sys
+    from d3data.utils.process import keep_freed_memory
+
+    if sys.argv[1:]:
+        keep_freed_memory()
+    import torch
+
+    def faults():
+        for _ in range(20):
+            torch.ones(1 << 24)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+    print(-faults() + faults())
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc has mallopt")
+def test_freed_memory_is_used_again_without_asking_the_system():
+    def faults(*arguments):
+        command = [sys.executable, "-c", textwrap.dedent(FAULTS), *arguments]
+        return int(subprocess.run(command, check=True, capture_output=True).stdout)
+
+    pages = (4 << 24) // resource.getpagesize()
+    assert faults() >= 20 * pages
+    assert faults("keep") < pages
