@@ -59,7 +59,8 @@ def test_entries_are_evaluated_alike_and_once(file, tmp_path):
     ]
     whole, eight = (one for one in page.results if one.entry != "shipped" and one.row != "random")
     assert eight.bytes < whole.bytes
-    assert min(whole.distill_seconds, eight.distill_seconds) > 0
+    assert whole.distill_seconds == eight.distill_seconds > 0
+    assert len([*(tmp_path / "out" / "runs").glob("tiny-*")]) == 1
     assert [at.job for at in events if at.event == "done"] == ["tiny", "tiny-8", "shipped"]
     later = []
     assert studies.run(file, out=tmp_path / "out", progress=later.append) == page
@@ -81,6 +82,12 @@ def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
     written(file, networks=1)
     studies.run(file, out=tmp_path / "out", progress=watch)
     assert done[2:] == ["tiny", "tiny-8", "shipped"]
+
+
+def test_an_entry_may_have_no_baselines_where_the_study_has_some(tmp_path):
+    alone = [{"name": "shipped", "set": "digits-ipc4", "baselines": []}]
+    file = written(tmp_path / "study.toml", entries=alone)
+    assert [one.row for one in studies.run(file, out=tmp_path / "out").results] == ["distilled"]
 
 
 def test_a_study_that_is_stopped_goes_on(file, tmp_path):

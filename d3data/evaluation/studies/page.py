@@ -65,12 +65,10 @@ HEADINGS = (
 
 
 class Page(Frozen):
-    """All results of a study, with what it claims; `identity` is that of its settings."""
+    """All results of a study; `identity` is that of its settings."""
 
     study: str
     identity: str
-    claim: str
-    verdict: str
     results: tuple[Result, ...]
 
 

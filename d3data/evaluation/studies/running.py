@@ -2,8 +2,10 @@
 
 import hashlib
 import json
+import math
 from contextlib import closing, suppress
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +19,9 @@ from d3data.errors import D3DataError, JobError
 from d3data.evaluation import evaluate
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Study, read_study
-from d3data.executors.base import Executor, Failed, Inline, Job, Memory
+from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
 from d3data.utils.atomic import write_json
+from d3data.utils.lock import hold_range
 from d3data.utils.packages import naming_packages
 from d3data.utils.progress import Progress, ReportProgress, ignore
 
@@ -38,7 +41,7 @@ class EntryJob(Job):
         """Where its results go."""
         return self.folder / "results" / f"{self.name}.json"
 
-    @property
+    @cached_property
     def identity(self) -> str:
         """The hash of everything in the study that decides its results."""
         entry = self.study.entries[self.number]
@@ -65,6 +68,7 @@ class EntryJob(Job):
         if self.found is not None:
             return
         entry = self.study.entries[self.number]
+        baselines = self.study.baselines if entry.baselines is None else entry.baselines
         made, seconds = self._made(report)
         rows = list[Result]()
         for protocol in entry.protocols or self.study.protocols:
@@ -76,7 +80,7 @@ class EntryJob(Job):
                     protocol=protocol,
                     nets=self.study.nets or None,
                     seeds=range(entry.networks or self.study.networks),
-                    baselines=entry.baselines or self.study.baselines or "none",
+                    baselines=baselines or "none",
                     split=self.study.split,
                     device=self.device,
                     progress=report,
@@ -94,23 +98,24 @@ class EntryJob(Job):
         if recipe is None:
             assert entry.set is not None, "an entry has a recipe or a set"
             return entry.set, None
-        folder = self.folder / "runs" / f"{entry.name}-{recipe.identity[:12]}"
-        made = runs.run(
-            recipe,
-            out=folder,
-            data=self.data,
-            executor="inline",
-            device=self.device,
-            experts=self.folder / "experts",
-            progress=lambda at: report(at) if at.event == "step" else None,
-        )
-        seconds = artifact.read(made).manifest.about.provenance.seconds
-        if entry.bits is None:
-            return made, seconds
-        stored = folder / f"stored-{entry.bits}"
-        if not stored.exists():
-            quantize(made, bits=entry.bits, out=stored)
-        return stored, seconds
+        folder = self.folder / "runs" / f"{recipe.name}-{recipe.identity[:12]}"
+        with hold_range(self.folder / "runs" / LOCK, folder.name, patience=math.inf):
+            made = runs.run(
+                recipe,
+                out=folder,
+                data=self.data,
+                executor="inline",
+                device=self.device,
+                experts=self.folder / "experts",
+                progress=lambda at: report(at) if at.event == "step" else None,
+            )
+            seconds = artifact.read(made).manifest.about.provenance.seconds
+            if entry.bits is None:
+                return made, seconds
+            stored = folder / f"stored-{entry.bits}"
+            if not stored.exists():
+                quantize(made, bits=entry.bits, out=stored)
+            return stored, seconds
 
 
 @naming_packages()
@@ -163,8 +168,6 @@ def run(
     page = Page(
         study=study.name,
         identity=hashlib.sha256("".join(job.identity for job in jobs).encode()).hexdigest(),
-        claim=study.claim,
-        verdict=study.verdict,
         results=tuple(result for job in jobs for result in job.found or ()),
     )
     write_json(folder / PAGE, page.dump())
