@@ -35,7 +35,9 @@ def steps(threads: int) -> dict[str, float]:
     from d3data.distill.forecast import forecast
     from d3data.evaluation import plan
     from d3data.utils.device import Resources
+    from d3data.utils.process import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     os.environ["OMP_NUM_THREADS"] = str(threads)
     found = {}

@@ -14,7 +14,6 @@ import argparse
 import json
 import multiprocessing
 import platform
-import resource
 import statistics
 import tempfile
 import time
@@ -175,7 +174,7 @@ def _peak(case: Case, how: str, stored: bool, threads: int) -> float:
     distilling = Distilling(case, stored=stored)
     if how:
         getattr(distilling, how)()
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 
 def megabytes(case: Case, how: str, *, stored: bool = False, threads: int = 1) -> float:

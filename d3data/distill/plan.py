@@ -1,9 +1,9 @@
 """What a run will do, known and checked before any of it is done."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -63,6 +63,14 @@ class Plan:
             "subtasks": self.subtasks,
             "labels": self.labels,
         }
+
+    def on_threads(self, counts: Mapping[str, int]) -> Self:
+        """The plan with so many threads for each job of a stage; the others keep theirs."""
+        changed: dict[str, Any] = {
+            stage: tuple(job.model_copy(update={"threads": count}) for job in self.stages[stage])
+            for stage, count in counts.items()
+        }
+        return replace(self, **changed)
 
     @property
     def jobs(self) -> list[RunJob]:

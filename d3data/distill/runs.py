@@ -15,6 +15,7 @@ import torch
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.distill.driver import Driver, about
+from d3data.distill.forecast import quicker_threads
 from d3data.distill.jobs import LOADER, loader
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.recipe import Recipe, WarmStart, get_recipe
@@ -26,7 +27,7 @@ from d3data.executors.processes import Processes
 from d3data.executors.rays import Ray
 from d3data.executors.slurm import Slurm
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.device import Resources, find_resources, versions
+from d3data.utils.device import Resources, find_resources, versions, wanted_threads
 from d3data.utils.lock import hold, lock_files
 from d3data.utils.packages import naming_packages
 from d3data.utils.progress import ReportProgress, ignore
@@ -102,6 +103,9 @@ def run(
         except BaseException:
             _leave(folder)
             raise
+        here = isinstance(chosen, Inline | Processes) and resources.device == "cpu"
+        if here and not (folder / RECIPE).exists() and not wanted_threads():
+            plan = plan.on_threads(quicker_threads(plan))
         if isinstance(chosen, Inline) and chosen.memory is None:
             chosen = replace(chosen, memory={LOADER: loader(plan.task)})
         driver = Driver(plan, folder, progress)

@@ -25,6 +25,12 @@ def useful_threads(size: int, share: int) -> int:
     return 1 if size <= SMALL else share
 
 
+def wanted_threads() -> int | None:
+    """What OMP_NUM_THREADS says, where it is a number."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else None
+
+
 @contextlib.contextmanager
 def using_threads(count: int) -> Iterator[None]:
     """Compute on so many threads inside the block."""
@@ -141,9 +147,8 @@ class Resources:
 
         OMP_NUM_THREADS, or an equal share of the cores, as far as threads are of use.
         """
-        wanted = os.environ.get("OMP_NUM_THREADS", "")
-        if wanted.isdecimal() and int(wanted) > 0:
-            return int(wanted)
+        if wanted := wanted_threads():
+            return wanted
         share = self.each or max(1, cores() // max(1, min(self.workers, jobs)))
         return useful_threads(size, share)
 

@@ -16,7 +16,8 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
-from d3data.distill.run_status import LOCK
+from d3data.distill import runs as running
+from d3data.distill.run_status import LOCK, read_environment
 from d3data.errors import (
     D3DataError,
     DataError,
@@ -97,6 +98,23 @@ def test_a_run_makes_an_artifact_that_says_where_it_is_from(finished):
     assert [part.classes for part in page.content.parts] == [(0, 2, 4, 6, 8), (1, 3, 5, 7, 9)]
     values = tomllib.loads(found.file("recipe.toml").decode())
     assert distill.Recipe.parse(values, where="it") == recipe
+
+
+def test_threads_are_timed_once_where_nobody_says_them(tmp_path, monkeypatch):
+    timed = []
+
+    def quicker(plan):
+        timed.append(plan)
+        return {"subtasks": 3}
+
+    monkeypatch.setattr(running, "quicker_threads", quicker)
+    run(runs.recipe(), tmp_path / "said")
+    assert not timed
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    for _ in range(2):
+        run(runs.recipe(), tmp_path / "run")
+        assert read_environment(tmp_path / "run")["threads"]["subtasks"] == 3
+    assert len(timed) == 1
 
 
 @pytest.fixture
