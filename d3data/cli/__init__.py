@@ -17,6 +17,8 @@ def main() -> None:
             from d3data.cli.commands import app
     except MissingPackageError as failure:
         sys.exit(f"error: {failure}")
+    except KeyboardInterrupt:
+        sys.exit(130)
     app()
 
 

@@ -2,7 +2,8 @@
 
 Zhao & Bilen, "Dataset condensation with differentiable Siamese augmentation", 2021, section 3.2
 and its published code, arXiv 2102.08259; the colour operations are those of Zhao et al., 2020,
-arXiv 2006.10738.
+arXiv 2006.10738. `move` and `nudge` are what Zhao, Mopuri & Bilen, 2021, arXiv 2006.05929, and its
+published code evaluate MNIST and networks with batch norm by.
 
 What is drawn is a table of uniform numbers, on the CPU; what is applied is a differentiable
 function of images and that table. So the same numbers act on any batch, on any device, again.
@@ -29,9 +30,10 @@ HOLE = 0.5  # of the side
 FLIP = 0.5  # probability
 SCALE = 1.2  # width and height apart: the picture is sampled [1/1.2, 1.2) times as widely
 ROTATION = 15.0  # degrees, either way
+MOVE_PIXELS, MOVE_SCALE, MOVE_DEGREES = 4, 0.2, 45  # either way; a pixel and a degree less ahead
 NUMBERS = 3  # uniform numbers that an operation may use for an image
 
-OperationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate"]
+OperationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate", "move", "nudge"]
 
 
 @dataclass(frozen=True)
@@ -97,18 +99,24 @@ def color(images: Tensor, uniform: Tensor) -> Tensor:
 def crop(images: Tensor, uniform: Tensor) -> Tensor:
     """Shift by whole pixels; zeros come in."""
     height, width = images.shape[-2:]
-    rows, down = _shifted(height, uniform[:, 0])
-    columns, right = _shifted(width, uniform[:, 1])
+    tall, wide = (int(side * SHIFT + 0.5) for side in (height, width))
+    down = _whole(uniform[:, 0], 2 * tall + 1) - tall
+    return _shifted(images, down, _whole(uniform[:, 1], 2 * wide + 1) - wide)
+
+
+def _shifted(images: Tensor, down: Tensor, right: Tensor) -> Tensor:
+    """Read each image so many pixels further down and right, (B,) each; zeros come in."""
+    height, width = images.shape[-2:]
+    rows, down = _lines(height, down)
+    columns, right = _lines(width, right)
     shape = images.shape
     images = images.gather(2, _like(images, rows[:, None, :, None]).expand(shape))
     images = images.gather(3, _like(images, columns[:, None, None, :]).expand(shape))
     return images * _like(images, (down[:, :, None] & right[:, None, :])[:, None])
 
 
-def _shifted(side: int, uniform: Tensor) -> tuple[Tensor, Tensor]:
+def _lines(side: int, shift: Tensor) -> tuple[Tensor, Tensor]:
     """(B,) -> where each line is read and whether that is inside the image, (B, side) each."""
-    most = int(side * SHIFT + 0.5)
-    shift = _whole(uniform, 2 * most + 1) - most
     source = torch.arange(side) + shift[:, None]
     return source.clamp(0, side - 1), (source >= 0) & (source < side)
 
@@ -142,9 +150,40 @@ def scale(images: Tensor, uniform: Tensor) -> Tensor:
 
 def rotate(images: Tensor, uniform: Tensor) -> Tensor:
     """Rotate about the centre."""
-    angle = (uniform[:, 0] - 0.5) * 2 * math.radians(ROTATION)
+    return _rotated(images, (uniform[:, 0] - 0.5) * 2 * math.radians(ROTATION))
+
+
+def _rotated(images: Tensor, angle: Tensor) -> Tensor:
     sine, cosine = angle.sin(), angle.cos()
     return _warped(images, torch.stack([cosine, -sine, sine, cosine], 1).view(-1, 2, 2))
+
+
+def move(images: Tensor, uniform: Tensor) -> Tensor:
+    """Shift each image by up to 4 pixels, stretch it by a fifth, or rotate it by 45 degrees.
+
+    An image's own mean comes in, but zeros where it is stretched.
+    """
+    kind = _like(images, _whole(uniform[:, 0], 3)[:, None, None, None])
+    factors = 1 + (uniform[:, 1:] * 2 - 1) * MOVE_SCALE
+    stretched = _warped(images, torch.diag_embed(1 / factors))
+    mean = images.mean((2, 3), keepdim=True)
+    degrees = _whole(uniform[:, 1], 2 * MOVE_DEGREES) - MOVE_DEGREES
+    rotated = _rotated(images - mean, degrees.to(uniform.dtype).deg2rad()) + mean
+    moved = torch.where(kind == 1, stretched, rotated)
+    return torch.where(kind == 0, _cropped(images, uniform), moved)
+
+
+def nudge(images: Tensor, uniform: Tensor) -> Tensor:
+    """Shift half of the images by up to 4 pixels, where their own mean comes in."""
+    still = _like(images, uniform[:, 0, None, None, None] < 0.5)
+    return torch.where(still, images, _cropped(images, uniform))
+
+
+def _cropped(images: Tensor, uniform: Tensor) -> Tensor:
+    """Shift each image by its numbers but the first, -4 to 3 pixels."""
+    mean = images.mean((2, 3), keepdim=True)
+    shifts = _whole(uniform[:, 1:], 2 * MOVE_PIXELS) - MOVE_PIXELS
+    return _shifted(images - mean, shifts[:, 0], shifts[:, 1]) + mean
 
 
 def _warped(images: Tensor, matrices: Tensor) -> Tensor:
@@ -164,7 +203,8 @@ def _like(images: Tensor, table: Tensor) -> Tensor:
 
 
 operations: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    operation.__name__: operation for operation in (color, crop, cutout, flip, scale, rotate)
+    operation.__name__: operation
+    for operation in (color, crop, cutout, flip, scale, rotate, move, nudge)
 }
 
 augmentations = {
@@ -173,6 +213,8 @@ augmentations = {
     # for classes that a mirror changes, as it does digits and letters
     "siamese-noflip": Augmentation(operations=("color", "crop", "cutout", "scale", "rotate")),
     "flip-crop": Augmentation(operations=("flip", "crop"), choose=False),
+    "move": Augmentation(operations=("move",)),
+    "nudge": Augmentation(operations=("nudge",)),
 }
 
 

@@ -199,7 +199,7 @@ def test_a_torch_that_moved_its_private_names_is_told_in_a_sentence(monkeypatch)
         runpy.run_module("d3data.distill.tracing")
 
 
-@pytest.mark.parametrize("alone, found", [(1.0, {}), (0.1, {"subtasks": 1})])
+@pytest.mark.parametrize(("alone", "found"), [(1.0, {}), (0.1, {"subtasks": 1})])
 def test_threads_are_those_of_the_quicker_steps(tmp_path, monkeypatch, alone, found):
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     monkeypatch.setattr(device, "cores", lambda: 4)

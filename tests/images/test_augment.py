@@ -75,6 +75,33 @@ def naive_rotate(image, u):
     return naive_warp(image, torch.tensor(rows, dtype=image.dtype))
 
 
+def naive_shift(image, u):
+    mean = image.mean((1, 2), keepdim=True)
+    down, right = (math.floor(v * 8) - 4 for v in u[1:])
+    _, height, width = image.shape
+    out = mean.expand_as(image).clone()
+    for y in range(max(0, -down), min(height, height - down)):
+        for x in range(max(0, -right), min(width, width - right)):
+            out[:, y, x] = image[:, y + down, x + right]
+    return out
+
+
+def naive_move(image, u):
+    if u[0] < 1 / 3:
+        return naive_shift(image, u)
+    if u[0] < 2 / 3:
+        factors = [1 / (0.8 + 0.4 * float(v)) for v in u[1:]]
+        return naive_warp(image, torch.diag(torch.tensor(factors, dtype=image.dtype)))
+    angle = (math.floor(u[1] * 90) - 45) / 180 * math.pi
+    rows = [[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]]
+    mean = image.mean((1, 2), keepdim=True)
+    return naive_warp(image - mean, torch.tensor(rows, dtype=image.dtype)) + mean
+
+
+def naive_nudge(image, u):
+    return image if u[0] < 0.5 else naive_shift(image, u)
+
+
 naive = {
     "color": naive_color,
     "crop": naive_crop,
@@ -82,6 +109,8 @@ naive = {
     "flip": naive_flip,
     "scale": naive_scale,
     "rotate": naive_rotate,
+    "move": naive_move,
+    "nudge": naive_nudge,
 }
 
 
