@@ -135,7 +135,7 @@ def distill(
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
-    stopped = f"all is saved, and the same command goes on with {folder}"
+    stopped = f"what was done is saved, and the same command goes on with {folder}"
     with Display(stopped) as display, stoppable(display.show, executor == "inline") as watch:
         made = distill.run(
             chosen,
@@ -256,7 +256,7 @@ def pretrain_generator(
     from d3data.utils.hashing import file_sha256
 
     sizes = {"width": width, "base": base, "styles": styles}
-    stopped = "all is saved, and the same command goes on"
+    stopped = "what was done is saved, and the same command goes on"
     with Display(stopped) as display, stoppable(display.show, True) as watch:
         made = pretrain_generator(
             task,
