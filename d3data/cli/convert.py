@@ -116,7 +116,7 @@ def images(
     task: Annotated[
         str,
         typer.Option(
-            help="The data set that was distilled, such as cifar10; or a recipe whose [task] says "
+            help="The data set that was distilled, such as cifar10; or a recipe, whose task says "
             "how --data is read."
         ),
     ],

@@ -1,9 +1,10 @@
 """Commands that make artifacts: recipes, distill, pretrain-generator, status."""
 
+import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +13,7 @@ from d3data.cli.executors import Address, Carry, Gpus, SlurmOptions, Where, exec
 from d3data.cli.options import Data, Device, Json
 from d3data.cli.output import give, read_report, say
 from d3data.cli.progress import Display, stoppable
+from d3data.errors import D3DataError
 from d3data.utils.atomic import write_json
 from d3data.utils.paths import as_name
 from d3data.utils.text import counted, duration, figures, table
@@ -156,7 +158,9 @@ def distill(
     judged = None
     if real is not None and (judged := _judged(made, real, device, verdict)) is not None:
         say(f"verdict: {sentences(judged)}")
-        say(f"a page of it: d3data report {quote(as_name(_report(made)))} --html verdict.html")
+        report = quote(as_name(_report(made)))
+        say(f"a page of it: d3data report {report} --html verdict.html")
+        say(f"a card with it: d3data card {where} --report {report} --out README.md")
     say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --protocol quick")
     given = {"artifact": str(made), "verdict": judged and judged.dump()}
     give(as_name(made), given, as_json=json)
@@ -172,15 +176,19 @@ def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | 
     from d3data.cli.evaluation import run_plan
     from d3data.evaluation import plan
 
-    stored = _report(made)
-    if stored.is_file():
-        known = read_report(stored)
-        if known.content_sha256 == artifact.read(made).manifest.content_sha256:
+    stored, split = _report(made), "test" if task.test is not None else "validation"
+    with contextlib.suppress(D3DataError, OSError):
+        known, content = read_report(stored), artifact.read(made).manifest.content_sha256
+        if (known.content_sha256, known.fingerprint, known.split) == (
+            content,
+            task.fingerprint,
+            split,
+        ):
+            say(f"of {as_name(stored)}; d3data evaluate measures longer")
             return known
-    split: Any = "test" if task.test is not None else "validation"
     say(
         f"{as_name(made)} is finished; evaluating it for about {figures(minutes)} minutes "
-        "(--verdict 0: not), which Ctrl-C stops and the same command begins again"
+        "(--verdict 0: not); Ctrl-C stops that, and the same command goes on"
     )
     planned = plan(
         made, task, protocol="quick", baselines="fair", split=split, device=device, minutes=minutes
@@ -236,7 +244,7 @@ def _forecast(plan: "Plan", resources: "Resources", gpu: str | None, *, as_json:
 
 def pretrain_generator(
     task: Annotated[
-        str, typer.Argument(help="A preset, or any name with --data; or a recipe, for its [task].")
+        str, typer.Argument(help="A preset, or any name with --data; or a recipe, for its task.")
     ],
     out: Annotated[Path, typer.Option(help="The file to be made, .safetensors.")],
     data: Data = None,

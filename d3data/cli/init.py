@@ -36,7 +36,8 @@ def init(
     ] = None,
     white: White = None,
     minutes: Annotated[
-        float, typer.Option(help="What `distill` and its verdict may take on this machine.")
+        float,
+        typer.Option(min=0.1, help="What `distill` and its verdict may take on this machine."),
     ] = 10.0,
     size: Annotated[
         int | None,
@@ -72,10 +73,15 @@ def init(
     sizes = {"minutes": f"{minutes:g}", "size": size, "licence": licence}
     typed = _spelled(options, split or []) + _spelled(sizes, [])
     header = [f"Made by d3data init {quote(place)} --budget {quote(budget)}{typed}", *said]
-    comment = "".join(f"# {line}\n" for line in [*header, command])
+    comment = "".join(f"# {_printable(line)}\n" for line in [*header, command])
     write_bytes(out, f"{comment}\n{made.recipe.to_toml()}".encode())
     say("\n".join([*said, f"next: {command}"]))
     typer.echo(str(out))
+
+
+def _printable(line: str) -> str:
+    """A comment in one line, whatever a path is called."""
+    return "".join(c if c.isprintable() else "?" for c in line)
 
 
 def _spelled(options: dict[str, Any], split: list[str]) -> str:

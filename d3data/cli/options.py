@@ -106,7 +106,7 @@ Task = Annotated[
     str | None,
     typer.Option(
         help="The real images to test on, where NAME is no distilled set, which says them: a "
-        "name, or a recipe whose [task] says how --data is read."
+        "name, or a recipe, whose task says how --data is read."
     ),
 ]
 Columns = Annotated[

@@ -7,6 +7,7 @@ from typing import Literal
 
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
+from d3data.artifact.part import Part
 from d3data.artifact.quantize import PURPOSES, Quantization
 from d3data.data.sets import AnySet, as_artifact
 from d3data.errors import ArtifactError, nearest
@@ -36,7 +37,8 @@ def quantize(
     Args:
         dataset: a set that was loaded, an artifact, a name or a folder.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels",
-            "pixels", "maps" and "styles" (float32 where one is not named). With one number for
+            "pixels", "maps" and "styles" (as they are where one is not named). What is
+            stored in fewer bits already stays as it is. With one number for
             all, labels keep 8, and learned ones 32.
         out: where to write it; by default a folder of the new name, beside the artifact's folder
             or, if `dataset` is a name, in the working directory.
@@ -65,7 +67,14 @@ def quantize(
             f"{old.manifest.about.name} has no {' and no '.join(absent)}: it stores "
             f"{', '.join(name for name in PURPOSES if name in stored)}"
         )
-    parts = [replace(part, quantization=quantization.within(stored)) for part in parts]
+    fewer = [_fewer(part, quantization, stored) for part in parts]
+    asked = [quantization.within(stored)] * len(parts)
+    if fewer == [part.quantization for part in parts] and fewer != asked:
+        raise ArtifactError(
+            f"{old.manifest.about.name} is stored in as few bits already: "
+            + ", ".join(f"{name} as {fewer[0].of(name)}" for name in PURPOSES if name in stored)
+        )
+    parts = [replace(part, quantization=q) for part, q in zip(parts, fewer, strict=True)]
     recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
     return artifact.write(
         folder,
@@ -79,6 +88,20 @@ def quantize(
         draws_per_class=content.sampling.draws_per_class,
         extras={path: old.file(path) for path in recipe},
     )
+
+
+def _fewer(part: Part, wanted: Quantization, stored: set[str]) -> Quantization:
+    """The fewer bits of what a part has and what is wanted: more would give nothing back."""
+    kept = {
+        name: part.quantization.of(name)
+        for name in stored & {*PURPOSES}
+        if _width(part.quantization.of(name)) < _width(wanted.of(name))
+    }
+    return wanted.model_copy(update=kept).within(stored)
+
+
+def _width(precision: str) -> int:
+    return int(precision.removeprefix("float").removeprefix("int"))
 
 
 def _parent(dataset: AnySet, old: Artifact) -> Path:

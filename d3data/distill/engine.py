@@ -13,11 +13,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from d3data.artifact.quantize import Quantization
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import Experts
 from d3data.distill.recipe import Recipe
-from d3data.distill.straight_through import StraightThrough
+from d3data.distill.straight_through import as_distilled
 from d3data.errors import RunError
 from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
@@ -184,9 +183,7 @@ def optimize(source: Source, stage: Stage, setting: Setting, *, rounded: bool = 
         optimizer.register_step_post_hook(lambda *_: source.confine())
     changing = [purpose for purpose in specs if specs[purpose].schedule != "constant"]
     schedules = {optimizers[purpose]: specs[purpose].rate_at for purpose in changing}
-    stored = recipe.quantization if rounded else Quantization()
-    exact = not rounded and recipe.compute.decoding == "float32"
-    seen = source if exact else StraightThrough(source, stored, recipe.compute)
+    seen = as_distilled(source, recipe, rounded=rounded)
     losses = recipe.objective.losses(seen, context)
     stage.train(losses, list(optimizers.values()), schedules, objects)
     recipe.objective.finish(seen, context)

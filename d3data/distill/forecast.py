@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import groupby, islice, repeat
 from typing import Any
 
@@ -21,7 +21,7 @@ from d3data.distill.experts import FLOAT, Course, UnrecordedExperts
 from d3data.distill.jobs import ExpertJob, RunJob, blank
 from d3data.distill.plan import Plan
 from d3data.distill.starts import STARTS
-from d3data.distill.straight_through import StraightThrough
+from d3data.distill.straight_through import as_distilled
 from d3data.distill.tracing import META, Work, traced
 from d3data.errors import DeviceError, entry
 from d3data.nets.compute import Compute
@@ -30,17 +30,12 @@ from d3data.utils.device import as_device, device_memory, using_threads
 
 ENDLESS = 10**9  # steps
 TIMED_STEPS, TIMED_SECONDS = 10, 5.0  # at most
-FEW_STEPS = 2  # that are timed of a run which begins
 TIMED_FLOPS = 2e12  # of a step that is timed on a CPU, at most
 SHARE = 0.3  # of its peak that a GPU is assumed to reach; not measured
 PEAKS = {  # float32 operations a second without tensor cores, from NVIDIA's data sheets
     "A100": 19.5e12, "H100": 66.9e12, "L40S": 91.6e12,
     "RTX4090": 82.6e12, "T4": 8.1e12, "V100": 15.7e12,
 }  # fmt: skip
-
-
-CPU = torch.device("cpu")
-STAGES = {"warm start": "subtasks", "distill": "subtasks"}  # of a plan, by those that are timed
 
 
 @dataclass
@@ -92,30 +87,6 @@ def forecast(
             rounds = -(-count // workers)
             stage.wall = seconds and stage.wall + rounds * length * seconds
     return list(stages.values())
-
-
-def quicker_threads(plan: Plan) -> dict[str, int]:
-    """The stages of `plan` that are quicker here, now, on one thread than on all of a job's.
-
-    So they are where other work has a core: all threads wait for the one that waits for it. Steps
-    are timed uncompiled.
-    """
-    compute = plan.recipe.compute.model_copy(update={"compile": False})
-    plan = replace(plan, recipe=plan.recipe.model_copy(update={"compute": compute}))
-    turns = plan.recipe.objective.period if plan.recipe.objective else 1
-    seconds: dict[str, dict[int, float]] = {}
-    for name, jobs, length, _ in _jobs(plan):
-        stage, job = STAGES.get(name, name), jobs[0]
-        if job.threads == 1 or stage not in plan.stages:
-            continue
-        if traced(_begin(name, job, plan, META), turns)[0] > TIMED_FLOPS:
-            continue
-        for threads in (1, job.threads):
-            with using_threads(threads), compute.precisely(CPU):
-                step = timed(_begin(name, job, plan, CPU), turns, FEW_STEPS)
-            of = seconds.setdefault(stage, {})
-            of[threads] = of.get(threads, 0.0) + length * (step or 0.0)
-    return {stage: 1 for stage, of in seconds.items() if min(of, key=of.__getitem__) == 1}
 
 
 def start_seconds() -> float:
@@ -180,8 +151,8 @@ def _begin(stage: str, job: RunJob, plan: Plan, device: torch.device) -> Work:
         assert training is not None, "a start with steps trains something"
         return *training, recorded
     assert recipe.objective is not None
-    rounded = recipe.quantize.steps > recipe.steps and device != META
-    seen = StraightThrough(source, recipe.quantization) if rounded else source
+    rounded = recipe.quantize.steps > recipe.steps
+    seen = source if device == META else as_distilled(source, recipe, rounded=rounded)
     return source, recipe.objective.losses(seen, context), recorded
 
 

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from d3data.distill.recipe import Recipe
 from d3data.distill.soft_labels import relabel
 from d3data.distill.starts import STARTS, finished
 from d3data.errors import RunError
-from d3data.executors.base import Job, Memory
+from d3data.executors.base import LOCK, Job, Memory
 from d3data.images.decoded import stored_images
 from d3data.images.spec import Image
 from d3data.images.tasks import Task, TaskSpec
@@ -37,6 +38,7 @@ from d3data.utils import rng
 from d3data.utils.atomic import write_bytes, write_json
 from d3data.utils.device import as_device, device_name, enough_memory, using_threads
 from d3data.utils.hashing import file_sha256
+from d3data.utils.lock import hold_range
 from d3data.utils.progress import Progress, ReportProgress, after_each_step
 
 LESS = (
@@ -133,6 +135,11 @@ class ExpertJob(RunJob):
     @property
     def writes(self) -> tuple[Path, ...]:
         return self.path, experts.checkpoint_of(self.path)
+
+    def perform(self, report: ReportProgress, memory: Memory) -> None:
+        """Do it, unless another run that shares these experts has done it meanwhile."""
+        with hold_range(self.path.parent / LOCK, self.path.name, patience=math.inf):
+            super().perform(report, memory)
 
     def work(self, report: ReportProgress, load: Load) -> None:
         task = self.task(load)

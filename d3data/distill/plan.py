@@ -1,9 +1,9 @@
 """What a run will do, known and checked before any of it is done."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
 
@@ -30,6 +30,7 @@ from d3data.images.tasks import UNSEEN, Task
 from d3data.sources.base import purpose
 from d3data.sources.registry import layout
 from d3data.utils.device import Resources
+from d3data.utils.paths import from_anywhere
 from d3data.utils.schema import Frozen
 
 MEMORY = 1 << 30  # bytes of decoded images that each worker may hold
@@ -63,14 +64,6 @@ class Plan:
             "subtasks": self.subtasks,
             "labels": self.labels,
         }
-
-    def on_threads(self, counts: Mapping[str, int]) -> Self:
-        """The plan with so many threads for each job of a stage; the others keep theirs."""
-        changed: dict[str, Any] = {
-            stage: tuple(job.model_copy(update={"threads": count}) for job in self.stages[stage])
-            for stage, count in counts.items()
-        }
-        return replace(self, **changed)
 
     @property
     def jobs(self) -> list[RunJob]:
@@ -128,10 +121,9 @@ def plan_run(
     counts = {"images": len(lots), "subtasks": len(blocks), "labels": len(blocks)}
     counts["experts"] = len(blocks) * own.count if own else 0
     counts["experts"] += teacher.count if teacher else 0
-    found = data and Path(data).exists()  # workers begin in another folder
     common = {
         "recipe": recipe,
-        "data": str(Path(data).absolute()) if data and found else data,
+        "data": data and from_anywhere(data),  # workers begin in another folder
         "folder": folder.absolute(),
         "device": resources.device,
     }

@@ -15,7 +15,6 @@ import torch
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
 from d3data.distill.driver import Driver, about
-from d3data.distill.forecast import quicker_threads
 from d3data.distill.jobs import LOADER, loader
 from d3data.distill.plan import Plan, plan_run
 from d3data.distill.recipe import Recipe, WarmStart, get_recipe
@@ -27,9 +26,10 @@ from d3data.executors.processes import Processes
 from d3data.executors.rays import Ray
 from d3data.executors.slurm import Slurm
 from d3data.utils.atomic import write_bytes, write_json
-from d3data.utils.device import Resources, find_resources, versions, wanted_threads
+from d3data.utils.device import Resources, find_resources, versions
 from d3data.utils.lock import hold, lock_files
 from d3data.utils.packages import naming_packages
+from d3data.utils.paths import from_anywhere
 from d3data.utils.progress import ReportProgress, ignore
 from d3data.utils.text import some
 
@@ -103,9 +103,6 @@ def run(
         except BaseException:
             _leave(folder)
             raise
-        here = isinstance(chosen, Inline | Processes) and resources.device == "cpu"
-        if here and not (folder / RECIPE).exists() and not wanted_threads():
-            plan = plan.on_threads(quicker_threads(plan))
         if isinstance(chosen, Inline) and chosen.memory is None:
             chosen = replace(chosen, memory={LOADER: loader(plan.task)})
         driver = Driver(plan, folder, progress)
@@ -221,7 +218,7 @@ def _claim(
         "classes": len(plan.task.classes),
         "threads": {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs},
         "jobs": {stage: len(jobs) for stage, jobs in plan.stages.items()},
-        "options": {key: _spelled(value) for key, value in options.items() if value},
+        "options": {key: from_anywhere(value) for key, value in options.items() if value},
     }
     if not (folder / RECIPE).exists():
         if plan.start:
@@ -237,11 +234,6 @@ def _claim(
                 f"started with {key} {started[key]}, resumed with {now[key]}: the tensors will "
                 "not be exactly those of a run that was never stopped",
             )
-
-
-def _spelled(value: str | Path) -> str:
-    """A place as it is found from other folders too."""
-    return str(Path(value).absolute()) if Path(value).exists() else str(value)
 
 
 def _leave(folder: Path) -> None:
@@ -264,6 +256,9 @@ def _executor(
         executor = Slurm(workers=workers, retries=retries)
     if isinstance(executor, Ray | Slurm):
         return executor, executor.resources(device)
+    if isinstance(executor, Inline):
+        alone = find_resources(device, None, inline=True)
+        return executor, replace(alone, each=executor.threads)
     resources = find_resources(device, workers, inline=executor == "inline")
     if executor == "processes":
         return Processes(resources.workers, resources.devices, retries), resources

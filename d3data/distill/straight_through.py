@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from d3data.artifact import quantize
 from d3data.artifact.quantize import Quantization
+from d3data.distill.recipe import Recipe
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.sources.base import Source
 
@@ -64,6 +65,14 @@ class StraightThrough(Source):
         with self.compute.casting(self.step_size.device.type):
             result: Tensor = functional_call(self._steps, tensors, (step, *inputs))
         return result.float()
+
+
+def as_distilled(source: Source, recipe: Recipe, *, rounded: bool) -> Source:
+    """What the objective of a recipe sees; if `rounded`, what storing leaves of the source."""
+    if not rounded and recipe.compute.decoding == "float32":
+        return source
+    stored = recipe.quantization if rounded else Quantization()
+    return StraightThrough(source, stored, recipe.compute)
 
 
 def through(name: str, tensor: Tensor, quantization: Quantization) -> Tensor:

@@ -155,7 +155,7 @@ class Maker:
             description=f"{counted(classes, 'class', 'classes')} of {self.spec.name}",
             items_per_class=bought.items_per_class,
             draws_per_class=max(128, bought.items_per_class),
-            task=self.spec.model_copy(update={"data": None, "size": side}),
+            task=self.spec.model_copy(update={"data": None, "size": side, "classes": classes}),
             source=bought.source,
             warm_start=WarmStart(steps=steps.warm_start, learning_rate=RATE, width=32),
             objective=objective,
@@ -312,6 +312,7 @@ def suggest(
         "experts": steps.epochs * epoch * step["experts"] * rounds if steps.epochs else 0.0,
         "warm start": steps.warm_start * step["warm start"],
         "distill": steps.distill * step["distill"] * draws,
+        "starting": _overhead(),
     }
     notes = [
         *_size_notes(maker, chosen, sides, native, given=side is not None),

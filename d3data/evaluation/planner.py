@@ -108,7 +108,7 @@ class EvaluationPlan:
     baseline_seeds: tuple[int, ...]
     scores: bool
     keep: bool
-    workers: int = 1
+    threads: int  # of the CPU, that compute
     fitted: Path | None = None  # where it is kept how much of it fits
     kept: Path | None = None  # where trials are kept, if not in this user's cache
 
@@ -233,12 +233,6 @@ class EvaluationPlan:
             seeds=self.seeds,
         )
 
-    @property
-    def threads(self) -> int:
-        """How many threads of the CPU compute."""
-        each = max(1, torch.get_num_threads() // self.workers)
-        return useful_threads(self.setup.task.rule.size, each)
-
     @cached_property
     def cache(self) -> TrialCache:
         """Where trials are kept, under a name of everything that decides their numbers."""
@@ -318,6 +312,7 @@ def plan(
         validate.own_rate(trained)
     seeds = validate.distinct(range(protocol.networks) if how.seeds is None else how.seeds)
     baseline_seeds = seeds if how.baseline_seeds is None else how.baseline_seeds
+    workers = whole(how.workers, "workers", least=1)
     planned = EvaluationPlan(
         name=str(dataset) if isinstance(dataset, str | Path) else type(dataset).__name__,
         data=trained,
@@ -330,7 +325,7 @@ def plan(
         baseline_seeds=validate.distinct(baseline_seeds, "baseline_seeds"),
         scores=how.scores,
         keep=how.resume and not how.networks and how.train is None,
-        workers=whole(how.workers, "workers", least=1),
+        threads=useful_threads(task.rule.size, max(1, torch.get_num_threads() // workers)),
     )
     if how.minutes is None:
         return planned

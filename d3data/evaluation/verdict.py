@@ -86,5 +86,6 @@ def _sentence(own: Measured, rivals: list[Measured], chance: float, tests: int) 
         )
     return (
         f"Whether it is worth its bytes cannot be told: it differs by {lead:+.1f} ± {error:.1f} "
-        f"points from {best.name}, which {counted(tests, 'test image')} do not tell from 0."
+        f"points from {best.name}, less than twice the error, which "
+        f"{counted(tests, 'test image')} do not tell from 0."
     )

@@ -255,10 +255,17 @@ class Hands:
 
 @dataclass(frozen=True)
 class Inline:
-    """Does one job after the other in this process; `memory` is what they find."""
+    """Does one job after the other in this process.
+
+    Attributes:
+        retries: how often a job is tried.
+        memory: what the jobs find.
+        threads: of a job of a run on a CPU; all cores unless given.
+    """
 
     retries: Retries = DEFAULT
     memory: Memory | None = None
+    threads: int | None = None
 
     def run(self, jobs: Iterable[Job], *, watch: Watch) -> Outcomes:
         memory: Memory = {} if self.memory is None else self.memory

@@ -215,9 +215,10 @@ class _Queue(Hands):
         write_json(self.folder / IDS, {n: (i, str(place)) for n, (i, place) in self._at.items()})
 
     def _messages(self, job: Job) -> Generator[Message, None, None]:
-        (number, place), last, missed = self._at[job.name], None, 0
+        (number, place), last, missed = self._at[job.name], None, set[float]()
         while not self.stop.is_set():
-            missed = 0 if self._waits(number) else missed + 1
+            waits, looked = self._waits(number)
+            missed = set() if waits else {*missed, looked}
             message = _read(place)
             if message is not None and message != last:
                 last = message
@@ -226,7 +227,7 @@ class _Queue(Hands):
                 yield message
                 if "progress" not in message:
                     return
-            elif missed > MISSED:
+            elif len(missed) > MISSED:
                 self._forget(job)
                 yield crashed(f"its job {number} left the queue{self._tail(number)}")
                 return
@@ -236,18 +237,18 @@ class _Queue(Hands):
         with self._lock:
             del self._at[job.name]
 
-    def _waits(self, number: str) -> bool:
-        """Whether a job is in the queue, waiting or running."""
+    def _waits(self, number: str) -> tuple[bool, float]:
+        """Whether a job is in the queue, waiting or running, and when that was looked up."""
         if self._how.cluster == "local":
-            return _lives(number, self._started)
+            return _lives(number, self._started), time.monotonic()
         with self._lock:
             if time.monotonic() - self._looked > LOOK:
                 command = ["squeue", "--me", "--noheader", "--array", "--format=%i"]
                 seen = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
                 if seen.returncode:
-                    return True  # nobody knows
+                    return True, self._looked  # nobody knows
                 self._queued, self._looked = {*seen.stdout.split()}, time.monotonic()
-            return number in self._queued
+            return number in self._queued, self._looked
 
     def _tail(self, number: str) -> str:
         with contextlib.suppress(OSError):

@@ -14,6 +14,7 @@ from d3data.errors import DeviceError
 from d3data.utils.version import __version__
 
 SMALL = 16  # pixels
+CPU_SHARE = Path("/sys/fs/cgroup/cpu.max")  # microseconds of all cores together, in so many
 
 
 def useful_threads(size: int, share: int) -> int:
@@ -23,12 +24,6 @@ def useful_threads(size: int, share: int) -> int:
     on two threads of a busy machine as on one.
     """
     return 1 if size <= SMALL else share
-
-
-def wanted_threads() -> int | None:
-    """What OMP_NUM_THREADS says, where it is a number."""
-    wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else None
 
 
 @contextlib.contextmanager
@@ -118,9 +113,13 @@ def device_memory(device: torch.device) -> int:
 
 
 def cores() -> int:
-    """The cores that this process may use."""
+    """The cores that this process may use, by its affinity and by its container's share."""
     affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
+    count = len(affinity(0)) if affinity else os.cpu_count() or 1
+    with contextlib.suppress(OSError, ValueError):  # "max", or not of Linux
+        quota, period = map(int, CPU_SHARE.read_text().split())
+        return max(1, min(count, quota // period))
+    return count
 
 
 def versions() -> dict[str, str]:
@@ -147,8 +146,9 @@ class Resources:
 
         OMP_NUM_THREADS, or an equal share of the cores, as far as threads are of use.
         """
-        if wanted := wanted_threads():
-            return wanted
+        wanted = os.environ.get("OMP_NUM_THREADS", "")
+        if wanted.isdecimal() and int(wanted) > 0:
+            return int(wanted)
         share = self.each or max(1, cores() // max(1, min(self.workers, jobs)))
         return useful_threads(size, share)
 
@@ -160,6 +160,7 @@ def find_resources(device: str, workers: int | None, *, inline: bool = False) ->
     is no such device.
     """
     kind = as_device(device).type
+    device = "cpu" if kind == "cpu" else device
     if inline:
         return Resources(device, 1)
     if kind != "cuda":

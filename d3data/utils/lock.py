@@ -81,6 +81,11 @@ def hold_range(path: Path, name: str, *, patience: float) -> Iterator[None]:
                 if time.monotonic() > end:
                     raise TimeoutError(f"another process is still at {name}") from None
                 time.sleep(0.1)
+            except OSError as failure:
+                raise RunError(
+                    f"{path} cannot be locked: {failure.strerror}; its disk must be mounted with "
+                    "locks (Lustre: -o flock), or choose another folder"
+                ) from failure
         yield
 
 

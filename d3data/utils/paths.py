@@ -13,6 +13,11 @@ def expanded(path: str | Path) -> Path:
         return Path(path)
 
 
+def from_anywhere(place: str | Path) -> str:
+    """A place, as it is found from other folders too; what is no path here stays as it is."""
+    return str(Path(place).absolute()) if Path(place).exists() else str(place)
+
+
 def as_name(folder: Path) -> str:
     """A folder as other commands take it: a relative one begins with a dot.
 

@@ -341,7 +341,9 @@ def test_ctrl_c_saves_and_says_how_to_go_on_and_leaves_no_worker(toml, tmp_path)
         stdout, stderr = process.communicate()
     assert process.returncode == 130
     assert stdout == ""
-    assert f"stopped; what was done is saved, and the same command goes on with {tmp_path}" in stderr
+    assert f"stopped; what was done is saved, and the same command goes on with {tmp_path}" in (
+        stderr
+    )
     assert "Traceback" not in stderr
     assert not runs.lives(worker)
     last = json.loads(log.read_text().splitlines()[-1])

@@ -12,7 +12,6 @@ import d3data
 import made
 from d3data import artifact
 from d3data.artifact.artifact import Artifact
-from d3data.artifact.quantize import Quantization
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import ArtifactError, UnknownNameError
 
@@ -48,13 +47,13 @@ def test_each_kind_of_tensor_can_have_its_own(tmp_path: Path) -> None:
     made.rounded(tmp_path / "toys")
     new = d3data.quantize(
         tmp_path / "toys",
-        bits={"priors": 4, "labels": 8},
+        bits={"priors": 2, "labels": 8},
         out=tmp_path / "small",
         name="small",
         axis="items",
     )
     stored = {part.quantization for part in new.manifest.content.parts}
-    assert stored == {Quantization(priors="int4", labels="int8", axis="items")}
+    assert stored == {made.MIXED.model_copy(update={"priors": "int2", "labels": "int8"})}
     assert new.manifest.about.name == "small"
     labels = d3data.load(tmp_path / "small").draw(0, 0)[1]
     assert torch.allclose(labels.sum(), torch.tensor(1.0), atol=1e-6)
@@ -190,3 +189,14 @@ def test_nothing_is_written_over(tmp_path: Path) -> None:
 def test_a_check_that_there_is_not_is_no_check(verify: object, toys: Artifact) -> None:
     with pytest.raises(ArtifactError, match="verify="):
         d3data.load(toys.folder, verify=verify)
+
+
+def test_fewer_bits_stay_and_more_are_refused(tmp_path):
+    old = d3data.quantize("digits-ipc4", bits={"priors": 3}, out=tmp_path / "old")
+    new = d3data.quantize(old, bits={"decoder": 8}, out=tmp_path / "new")
+    [entry] = new.manifest.content.parts
+    assert (entry.quantization.priors, entry.quantization.decoder) == ("int3", "int8")
+    assert new.ledger.content_bytes < old.ledger.content_bytes
+    with pytest.raises(ArtifactError, match="already: decoder as int8, priors as int3"):
+        d3data.quantize(new, bits=8, out=tmp_path / "more")
+    assert not (tmp_path / "more").exists()

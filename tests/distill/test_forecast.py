@@ -17,14 +17,13 @@ from d3data.cli.commands import app
 from d3data.distill import forecast as forecasting
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import UnrecordedExperts
-from d3data.distill.forecast import PEAKS, SHARE, forecast, gpu_speed, quicker_threads
+from d3data.distill.forecast import PEAKS, SHARE, forecast, gpu_speed
 from d3data.distill.jobs import blank
 from d3data.distill.tracing import traced
 from d3data.errors import DeviceError
 from d3data.images.formats import hub_datasets
 from d3data.nets.compute import Compute
 from d3data.nets.flops import FORMULAS
-from d3data.utils import device
 from d3data.utils.device import find_resources
 
 LABELS = {"epoch": 1, "draws": 3, "teacher": runs.EXPERTS}
@@ -197,19 +196,3 @@ def test_a_torch_that_moved_its_private_names_is_told_in_a_sentence(monkeypatch)
     monkeypatch.delitem(sys.modules, "d3data.distill.tracing")
     with pytest.raises(DeviceError, match=r"torch .* has moved .*TorchDispatchMode.* --dry-run"):
         runpy.run_module("d3data.distill.tracing")
-
-
-@pytest.mark.parametrize(("alone", "found"), [(1.0, {}), (0.1, {"subtasks": 1})])
-def test_threads_are_those_of_the_quicker_steps(tmp_path, monkeypatch, alone, found):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setattr(device, "cores", lambda: 4)
-    monkeypatch.setattr(device, "SMALL", 1)
-    step = {1: alone, 4: 0.5}
-    timed = lambda *_: step[torch.get_num_threads()]  # noqa: E731
-    monkeypatch.setattr(forecasting, "timed", timed)
-    plan = planned(runs.recipe(), tmp_path / "run")
-    assert {job.threads for job in plan.subtasks} == {4}
-    assert quicker_threads(plan) == found
-    changed = plan.on_threads(found)
-    assert [job.threads for job in changed.subtasks] == [found.get("subtasks", 4)]
-    assert quicker_threads(changed) == ({} if found else quicker_threads(plan))

@@ -2,6 +2,10 @@ import json
 import resource
 import shutil
 import socket
+import subprocess
+import sys
+import textwrap
+import threading
 import tomllib
 from collections import Counter
 from dataclasses import replace
@@ -16,8 +20,7 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
-from d3data.distill import runs as running
-from d3data.distill.run_status import LOCK, read_environment
+from d3data.distill.run_status import LOCK
 from d3data.errors import (
     D3DataError,
     DataError,
@@ -30,6 +33,7 @@ from d3data.errors import (
     TrainingError,
 )
 from d3data.executors import base
+from d3data.executors.base import do
 from d3data.executors.processes import Processes
 from d3data.images import decoded as pixels
 from d3data.images.tasks import TaskSpec
@@ -100,23 +104,6 @@ def test_a_run_makes_an_artifact_that_says_where_it_is_from(finished):
     assert distill.Recipe.parse(values, where="it") == recipe
 
 
-def test_threads_are_timed_once_where_nobody_says_them(tmp_path, monkeypatch):
-    timed = []
-
-    def quicker(plan):
-        timed.append(plan)
-        return {"subtasks": 3}
-
-    monkeypatch.setattr(running, "quicker_threads", quicker)
-    run(runs.recipe(), tmp_path / "said")
-    assert not timed
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    for _ in range(2):
-        run(runs.recipe(), tmp_path / "run")
-        assert read_environment(tmp_path / "run")["threads"]["subtasks"] == 3
-    assert len(timed) == 1
-
-
 @pytest.fixture
 def copied(small, tmp_path):
     """A copy of a small finished run, to be damaged."""
@@ -136,7 +123,7 @@ def test_the_plan_tells_the_numbers_that_come_out(finished):
     assert numbers["published_values"] == ledger.published_values
     assert numbers["tensor_bytes"] == 4 * ledger.stored_values
     assert numbers["items"] == 20
-    sizes = [path.stat().st_size for path in (out / "experts").iterdir()]
+    sizes = [path.stat().st_size for path in (out / "experts").glob("*.safetensors")]
     assert len(sizes) == numbers["experts"] == 5
     assert 0 < sum(sizes) - numbers["expert_bytes"] < 200 * len(sizes)
     lines = sum(len(p.read_text().splitlines()) for p in out.glob("subtasks/*/metrics.jsonl"))
@@ -260,7 +247,7 @@ def test_runs_share_experts_by_what_is_in_them(tmp_path):
     for name, steps in (("a", 1), ("b", 2)):
         recipe = runs.recipe(objective=runs.MTT, steps=steps, warm_start={"steps": 0})
         run(recipe, tmp_path / name, experts=shared)
-    assert len(list(shared.iterdir())) == 2
+    assert len(list(shared.glob("*.safetensors"))) == 2
     assert not (tmp_path / "a" / "experts").exists()
 
 
@@ -649,3 +636,31 @@ def test_a_file_of_images_that_is_cut_off_is_written_again(tmp_path, monkeypatch
     path.write_bytes(path.read_bytes()[:-5])
     run(recipe, out)
     assert runs.outcome(out) == expected
+
+
+def test_an_expert_that_runs_share_is_trained_by_one_at_a_time(tmp_path):
+    """Another process has it: this one waits, and then finds it done."""
+    expert = plan(
+        runs.recipe(objective=MMD), tmp_path / "run", experts=tmp_path / "shared"
+    ).experts[0]
+    code = f"""
+        import pathlib, sys
+        from d3data.executors.base import LOCK
+        from d3data.utils.lock import hold_range
+
+        path = pathlib.Path({str(expert.path)!r})
+        with hold_range(path.parent / LOCK, path.name, patience=0.0):
+            print("held", flush=True)
+            sys.stdin.readline()
+            path.write_bytes(b"of the other")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(code)]
+    streams = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **streams) as other:
+        assert other.stdout.readline() == "held\n"
+        mine = threading.Thread(target=do, args=(expert, lambda at: None, {}))
+        mine.start()
+        other.stdin.write("\n")
+        other.stdin.flush()
+        mine.join()
+    assert expert.path.read_bytes() == b"of the other"

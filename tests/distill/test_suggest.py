@@ -72,6 +72,7 @@ def test_the_set_fits_and_the_recipe_is_that_of_small_maps(images, clock):
     assert recipe.quantize.steps > 0
     assert recipe.task.validation == 0.333
     assert recipe.task.data is None
+    assert recipe.task.classes == 2
     assert "licence: not stated" in "\n".join(made.notes)
     assert suggest(images, size=20_000, license="MIT").recipe.task.license == "MIT"
 

@@ -16,7 +16,14 @@ from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import BaselineContext, Photographs
-from d3data.evaluation.baselines.compressed_images import Codec, codecs, neighbours, rounds, stored
+from d3data.evaluation.baselines.compressed_images import (
+    Codec,
+    codecs,
+    fitting,
+    neighbours,
+    rounds,
+    stored,
+)
 from d3data.images import selection
 from d3data.utils.rng import generator
 
@@ -257,3 +264,10 @@ def test_what_is_not_possible_is_refused(name, error, message):
     tensors = Photographs(torch.zeros(2, 1, 8, 8), torch.arange(2))
     with pytest.raises(error, match=message):
         baselines.wanted(["random", name], tensors, features=False)
+
+
+def test_codecs_whose_images_are_too_large_are_left_out():
+    row = lambda size: SimpleNamespace(bytes=size)  # noqa: E731
+    rows = {"small": row(90), "fits": row(100), "large": row(101)}
+    assert fitting(rows, 100) == ["small", "fits"]
+    assert fitting(rows, 10) == ["small"]

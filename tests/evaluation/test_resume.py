@@ -16,6 +16,8 @@ from d3data.evaluation.trial_cache import TrialCache
 from d3data.evaluation.trial_training import TrialTraining
 from d3data.executors.slurm import Slurm
 from d3data.images.tasks import load_task
+from d3data.utils import device as devices
+from d3data.utils.device import using_threads
 from spies import outcomes, untouched
 
 compressed = import_module("d3data.evaluation.baselines.compressed_images")
@@ -168,6 +170,17 @@ def test_workers_train_what_one_process_would(cache, monkeypatch, tiny):
     assert not trained
     assert len(stages) == 3 + 3
     assert not [*cache.rglob("*.json")]
+
+
+def test_threads_are_shared_by_workers_once(pixels, tiny, monkeypatch):
+    monkeypatch.setattr(devices, "SMALL", 1)
+    with using_threads(4):
+        whole = plan(pixels, protocol=tiny, workers=2)
+        assert whole.threads == 2
+        whole.estimate()
+        folder = whole.cache.folder
+    with using_threads(2):
+        assert plan(pixels, protocol=tiny).cache.folder == folder
 
 
 def test_a_cluster_trains_what_this_process_would(cache, monkeypatch, tiny):

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import pytest
 import tomli_w
+import torch
 
 import tiny_runs as runs
 from d3data.errors import D3DataError, JobError, RecipeError
 from d3data.evaluation import evaluate, get_protocol, studies
 from d3data.evaluation.studies import running
+from d3data.evaluation.studies.running import EntryJob
 from d3data.executors.processes import Processes
 from d3data.nets import NetworkSpec
 
@@ -157,12 +159,37 @@ def test_studies_that_cannot_be_run_are_refused_before_anything_is_made(tmp_path
     assert not (tmp_path / "out").exists()
 
 
-def test_workers_do_what_one_process_does(tmp_path):
+def test_workers_do_what_one_process_does(tmp_path, monkeypatch):
     """In processes of their own, where protocols are whole."""
+    monkeypatch.setattr(running, "evaluate", evaluate)
     values = {"networks": 1, "baselines": [], "nets": ["mlp"]}
     entries = [{"name": str(n), "set": "digits-ipc4"} for n in range(2)]
     path = written(tmp_path / "study.toml", entries=entries, **values)
     run = partial(studies.run, path, threads=1)
     one, two = run(out=tmp_path / "a", executor=Processes(2)), run(out=tmp_path / "b")
-    assert len(one.results) == len(two.results) == 2
-    assert one.identity == two.identity
+    assert [found.accuracies for found in one.results] == [
+        found.accuracies for found in two.results
+    ]
+    assert len(one.results) == 2
+
+
+def test_results_of_other_images_are_not_taken(file, tmp_path):
+    studies.run(file, out=tmp_path / "out")
+    values = {"name": "tiny", "number": 0, "device": "cpu", "threads": 1, "root": tmp_path}
+    values |= {"study": studies.read_study(file), "folder": tmp_path / "out"}
+    assert EntryJob(**values, data=None).found is not None
+    assert EntryJob(**values, data="/other").found is None
+
+
+def test_a_study_has_the_threads_that_it_is_given(file, tmp_path, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    seen = []
+
+    def made(*them, executor, **options):
+        seen.append((torch.get_num_threads(), executor.threads))
+        return whole(*them, executor=executor, **options)
+
+    whole = running.runs.run
+    monkeypatch.setattr(running.runs, "run", made)
+    studies.run(file, out=tmp_path / "out", threads=2)
+    assert seen == [(2, 2), (2, 2)]

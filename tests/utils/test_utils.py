@@ -2,6 +2,8 @@
 
 import contextlib
 import ctypes
+import errno
+import os
 import resource
 import signal
 import subprocess
@@ -13,7 +15,7 @@ import torch
 
 from d3data import errors
 from d3data.nets import training
-from d3data.utils import atomic, rng
+from d3data.utils import atomic, device, lock, rng
 from d3data.utils.device import as_device, normal
 
 
@@ -129,3 +131,29 @@ def test_freed_memory_is_used_again_without_asking_the_system():
     pages = (4 << 24) // resource.getpagesize()
     assert faults() >= 20 * pages
     assert faults("keep") < pages
+
+
+@pytest.mark.parametrize(
+    ("said", "count"), [("200000 100000", 2), ("50000 100000", 1), ("max 100000", 8), ("", 8)]
+)
+def test_cores_are_those_of_a_container(tmp_path, monkeypatch, said, count):
+    (tmp_path / "cpu.max").write_text(said)
+    monkeypatch.setattr(device, "CPU_SHARE", tmp_path / "cpu.max")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert device.cores() == count
+
+
+@pytest.mark.parametrize("place", ["cpu", "cpu:0", torch.device("cpu", 0)])
+def test_a_cpu_has_one_name(place):
+    assert device.find_resources(str(place), None).device == "cpu"
+    assert device.find_resources(str(place), None, inline=True).device == "cpu"
+
+
+def test_a_disk_without_locks_is_said(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(lock.fcntl, "lockf", refuse)
+    held = lock.hold_range(tmp_path / ".jobs", "it", patience=0.0)
+    with pytest.raises(errors.RunError, match="mounted with locks"), held:
+        pass

@@ -9,7 +9,7 @@ networks of the row.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -84,8 +84,9 @@ def compressed(context: BaselineContext, *, rng: torch.Generator) -> RowData:
 
 def best(context: BaselineContext) -> Codec:
     """The codec whose images train best: one network each, trained longer in every round."""
-    tried = codecs(context.task.size)
-    data = {codec: stored(context, codec, generator(0, "codec")).data for codec in tried}
+    size = context.task.size
+    rows = {codec: stored(context, codec, generator(0, "codec")) for codec in codecs(size)}
+    tried, data = fitting(rows, context.bytes), {codec: row.data for codec, row in rows.items()}
     near = {codec: neighbours(context.task.validation, data[codec]) for codec in tried}
     ordered = sorted(tried, key=near.__getitem__, reverse=True)
     sides = {codec.side for codec in tried}
@@ -95,6 +96,12 @@ def best(context: BaselineContext) -> Codec:
         scores = {codec: context.validate(str(codec), data[codec], divisor) for codec in left}
         left.sort(key=scores.__getitem__, reverse=True)
     return left[0]
+
+
+def fitting(rows: Mapping[Codec, RowData], room: int | None) -> list[Codec]:
+    """The codecs whose images fit; the one of the fewest bytes where one of each class is more."""
+    fits = [codec for codec, row in rows.items() if (row.bytes or 0) <= (room or 0)]
+    return fits or [min(rows, key=lambda codec: rows[codec].bytes or 0)]
 
 
 def neighbours(validation: Split, data: TrainingData) -> float:

@@ -16,13 +16,15 @@ from d3data.data.requantize import quantize
 from d3data.data.sets import as_artifact
 from d3data.distill import runs
 from d3data.errors import D3DataError, JobError
-from d3data.evaluation import evaluate
+from d3data.evaluation import evaluate, get_protocol
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
 from d3data.utils.atomic import write_json
+from d3data.utils.device import using_threads
 from d3data.utils.lock import hold_range
 from d3data.utils.packages import naming_packages
+from d3data.utils.paths import from_anywhere
 from d3data.utils.progress import Progress, ReportProgress, ignore
 
 PAGE = "study.json"
@@ -43,7 +45,7 @@ class EntryJob(Job):
 
     @cached_property
     def identity(self) -> str:
-        """The hash of everything in the study that decides its results."""
+        """The hash of everything in the study that decides its results, the machine aside."""
         entry = self.study.entries[self.number]
         recipe = entry.made_by(self.root)
         content = recipe and recipe.identity
@@ -52,21 +54,31 @@ class EntryJob(Job):
         shared = self.study.dump()
         for key in ("name", "claim", "verdict", "entries"):
             del shared[key]
-        page = [entry.dump(), content, shared]
+        rules = [get_protocol(name).dump() for name in entry.protocols or self.study.protocols]
+        page = [entry.dump(), content, shared, rules]
         return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What its results are of."""
+        return {"identity": self.identity, "data": self.data, "device": self.device}
 
     @property
     def found(self) -> list[Result] | None:
         """Its results; None if there are none yet, or they are of other settings."""
         with suppress(OSError, ValueError, KeyError, TypeError, D3DataError):
             page = json.loads(self.path.read_bytes())
-            if page["identity"] == self.identity:
+            if self.settings.items() <= page.items():
                 return [Result.parse(one, where=str(self.path)) for one in page["results"]]
         return None
 
     def perform(self, report: ReportProgress, memory: Memory) -> None:
         if self.found is not None:
             return
+        with using_threads(self.threads):
+            self._evaluate(report)
+
+    def _evaluate(self, report: ReportProgress) -> None:
         entry = self.study.entries[self.number]
         baselines = self.study.baselines if entry.baselines is None else entry.baselines
         made, seconds = self._made(report)
@@ -87,7 +99,7 @@ class EntryJob(Job):
                 ),
                 seconds,
             )
-        page = {"identity": self.identity, "results": [one.dump() for one in rows]}
+        page = {**self.settings, "results": [one.dump() for one in rows]}
         self.path.parent.mkdir(parents=True, exist_ok=True)
         write_json(self.path, page)
 
@@ -104,7 +116,7 @@ class EntryJob(Job):
                 recipe,
                 out=folder,
                 data=self.data,
-                executor="inline",
+                executor=Inline(threads=self.threads),
                 device=self.device,
                 experts=self.folder / "experts",
                 progress=lambda at: report(at) if at.event == "step" else None,
@@ -157,7 +169,7 @@ def run(
         "threads": threads or torch.get_num_threads(),
         "study": study,
         "root": root,
-        "data": None if data is None else str(data),
+        "data": None if data is None else from_anywhere(data),
     }
     jobs = [
         EntryJob(name=entry.name, number=number, **common)

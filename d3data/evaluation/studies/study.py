@@ -96,5 +96,8 @@ def read_study(path: str | Path) -> Study:
         raise RecipeError(f"{path} cannot be read as a study: {failure}") from None
     study = Study.parse(values, where=str(path))
     for entry in study.entries:
-        entry.made_by(path.parent)
+        try:
+            entry.made_by(path.parent)
+        except RecipeError as failure:
+            raise RecipeError(f"{path}, entry {entry.name}: {failure}") from None
     return study
