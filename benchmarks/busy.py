@@ -22,6 +22,8 @@ from datetime import date
 from itertools import product
 from pathlib import Path
 
+from d3data.utils.device import cores
+
 LOOP = "while True: pass"
 WAYS = {"passive": {"OMP_WAIT_POLICY": "PASSIVE"}, "as libgomp": {}}
 
@@ -92,8 +94,8 @@ def main() -> None:
     if options.threads:
         print(json.dumps(steps(options.threads)))
         return
-    cases = [*product((1, os.cpu_count() or 1), WAYS, (0, 1))]
-    times = {case: [] for case in cases}
+    cases = [*product((1, cores()), WAYS, (0, 1))]
+    times, load = {case: [] for case in cases}, os.getloadavg()
     for _ in range(options.rounds):
         for case in cases:
             times[case].append(measured(*case))
@@ -106,8 +108,8 @@ def main() -> None:
     result = {
         "benchmark": "beside one busy process",
         "date": date.today().isoformat(),
-        "hardware": f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores",
-        "load": os.getloadavg(),
+        "hardware": f"{platform.processor() or platform.machine()}, {cores()} cores",
+        "load": load,
         "rows": rows,
     }
     if options.json:

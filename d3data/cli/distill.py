@@ -170,6 +170,15 @@ def _report(made: Path) -> Path:
     return made.parent / "verdict.json"
 
 
+def _known(stored: Path) -> "Report | None":
+    """The report in a file; None where there is none that can be read."""
+    if not stored.is_file():
+        return None
+    with contextlib.suppress(D3DataError):
+        return read_report(stored)
+    return None
+
+
 def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | None":
     """A short evaluation of what a run has made, kept in its folder; None where it takes long."""
     from d3data import artifact
@@ -177,15 +186,14 @@ def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | 
     from d3data.evaluation import plan
 
     stored, split = _report(made), "test" if task.test is not None else "validation"
-    with contextlib.suppress(D3DataError, OSError):
-        known, content = read_report(stored), artifact.read(made).manifest.content_sha256
-        if (known.content_sha256, known.fingerprint, known.split) == (
-            content,
-            task.fingerprint,
-            split,
-        ):
-            say(f"of {as_name(stored)}; d3data evaluate measures longer")
-            return known
+    known = _known(stored)
+    if known is not None and (known.content_sha256, known.fingerprint, known.split) == (
+        artifact.read(made).manifest.content_sha256,
+        task.fingerprint,
+        split,
+    ):
+        say(f"as {as_name(stored)} has it; d3data evaluate measures longer")
+        return known
     say(
         f"{as_name(made)} is finished; evaluating it for about {figures(minutes)} minutes "
         "(--verdict 0: not); Ctrl-C stops that, and the same command goes on"

@@ -92,9 +92,11 @@ def status(folder: str | Path) -> Status:
     )
 
 
-def _command(folder: Path, options: Mapping[str, str]) -> str:
+def _command(folder: Path, options: Mapping[str, str | list[str]]) -> str:
     words = [str(folder / RECIPE), "--out", str(folder)]
-    words += [word for name, value in options.items() for word in (f"--{name}", value)]
+    for name, value in options.items():
+        for each in [value] if isinstance(value, str) else value:
+            words += [f"--{name}", *([each] if each else [])]
     return f"d3data distill {shlex.join(words)}"
 
 

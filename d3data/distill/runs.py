@@ -85,7 +85,13 @@ def run(
     folder = Path(out)
     _check_options(workers=workers, attempts=attempts, save_every=save_every)
     chosen, resources = _executor(executor, str(device), workers, Retries(attempts))
-    options = {"data": data, "experts": experts, "device": resources.device.removeprefix("cpu")}
+    options: dict[str, str | list[str]] = {
+        name: from_anywhere(value)
+        for name, value in {"data": data, "experts": experts}.items()
+        if value is not None
+    }
+    options |= {"device": resources.device} if resources.device != "cpu" else {}
+    options |= chosen.command_options if isinstance(chosen, Ray | Slurm) else {}
     advice = "wait for it, stop it, or choose another folder"
     with hold(
         folder / LOCK, taken=lambda by: RunLockedError(f"{folder} is in use by {by}: {advice}")
@@ -203,7 +209,7 @@ def _claim(
     plan: Plan,
     resources: Resources,
     driver: Driver,
-    options: Mapping[str, str | Path | None],
+    options: Mapping[str, str | list[str]],
 ) -> None:
     """Write what the folder belongs to, or note how this machine differs from the first."""
     for pattern in (*STARTED, ".artifact.*"):
@@ -218,7 +224,7 @@ def _claim(
         "classes": len(plan.task.classes),
         "threads": {stage: jobs[0].threads for stage, jobs in plan.stages.items() if jobs},
         "jobs": {stage: len(jobs) for stage, jobs in plan.stages.items()},
-        "options": {key: from_anywhere(value) for key, value in options.items() if value},
+        "options": options,
     }
     if not (folder / RECIPE).exists():
         if plan.start:

@@ -60,6 +60,14 @@ class Ray:
     carried: bool = False
     retries: Retries = DEFAULT
 
+    @property
+    def command_options(self) -> dict[str, str]:
+        """What the command line is told for it; a flag has no value."""
+        given = {"executor": "ray", "address": self.address, "carry": "" if self.carried else None}
+        given |= {"gpus": f"{self.gpus:g}" if self.gpus != 1 else None}
+        given |= {"workers": str(self.workers) if self.workers else None}
+        return {name: value for name, value in given.items() if value is not None}
+
     def resources(self, device: str) -> "Resources":
         """What the cluster has for jobs on `device`; DeviceError if it has nothing."""
         from d3data.utils.device import Resources, find_resources  # they load torch

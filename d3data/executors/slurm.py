@@ -67,6 +67,16 @@ class Slurm:
     retries: Retries = DEFAULT
     cluster: Literal["slurm", "local"] = "slurm"
 
+    @property
+    def command_options(self) -> dict[str, str | list[str]]:
+        """What the command line is told for it."""
+        told = [f"{key}={value}" for key, value in self.options.items()]
+        return {
+            "executor": "slurm",
+            **({"slurm": told} if told else {}),
+            **({"workers": str(self.workers)} if self.workers else {}),
+        }
+
     def resources(self, device: str) -> "Resources":
         """What jobs on `device` have; whether there are such nodes, sbatch says."""
         from d3data.utils.device import Resources  # it loads torch

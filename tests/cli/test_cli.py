@@ -1,5 +1,6 @@
 import json
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import d3data
@@ -15,8 +17,10 @@ import pictures
 import tiny_runs as runs
 from d3data import artifact
 from d3data.cli.commands import app
+from d3data.cli.executors import executor_of
 from d3data.cli.progress import Display
-from d3data.distill import get_recipe
+from d3data.distill import Ray, Slurm, get_recipe
+from d3data.distill.run_status import _command
 from d3data.evaluation import protocols
 from d3data.nets import NetworkSpec
 from d3data.nets.checkpoint import Checkpoint
@@ -450,3 +454,16 @@ def test_a_card_is_written_over_cards_only(tmp_path):
     assert "is no card" in call("card", tmp_path / "toys", "--out", notes, code=2)[1]
     assert "must end in .md" in call("card", tmp_path / "toys", "--out", "x.toml", code=2)[1]
     assert notes.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    "how",
+    [Ray("auto", 0.5, 3, True), Ray(), Slurm({"partition": "gpu", "time": 20}, 4), Slurm()],
+    ids=str,
+)
+def test_the_command_that_resumes_a_run_on_a_cluster_names_the_cluster(how):
+    words = shlex.split(_command(Path("run"), how.command_options))
+    command = get_command(app).commands["distill"]
+    told = command.make_context("distill", words[2:]).params
+    names = ("executor", "workers", "address", "gpus", "carry", "slurm")
+    assert executor_of(*(told[name] for name in names)) == how

@@ -4,7 +4,6 @@ import contextlib
 import ctypes
 import errno
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -128,9 +127,7 @@ def test_freed_memory_is_used_again_without_asking_the_system():
         command = [sys.executable, "-c", textwrap.dedent(FAULTS), *arguments]
         return int(subprocess.run(command, check=True, capture_output=True).stdout)
 
-    pages = (4 << 24) // resource.getpagesize()
-    assert faults() >= 20 * pages
-    assert faults("keep") < pages
+    assert 10 * faults("keep") < faults()
 
 
 @pytest.mark.parametrize(
