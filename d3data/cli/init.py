@@ -73,6 +73,7 @@ def init(
     sizes = {"minutes": f"{minutes:g}", "size": size, "licence": licence}
     typed = _spelled(options, split or []) + _spelled(sizes, [])
     header = [f"Made by d3data init {quote(place)} --budget {quote(budget)}{typed}", *said]
+    header += ["all steps go through the rounding, and are those of [quantize]"]
     comment = "".join(f"# {_printable(line)}\n" for line in [*header, command])
     write_bytes(out, f"{comment}\n{made.recipe.to_toml()}".encode())
     say("\n".join([*said, f"next: {command}"]))

@@ -161,7 +161,8 @@ def prepare(
     if started and started["fingerprint"] != plan.task.fingerprint:
         raise ForeignRunError(
             f"{out} was started with other images (fingerprint {started['fingerprint'][:12]}, "
-            f"not {plan.task.fingerprint[:12]}): give the same images, or choose another folder"
+            f"not {plan.task.fingerprint[:12]}): give the same images, or choose another folder "
+            "(--out)"
         )
     return plan
 
@@ -190,7 +191,7 @@ def _started(folder: Path, recipe: Recipe) -> Mapping[str, Any]:
         raise ForeignRunError(
             f"{folder} was started with another recipe ({owner.name}, identity "
             f"{owner.identity[:12]}, not {recipe.name}, identity {recipe.identity[:12]}); they "
-            f"differ in {differing}: choose another folder, or run {folder / RECIPE}"
+            f"differ in {differing}: choose another folder (--out), or run {folder / RECIPE}"
         )
     return read_environment(folder)
 
