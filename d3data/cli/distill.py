@@ -16,7 +16,7 @@ from d3data.cli.progress import Display, stoppable
 from d3data.errors import D3DataError
 from d3data.utils.atomic import write_json
 from d3data.utils.paths import as_name
-from d3data.utils.text import counted, duration, figures, table
+from d3data.utils.text import counted, duration, table
 
 if TYPE_CHECKING:
     from d3data.distill.plan import Plan
@@ -134,6 +134,8 @@ def distill(
             imagine=True,
         )
         _forecast(plan, resources, gpu, as_json=json)
+        if verdict and isinstance(place, str):
+            say(f"and then a verdict, about {duration(60 * verdict)} (--verdict 0: none)")
         return
     if gpu is not None:
         raise typer.BadParameter("--gpu is for --dry-run; --device says where to compute")
@@ -195,7 +197,7 @@ def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | 
         say(f"as {as_name(stored)} has it; d3data evaluate measures longer")
         return known
     say(
-        f"{as_name(made)} is finished; evaluating it for about {figures(minutes)} minutes "
+        f"{as_name(made)} is finished; evaluating it for about {duration(60 * minutes)} "
         "(--verdict 0: not); Ctrl-C stops that, and the same command goes on"
     )
     planned = plan(

@@ -91,8 +91,9 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="SPLIT",
-            help="The real images to test on, validation or test (default). Or ROLE=NAME: which "
-            "folder, files or split of images that are no distilled set, or else of --data, is "
+            help="The real images to test on, validation or test; default: test, if there are "
+            "any. Or ROLE=NAME: which folder, files or split of images that are no distilled "
+            "set, or else of --data, is "
             "train, validation or test. Repeat it.",
         ),
     ] = None,
@@ -150,7 +151,7 @@ def evaluate(
         baselines=baselines if baselines in ("all", "none", "fair") else baselines.split(","),
         baseline_seeds=None if baseline_seeds is None else range(baseline_seeds),
         scores=scores,
-        split="validation" if "validation" in tested else "test",
+        split="validation" if "validation" in tested else "test" if tested else None,
         device=device,
         compile=compile,
         precision=precision,
@@ -160,9 +161,13 @@ def evaluate(
     )
     planned = plan(name, task, options)
     _say_notes(planned.data)
+    if not tested and planned.split == "validation":
+        say("there are no test images: networks are tested on validation images")
     if dry_run:
         guess = planned.estimate()
         give(guess.table(), guess.dump(), as_json=json)
+        if minutes is None and guess.seconds > 60 * QUICK:
+            say(f"--minutes {QUICK:g} has it done in so many, with fewer networks or steps")
         return
     report = run_plan(planned, partial(deal, name, task, options))
     if out is not None:

@@ -1,7 +1,6 @@
 """Commands that find, fetch and publish data sets: list, info, pull, verify, publish."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -82,7 +81,7 @@ def verify(
 
 
 def publish(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An artifact.")],
+    name: Name,
     repository: ToRepository,
     version: Annotated[
         str | None, typer.Option(help="X.Y.Z; default: the artifact's own.")
@@ -107,7 +106,7 @@ def publish(
     own = read_report(report) if report else None
     options = {"private": private, "create_pr": create_pr, "dry_run": dry_run}
     done = publish(
-        folder,
+        name,
         repository,
         version=version,
         report=own,
@@ -136,4 +135,5 @@ def _cells(one: "Found") -> list[str]:
         fits = f"{budget.values:,} values" if budget.values else f"{budget.bytes:,} bytes"
     version = entry.version or ("newest" if one.published else "not published yet")
     accuracy = "" if entry.accuracy is None else f"{100 * entry.accuracy:.1f}"
-    return [version, entry.repository or "", fits, accuracy, entry.about]
+    where = entry.repository or ("here" if one.shipped else "")
+    return [version, where, fits, accuracy, entry.about]

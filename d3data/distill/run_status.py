@@ -61,6 +61,8 @@ class Status:
 def status(folder: str | Path) -> Status:
     """Read how far the run in `folder` is; RunError if it is none, or its files are broken."""
     folder = Path(folder)
+    if (folder / MANIFEST).exists():
+        raise RunError(f"{folder} is the set that a run made; the run is {folder.parent}")
     for name, others in ((RECIPE, ()), (ENVIRONMENT, (LOG,))):  # init writes a recipe beside none
         if not any((folder / each).exists() for each in (name, *others)):
             raise RunError(

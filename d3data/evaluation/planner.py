@@ -78,7 +78,7 @@ class EvaluationOptions:
     baselines: str | Iterable[str] = "fair"
     baseline_seeds: Iterable[int] | None = None
     scores: bool = False
-    split: SplitName = "test"
+    split: SplitName | None = "test"  # None: validation where there are no test images
     device: str | torch.device = "cpu"
     compile: bool = False
     precision: Precision | None = None
@@ -295,7 +295,8 @@ def plan(
     usual: Precision = "tf32" if place.type == "cuda" else "float32"  # as convolutions of torch
     compute = Compute(precision=how.precision or usual, compile=how.compile)
     trained, task = _data_and_task(dataset, task, how.data, how.reading)
-    tests = validate.tests(task, how.split)
+    split = how.split or ("validation" if task.test is None else "test")
+    tests = validate.tests(task, split)
     own_labels = None if protocol.labels == "own" else (protocol.labels,)
     sets = validate.labeled(trained, own_labels if how.labels is None else how.labels)
     if how.scores:
@@ -317,7 +318,7 @@ def plan(
         name=str(dataset) if isinstance(dataset, str | Path) else type(dataset).__name__,
         data=trained,
         setup=EvalSetup(task, tests, protocol, place, how.train, compute),
-        split=how.split,
+        split=split,
         sets=tuple(sets),
         baselines=tuple(chosen),
         builds=builds,

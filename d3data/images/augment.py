@@ -30,7 +30,7 @@ HOLE = 0.5  # of the side
 FLIP = 0.5  # probability
 SCALE = 1.2  # width and height apart: the picture is sampled [1/1.2, 1.2) times as widely
 ROTATION = 15.0  # degrees, either way
-MOVE_PIXELS, MOVE_SCALE, MOVE_DEGREES = 4, 0.2, 45  # either way; a pixel and a degree less ahead
+MOVE_PIXELS, MOVE_SCALE, MOVE_DEGREES = 4, 0.2, 45  # to less than that
 NUMBERS = 3  # uniform numbers that an operation may use for an image
 
 OperationName = Literal["color", "crop", "cutout", "flip", "scale", "rotate", "move", "nudge"]

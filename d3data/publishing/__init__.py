@@ -15,7 +15,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from d3data.data.sets import AnySet
-from d3data.errors import AccessError, ConflictError, IntegrityError, NotPublishedError
+from d3data.errors import (
+    AccessError,
+    ConflictError,
+    IntegrityError,
+    NotPublishedError,
+    UnreachableError,
+)
 from d3data.evaluation.report import Report
 from d3data.hub import names, resolve
 from d3data.hub.client import Client, HubOptions
@@ -105,9 +111,16 @@ def publish(
         tell(
             f"{release.artifact.folder} verified: {release.manifest.about.name} {release.version}"
         )
-        created = _open(client, release, private, create=not dry_run, propose=create_pr)
+        whole = replace(_publication(Update.of(release, State())), dry_run=True)
+        try:
+            created = _open(client, release, private, create=not dry_run, propose=create_pr)
+        except UnreachableError as failure:
+            if not dry_run:
+                raise
+            tell(f"not compared with what is published: {failure}")
+            return whole
         if created and dry_run:
-            return replace(_publication(Update.of(release, State())), created=True, dry_run=True)
+            return replace(whole, created=True)
         done = replace(_advance(client, release, create_pr, dry_run, tell), created=created)
         if done.commit is not None and not dry_run:
             _verify(release, Client(HubOptions(token=token, cache_dir=Path(cache, "fetched"))))

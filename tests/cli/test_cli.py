@@ -212,6 +212,7 @@ def test_options_of_evaluate_reach_the_plan(monkeypatch):
     assert plan.options.compile
     assert (plan.options.seeds, plan.options.baseline_seeds) == (range(2), range(1))
     assert plan.options.nets == ["mlp", "convnet/batch"]
+    assert plan.options.split is None
 
 
 def test_what_was_trained_is_kept_until_the_report_is_written(run, tmp_path, monkeypatch, cache):

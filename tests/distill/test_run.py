@@ -182,6 +182,12 @@ def test_spoilt_labels_are_made_again(finished):
     assert runs.outcome(out) == before
 
 
+def test_the_status_of_a_set_names_its_run(finished):
+    out, _, _, place, _ = finished
+    with pytest.raises(RunError, match=f"the run is {out}$"):
+        distill.status(place)
+
+
 def test_a_torn_line_spoils_no_status(copied):
     whole = distill.status(copied)
     metrics = copied / "subtasks" / "000" / "metrics.jsonl"

@@ -172,6 +172,14 @@ def test_workers_train_what_one_process_would(cache, monkeypatch, tiny):
     assert not [*cache.rglob("*.json")]
 
 
+def test_without_test_images_validation_is_tested_where_nobody_says(pixels, tiny):
+    task = replace(load_task("digits"), test=None)
+    assert plan(pixels, task, protocol=tiny, split=None).split == "validation"
+    assert plan(pixels, load_task("digits"), protocol=tiny, split=None).split == "test"
+    with pytest.raises(DataError, match="has no test images"):
+        plan(pixels, task, protocol=tiny)
+
+
 def test_threads_are_shared_by_workers_once(pixels, tiny, monkeypatch):
     monkeypatch.setattr(devices, "SMALL", 1)
     with using_threads(4):

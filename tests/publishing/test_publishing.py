@@ -144,6 +144,20 @@ def test_a_new_version_replaces_and_deletes_files(
     assert hubs.images(d3data.load("me/toys@1.2.3")) == hubs.images(d3data.load(toys))
 
 
+def test_a_dry_run_needs_no_hub(toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refs(*_: Any) -> None:
+        raise UnreachableError("nobody answers")
+
+    monkeypatch.setattr(Client, "refs", refs)
+    said: list[str] = []
+    plan = publish(toys, "me/toys", dry_run=True, progress=lambda at: said.append(at.message))
+    assert {change.path for change in plan.changes} >= {"README.md", "d3data.json"}
+    assert (plan.created, plan.commit) == (False, None)
+    assert "not compared with what is published: nobody answers" in said
+    with pytest.raises(UnreachableError):
+        publish(toys, "me/toys")
+
+
 def test_a_version_never_changes(hub: LocalHub, toys: Path, pixels: Path) -> None:
     first = publish(toys, "me/toys")
     digests = [artifact.read(folder).manifest.content_sha256 for folder in (toys, pixels)]
