@@ -175,7 +175,8 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     assert "exists: give another --out" in call("init", images, "--out", out, code=1)[1]
     assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
     artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
-    wrong(1, "--split validation", "evaluate", artifact, "--data", images, *quick)
+    _, stderr = call("evaluate", artifact, "--data", images, *quick)
+    assert "no test images: networks are tested on validation images" in stderr
     found = document("evaluate", artifact, "--data", images, *quick, "--split", "validation")
     assert (found["split"], found["tests"]) == ("validation", 14)
 
