@@ -97,7 +97,8 @@ def _fewer(part: Part, wanted: Quantization, stored: set[str]) -> Quantization:
         for name in stored & {*PURPOSES}
         if _width(part.quantization.of(name)) < _width(wanted.of(name))
     }
-    return wanted.model_copy(update=kept).within(stored)
+    axis = part.quantization.axis if "priors" in kept else wanted.axis
+    return wanted.model_copy(update={**kept, "axis": axis}).within(stored)
 
 
 def _width(precision: str) -> int:

@@ -282,7 +282,8 @@ def suggest(
     workers = find_resources(device, None).workers
     usable = (1 - SPARE) * 60 * minutes
     verdict = VERDICT * usable
-    seconds = max(usable / 4, usable - verdict - _overhead())
+    overhead = _overhead()
+    seconds = max(usable / 4, usable - verdict - overhead)
     epoch = -(-train // epoch_batch(train))
     guess = next((one for one in sides if one <= GUESS), sides[-1])
     times = {name: replace(maker, precision=name) for name in ("float32", "bfloat16")}
@@ -302,8 +303,8 @@ def suggest(
     if steps.distill < LEAST:
         raise BudgetError(
             f"{minutes:g} minutes are {counted(steps.distill, 'step')} on images of {chosen} px "
-            f"on this machine: give --minutes {_needed_minutes(step)}, which is {ENOUGH} steps"
-            + _smaller(chosen)
+            f"on this machine: give --minutes {_needed_minutes(step, overhead)}, "
+            f"which is {ENOUGH} steps" + _smaller(chosen)
         )
     recipe = maker.recipe(chosen, steps, train)
     draws = SAMPLES[steps.samples][0] / SAMPLES[0][0]
@@ -312,7 +313,7 @@ def suggest(
         "experts": steps.epochs * epoch * step["experts"] * rounds if steps.epochs else 0.0,
         "warm start": steps.warm_start * step["warm start"],
         "distill": steps.distill * step["distill"] * draws,
-        "starting": _overhead(),
+        "starting": overhead,
     }
     notes = [
         *_size_notes(maker, chosen, sides, native, given=side is not None),
@@ -323,7 +324,7 @@ def suggest(
     if steps.distill < ENOUGH:
         notes.append(
             f"problem: {counted(steps.distill, 'step')} are few: --minutes "
-            f"{_needed_minutes(step)} gives {ENOUGH}" + _smaller(chosen)
+            f"{_needed_minutes(step, overhead)} gives {ENOUGH}" + _smaller(chosen)
         )
     return Suggestion(recipe, maker.bought(chosen), takes, verdict, tuple(notes))
 
@@ -333,9 +334,9 @@ def _overhead() -> float:
     return 2 * start_seconds() + 10
 
 
-def _needed_minutes(step: dict[str, float]) -> int:
+def _needed_minutes(step: dict[str, float], overhead: float) -> int:
     """Minutes that give `ENOUGH` steps of distillation."""
-    seconds = ENOUGH * step["distill"] / SHARES["distill"] + _overhead()
+    seconds = ENOUGH * step["distill"] / SHARES["distill"] + overhead
     return math.ceil(seconds / (1 - VERDICT) / (1 - SPARE) / 60)
 
 

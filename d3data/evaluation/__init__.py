@@ -84,7 +84,7 @@ def evaluate(
     baselines: str | Iterable[str] = "fair",
     baseline_seeds: Iterable[int] | None = None,
     scores: bool = False,
-    split: SplitName = "test",
+    split: SplitName | None = "test",
     device: str | torch.device = "cpu",
     compile: bool = False,
     precision: Precision | None = None,
@@ -123,7 +123,8 @@ def evaluate(
         baseline_seeds: the same for each baseline; those of the set unless given.
         scores: also DD-Ranking's scores, which need the set with hard labels, random images with
             labels of its own kind, all real images, and all of it once more without augmentation.
-        split: what networks are tested on: "validation" to compare settings.
+        split: what networks are tested on: "validation" to compare settings; None is "test",
+            or "validation" where there are no test images.
         device: `cpu`, `cuda`, `cuda:N` or `mps`.
         compile: train through torch.compile: faster; on a CPU it needs a C++ compiler.
         precision: of convolutions and matrix products in training: float32, tf32 or bfloat16;

@@ -196,6 +196,8 @@ PROTOCOLS = {
     "sgd, cutmix": {"augment": "siamese", "mix": "cutmix"},
     "adamw, mixup": {"augment": "flip-crop", "mix": "mixup", "optimizer": "adamw"},
     "means": {"augment": "none", "draws": "means", "epochs": 2, "steps": None},
+    "move": {"augment": "move"},
+    "nudge": {"augment": "nudge"},
     "items, rates": {"augment": "siamese-noflip", "draws": "items", "learning_rates": (0.1, 0.01)},
 }
 

@@ -200,3 +200,11 @@ def test_fewer_bits_stay_and_more_are_refused(tmp_path):
     with pytest.raises(ArtifactError, match="already: decoder as int8, priors as int3"):
         d3data.quantize(new, bits=8, out=tmp_path / "more")
     assert not (tmp_path / "more").exists()
+
+
+def test_what_keeps_its_bits_keeps_its_values(tmp_path):
+    bits = {"priors": 3}
+    old = d3data.quantize("digits-ipc4", bits=bits, axis="items", out=tmp_path / "old")
+    new = d3data.quantize(old, bits={"decoder": 8}, out=tmp_path / "new")
+    before, after = (one.part(0).tensors["mean"] for one in (old, new))
+    assert torch.equal(before, after)
