@@ -75,11 +75,17 @@ def recipe(**changed: Any) -> Recipe:
 
 
 def start(recipe: Recipe, out: Path, **more: Any) -> Any:
-    """A process that runs a recipe, saving itself all the time."""
+    """A process that runs a recipe, saving itself all the time, in the environment of now."""
     options = {"out": out, "executor": "inline", "workers": 1, "save_every": 0.05} | more
-    process = PROCESSES.Process(target=distill.run, args=(recipe,), kwargs=options)
+    process = PROCESSES.Process(target=_run, args=(recipe, dict(os.environ), options))
     process.start()
     return process
+
+
+def _run(recipe: Recipe, environment: dict[str, str], options: dict[str, Any]) -> None:
+    os.environ.clear()  # that of the server which forks
+    os.environ.update(environment)
+    distill.run(recipe, **options)
 
 
 def finish(recipe: Recipe, out: Path, **more: Any) -> None:

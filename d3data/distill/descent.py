@@ -14,7 +14,7 @@ where a step's products come of the graph of that step alone, which is built aga
 only theta_t and v_{t+1} are kept. Exact, not truncated: Wang, Zhu, Torralba, Efros 2018,
 arXiv 1811.10959, Eq. 5-7, with the momentum of Deng, Russakovsky 2022, arXiv 2206.02916.
 
-Legend: T steps, P parameters.
+Legend: T steps, P parameters, B images of a step, K classes.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,38 +22,54 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
-Loss = Callable[[int, Tensor, Sequence[Tensor]], Tensor]
+from d3data.nets.compute import AS_WRITTEN, Compute
+from d3data.nets.network import FlatNetwork
+
+Lesson = Callable[[int, Sequence[Tensor]], tuple[Tensor, Tensor]]
 
 
 def descended(
-    loss: Loss,
+    network: FlatNetwork,
+    lesson: Lesson,
     start: Tensor,
     inputs: Sequence[Tensor],
     *,
     rates: Tensor,
     momentum: float = 0.0,
     stored: bool = False,
+    compute: Compute = AS_WRITTEN,
 ) -> Tensor:
-    """(P,): where T steps of descent on `loss(t, theta, inputs)` end that begin at `start` (P,).
+    """(P,): where T steps of descent on the cross-entropy of `network` end, from `start` (P,).
 
-    Gradients reach `inputs`, `rates` (T,) and `start`. The loss of a step must be a pure function
-    of theta and `inputs`: called twice, it must give the same bits. If `stored`, the graphs of
-    all steps are kept instead: a quarter faster, and T times the memory.
+    `lesson(t, inputs)` are the images (B, C, H, W) of step t and their classes (B,) or the
+    probabilities of these (B, K). It must be a pure function of `inputs`: called twice, it must
+    give the same bits. Gradients reach `inputs`, `rates` (T,) and `start`. Passes are float32,
+    and compiled where `compute` says so. If `stored`, the graphs of all steps are kept instead:
+    a quarter faster than passes that are not compiled, and T times the memory.
     """
     if stored:
-        return _stored(loss, start, inputs, rates, momentum)
-    end: Tensor = _Descent.apply(loss, momentum, start, rates, *inputs)
+        return _stored(network, lesson, start, inputs, rates, momentum)
+    end: Tensor = _Descent.apply(
+        network, lesson, compute.unrounded, momentum, start, rates, *inputs
+    )
     return end
 
 
 def _stored(
-    loss: Loss, theta: Tensor, inputs: Sequence[Tensor], rates: Tensor, momentum: float
+    network: FlatNetwork,
+    lesson: Lesson,
+    theta: Tensor,
+    inputs: Sequence[Tensor],
+    rates: Tensor,
+    momentum: float,
 ) -> Tensor:
     theta = theta if theta.requires_grad else theta.detach().requires_grad_()
     speed: Tensor | None = None
     for step, rate in enumerate(rates):
-        slope = _gradient(loss(step, theta, inputs), theta, create_graph=True)
+        loss = _loss(network, theta, *lesson(step, inputs))
+        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
         speed = slope if speed is None else slope + momentum * speed
         theta = theta - rate * speed
     return theta
@@ -62,19 +78,26 @@ def _stored(
 class _Descent(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, loss: Loss, momentum: float, start: Tensor, rates: Tensor, *inputs: Tensor
+        ctx: Any,
+        network: FlatNetwork,
+        lesson: Lesson,
+        compute: Compute,
+        momentum: float,
+        start: Tensor,
+        rates: Tensor,
+        *inputs: Tensor,
     ) -> Tensor:
         thetas: list[Tensor] = []
         speeds: list[Tensor] = []
-        theta = start
+        theta = start.detach()  # alike at every step, for who compiles
         for step, rate in enumerate(rates):
-            slope = _slope(loss, step, theta, inputs)
+            slope = compute(_slope, network, theta, *lesson(step, inputs))
             speed = slope + momentum * speeds[-1] if momentum and speeds else slope
             thetas.append(theta)
             if momentum:
                 speeds.append(speed)
             theta = theta - rate * speed
-        ctx.loss, ctx.momentum = loss, momentum
+        ctx.network, ctx.lesson, ctx.compute, ctx.momentum = network, lesson, compute, momentum
         ctx.save_for_backward(rates, *inputs, *thetas, *speeds)
         return theta
 
@@ -85,37 +108,70 @@ class _Descent(torch.autograd.Function):
         count, stored = len(rates), 2 if ctx.momentum else 1
         inputs = saved[: len(saved) - stored * count]
         thetas, speeds = (saved[len(inputs) :][at * count :][:count] for at in (0, 1))
-        wanted = [x for x, wants in zip(inputs, ctx.needs_input_grad[4:], strict=True) if wants]
+        wanted = [x for x, wants in zip(inputs, ctx.needs_input_grad[6:], strict=True) if wants]
         of_inputs = [torch.zeros_like(x) for x in wanted]
         of_rates, of_speed = [], torch.zeros_like(of_theta)
         for step in reversed(range(count)):
             of_speed = of_speed - rates[step] * of_theta
+            leaves = [x.detach().requires_grad_(x.requires_grad) for x in inputs]
             with torch.enable_grad():
-                theta = thetas[step].detach().requires_grad_()
-                leaves = [x.detach().requires_grad_(x.requires_grad) for x in inputs]
-                slope = _gradient(ctx.loss(step, theta, leaves), theta, create_graph=True)
-                leaving = [theta, *(x for x in leaves if x.requires_grad)]
-                made: Any = torch.autograd.grad(
-                    slope, leaving, of_speed, allow_unused=True, materialize_grads=True
-                )
-            speed = speeds[step] if speeds else slope.detach()
-            of_rates.append(-(speed * of_theta).sum())
-            of_theta = of_theta + made[0]
-            for total, part in zip(of_inputs, made[1:], strict=True):
+                given = ctx.lesson(step, leaves)
+            slope, of_start, *of_given = ctx.compute(
+                _pulled, ctx.network, thetas[step], *(x.detach() for x in given), of_speed
+            )
+            for total, part in zip(of_inputs, _below(given, of_given, leaves), strict=True):
                 total += part
+            speed = speeds[step] if speeds else slope
+            of_rates.append(-(speed * of_theta).sum())
+            of_theta = of_theta + of_start
             of_speed = ctx.momentum * of_speed
-        given = iter(of_inputs)
-        back = [next(given) if wants else None for wants in ctx.needs_input_grad[4:]]
-        return None, None, of_theta, torch.stack(of_rates[::-1]), *back
+        made = iter(of_inputs)
+        back = [next(made) if wants else None for wants in ctx.needs_input_grad[6:]]
+        return None, None, None, None, of_theta, torch.stack(of_rates[::-1]), *back
 
 
-def _slope(loss: Loss, step: int, theta: Tensor, inputs: Sequence[Tensor]) -> Tensor:
+def _below(
+    given: Sequence[Tensor], of_given: Sequence[Tensor], inputs: Sequence[Tensor]
+) -> Sequence[Tensor]:
+    """The gradients of what a lesson gave, in those of its inputs that want some."""
+    wanted = [x for x in inputs if x.requires_grad]
+    reached = [at for at, x in enumerate(given) if x.requires_grad]
+    if not reached:
+        return [torch.zeros_like(x) for x in wanted]
+    made: Sequence[Tensor] = torch.autograd.grad(
+        [given[at] for at in reached],
+        wanted,
+        [of_given[at] for at in reached],
+        allow_unused=True,
+        materialize_grads=True,
+    )
+    return made
+
+
+def _loss(network: FlatNetwork, theta: Tensor, images: Tensor, goal: Tensor) -> Tensor:
+    return F.cross_entropy(network(theta, images), goal)
+
+
+def _slope(network: FlatNetwork, theta: Tensor, images: Tensor, goal: Tensor) -> Tensor:
     """The gradient (P,) of a step's loss, without a graph."""
     with torch.enable_grad():
         theta = theta.detach().requires_grad_()
-        return _gradient(loss(step, theta, [x.detach() for x in inputs]), theta)
+        (slope,) = torch.autograd.grad(_loss(network, theta, images, goal), theta)
+        return slope
 
 
-def _gradient(loss: Tensor, theta: Tensor, *, create_graph: bool = False) -> Tensor:
-    (slope,) = torch.autograd.grad(loss, theta, create_graph=create_graph)
-    return slope
+def _pulled(
+    network: FlatNetwork, theta: Tensor, images: Tensor, goal: Tensor, speed: Tensor
+) -> tuple[Tensor, ...]:
+    """The gradient (P,) of a step's loss; then those of its product with `speed` (P,).
+
+    These are in theta, in the images and, where they are probabilities, in the labels.
+    """
+    with torch.enable_grad():
+        given = [x.detach().requires_grad_(x.is_floating_point()) for x in (theta, images, goal)]
+        (slope,) = torch.autograd.grad(_loss(network, *given), given[0], create_graph=True)
+        leaving = [x for x in given if x.requires_grad]
+        made = torch.autograd.grad(
+            slope, leaving, speed, allow_unused=True, materialize_grads=True
+        )
+        return slope.detach(), *made

@@ -7,7 +7,7 @@ by which the settings of `quick`, `standard` and `field` were chosen.
 
 import itertools
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
@@ -28,6 +28,7 @@ def halfway(step: int, steps: int) -> float:
 
 
 Mix = Literal["none", "cutmix", "mixup", "cutmix-half"]
+LENGTHS = {"steps", "epochs"}
 schedules: dict[str, Callable[[int, int], float]] = {"cosine": cosine, "halfway": halfway}
 
 
@@ -153,15 +154,28 @@ def batches(
                 pieces, room = [], protocol.batch
 
 
-def _published() -> dict[str, Protocol]:
-    text = Path(__file__).with_name("protocols.toml").read_text("utf-8")
-    tables: dict[str, dict[str, Any]] = {}
-    for name, table in tomllib.loads(text).items():
-        tables[name] = tables.get(table.pop("like", ""), {}) | table
-    return {name: Protocol(name=name, **table) for name, table in tables.items()}
+def derived(
+    tables: Mapping[str, Mapping[str, Any]], known: Mapping[str, Protocol]
+) -> dict[str, Protocol]:
+    """Protocols from tables of TOML, each `like` a known one, or one above, but for what it says.
+
+    Raises:
+        RecipeError: a table is no protocol, or is like one that there is not.
+    """
+    made: dict[str, Protocol] = {}
+    for name, table in tables.items():
+        values = dict(table)
+        like = values.pop("like", None)
+        base = {} if like is None else entry({**known, **made}, like, what="protocol").dump()
+        if values.keys() & LENGTHS:
+            base = {key: value for key, value in base.items() if key not in LENGTHS}
+        made[name] = Protocol.parse({**base, **values, "name": name}, where=f"protocol {name}")
+    return made
 
 
-protocols: dict[str, Protocol] = _published()
+protocols: dict[str, Protocol] = derived(
+    tomllib.loads(Path(__file__).with_name("protocols.toml").read_text("utf-8")), known={}
+)
 
 
 def list_protocols() -> list[str]:

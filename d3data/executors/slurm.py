@@ -227,7 +227,7 @@ class _Queue(Hands):
     def _messages(self, job: Job) -> Generator[Message, None, None]:
         (number, place), last, missed = self._at[job.name], None, set[float]()
         while not self.stop.is_set():
-            waits, looked = self._waits(number)
+            waits, looked = self._look(number)
             missed = set() if waits else {*missed, looked}
             message = _read(place)
             if message is not None and message != last:
@@ -247,7 +247,11 @@ class _Queue(Hands):
         with self._lock:
             del self._at[job.name]
 
-    def _waits(self, number: str) -> tuple[bool, float]:
+    def _waits(self, number: str) -> bool:
+        waits, _ = self._look(number)
+        return waits
+
+    def _look(self, number: str) -> tuple[bool, float]:
         """Whether a job is in the queue, waiting or running, and when that was looked up."""
         if self._how.cluster == "local":
             return _lives(number, self._started), time.monotonic()

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
 from d3data.errors import DeviceError
 from d3data.utils.precision import full_precision, tensor_float
@@ -46,6 +46,11 @@ class Compute(Extended):
         same = kind == "cpu" and self.precision == "tf32"
         return {"precision": "float32" if same else self.precision, "compile": self.compile}
 
+    @property
+    def unrounded(self) -> "Compute":
+        """The same in float32, for gradients of gradients."""
+        return self.model_copy(update={"precision": "float32"})
+
     def precisely(self, device: torch.device) -> AbstractContextManager[None]:
         """The block in which passes on `device` have this precision, whatever torch is set to."""
         return tensor_float() if self.precision == "tf32" else full_precision(device)
@@ -55,7 +60,11 @@ class Compute(Extended):
         return rounding(device, enabled=self.decoding == "bfloat16")
 
     def __call__(
-        self, function: Callable[..., Any], network: nn.Module, images: Tensor, *more: Tensor
+        self,
+        function: Callable[..., Any],
+        network: Callable[..., Any],
+        images: Tensor,
+        *more: Tensor,
     ) -> Any:
         """What a module-level `function` of a network and tensors returns, in float32.
 
@@ -102,7 +111,9 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     compilation = torch.compile(function, dynamic=False)
     limits = torch._dynamo.config.patch(
-        recompile_limit=RECOMPILE_LIMIT, accumulated_recompile_limit=RECOMPILE_LIMIT
+        recompile_limit=RECOMPILE_LIMIT,
+        accumulated_recompile_limit=RECOMPILE_LIMIT,
+        trace_autograd_ops=True,
     )
     limited: Callable[..., Any] = limits(call)
     return limited

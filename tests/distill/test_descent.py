@@ -3,10 +3,12 @@
 import pytest
 import torch
 from torch import nn
+from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from d3data.distill.descent import descended
 from d3data.nets import convnet
+from d3data.nets.compute import Compute
 from d3data.nets.network import FlatNetwork
 
 STEPS = 5
@@ -21,18 +23,20 @@ def setting():
     rates = torch.rand(STEPS, dtype=torch.float64, requires_grad=True)
     start = network.start.requires_grad_()
 
-    def loss(step, theta, inputs):
+    def lesson(step, inputs):
         rows = [step % 3, step % 3 + 3]
-        return F.cross_entropy(network(theta, inputs[0][rows]), inputs[1][rows].softmax(1))
+        return inputs[0][rows], inputs[1][rows].softmax(1)
 
-    return loss, start, (images, labels), rates
+    return (network, lesson), start, (images, labels), rates
 
 
-def naive(loss, theta, inputs, rates, momentum):
+def naive(network, lesson, theta, inputs, rates, momentum):
     """Every step a node of one graph."""
     speed = torch.zeros_like(theta)
     for step in range(len(rates)):
-        (slope,) = torch.autograd.grad(loss(step, theta, inputs), theta, create_graph=True)
+        images, goal = lesson(step, inputs)
+        loss = F.cross_entropy(network(theta, images), goal)
+        (slope,) = torch.autograd.grad(loss, theta, create_graph=True)
         speed = momentum * speed + slope
         theta = theta - rates[step] * speed
     return theta
@@ -41,10 +45,10 @@ def naive(loss, theta, inputs, rates, momentum):
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 @pytest.mark.parametrize("stored", [False, True])
 def test_gradients_are_exact(setting, momentum, stored):
-    loss, start, inputs, rates = setting
+    learning, start, inputs, rates = setting
     reached = (*inputs, rates, start)
-    expected = naive(loss, start, inputs, rates, momentum)
-    found = descended(loss, start, inputs, rates=rates, momentum=momentum, stored=stored)
+    expected = naive(*learning, start, inputs, rates, momentum)
+    found = descended(*learning, start, inputs, rates=rates, momentum=momentum, stored=stored)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     weights = torch.randn_like(start)
     for one, other in zip(
@@ -56,11 +60,27 @@ def test_gradients_are_exact(setting, momentum, stored):
         torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
 
 
+def test_compiled_passes_have_the_same_gradients_and_are_compiled_once(setting):
+    (network, lesson), start, inputs, rates = setting
+    reached = (*inputs, rates, start)
+    end = naive(network, lesson, start, inputs, rates, 0.9)
+    expected = torch.autograd.grad(end.sum(), reached)
+    counters.clear()
+    for _ in range(2):
+        how = {"momentum": 0.9, "compute": Compute(compile=True, precision="bfloat16")}
+        end = descended(network, lesson, start, inputs, rates=rates, **how)
+        found = torch.autograd.grad(end.sum(), reached)
+        for one, other in zip(found, expected, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
+    assert counters["stats"]["unique_graphs"] == 2  # a slope, and what is pulled back
+    assert not counters["graph_break"]
+
+
 def test_gradients_go_on_below_its_inputs(setting):
-    loss, start, (images, labels), rates = setting
+    learning, start, (images, labels), rates = setting
     below = nn.Parameter(torch.ones(6, 1, 1, 1, dtype=torch.float64))
     ends = [
-        made(loss, start.detach().requires_grad_(), (images.detach() * below, labels))
+        made(*learning, start.detach().requires_grad_(), (images.detach() * below, labels))
         for made in (
             lambda *given: descended(*given, rates=rates.detach()),
             lambda *given: naive(*given, rates.detach(), 0.0),
@@ -72,10 +92,23 @@ def test_gradients_go_on_below_its_inputs(setting):
 
 @pytest.mark.parametrize(("momentum", "vectors"), [(0.0, 1), (0.9, 2)])
 def test_a_step_keeps_its_parameters_and_nothing_else(setting, momentum, vectors):
-    loss, start, inputs, _ = setting
+    learning, start, inputs, _ = setting
     for steps in (1, 30):
         rates = torch.full((steps,), 0.1, dtype=torch.float64, requires_grad=True)
-        end = descended(loss, start, inputs, rates=rates, momentum=momentum)
+        end = descended(*learning, start, inputs, rates=rates, momentum=momentum)
         kept = sum(tensor.nbytes for tensor in end.grad_fn.saved_tensors)
         given = sum(tensor.nbytes for tensor in (rates, *inputs))
         assert kept == given + steps * vectors * start.nbytes
+
+
+def test_rates_alone_may_be_learned(setting):
+    (network, lesson), start, inputs, rates = setting
+    start, inputs = start.detach(), [one.detach() for one in inputs]
+    found, expected = (
+        torch.autograd.grad(end.square().sum(), rates)[0]
+        for end in (
+            descended(network, lesson, start, inputs, rates=rates),
+            naive(network, lesson, start.clone().requires_grad_(), inputs, rates, 0.0),
+        )
+    )
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)

@@ -9,12 +9,13 @@ import torch
 
 import tiny_runs as runs
 from d3data.errors import D3DataError, JobError, RecipeError
-from d3data.evaluation import evaluate, get_protocol, studies
+from d3data.evaluation import evaluate, studies
 from d3data.evaluation.studies import running
 from d3data.evaluation.studies.running import EntryJob
 from d3data.executors.processes import Processes
 from d3data.nets import NetworkSpec
 
+SHIPPED = {"name": "shipped", "set": "digits-ipc4"}
 SHORT = {"network": NetworkSpec(width=4), "steps": 3, "batch": 16}
 
 
@@ -23,7 +24,7 @@ def _short(monkeypatch, tmp_path):
     """Protocols have few steps; what evaluations keep is kept here."""
 
     def briefly(dataset, protocol, **options):
-        short = get_protocol(protocol).model_copy(update={**SHORT, "name": f"{protocol}-short"})
+        short = protocol.model_copy(update={**SHORT, "name": f"{protocol.name}-short"})
         return evaluate(dataset, protocol=short, date="2026-01-02", **options)
 
     monkeypatch.setattr(running, "evaluate", briefly)
@@ -92,6 +93,27 @@ def test_an_entry_may_have_no_baselines_where_the_study_has_some(tmp_path):
     assert [one.row for one in studies.run(file, out=tmp_path / "out").results] == ["distilled"]
 
 
+def test_protocols_of_a_study_are_like_published_ones_but_for_what_they_say(file, tmp_path):
+    own = {"lone": {"like": "quick", "draws": "items"}, "long": {"like": "lone", "epochs": 2}}
+    study = studies.read_study(written(file, protocols=["lone"], own=own, precision="bfloat16"))
+    lone, long = study.protocol("lone"), study.protocol("long")
+    assert (lone.draws, lone.steps, lone.epochs) == ("items", 600, None)
+    assert (long.draws, long.steps, long.epochs) == ("items", None, 2)
+    seen = []
+    studies.run(file, out=tmp_path / "out", progress=lambda at: seen.append(at.job))
+    seen.clear()
+    written(file, protocols=["lone"], own={**own, "long": {"like": "lone", "epochs": 3}})
+    before = studies.run(file, out=tmp_path / "out", progress=lambda at: seen.append(at.job))
+    assert {one.protocol for one in before.results} == {"lone-short v1", "standard-short v1"}
+
+
+def test_a_set_may_be_trained_on_as_fixed_draws_of_each_item(tmp_path):
+    entries = [{**SHIPPED, "baked": draws, "name": str(draws)} for draws in (1, 3)]
+    file = written(tmp_path / "study.toml", entries=entries, baselines=[])
+    one, three = studies.run(file, out=tmp_path / "out").results
+    assert (one.values, three.values) == (110 * 8 * 8, 3 * 110 * 8 * 8)
+
+
 def test_a_study_that_is_stopped_goes_on(file, tmp_path):
     class Stop(Exception):
         pass
@@ -150,6 +172,19 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": [{"name": "a", "recipe": "gone.toml"}]}, r"gone\.toml"),
         ({"protocol": "quick"}, "did you mean protocols"),
         ({"networks": 0}, "networks"),
+        ({"protocols": ["quik"], "entries": [SHIPPED]}, "did you mean quick"),
+        (
+            {"protocols": ["a"], "own": {"a": {"like": "quik"}}, "entries": [SHIPPED]},
+            "did you mean quick",
+        ),
+        (
+            {"protocols": ["a"], "own": {"a": {"like": "quick", "step": 1}}, "entries": [SHIPPED]},
+            "did you mean steps",
+        ),
+        (
+            {"own": {"quick": {"like": "quick", "steps": 1}}, "entries": [SHIPPED]},
+            "give it another name",
+        ),
     ],
 )
 def test_studies_that_cannot_be_run_are_refused_before_anything_is_made(tmp_path, changed, said):

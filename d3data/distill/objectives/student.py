@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.func import functional_call
-from torch.nn import functional as F
 
 from d3data.distill.descent import descended
 from d3data.images.augment import Augmentation, Drawn
+from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import FlatNetwork
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
@@ -67,20 +68,26 @@ class Student:
         self._names, self._inputs = [*seen], [*seen.values()]
 
     def trained(
-        self, start: Tensor, *, rates: Tensor, momentum: float = 0.0, stored: bool = False
+        self,
+        start: Tensor,
+        *,
+        rates: Tensor,
+        momentum: float = 0.0,
+        stored: bool = False,
+        compute: Compute = AS_WRITTEN,
     ) -> Tensor:
         """(P,): where it ends that starts at `start` (P,), with gradients; see `descended`."""
-        rates, how = rates.expand(len(self._lessons)), (self._loss, start, self._inputs)
-        return descended(*how, rates=rates, momentum=momentum, stored=stored)
+        rates = rates.expand(len(self._lessons))
+        how: dict[str, Any] = {"momentum": momentum, "stored": stored, "compute": compute}
+        return descended(self._network, self._lesson, start, self._inputs, rates=rates, **how)
 
-    def _loss(self, step: int, theta: Tensor, inputs: Sequence[Tensor]) -> Tensor:
-        """The cross-entropy of a step, as a function of all that gradients reach."""
+    def _lesson(self, step: int, inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The images and labels of a step, as a function of all that gradients reach."""
         lesson, given = self._lessons[step], dict(zip(self._names, inputs, strict=True))
         if "images" in given:
             images = given["images"][lesson.items]
         else:
             images = functional_call(self._source, given, (lesson.items, lesson.noise))
-        outputs = self._network(theta, self._change.apply(images, lesson.change))
         labels = given.get("labels", self._source.given_labels)
         goal = self._source.classes if labels is None else labels
-        return F.cross_entropy(outputs, goal[lesson.items])
+        return self._change.apply(images, lesson.change), goal[lesson.items]

@@ -76,7 +76,12 @@ class TrajectoryMatching(Extended, Objective):
             target = context.experts.snapshot(trajectory, epoch + self.expert_epochs)
             batches = self._batches(len(source.classes), rng)
             student = Student(network, source, batches, change, rng)
-            end = student.trained(start, rates=self._rate(source.step_size), stored=self.stored)
+            end = student.trained(
+                start,
+                rates=self._rate(source.step_size),
+                stored=self.stored,
+                compute=context.compute,
+            )
             yield (end - target).square().sum() / (start - target).square().sum()
 
     def finish(self, source: Source, context: ObjectiveContext) -> None:

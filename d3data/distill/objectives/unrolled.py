@@ -75,6 +75,7 @@ class Unrolled(Objective):
                 rates=source.step_size,
                 momentum=self.momentum,
                 stored=self.stored,
+                compute=context.compute,
             )
             real, labels = context.task.train.batch(self.real, rng=rng)
             yield F.cross_entropy(network(end, real), labels)

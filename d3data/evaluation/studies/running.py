@@ -12,11 +12,12 @@ from typing import Any
 import torch
 
 from d3data import artifact
+from d3data.data.bake import bake
 from d3data.data.requantize import quantize
-from d3data.data.sets import as_artifact
+from d3data.data.sets import AnySet, as_artifact
 from d3data.distill import runs
 from d3data.errors import D3DataError, JobError
-from d3data.evaluation import evaluate, get_protocol
+from d3data.evaluation import evaluate
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
@@ -52,9 +53,11 @@ class EntryJob(Job):
         if entry.set is not None:
             content = as_artifact(entry.set).manifest.content_sha256
         shared = self.study.dump()
-        for key in ("name", "claim", "verdict", "entries"):
-            del shared[key]
-        rules = [get_protocol(name).dump() for name in entry.protocols or self.study.protocols]
+        for key in ("name", "claim", "verdict", "entries", "own"):
+            shared.pop(key, None)
+        rules = [
+            self.study.protocol(name).dump() for name in entry.protocols or self.study.protocols
+        ]
         page = [entry.dump(), content, shared, rules]
         return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
@@ -82,6 +85,8 @@ class EntryJob(Job):
         entry = self.study.entries[self.number]
         baselines = self.study.baselines if entry.baselines is None else entry.baselines
         made, seconds = self._made(report)
+        if entry.baked is not None:
+            made = self._baked(made, entry.baked)
         rows = list[Result]()
         for protocol in entry.protocols or self.study.protocols:
             rows += results(
@@ -89,12 +94,14 @@ class EntryJob(Job):
                 evaluate(
                     made,
                     data=self.data,
-                    protocol=protocol,
+                    protocol=self.study.protocol(protocol),
                     nets=self.study.nets or None,
                     seeds=range(entry.networks or self.study.networks),
                     baselines=baselines or "none",
                     split=self.study.split,
                     device=self.device,
+                    compile=self.study.compile,
+                    precision=self.study.precision,
                     progress=report,
                 ),
                 seconds,
@@ -128,6 +135,13 @@ class EntryJob(Job):
             if not stored.exists():
                 quantize(made, bits=entry.bits, out=stored)
             return stored, seconds
+
+    def _baked(self, made: AnySet, draws: int) -> Path:
+        """A set of the images of so many draws of each item."""
+        folder = self.folder / "baked" / f"{self.name}-{self.identity[:12]}"
+        if not folder.exists():
+            bake(made, out=folder, draws_per_item=draws)
+        return folder
 
 
 @naming_packages()

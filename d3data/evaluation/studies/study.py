@@ -2,20 +2,22 @@
 
 import tomllib
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
 from d3data.distill.recipe import Recipe, get_recipe
-from d3data.errors import RecipeError
+from d3data.errors import RecipeError, entry
+from d3data.evaluation.protocols import Protocol, derived, protocols, require_own_name
 from d3data.evaluation.report import SplitName
-from d3data.utils.schema import Frozen
+from d3data.nets.compute import Precision
+from d3data.utils.schema import Extended
 from d3data.utils.text import some
 
 UNNAMED = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"  # a file may be called so
 
 
-class Entry(Frozen):
+class Entry(Extended):
     """A set of a study: one that a recipe makes, or one that there is.
 
     Attributes:
@@ -24,6 +26,7 @@ class Entry(Frozen):
         changes: keys of the recipe, as `--set` takes them.
         set: the name or the folder of a finished set, in place of a recipe.
         bits: store what the recipe made in so many bits a value, 32, 16, or 8 to 2.
+        baked: train on the images of so many draws of each item, the same in every epoch.
         networks: how many are trained on it; those of the study unless given.
         protocols: the same.
         baselines: the same.
@@ -34,9 +37,12 @@ class Entry(Frozen):
     changes: tuple[str, ...] = ()
     set: str | None = None
     bits: int | None = None
+    baked: int | None = Field(default=None, ge=1)
     networks: int | None = Field(default=None, ge=1)
     protocols: tuple[str, ...] | None = None
     baselines: tuple[str, ...] | None = None
+
+    later: ClassVar[frozenset[str]] = frozenset({"baked"})
 
     @model_validator(mode="after")
     def _is_made_in_one_way(self) -> Self:
@@ -54,7 +60,7 @@ class Entry(Frozen):
         return get_recipe(found, overrides=self.changes)
 
 
-class Study(Frozen):
+class Study(Extended):
     """Sets that are evaluated alike.
 
     Attributes:
@@ -66,6 +72,9 @@ class Study(Frozen):
         networks: how many of each are trained on each set.
         baselines: of each set, such as random-bytes and compressed.
         split: what they are tested on.
+        compile: train through torch.compile.
+        precision: of training; that of the protocol's networks, float32, unless given.
+        own: protocols of its own by name, each `like` a published one but for what it says.
         entries: the sets.
     """
 
@@ -77,11 +86,26 @@ class Study(Frozen):
     networks: int = Field(default=2, ge=1)
     baselines: tuple[str, ...] = ()
     split: SplitName = "test"
+    compile: bool = False
+    precision: Precision | None = None
+    own: dict[str, dict[str, Any]] = Field(default={})
     entries: tuple[Entry, ...] = Field(min_length=1)
+
+    later: ClassVar[frozenset[str]] = frozenset({"compile", "precision", "own"})
+
+    def protocol(self, name: str) -> Protocol:
+        """The protocol of that name, its own or a published one.
+
+        Raises:
+            RecipeError: there is none, or its own is named like a published one.
+        """
+        found = entry(protocols | derived(self.own, protocols), name, what="protocol")
+        require_own_name(found)
+        return found
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [entry.name for entry in self.entries]
+        names = [one.name for one in self.entries]
         if twice := {name for name in names if names.count(name) > 1}:
             raise ValueError(f"entries must have names of their own: {some(sorted(twice))}")
         return self
@@ -95,9 +119,11 @@ def read_study(path: str | Path) -> Study:
     except (OSError, ValueError) as failure:
         raise RecipeError(f"{path} cannot be read as a study: {failure}") from None
     study = Study.parse(values, where=str(path))
-    for entry in study.entries:
+    for one in study.entries:
         try:
-            entry.made_by(path.parent)
+            one.made_by(path.parent)
+            for name in one.protocols or study.protocols:
+                study.protocol(name)
         except RecipeError as failure:
-            raise RecipeError(f"{path}, entry {entry.name}: {failure}") from None
+            raise RecipeError(f"{path}, entry {one.name}: {failure}") from None
     return study
