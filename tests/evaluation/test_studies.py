@@ -8,6 +8,7 @@ import tomli_w
 import torch
 
 import tiny_runs as runs
+from d3data.data.sets import as_artifact
 from d3data.errors import D3DataError, JobError, RecipeError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.studies import running
@@ -105,6 +106,14 @@ def test_protocols_of_a_study_are_like_published_ones_but_for_what_they_say(file
     written(file, protocols=["lone"], own={**own, "long": {"like": "lone", "epochs": 3}})
     before = studies.run(file, out=tmp_path / "out", progress=lambda at: seen.append(at.job))
     assert {one.protocol for one in before.results} == {"lone-short v1", "standard-short v1"}
+
+
+def test_paths_of_sets_are_from_the_folder_of_the_study(file, tmp_path, monkeypatch):
+    (tmp_path / "copy").symlink_to(as_artifact("digits-ipc4").folder)
+    written(file, entries=[{"name": "copy", "set": "./copy", "networks": 1}], baselines=[])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    assert [one.entry for one in studies.run(file, out="out").results] == ["copy"]
 
 
 def test_a_set_may_be_trained_on_as_fixed_draws_of_each_item(tmp_path):

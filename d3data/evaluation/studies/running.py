@@ -50,8 +50,8 @@ class EntryJob(Job):
         entry = self.study.entries[self.number]
         recipe = entry.made_by(self.root)
         content = recipe and recipe.identity
-        if entry.set is not None:
-            content = as_artifact(entry.set).manifest.content_sha256
+        if (finished := entry.finished(self.root)) is not None:
+            content = as_artifact(finished).manifest.content_sha256
         shared = self.study.dump()
         for key in ("name", "claim", "verdict", "entries", "own"):
             shared.pop(key, None)
@@ -115,8 +115,9 @@ class EntryJob(Job):
         entry = self.study.entries[self.number]
         recipe = entry.made_by(self.root)
         if recipe is None:
-            assert entry.set is not None, "an entry has a recipe or a set"
-            return entry.set, None
+            finished = entry.finished(self.root)
+            assert finished is not None, "an entry has a recipe or a set"
+            return finished, None
         folder = self.folder / "runs" / f"{recipe.name}-{recipe.identity[:12]}"
         with hold_range(self.folder / "runs" / LOCK, folder.name, patience=math.inf):
             made = runs.run(
@@ -161,7 +162,7 @@ def run(
     their checkpoints. Entries whose settings changed are done anew.
 
     Args:
-        study: a study, or the path of its TOML file, from which paths of recipes start.
+        study: a study, or the path of its TOML file, from which paths of recipes and sets start.
         out: the folder of its runs and results.
         data: where the images are, unless recipes or the names of tasks say it.
         executor: has the entries done; in this process one after the other unless given.
@@ -173,7 +174,7 @@ def run(
         RecipeError: the study, or a recipe of it, cannot be read.
         JobError: entries failed; the results of the others stay.
     """
-    root, folder = Path(), Path(out).absolute()
+    root, folder = Path.cwd(), Path(out).absolute()
     if not isinstance(study, Study):
         root = Path(study).absolute().parent
         study = read_study(study)

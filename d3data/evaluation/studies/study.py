@@ -59,6 +59,11 @@ class Entry(Extended):
         found = str(folder / self.recipe) if self.recipe.endswith(".toml") else self.recipe
         return get_recipe(found, overrides=self.changes)
 
+    def finished(self, folder: Path) -> str | None:
+        """The set that there is, whose `./path` is from that of the study, or None."""
+        relative = self.set is not None and self.set.startswith(".")
+        return str(folder / str(self.set)) if relative else self.set
+
 
 class Study(Extended):
     """Sets that are evaluated alike.
