@@ -11,6 +11,7 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.recipe import WarmStart
 from d3data.distill.starts import spatial
 from d3data.errors import DataError, RecipeError
+from d3data.images.spec import Image
 from d3data.nets.training import descend
 from d3data.sources import registry
 
@@ -42,6 +43,18 @@ def test_images_of_a_warm_start_are_those_that_its_maps_come_from():
     error = (images - real).square().mean()
     assert error < 0.5 * (images - real.roll(3, 0)).square().mean()
     assert source.mean.abs().max() <= 1
+
+
+@pytest.mark.parametrize("mean", [0.01, 0.13, 0.5, 0.9])
+def test_images_begin_as_the_mean_one_however_dark_it_is(mean):
+    image = Image(channels=1, size=8, mean=(mean,), std=(0.3,))
+    classes = torch.zeros(4, dtype=torch.int64)
+    source = registry.blank(toys.SPECS["spatial"], image, classes=classes, step_size=0.01)
+    torch.manual_seed(0)
+    decoder = spatial.Autoencoder(source, STORED, width=8).decoder
+    drawn = source.values(decoder(torch.rand(64, *source.latent_shape) * 2 - 1))
+    assert drawn.mean().abs() < 0.2  # in standard deviations of real pixels
+    assert drawn.std() < 0.2
 
 
 def test_the_loss_is_the_error_of_draws_of_rounded_maps():

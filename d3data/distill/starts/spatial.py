@@ -19,6 +19,7 @@ from d3data.distill.starts.perceptual import perceptual
 from d3data.distill.starts.pixels import require_images
 from d3data.distill.straight_through import through
 from d3data.images import augment
+from d3data.images.spec import Image
 from d3data.sources.base import Source
 from d3data.sources.spatial import SpatialSource, SubPixelDecoder, sizes
 from d3data.utils import rng
@@ -63,6 +64,7 @@ class Autoencoder(nn.Module):
         super().__init__()
         self.stored, self.spread = stored, source.spec.spread
         self.decoder = SubPixelDecoder(sizes(source.spec, source.image))
+        _begin_at_mean(self.decoder, source.image)
         layers: list[nn.Module] = []
         before: int = source.image.channels
         for stage in range(source.spec.stages):
@@ -80,6 +82,15 @@ class Autoencoder(nn.Module):
         maps = through("mean", self.encoder(images), self.stored)
         decoded: Tensor = self.decoder(maps + self.spread * noise.view_as(maps))
         return decoded
+
+
+@torch.no_grad()
+def _begin_at_mean(decoder: SubPixelDecoder, image: Image) -> None:
+    """Let all images begin as the mean one: from grey, dark ones are left at black for good."""
+    middle = 2 * torch.tensor(image.mean) - 1
+    assert decoder.out.bias is not None
+    decoder.out.bias.copy_(torch.atanh(middle.clamp(-0.9, 0.9)))
+    decoder.out.weight.mul_(0.1)
 
 
 def losses(
