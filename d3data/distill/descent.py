@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from d3data.errors import TrainingError
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import FlatNetwork
 
@@ -45,12 +46,20 @@ def descended(
 
     `lesson(t, inputs)` are the images (B, C, H, W) of step t and their classes (B,) or the
     probabilities of these (B, K). It must be a pure function of `inputs`: called twice, it must
-    give the same bits. Gradients reach `inputs`, `rates` (T,) and `start`. Passes are float32,
-    and compiled where `compute` says so. If `stored`, the graphs of all steps are kept instead:
-    a quarter faster than passes that are not compiled, and T times the memory.
+    give the same bits. Gradients reach `inputs`, `rates` (T,) and `start`. Passes are compiled
+    where `compute` says so, and never bfloat16. If `stored`, the graphs of all steps are kept
+    instead: a quarter faster than passes that are not compiled, and T times the memory.
+
+    Raises:
+        TrainingError: a step that is computed again would have other dropout.
     """
     if stored:
         return _stored(network, lesson, start, inputs, rates, momentum)
+    if network.random:
+        raise TrainingError(
+            "the network has dropout, which is another one when a step is computed again: choose "
+            "a network without, or stored = true"
+        )
     end: Tensor = _Descent.apply(
         network, lesson, compute.unrounded, momentum, start, rates, *inputs
     )
@@ -136,7 +145,7 @@ def _below(
     """The gradients of what a lesson gave, in those of its inputs that want some."""
     wanted = [x for x in inputs if x.requires_grad]
     reached = [at for at, x in enumerate(given) if x.requires_grad]
-    if not reached:
+    if not (reached and wanted):
         return [torch.zeros_like(x) for x in wanted]
     made: Sequence[Tensor] = torch.autograd.grad(
         [given[at] for at in reached],

@@ -166,6 +166,8 @@ def derived(
     for name, table in tables.items():
         values = dict(table)
         like = values.pop("like", None)
+        if not isinstance(like, str | None):
+            raise RecipeError(f"protocol {name}: like is {like!r}; it is the name of a protocol")
         base = {} if like is None else entry({**known, **made}, like, what="protocol").dump()
         if values.keys() & LENGTHS:
             base = {key: value for key, value in base.items() if key not in LENGTHS}

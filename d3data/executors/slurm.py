@@ -169,7 +169,11 @@ class _Queue(Hands):
         with contextlib.suppress(OSError, ValueError):
             known = json.loads((self.folder / IDS).read_bytes())
             here = {name: (number, Path(place)) for name, (number, place) in known.items()}
-            self._at = {name: at for name, at in here.items() if self._waits(at[0])}
+            self._at = {
+                name: (number, place)
+                for name, (number, place) in here.items()
+                if "failed" not in (_read(place) or {}) and self._waits(number)
+            }
         self._submit([job for job in jobs if job.name not in self._at])
         self._begun = {job.name for job in jobs}
 

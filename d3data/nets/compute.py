@@ -48,7 +48,7 @@ class Compute(Extended):
 
     @property
     def unrounded(self) -> "Compute":
-        """The same in float32, for gradients of gradients."""
+        """The same without bfloat16, for gradients of gradients."""
         return self.model_copy(update={"precision": "float32"})
 
     def precisely(self, device: torch.device) -> AbstractContextManager[None]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+RANDOM = ("Dropout", "AlphaDropout", "FeatureAlphaDropout", "StochasticDepth", "DropPath")
+
 
 class Network(nn.Module):
     """A body, (B, C, H, W) -> (B, D), and the linear classifier on its features, (B, D) -> (B, K).
@@ -49,6 +51,11 @@ class FlatNetwork:
         self._network = network.requires_grad_(False)
         named = dict(network.named_parameters())
         self._names, self._shapes = [*named], [tensor.shape for tensor in named.values()]
+
+    @property
+    def random(self) -> bool:
+        """Whether it gives other outputs each time."""
+        return any(type(one).__name__.startswith(RANDOM) for one in self._network.modules())
 
     @property
     def start(self) -> Tensor:

@@ -7,17 +7,22 @@ from torch._dynamo.utils import counters
 from torch.nn import functional as F
 
 from d3data.distill.descent import descended
+from d3data.errors import TrainingError
 from d3data.nets import convnet
 from d3data.nets.compute import Compute
-from d3data.nets.network import FlatNetwork
+from d3data.nets.network import FlatNetwork, Network
 
 STEPS = 5
+
+
+def small():
+    return convnet.convnet(channels=1, size=8, classes=3, width=4).double()
 
 
 @pytest.fixture
 def setting():
     torch.manual_seed(0)
-    network = FlatNetwork(convnet.convnet(channels=1, size=8, classes=3, width=4).double())
+    network = FlatNetwork(small())
     images = torch.randn(6, 1, 8, 8, dtype=torch.float64, requires_grad=True)
     labels = torch.randn(6, 3, dtype=torch.float64, requires_grad=True)
     rates = torch.rand(STEPS, dtype=torch.float64, requires_grad=True)
@@ -65,10 +70,11 @@ def test_compiled_passes_have_the_same_gradients_and_are_compiled_once(setting):
     reached = (*inputs, rates, start)
     end = naive(network, lesson, start, inputs, rates, 0.9)
     expected = torch.autograd.grad(end.sum(), reached)
+    torch.compiler.reset()
     counters.clear()
-    for _ in range(2):
+    for alike in (network, FlatNetwork(small())):
         how = {"momentum": 0.9, "compute": Compute(compile=True, precision="bfloat16")}
-        end = descended(network, lesson, start, inputs, rates=rates, **how)
+        end = descended(alike, lesson, start, inputs, rates=rates, **how)
         found = torch.autograd.grad(end.sum(), reached)
         for one, other in zip(found, expected, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-10)
@@ -112,3 +118,12 @@ def test_rates_alone_may_be_learned(setting):
         )
     )
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-10)
+
+
+def test_a_network_with_dropout_is_refused_where_steps_are_computed_again(setting):
+    (_, lesson), _, inputs, rates = setting
+    body = nn.Sequential(nn.Flatten(), nn.Dropout(0.5))
+    network = FlatNetwork(Network(body, nn.Linear(64, 3)).double())
+    with pytest.raises(TrainingError, match="stored = true"):
+        descended(network, lesson, network.start, inputs, rates=rates)
+    descended(network, lesson, network.start, inputs, rates=rates, stored=True)

@@ -9,7 +9,7 @@ import torch
 
 import tiny_runs as runs
 from d3data.data.sets import as_artifact
-from d3data.errors import D3DataError, JobError, RecipeError
+from d3data.errors import D3DataError, JobError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.studies import running
 from d3data.evaluation.studies.running import EntryJob
@@ -94,18 +94,34 @@ def test_an_entry_may_have_no_baselines_where_the_study_has_some(tmp_path):
     assert [one.row for one in studies.run(file, out=tmp_path / "out").results] == ["distilled"]
 
 
-def test_protocols_of_a_study_are_like_published_ones_but_for_what_they_say(file, tmp_path):
+def test_protocols_of_a_study_are_like_published_ones_but_for_what_they_say(
+    file, tmp_path, monkeypatch
+):
     own = {"lone": {"like": "quick", "draws": "items"}, "long": {"like": "lone", "epochs": 2}}
     study = studies.read_study(written(file, protocols=["lone"], own=own, precision="bfloat16"))
     lone, long = study.protocol("lone"), study.protocol("long")
     assert (lone.draws, lone.steps, lone.epochs) == ("items", 600, None)
     assert (long.draws, long.steps, long.epochs) == ("items", None, 2)
-    seen = []
-    studies.run(file, out=tmp_path / "out", progress=lambda at: seen.append(at.job))
-    seen.clear()
-    written(file, protocols=["lone"], own={**own, "long": {"like": "lone", "epochs": 3}})
-    before = studies.run(file, out=tmp_path / "out", progress=lambda at: seen.append(at.job))
-    assert {one.protocol for one in before.results} == {"lone-short v1", "standard-short v1"}
+    asked = []
+
+    def spied(dataset, protocol, **options):
+        asked.append((protocol.draws, options["precision"], options["compile"]))
+        return whole(dataset, protocol=protocol, **options)
+
+    whole = running.evaluate
+    monkeypatch.setattr(running, "evaluate", spied)
+    page = studies.run(file, out=tmp_path / "out")
+    assert {one.protocol for one in page.results} == {"lone-short v1", "standard-short v1"}
+    assert set(asked) == {("items", "bfloat16", False), ("set", "bfloat16", False)}
+    asked.clear()
+    own["long"] = {"like": "lone", "epochs": 3}  # which no entry uses
+    assert (
+        studies.run(
+            written(file, protocols=["lone"], own=own, precision="bfloat16"), out=tmp_path / "out"
+        )
+        == page
+    )
+    assert not asked
 
 
 def test_paths_of_sets_are_from_the_folder_of_the_study(file, tmp_path, monkeypatch):
@@ -159,13 +175,15 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
     whole = running.evaluate
     monkeypatch.setattr(running, "evaluate", fail)
     told = []
-    with pytest.raises(JobError, match="1 of 3 entries failed, the others are kept: it is broken"):
+    with pytest.raises(
+        JobError, match="1 of 3 entries failed, the others are kept: tiny-8: it is"
+    ):
         studies.run(file, out=tmp_path / "out", progress=told.append)
     assert [at.job for at in told if at.event == "failed"] == ["tiny-8"]
     monkeypatch.setattr(running, "evaluate", whole)
     later = []
     studies.run(file, out=tmp_path / "out", progress=later.append)
-    assert {at.job for at in later} == {"tiny-8"}
+    assert {at.job for at in later if at.event != "planned"} == {"tiny-8"}
 
 
 @pytest.mark.parametrize(
@@ -181,6 +199,11 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": [{"name": "a", "recipe": "gone.toml"}]}, r"gone\.toml"),
         ({"protocol": "quick"}, "did you mean protocols"),
         ({"networks": 0}, "networks"),
+        ({"own": {"a": {"like": 3}}, "entries": [SHIPPED]}, "like is 3"),
+        ({"entries": [{"name": "a", "set": "digits-ipc5"}]}, "did you mean digits-ipc4"),
+        ({"entries": [SHIPPED], "baselines": ["randm"]}, "did you mean random"),
+        ({"own": {"a b": {"like": "quick"}}, "entries": [SHIPPED]}, "own"),
+        ({"entries": [{"name": "a", "recipe": "dm-digits-ipc1", "baked": 1}]}, "images already"),
         ({"protocols": ["quik"], "entries": [SHIPPED]}, "did you mean quick"),
         (
             {"protocols": ["a"], "own": {"a": {"like": "quik"}}, "entries": [SHIPPED]},
@@ -198,7 +221,7 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
 )
 def test_studies_that_cannot_be_run_are_refused_before_anything_is_made(tmp_path, changed, said):
     path = written(tmp_path / "study.toml", **changed)
-    with pytest.raises(RecipeError, match=said):
+    with pytest.raises(D3DataError, match=said):
         studies.run(path, out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

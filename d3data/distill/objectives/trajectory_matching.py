@@ -31,7 +31,8 @@ class TrajectoryMatching(Extended, Objective):
     on `batch` items each (None: all), with a learned step size; M = `expert_epochs`;
     t is uniform below `max_start_epoch`. The rate is the learned step size itself (`plain`, as
     MTT publishes it, but clamped to be positive) or, as in D3, LeakyReLU(step size) + 1e-4.
-    `stored` keeps the graphs of all N steps: a quarter faster, and N times the memory.
+    `stored` keeps the graphs of all N steps, not compiled: a quarter faster than
+    others that are not, and N times the memory.
     """
 
     kind: Literal["mtt"] = "mtt"

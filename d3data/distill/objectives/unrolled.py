@@ -33,7 +33,7 @@ class Unrolled(Objective):
     group j modulo `groups`, one group a step, all groups in order and `passes` times over, so
     T = groups x passes. The rates r_t are the learned step sizes, one for each step or one for
     all, clamped to be positive. `real` real images are looked at; `stored` keeps the graphs of
-    all T steps: a quarter faster, and T times the memory.
+    all T steps, not compiled: a quarter faster than others that are not, and T times the memory.
     """
 
     kind: Literal["dd"] = "dd"

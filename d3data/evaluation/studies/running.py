@@ -27,6 +27,7 @@ from d3data.utils.lock import hold_range
 from d3data.utils.packages import naming_packages
 from d3data.utils.paths import from_anywhere
 from d3data.utils.progress import Progress, ReportProgress, ignore
+from d3data.utils.text import counted
 
 PAGE = "study.json"
 
@@ -83,7 +84,7 @@ class EntryJob(Job):
 
     def _evaluate(self, report: ReportProgress) -> None:
         entry = self.study.entries[self.number]
-        baselines = self.study.baselines if entry.baselines is None else entry.baselines
+        baselines = entry.judged_beside(self.study)
         made, seconds = self._made(report)
         if entry.baked is not None:
             made = self._baked(made, entry.baked)
@@ -178,6 +179,8 @@ def run(
     if not isinstance(study, Study):
         root = Path(study).absolute().parent
         study = read_study(study)
+    else:
+        study.require_sound(root)
     common: dict[str, Any] = {
         "folder": folder,
         "device": str(device),
@@ -191,7 +194,11 @@ def run(
         for number, entry in enumerate(study.entries)
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    _complete([job for job in jobs if job.found is None], executor or Inline(), progress)
+    undone = [job for job in jobs if job.found is None]
+    if undone:
+        told = f"{len(undone)} of {counted(len(jobs), 'entry', 'entries')} to do"
+        progress(Progress("study", 0, len(undone), event="planned", message=told))
+    _complete(undone, executor or Inline(), progress)
     page = Page(
         study=study.name,
         identity=hashlib.sha256("".join(job.identity for job in jobs).encode()).hexdigest(),
@@ -205,22 +212,22 @@ def _complete(jobs: list[EntryJob], executor: Executor, progress: ReportProgress
     def watch(job: Job, at: Progress) -> None:
         progress(replace(at, job=job.name))
 
-    failures, done = list[D3DataError](), 0
+    failures, done = list[str](), 0
     with closing(executor.run(jobs, watch=watch)) as outcomes:
         for outcome in outcomes:
             name = outcome.job.name
             if isinstance(outcome, Failed):
                 again = "" if outcome.last else "; it will be tried again"
-                told = f"attempt {outcome.attempt}: {outcome.error}{again}"
+                told = f"{outcome.error}{again}"
                 progress(
                     Progress("study", done, len(jobs), job=name, event="failed", message=told)
                 )
-                failures += [outcome.error] if outcome.last else []
+                failures += [f"{name}: {outcome.error}"] if outcome.last else []
             else:
                 done += 1
                 progress(Progress("study", done, len(jobs), job=name, event="done"))
     if failures:
         raise JobError(
             f"{len(failures)} of {len(jobs)} entries failed, the others are kept: "
-            + "; ".join(map(str, failures))
+            + "; ".join(failures)
         )

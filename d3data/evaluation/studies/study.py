@@ -2,12 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import Field, model_validator
 
+from d3data.data.sets import as_artifact
 from d3data.distill.recipe import Recipe, get_recipe
-from d3data.errors import RecipeError, entry
+from d3data.errors import D3DataError, RecipeError, entry
+from d3data.evaluation.baselines import get_baseline
 from d3data.evaluation.protocols import Protocol, derived, protocols, require_own_name
 from d3data.evaluation.report import SplitName
 from d3data.nets.compute import Precision
@@ -59,10 +61,14 @@ class Entry(Extended):
         found = str(folder / self.recipe) if self.recipe.endswith(".toml") else self.recipe
         return get_recipe(found, overrides=self.changes)
 
+    def judged_beside(self, study: "Study") -> tuple[str, ...]:
+        """The baselines that it is evaluated beside."""
+        return study.baselines if self.baselines is None else self.baselines
+
     def finished(self, folder: Path) -> str | None:
-        """The set that there is, whose `./path` is from that of the study, or None."""
-        relative = self.set is not None and self.set.startswith(".")
-        return str(folder / str(self.set)) if relative else self.set
+        """The set that there is, or None; a folder is looked for in that of the study."""
+        here = self.set is not None and "/" in self.set and (folder / self.set).is_dir()
+        return str(folder / str(self.set)) if here else self.set
 
 
 class Study(Extended):
@@ -78,7 +84,7 @@ class Study(Extended):
         baselines: of each set, such as random-bytes and compressed.
         split: what they are tested on.
         compile: train through torch.compile.
-        precision: of training; that of the protocol's networks, float32, unless given.
+        precision: of training, as for `evaluate`.
         own: protocols of its own by name, each `like` a published one but for what it says.
         entries: the sets.
     """
@@ -93,7 +99,7 @@ class Study(Extended):
     split: SplitName = "test"
     compile: bool = False
     precision: Precision | None = None
-    own: dict[str, dict[str, Any]] = Field(default={})
+    own: dict[Annotated[str, Field(pattern=UNNAMED)], dict[str, Any]] = Field(default={})
     entries: tuple[Entry, ...] = Field(min_length=1)
 
     later: ClassVar[frozenset[str]] = frozenset({"compile", "precision", "own"})
@@ -102,11 +108,35 @@ class Study(Extended):
         """The protocol of that name, its own or a published one.
 
         Raises:
-            RecipeError: there is none, or its own is named like a published one.
+            RecipeError: there is none, or one of its own is named like a published one.
         """
-        found = entry(protocols | derived(self.own, protocols), name, what="protocol")
-        require_own_name(found)
-        return found
+        own = derived(self.own, protocols)
+        for protocol in own.values():
+            require_own_name(protocol)
+        return entry(protocols | own, name, what="protocol")
+
+    def require_sound(self, folder: Path) -> None:
+        """Raise an error where an entry's recipe or set, or what judges it, is not there.
+
+        Raises:
+            RecipeError: so it is with a recipe or a protocol, or pixels are to be baked.
+            UnknownNameError: so it is with a set or a baseline.
+            HubError: a set cannot be had from the Hub.
+            ArtifactError: a set is broken.
+        """
+        for one in self.entries:
+            try:
+                recipe = one.made_by(folder)
+                if (finished := one.finished(folder)) is not None:
+                    as_artifact(finished)
+                if one.baked and recipe is not None and recipe.source.kind == "pixels":
+                    raise RecipeError("pixels are images already: leave baked out")
+                for name in one.judged_beside(self):
+                    get_baseline(name)
+                for name in one.protocols or self.protocols:
+                    self.protocol(name)
+            except D3DataError as failure:
+                raise type(failure)(f"entry {one.name}: {failure}") from None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
@@ -124,11 +154,8 @@ def read_study(path: str | Path) -> Study:
     except (OSError, ValueError) as failure:
         raise RecipeError(f"{path} cannot be read as a study: {failure}") from None
     study = Study.parse(values, where=str(path))
-    for one in study.entries:
-        try:
-            one.made_by(path.parent)
-            for name in one.protocols or study.protocols:
-                study.protocol(name)
-        except RecipeError as failure:
-            raise RecipeError(f"{path}, entry {one.name}: {failure}") from None
+    try:
+        study.require_sound(path.parent)
+    except D3DataError as failure:
+        raise type(failure)(f"{path}, {failure}") from None
     return study
