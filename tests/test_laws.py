@@ -1,5 +1,7 @@
 """What holds for every objective on every source."""
 
+from collections import Counter
+
 import pytest
 import safetensors.torch
 import torch
@@ -96,6 +98,23 @@ def test_a_seed_repeats_and_restarts_at_any_steps_change_nothing(objective, kind
             states = [optimizer.state_dict() for optimizer in optimizers]
             kept = {name: value.state_dict() for name, value in context.kept.items()}
         assert same(whole, source), stops
+
+
+@pytest.mark.parametrize("objective", ["mtt", "dd"])
+def test_students_are_computed_as_the_context_says(objective, experts):
+    class Seen:
+        def __init__(self):
+            self.passes, self.unrounded = Counter(), self
+
+        def __call__(self, function, *given):
+            self.passes[function.__name__] += 1
+            return function(*given)
+
+    context = toys.context(experts, steps=1)
+    context.compute = seen = Seen()
+    source = toys.source("pixels")
+    toys.distill(source, toys.OBJECTIVES[objective], context, toys.optimizers(source, "pixels"))
+    assert seen.passes["_slope"] == seen.passes["_pulled"] > 1  # each step of the student
 
 
 def test_a_stream_that_ends_early_is_an_error(experts):

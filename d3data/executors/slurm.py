@@ -221,7 +221,10 @@ class _Queue(Hands):
         try:
             submitted = submitter.submit_array(calls)
         except Exception as failure:  # of submitit's, with what sbatch has said
-            raise RunError(f"sbatch refused the jobs: {failure}") from failure
+            raise RunError(
+                f"sbatch takes no jobs here: {str(failure).strip()}; mend its options, or go to a "
+                "machine of the cluster, or use another executor"
+            ) from failure
         self._started += submitted
         for job, one, place in zip(jobs, submitted, places, strict=True):
             self._at[job.name] = one.job_id, place
