@@ -178,7 +178,8 @@ def _pulled(
     """
     with torch.enable_grad():
         given = [x.detach().requires_grad_(x.is_floating_point()) for x in (theta, images, goal)]
-        (slope,) = torch.autograd.grad(_loss(network, *given), given[0], create_graph=True)
+        loss = _loss(network, *(x.view_as(x) for x in given))  # hooks of a module want no leaves
+        (slope,) = torch.autograd.grad(loss, given[0], create_graph=True)
         leaving = [x for x in given if x.requires_grad]
         made = torch.autograd.grad(
             slope, leaving, speed, allow_unused=True, materialize_grads=True

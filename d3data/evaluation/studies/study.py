@@ -129,7 +129,7 @@ class Study(Extended):
                 recipe = one.made_by(folder)
                 if (finished := one.finished(folder)) is not None:
                     as_artifact(finished)
-                if one.baked and recipe is not None and recipe.source.kind == "pixels":
+                if one.baked and recipe is not None and "pixels" in recipe.source.purposes:
                     raise RecipeError("pixels are images already: leave baked out")
                 for name in one.judged_beside(self):
                     get_baseline(name)
