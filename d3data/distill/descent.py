@@ -28,12 +28,12 @@ from d3data.errors import TrainingError
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.network import FlatNetwork
 
-Lesson = Callable[[int, Sequence[Tensor]], tuple[Tensor, Tensor]]
+Batch = Callable[[int, Sequence[Tensor]], tuple[Tensor, Tensor]]
 
 
 def descended(
     network: FlatNetwork,
-    lesson: Lesson,
+    lesson: Batch,
     start: Tensor,
     inputs: Sequence[Tensor],
     *,
@@ -68,7 +68,7 @@ def descended(
 
 def _stored(
     network: FlatNetwork,
-    lesson: Lesson,
+    lesson: Batch,
     theta: Tensor,
     inputs: Sequence[Tensor],
     rates: Tensor,
@@ -89,7 +89,7 @@ class _Descent(torch.autograd.Function):
     def forward(
         ctx: Any,
         network: FlatNetwork,
-        lesson: Lesson,
+        lesson: Batch,
         compute: Compute,
         momentum: float,
         start: Tensor,
