@@ -24,7 +24,7 @@ from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
 from d3data.nets.training import cosine
 from d3data.sources.registry import AnySource
-from d3data.utils.schema import Extended, Frozen
+from d3data.utils.schema import Extended, Frozen, unless_given
 
 BALANCED = 10  # items of a class at most, where none are said
 PACKAGED = resources.files("d3data") / "distill" / "recipes"
@@ -155,7 +155,7 @@ class SoftLabels(Frozen):
     `draws` draws of the item; 0 draws label the image of its mean, as published.
     """
 
-    teacher: ExpertPlan = ExpertPlan(count=1)
+    teacher: Annotated[ExpertPlan, unless_given(count=1)] = ExpertPlan(count=1)
     epoch: int = Field(default=9, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     draws: int = Field(default=0, ge=0, le=1024)

@@ -32,6 +32,13 @@ def stored_as(key: str, **field: Any) -> Any:
     return Field(validation_alias=key, serialization_alias=key, **field)
 
 
+def unless_given(**values: Any) -> pydantic.BeforeValidator:
+    """Of a field that is a record: what a table leaves out of it is so, as in its default."""
+    return pydantic.BeforeValidator(
+        lambda table: {**values, **table} if isinstance(table, Mapping) else table
+    )
+
+
 class Frozen(pydantic.BaseModel):
     """An immutable record whose fields are its configuration; unknown keys are errors."""
 

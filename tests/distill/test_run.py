@@ -20,6 +20,7 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
+from d3data.distill.recipe import SoftLabels, get_recipe
 from d3data.distill.run_status import LOCK
 from d3data.errors import (
     D3DataError,
@@ -401,6 +402,17 @@ def test_names_and_depths_are_refused_before_any_job(tmp_path, changed, match):
 def test_what_no_recipe_can_say(changed, match):
     with pytest.raises(RecipeError, match=match):
         runs.recipe(**changed)
+
+
+def test_what_a_table_leaves_out_is_as_where_there_is_no_table():
+    """One teacher, and the batch norm of FRePo's networks; not what other methods begin with."""
+    labels = get_recipe("digits-ipc4", overrides=["labels.teacher.epochs=2"]).labels
+    assert labels.teacher.count == SoftLabels().teacher.count == 1
+    narrow, other = (
+        get_recipe("frepo-digits-ipc1", overrides=[f"objective.network.{change}"]).objective
+        for change in ("width=32", "norm=none")
+    )
+    assert (narrow.network.norm, narrow.network.width, other.network.norm) == ("batch", 32, "none")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import tiny_runs as runs
 from d3data.data.sets import as_artifact
 from d3data.errors import D3DataError, JobError
 from d3data.evaluation import evaluate, studies
+from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
 from d3data.evaluation.studies.running import EntryJob
 from d3data.executors.processes import Processes
@@ -164,6 +165,29 @@ def test_the_table_has_every_result_and_is_the_same_each_time(file, tmp_path):
     assert len({line.count("|") for line in lines}) == 1
     assert "| random, beside tiny-8 |" in lines[5]
     assert text == studies.table(studies.read_page(tmp_path / "out" / studies.PAGE))
+
+
+def test_robust_scores_are_those_of_the_report_and_have_columns(tmp_path):
+    """Of the set alone, not of its rivals; a table without scores has no such columns."""
+    path = written(tmp_path / "s.toml", entries=[SHIPPED], networks=1, scores=True)
+    page = studies.run(path, out=tmp_path / "out")
+    report = evaluate(
+        "digits-ipc4",
+        protocol=get_protocol("quick").model_copy(update={**SHORT, "name": "quick-short"}),
+        seeds=range(1),
+        scores=True,
+    )
+    assert [(one.row, one.scores) for one in page.results] == [
+        ("distilled", report.scores),
+        ("random", None),
+        ("real", None),
+    ]
+    heading, _, own, *rivals = (line.split(" | ") for line in studies.table(page).splitlines())
+    assert heading[-2:] == ["LRS", "ARS |"]
+    assert float(own[-2]) > 0
+    assert all(len(line) == len(heading) for line in rivals)
+    plain = studies.run(written(tmp_path / "p.toml", entries=[SHIPPED], networks=1), out=tmp_path)
+    assert "LRS" not in studies.table(plain)
 
 
 def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monkeypatch):

@@ -7,7 +7,7 @@ arXiv 2206.00719, Algorithm 1.
 import math
 from collections.abc import Iterator
 from functools import partial
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -21,6 +21,7 @@ from d3data.distill.pupil import Pupil
 from d3data.nets.network import features
 from d3data.sources.base import Source
 from d3data.utils.device import to_device
+from d3data.utils.schema import unless_given
 
 TAUGHT = 1000  # items that a network is taught at a time, at most
 MOMENTUM = 0.9  # of running statistics of batch norms, as published
@@ -39,7 +40,7 @@ class FeatureRegression(Regression):
     """
 
     kind: Literal["frepo"] = "frepo"
-    network: NetworkSpec = NetworkSpec(norm="batch")
+    network: Annotated[NetworkSpec, unless_given(norm="batch")] = NetworkSpec(norm="batch")
     pool: int = Field(default=10, ge=1)
     oldest: int = Field(default=100, ge=1)
     real: int = Field(default=1024, ge=1)

@@ -5,7 +5,7 @@ Qin, Deng, Alvarez-Melis 2024, arXiv 2403.00999; the unbiased estimator is Grett
 """
 
 from collections.abc import Iterator, Sequence
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -26,6 +26,8 @@ from d3data.utils.device import to_device
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)
 
+Widths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=32)]
+
 
 class KernelMatching(ThroughExperts):
     """Asks of the synthetic data that its features are distributed, class by class, as real ones.
@@ -33,15 +35,15 @@ class KernelMatching(ThroughExperts):
         sum over classes of  E k(x, x') + E k(y, y') - 2 E k(x, y)
 
     x are features of synthetic and y of real images before the classifier of an expert, as
-    published after its last epoch, or after one of the window `epochs`; k is a sum of five
-    Gaussian kernels. `bandwidth`: the published widths 1, 2, 4, 8, 16, or 1/4 to 4 times the
-    median distance. `samples` images of each class on either side.
+    published after its last epoch, or after one of the window `epochs`; k is a sum of Gaussian
+    kernels. `bandwidth`: the published widths 1, 2, 4, 8, 16, 1/4 to 4 times the median distance,
+    or a list of widths. `samples` images of each class on either side.
     """
 
     kind: Literal["mmd"] = "mmd"
     experts: ExpertPlan = ExpertPlan()
     samples: int = Field(default=30, ge=2)
-    bandwidth: Literal["published", "median"] = "published"
+    bandwidth: Literal["published", "median"] | Widths = "published"
 
     reference: ClassVar[str] = "arXiv:2403.00999"
 
@@ -63,17 +65,18 @@ class KernelMatching(ThroughExperts):
             yield discrepancy(x, y, self.bandwidth).sum()
 
 
-def discrepancy(x: Tensor, y: Tensor, bandwidth: str) -> Tensor:
+def discrepancy(x: Tensor, y: Tensor, bandwidth: str | Sequence[float]) -> Tensor:
     """The unbiased squared MMD of each class: (K, m, D), (K, n, D) -> (K,)."""
     xx, yy, xy = _squared(x, x), _squared(y, y), _squared(x, y)
     if bandwidth == "median":
         between = xy.detach().flatten(1).median(1).values
-        widths = between[:, None] * _squares(AROUND_MEDIAN, x)  # (K, 5)
+        widths = between[:, None] * _squares(AROUND_MEDIAN, x)  # (K, W)
     else:
-        widths = _squares(PUBLISHED, x).expand(len(x), -1)
-    m, n = x.shape[1], y.shape[1]
-    within_x = (_kernel(xx, widths).sum((1, 2)) - 5 * m) / (m * (m - 1))  # k(x, x) = 5
-    within_y = (_kernel(yy, widths).sum((1, 2)) - 5 * n) / (n * (n - 1))
+        fixed = PUBLISHED if isinstance(bandwidth, str) else bandwidth
+        widths = _squares(fixed, x).expand(len(x), -1)
+    m, n, own = x.shape[1], y.shape[1], widths.shape[1]  # k(x, x) = W
+    within_x = (_kernel(xx, widths).sum((1, 2)) - own * m) / (m * (m - 1))
+    within_y = (_kernel(yy, widths).sum((1, 2)) - own * n) / (n * (n - 1))
     return within_x + within_y - 2 * _kernel(xy, widths).mean((1, 2))
 
 
@@ -91,6 +94,6 @@ def _squared(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _kernel(squared: Tensor, widths: Tensor) -> Tensor:
-    """Five Gaussian kernels, added up: (K, m, n), (K, 5) -> (K, m, n)."""
+    """Gaussian kernels, added up: (K, m, n), (K, W) -> (K, m, n)."""
     scale = (2 * widths).clamp(min=torch.finfo(squared.dtype).tiny)
     return torch.exp(-squared[:, None] / scale[:, :, None, None]).sum(1)

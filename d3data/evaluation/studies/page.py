@@ -2,15 +2,17 @@
 
 import statistics
 from pathlib import Path
+from typing import ClassVar
 
 from d3data.errors import FormatError
 from d3data.evaluation.report import Report
+from d3data.evaluation.scores import Scores
 from d3data.utils import canonical_json
-from d3data.utils.schema import Frozen
+from d3data.utils.schema import Extended, Frozen
 from d3data.utils.text import duration
 
 
-class Result(Frozen):
+class Result(Extended):
     """One row of a report, of the set itself or of a baseline, in a study.
 
     Attributes:
@@ -26,6 +28,7 @@ class Result(Frozen):
         train_seconds: that training one network took.
         device: what trained the networks.
         date: YYYY-MM-DD.
+        scores: DD-Ranking's, of a set whose study has them.
     """
 
     entry: str
@@ -40,6 +43,9 @@ class Result(Frozen):
     train_seconds: float
     device: str
     date: str
+    scores: Scores | None = None
+
+    later: ClassVar[frozenset[str]] = frozenset({"scores"})
 
     def cells(self) -> list[str]:
         percent = [100 * one for one in self.accuracies]
@@ -57,11 +63,19 @@ class Result(Frozen):
             duration(self.train_seconds),
         ]
 
+    def robust(self) -> list[str]:
+        """The cells under LRS and ARS."""
+        if self.scores is None:
+            return ["", ""]
+        robust = self.scores.label_robust, self.scores.augmentation_robust
+        return [f"{score:.3f}" for score in robust]
+
 
 HEADINGS = (
     "set", "protocol", "network", "labels", "values", "bytes", "accuracy, % (networks)",
     "distilled in", "a network in",
 )  # fmt: skip
+SCORES = ("LRS", "ARS")
 
 
 class Page(Frozen):
@@ -88,14 +102,19 @@ def results(entry: str, report: Report, distill_seconds: float | None) -> list[R
             train_seconds=row.seconds / len(row.trials),
             device=report.device,
             date=report.date,
+            scores=None if number else report.scores,
         )
-        for row in report.rows
+        for number, row in enumerate(report.rows)
     ]
 
 
 def table(page: Page) -> str:
     """The results as a Markdown table, in the order of the study."""
-    lines = [HEADINGS, ["---"] * len(HEADINGS), *(one.cells() for one in page.results)]
+    lines = [[*HEADINGS], *(one.cells() for one in page.results)]
+    if any(one.scores for one in page.results):
+        robust = [[*SCORES], *(one.robust() for one in page.results)]
+        lines = [line + more for line, more in zip(lines, robust, strict=True)]
+    lines.insert(1, ["---"] * len(lines[0]))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 

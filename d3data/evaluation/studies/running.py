@@ -99,6 +99,7 @@ class EntryJob(Job):
                     nets=self.study.nets or None,
                     seeds=range(entry.networks or self.study.networks),
                     baselines=baselines or "none",
+                    scores=self.study.scores,
                     split=self.study.split,
                     device=self.device,
                     compile=self.study.compile,

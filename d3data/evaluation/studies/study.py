@@ -85,6 +85,7 @@ class Study(Extended):
         split: what they are tested on.
         compile: train through torch.compile.
         precision: of training, as for `evaluate`.
+        scores: also DD-Ranking's robust scores of each set.
         own: protocols of its own by name, each `like` a published one but for what it says.
         entries: the sets.
     """
@@ -99,10 +100,11 @@ class Study(Extended):
     split: SplitName = "test"
     compile: bool = False
     precision: Precision | None = None
+    scores: bool = False
     own: dict[Annotated[str, Field(pattern=UNNAMED)], dict[str, Any]] = Field(default={})
     entries: tuple[Entry, ...] = Field(min_length=1)
 
-    later: ClassVar[frozenset[str]] = frozenset({"compile", "precision", "own"})
+    later: ClassVar[frozenset[str]] = frozenset({"compile", "precision", "scores", "own"})
 
     def protocol(self, name: str) -> Protocol:
         """The protocol of that name, its own or a published one.

@@ -1,0 +1,144 @@
+"""What a step of each method costs, and how that grows with the images of a class.
+
+    python benchmarks/cost.py [--methods d3 dm dc mtt ...] [--items 1 10 50] [--json FILE]
+
+A step as `d3data distill` takes it on Fashion-MNIST, by the recipe of a method at its published
+settings but with networks of width 32, one thread, float32, not compiled: `loss` is the time until
+the loss is known, the rest goes back through it and moves the data. Seconds are of the processor,
+the median of `--rounds` steps after the first turn of a network; experts are untrained and images
+black, neither of which changes what a step costs. Memory is the peak of a process of its own over
+that of one which has everything but took no step. D3 has ten priors where the others have an
+image, and takes trajectories and kernels in turn.
+"""
+
+import argparse
+import json
+import multiprocessing
+import statistics
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+from distill import processor
+
+from d3data.distill import prepare
+from d3data.distill.context import ObjectiveContext
+from d3data.distill.experts import UnrecordedExperts
+from d3data.distill.forecast import ENDLESS
+from d3data.distill.jobs import blank
+from d3data.distill.recipe import get_recipe
+from d3data.distill.starts.gaussian import from_noise
+from d3data.sources.gaussian import GaussianSource
+from d3data.utils.device import Resources
+
+STUDIES = Path(__file__).parents[1] / "examples" / "studies"
+PRIORS = 10  # of D3, for an image of the others
+D3 = ["compute.compile=false", "compute.precision=float32", "compute.decoding=float32"]
+MMD = 'objective={kind="mmd",samples=24,experts={network={width=32},count=5,epochs=4}}'
+METHODS = {
+    "d3": (str(STUDIES / "d3-fashion-mnist.toml"), D3),
+    "mmd": (str(STUDIES / "d3-fashion-mnist.toml"), [*D3, MMD]),
+    "dm": ("dm-fashion-mnist-ipc1", ["objective.network.width=32"]),
+    "dc": ("dc-fashion-mnist-ipc1", ["objective.network.width=32"]),
+    "dsa": ("dsa-fashion-mnist-ipc1", ["objective.network.width=32"]),
+    "mtt": ("mtt-fashion-mnist-ipc1", ["objective.experts.network.width=32"]),
+    "dd": ("dd-fashion-mnist-ipc1", ["objective.network.width=32"]),
+    "frepo": ("frepo-fashion-mnist-ipc1", ["objective.network.width=32"]),
+    "kip": ("kip-fashion-mnist-ipc1", []),
+}
+
+
+class Steps:
+    """The steps of a method at so many images of each class, from noise, on black images."""
+
+    def __init__(self, method: str, items: int) -> None:
+        name, changes = METHODS[method]
+        count = items * (PRIORS if method in ("d3", "mmd") else 1)
+        self.recipe = get_recipe(name, overrides=[*changes, f"items_per_class={count}"])
+        assert self.recipe.objective is not None, "each of METHODS has an objective"
+        with tempfile.TemporaryDirectory() as folder:
+            task = prepare(
+                self.recipe, out=f"{folder}/run", resources=Resources("cpu", 1), imagine=True
+            ).task
+        plan = self.recipe.objective.expert_plan
+        experts = plan and UnrecordedExperts(plan, task, (), device=torch.device("cpu"))
+        context = ObjectiveContext(task, seed=0, steps=ENDLESS, experts=experts)
+        source = blank(self.recipe, task, classes=range(len(task.classes)))
+        if isinstance(source, GaussianSource):
+            from_noise(source, context)
+        else:
+            for value in source.parameters():
+                value.data.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
+        groups = source.train_only(self.recipe.optimizers)
+        self.optimizers = [s.build(groups[p]) for p, s in self.recipe.optimizers.items()]
+        self.losses = self.recipe.objective.losses(source, context)
+
+    def take(self) -> tuple[float, float]:
+        """Seconds of the processor: of one turn's losses, and in all."""
+        begin, loss_seconds = time.process_time(), 0.0
+        for _ in range(self.recipe.objective.period):
+            before = time.process_time()
+            loss = next(self.losses)
+            loss_seconds += time.process_time() - before
+            for optimizer in self.optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            for optimizer in self.optimizers:
+                optimizer.step()
+        return loss_seconds, time.process_time() - begin
+
+
+def peak(method: str, items: int, turns: int) -> tuple[float, list[tuple[float, float]]]:
+    """MB at the most, and the seconds of so many turns."""
+    torch.set_num_threads(1)
+    steps = Steps(method, items)
+    times = [steps.take() for _ in range(turns)]
+    status = Path("/proc/self/status").read_text()
+    return int(status.split("VmHWM:")[1].split()[0]) / 1024, times
+
+
+def measured(method: str, items: int, rounds: int) -> dict[str, Any]:
+    """A row: milliseconds of a turn and of its loss, MB beyond what is there before it."""
+    with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
+        (before, _), (most, times) = (
+            pool.apply(peak, (method, items, turns)) for turns in (0, rounds + 1)
+        )
+    loss, whole = (statistics.median(column) for column in zip(*times[1:], strict=True))
+    return {
+        "method": method,
+        "items": items,
+        "step_ms": round(1e3 * whole, 1),
+        "loss_ms": round(1e3 * loss, 1),
+        "mb": round(most - before, 1),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
+    parser.add_argument("--items", type=int, nargs="+", default=[1, 10, 50])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    rows = list[dict[str, Any]]()
+    for method in options.methods:
+        for items in options.items:
+            rows.append(measured(method, items, options.rounds))
+            print(json.dumps(rows[-1]), flush=True)
+    result = {
+        "benchmark": "a step of each method, by the images of a class",
+        "date": date.today().isoformat(),
+        "hardware": processor(),
+        "torch": torch.__version__,
+        "threads": 1,
+        "rows": rows,
+    }
+    if options.json:
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
