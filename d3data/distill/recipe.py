@@ -219,13 +219,18 @@ class Recipe(Extended):
                     f"optimizers.{name}: a {self.source.kind} source has no such tensors; "
                     f"{nearest(name, known)}"
                 )
-        if self.learn_labels:
-            leaves = self.objective.leaves if self.objective else ()
-            if self.labels or not leaves or not all(leaf.regresses for leaf in leaves):
-                raise ValueError(
-                    "learn_labels is for objectives that regress on labels, such as frepo and "
-                    "kip, without a [labels] table: leave it out, or choose one of these"
-                )
+        leaves = self.objective.leaves if self.objective else ()
+        if any(leaf.solves for leaf in leaves) and not self.learn_labels:
+            raise ValueError(
+                "objective.solve_labels: items have classes and no labels of their own, so there "
+                "is nothing to solve for: set learn_labels = true, or leave it out"
+            )
+        regress = bool(leaves) and all(leaf.regresses for leaf in leaves)
+        if self.learn_labels and (self.labels or not regress):
+            raise ValueError(
+                "learn_labels is for objectives that regress on labels, such as frepo and "
+                "kip, without a [labels] table: leave it out, or choose one of these"
+            )
         begins: dict[str, tuple[str, str | None]] = {"images": ("pixels", "real")}
         begins["latents"] = ("maps", "random")
         begins |= dict.fromkeys(("weights", "weights_sha256"), ("maps", None))

@@ -12,7 +12,7 @@ from d3data import artifact, distill
 from d3data.artifact import generator_file
 from d3data.cli.commands import app
 from d3data.distill.starts import generator
-from d3data.errors import RecipeError
+from d3data.errors import RecipeError, RunError
 
 NETWORK = {"width": 4, "base": 32, "styles": 4}
 SOURCE = {"kind": "generator", "network": NETWORK, "layer": 1}
@@ -84,6 +84,28 @@ def test_a_file_of_weights_is_used_as_it_is(weights, tmp_path):
         for name, tensor in source.decoder.state_dict().items():
             assert torch.equal(tensor, given[name])
     assert not weights.with_name(f"{weights.name}.run").exists()
+
+
+def test_a_fit_that_was_stopped_goes_on_with_its_own_arguments_only(tmp_path):
+    out = tmp_path / "generator.safetensors"
+    how = {"steps": 4, "batch": 16, **NETWORK}
+
+    def stop(at):
+        if at.step == 2:
+            raise KeyboardInterrupt
+
+    whole = distill.pretrain_generator("digits", out=tmp_path / "whole.safetensors", **how)
+    with pytest.raises(KeyboardInterrupt):
+        distill.pretrain_generator("digits", out=out, progress=stop, **how)
+    for changed in ({"width": 6}, {"seed": 1}, {"batch": 8}, {"steps": 1}):
+        with pytest.raises(RunError, match=f"{next(iter(changed))} .* and not"):
+            distill.pretrain_generator("digits", out=out, **how | changed)
+    with pytest.raises(RunError, match=r"images .* and not"):
+        distill.pretrain_generator("digits", out=out, size=16, **how)
+    distill.pretrain_generator("digits", out=out, **how)
+    assert out.read_bytes() == whole.read_bytes()
+    with pytest.raises(RunError, match="is a folder"):
+        distill.pretrain_generator("digits", out=tmp_path, **how)
 
 
 @pytest.mark.parametrize("how", ["random", "mean", "gaussian"])

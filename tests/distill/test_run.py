@@ -397,6 +397,11 @@ def test_names_and_depths_are_refused_before_any_job(tmp_path, changed, match):
         ({"items_per_class": 1_000_001}, "items_per_class"),
         ({"draws_per_class": 1_000_001}, "draws_per_class"),
         ({"optimizers": {"labels": {"learning_rate": 0.1}}}, "optimizers.labels"),
+        ({"objective": {"kind": "kip", "real": 8, "solve_labels": True}}, "learn_labels = true"),
+        ({"objective": {**MMD, "bandwidth": "mean"}}, "bandwidth.* must be 'published'"),
+        ({"objective": {**MMD, "bandwidth": [1.0, 0.0]}}, "bandwidth.*1: must be greater"),
+        ({"objective": {**MMD, "bandwidth": [1e300]}}, "bandwidth.*0: must be less"),
+        ({"objective": {**MMD, "bandwidth": []}}, "bandwidth.* at least 1"),
     ],
 )
 def test_what_no_recipe_can_say(changed, match):

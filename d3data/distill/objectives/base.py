@@ -68,6 +68,11 @@ class Objective(Frozen, abc.ABC):
         """
 
     @property
+    def solves(self) -> bool:
+        """Whether it sets learned labels itself, and so asks for a source that has some."""
+        return False
+
+    @property
     def leaves(self) -> tuple["Objective", ...]:
         """The methods that it combines; itself, if it is a method."""
         return (self,)

@@ -1,6 +1,7 @@
 """Objectives made of objectives."""
 
 import abc
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Literal, Self
 
@@ -24,6 +25,10 @@ class _Combined(Objective):
         """The one plan that all children with experts share."""
         plans = (child.expert_plan for child in self.children)
         return next((plan for plan in plans if plan is not None), None)
+
+    @property
+    def period(self) -> int:
+        return math.lcm(*(child.period for child in self.children))
 
     @abc.abstractmethod
     def contexts(self, context: ObjectiveContext) -> list[ObjectiveContext]:
@@ -68,7 +73,7 @@ class Alternate(_Combined):
 
     @property
     def period(self) -> int:
-        return len(self.children)
+        return len(self.children) * super().period
 
     def contexts(self, context: ObjectiveContext) -> list[ObjectiveContext]:
         of = len(self.children)

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, ClassVar, Literal
 
 import torch
-from pydantic import Field
+from pydantic import Discriminator, Field, Tag
 from torch import Tensor
 
 from d3data.distill.context import ObjectiveContext
@@ -26,7 +26,12 @@ from d3data.utils.device import to_device
 PUBLISHED = (1.0, 2.0, 4.0, 8.0, 16.0)
 AROUND_MEDIAN = (0.25, 0.5, 1.0, 2.0, 4.0)
 
-Widths = Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1, max_length=32)]
+Width = Annotated[float, Field(ge=1e-3, le=1e6)]
+Bandwidth = Annotated[
+    Annotated[Literal["published", "median"], Tag("name")]
+    | Annotated[tuple[Width, ...], Field(min_length=1, max_length=32), Tag("widths")],
+    Discriminator(lambda given: "widths" if isinstance(given, list | tuple) else "name"),
+]
 
 
 class KernelMatching(ThroughExperts):
@@ -43,7 +48,7 @@ class KernelMatching(ThroughExperts):
     kind: Literal["mmd"] = "mmd"
     experts: ExpertPlan = ExpertPlan()
     samples: int = Field(default=30, ge=2)
-    bandwidth: Literal["published", "median"] | Widths = "published"
+    bandwidth: Bandwidth = "published"
 
     reference: ClassVar[str] = "arXiv:2403.00999"
 
@@ -81,7 +86,8 @@ def discrepancy(x: Tensor, y: Tensor, bandwidth: str | Sequence[float]) -> Tenso
 
 
 def _squares(widths: Sequence[float], like: Tensor) -> Tensor:
-    return to_device(torch.tensor(widths).square().to(like.dtype), like.device)
+    squares = torch.tensor(widths, dtype=torch.float64).square()
+    return to_device(squares.to(like.dtype), like.device)
 
 
 def _squared(x: Tensor, y: Tensor) -> Tensor:

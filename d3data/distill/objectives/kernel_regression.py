@@ -44,6 +44,10 @@ class KernelRegression(Regression):
 
     reference: ClassVar[str] = "arXiv:2011.00050"
 
+    @property
+    def solves(self) -> bool:
+        return self.solve_labels
+
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the mean squared error of the regression on real images."""
         for step in context.step_range:

@@ -62,8 +62,9 @@ class MeanMatching(ThroughExperts):
     def losses(self, source: Source, context: ObjectiveContext) -> Iterator[Tensor]:
         """Yield the squared distance of mean features, summed over classes."""
         change = augment.augmentation(self.augment)
-        fewest = min(map(len, source.members))
-        samples = self.samples if source.noise_values else min(self.samples, fewest)
+        sizes = [len(items) for items in source.members]
+        most = max(sizes) if self.by_class else min(sizes)
+        samples = self.samples if source.noise_values else min(self.samples, most)
         networks = self._networks(context)
         for step in context.step_range:
             rng = context.rng("dm", step)
@@ -74,9 +75,11 @@ class MeanMatching(ThroughExperts):
             lots = len(items) if self.by_class else 1
             noises = (None,) * lots if noise is None else noise.chunk(lots)
             losses = []
-            for one, other, white in zip(
-                items.chunk(lots), chosen.chunk(lots), noises, strict=True
+            for one, other, white, size in zip(
+                items.chunk(lots), chosen.chunk(lots), noises, sizes[:lots], strict=True
             ):
+                if self.by_class and white is None:
+                    one = one[:, :size]  # each item of a small class once
                 same = partial(change.apply, drawn=change.draw(1, rng, shared=True))
                 y = real_features(context, network, other, same)  # (k, m, D), before x's graph
                 x = synthetic_features(context, network, source, one, white, same)  # (k, n, D)

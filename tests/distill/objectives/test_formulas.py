@@ -11,7 +11,9 @@ from torch.nn import functional as F
 
 import toys
 from d3data.distill.objectives import (
+    Alternate,
     ExpertAlignment,
+    GradientMatching,
     KernelMatching,
     MeanMatching,
     TrajectoryMatching,
@@ -415,6 +417,23 @@ def test_the_gradient_of_a_sum_is_the_sum_of_gradients(experts):
     torch.testing.assert_close(sum(moved[:3]), moved[3], rtol=1e-4, atol=1e-6)
 
 
+def test_every_image_of_classes_of_different_sizes_is_matched():
+    """Also where one class has fewer images than the others."""
+    source, sizes = toys.source("pixels"), {len(items) for items in toys.source("pixels").members}
+    assert len(sizes) > 1
+    objective = MeanMatching(network=toys.NETWORK, real=8, by_class=True)
+    next(objective.losses(source, toys.context(None, steps=1))).backward()
+    assert (source.pixels.grad.flatten(1).abs().amax(1) > 0).all()
+
+
+def test_a_period_is_over_once_every_method_within_had_its_turn():
+    outer = GradientMatching(network=toys.NETWORK, outer=4)
+    assert Alternate(children=(outer, toys.MMD)).period == 8
+    assert WeightedSum(children=(outer, toys.MMD), weights=(1.0, 1.0)).period == 4
+    nested = Alternate(children=(toys.MMD, WeightedSum(children=(outer,), weights=(1.0,))))
+    assert nested.period == 8
+
+
 def test_means_by_class_are_matched_under_an_augmentation_of_each_class():
     objective = toys.OBJECTIVES["dm-by-class"]
     source, context = toys.source("pixels"), toys.context(None, steps=1)
@@ -422,10 +441,11 @@ def test_means_by_class_are_matched_under_an_augmentation_of_each_class():
     rng, change = context.rng("dm", 0), augmentation(objective.augment)
     seed = int(torch.randint(2**62, (), generator=rng))
     network = toys.NETWORK.build(toys.task(), seed).double()
-    items = sample_items(source, 3, rng)
+    items = sample_items(source, max(map(len, source.members)), rng)
     chosen = choose_real(context, objective.real, rng)
     expected = 0.0
-    for mine, real in zip(items, chosen, strict=True):
+    for mine, real, own in zip(items, chosen, source.members, strict=True):
+        mine = mine[: len(own)]  # each once
         drawn = change.draw(1, rng, shared=True)
         x = network.features(change.apply(source.pixels.detach()[mine].double(), drawn))
         y = network.features(change.apply(toys.task().train.read(real).double(), drawn))

@@ -1,9 +1,11 @@
 """Kernel and feature regression against naive references in float64."""
 
+import copy
 import math
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import toys
@@ -180,3 +182,30 @@ def test_a_pool_is_taught_what_it_was_asked_and_its_oldest_is_replaced():
         aged = 0 if before[choice] > 3 else before[choice] + 1
         assert after == [aged if number == choice else before[number] for number in range(2)]
     assert max(map(max, ages)) == 4
+
+
+def test_a_network_is_taught_by_squared_errors_and_keeps_statistics_as_published():
+    """One step of Adam on the images as they are now, with batch norms in training."""
+    source, context = with_labels(), toys.context(None, steps=2)
+    objective = FeatureRegression(
+        network=NetworkSpec(width=8, norm="batch"), pool=1, real=8, learning_rate=0.01
+    )
+    stream = objective.losses(source, context)
+    next(stream)
+    taught = context.kept["pool/0"].network
+    network = copy.deepcopy(taught).double().train()
+    source.pixels.data += 0.1
+    next(stream)
+    images, labels = source.pixels.detach().double(), source.labels.detach().double()
+    inputs = []
+    norm = next(one for one in network.modules() if isinstance(one, nn.BatchNorm2d))
+    norm.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    optimizer = torch.optim.Adam(network.parameters(), lr=0.01)
+    F.mse_loss(network(images), labels).backward()
+    optimizer.step()
+    for one, other in zip(taught.parameters(), network.parameters(), strict=True):
+        if one.dim() > 1:  # biases before a norm have no gradient but that of rounding
+            assert (one - other).abs().mean() < 1e-4
+    mean = next(one for one in taught.modules() if isinstance(one, nn.BatchNorm2d)).running_mean
+    seen = inputs[0].mean((0, 2, 3)).float()
+    torch.testing.assert_close(mean, 0.9 * seen, rtol=1e-3, atol=1e-5)
