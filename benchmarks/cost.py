@@ -2,13 +2,13 @@
 
     python benchmarks/cost.py [--methods d3 dm dc mtt ...] [--items 1 10 50] [--json FILE]
 
-A step as `d3data distill` takes it on Fashion-MNIST, by the recipe of a method at its published
-settings but with networks of width 32, one thread, float32, not compiled: `loss` is the time until
-the loss is known, the rest goes back through it and moves the data. Seconds are of the processor,
-the median of `--rounds` steps after the first turn of a network; experts are untrained and images
-black, neither of which changes what a step costs. Memory is the peak of a process of its own over
-that of one which has everything but took no step. D3 has ten priors where the others have an
-image, and takes trajectories and kernels in turn.
+A step as `d3data distill` takes it on Fashion-MNIST, by the recipe of a method for one image of a
+class, also where there are more, with networks of width 32, one thread, float32, not compiled:
+`loss` is the time until the loss is known, the rest goes back through it and moves the data.
+Seconds are of the processor, the median of `--rounds` steps after the first turn of a network;
+experts are untrained and images black, neither of which changes what a step costs. Memory is the
+peak of a process of its own over that of one which has everything but took no step. D3 has ten
+priors where the others have an image, and takes trajectories and kernels in turn.
 """
 
 import argparse
@@ -57,7 +57,8 @@ class Steps:
     def __init__(self, method: str, items: int) -> None:
         name, changes = METHODS[method]
         count = items * (PRIORS if method in ("d3", "mmd") else 1)
-        self.recipe = get_recipe(name, overrides=[*changes, f"items_per_class={count}"])
+        counts = [f"items_per_class={count}", f"draws_per_class={count}"]
+        self.recipe = get_recipe(name, overrides=[*changes, *counts])
         assert self.recipe.objective is not None, "each of METHODS has an objective"
         with tempfile.TemporaryDirectory() as folder:
             task = prepare(

@@ -62,10 +62,12 @@ def pretrain_generator(
         progress: called with every step.
 
     Raises:
-        RunError: the folder beside `out` is of a run with other arguments or images.
+        RunError: `out` is there, or the folder beside it is of other arguments or images.
         D3DataError: the images, the device or the disk cannot be used.
     """
     images, place, out = load_task(task, data=data, size=size), as_device(str(device)), Path(out)
+    if out.is_file():
+        raise RunError(f"{out} is there already: name another file, or remove it")
     if out.is_dir():
         raise RunError(f"{out} is a folder: name a file in it, such as {out / 'g.safetensors'}")
     sizes = {"width": width, "base": base, "styles": styles}

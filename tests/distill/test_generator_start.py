@@ -104,6 +104,8 @@ def test_a_fit_that_was_stopped_goes_on_with_its_own_arguments_only(tmp_path):
         distill.pretrain_generator("digits", out=out, size=16, **how)
     distill.pretrain_generator("digits", out=out, **how)
     assert out.read_bytes() == whole.read_bytes()
+    with pytest.raises(RunError, match="is there already"):
+        distill.pretrain_generator("digits", out=out, **how)
     with pytest.raises(RunError, match="is a folder"):
         distill.pretrain_generator("digits", out=tmp_path, **how)
 
