@@ -55,7 +55,9 @@ def main(name: str, epochs: int = 3, draws_per_class: int = 128) -> None:
     """Start the ranks, and wait for them."""
     with tempfile.TemporaryDirectory() as meeting:
         arguments = (meeting, name, epochs, draws_per_class)
-        torch.multiprocessing.spawn(train, arguments, nprocs=RANKS)
+        torch.multiprocessing.start_processes(  # those of spawn sometimes abort as they end
+            train, arguments, nprocs=RANKS, start_method="forkserver"
+        )
 
 
 if __name__ == "__main__":
