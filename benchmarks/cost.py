@@ -15,24 +15,18 @@ import argparse
 import json
 import multiprocessing
 import statistics
-import tempfile
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import torch
-from distill import processor
+from distill import Distilling, high_water, processor
+from torch import Tensor
 
-from d3data.distill import prepare
-from d3data.distill.context import ObjectiveContext
-from d3data.distill.experts import UnrecordedExperts
 from d3data.distill.forecast import ENDLESS
-from d3data.distill.jobs import blank
-from d3data.distill.recipe import get_recipe
-from d3data.distill.starts.gaussian import from_noise
-from d3data.sources.gaussian import GaussianSource
-from d3data.utils.device import Resources
+from d3data.distill.recipe import Recipe, get_recipe
 
 STUDIES = Path(__file__).parents[1] / "examples" / "studies"
 PRIORS = 10  # of D3, for an image of the others
@@ -51,54 +45,33 @@ METHODS = {
 }
 
 
-class Steps:
-    """The steps of a method at so many images of each class, from noise, on black images."""
+def recipe_of(method: str, items: int) -> Recipe:
+    """The method's recipe at so many images of each class."""
+    name, changes = METHODS[method]
+    count = items * (PRIORS if method in ("d3", "mmd") else 1)
+    counts = [f"items_per_class={count}", f"draws_per_class={count}"]
+    return get_recipe(name, overrides=[*changes, *counts])
 
-    def __init__(self, method: str, items: int) -> None:
-        name, changes = METHODS[method]
-        count = items * (PRIORS if method in ("d3", "mmd") else 1)
-        counts = [f"items_per_class={count}", f"draws_per_class={count}"]
-        self.recipe = get_recipe(name, overrides=[*changes, *counts])
-        assert self.recipe.objective is not None, "each of METHODS has an objective"
-        with tempfile.TemporaryDirectory() as folder:
-            task = prepare(
-                self.recipe, out=f"{folder}/run", resources=Resources("cpu", 1), imagine=True
-            ).task
-        plan = self.recipe.objective.expert_plan
-        experts = plan and UnrecordedExperts(plan, task, (), device=torch.device("cpu"))
-        context = ObjectiveContext(task, seed=0, steps=ENDLESS, experts=experts)
-        source = blank(self.recipe, task, classes=range(len(task.classes)))
-        if isinstance(source, GaussianSource):
-            from_noise(source, context)
-        else:
-            for value in source.parameters():
-                value.data.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
-        groups = source.train_only(self.recipe.optimizers)
-        self.optimizers = [s.build(groups[p]) for p, s in self.recipe.optimizers.items()]
-        self.losses = self.recipe.objective.losses(source, context)
 
-    def take(self) -> tuple[float, float]:
-        """Seconds of the processor: of one turn's losses, and in all."""
-        begin, loss_seconds = time.process_time(), 0.0
-        for _ in range(self.recipe.objective.period):
-            before = time.process_time()
-            loss = next(self.losses)
-            loss_seconds += time.process_time() - before
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            for optimizer in self.optimizers:
-                optimizer.step()
-        return loss_seconds, time.process_time() - begin
+def turn(distilling: Distilling, losses: Iterator[Tensor]) -> tuple[float, float]:
+    """Seconds of the processor for a step of every child: until its loss is known, and in all."""
+    known = whole = 0.0
+    for _ in range(distilling.recipe.objective.period):
+        begin = time.process_time()
+        loss = next(losses)
+        known += time.process_time() - begin
+        distilling.back(loss)
+        whole += time.process_time() - begin
+    return known, whole
 
 
 def peak(method: str, items: int, turns: int) -> tuple[float, list[tuple[float, float]]]:
     """MB at the most, and the seconds of so many turns."""
     torch.set_num_threads(1)
-    steps = Steps(method, items)
-    times = [steps.take() for _ in range(turns)]
-    status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1024, times
+    distilling = Distilling(recipe_of(method, items), steps=ENDLESS)
+    losses = distilling.recipe.objective.losses(distilling.source, distilling.context)
+    times = [turn(distilling, losses) for _ in range(turns)]
+    return high_water(), times
 
 
 def measured(method: str, items: int, rounds: int) -> dict[str, Any]:

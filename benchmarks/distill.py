@@ -32,17 +32,16 @@ from torch.nn import functional as F
 from d3data.distill import prepare
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan, NetworkSpec, UnrecordedExperts
+from d3data.distill.jobs import blank
 from d3data.distill.objectives import Alternate, KernelMatching, TrajectoryMatching
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.recipe import Optimizer, Recipe, WarmStart
 from d3data.distill.starts.gaussian import from_noise
-from d3data.images.spec import Image
 from d3data.images.tasks import TaskSpec
 from d3data.nets.compute import Compute
-from d3data.sources import registry
 from d3data.sources.base import Source
 from d3data.sources.decoders import DecoderSpec
-from d3data.sources.gaussian import GaussianSpec
+from d3data.sources.gaussian import GaussianSource, GaussianSpec
 from d3data.utils.device import Resources
 
 SCALES = (1.0, 2.0, 4.0, 8.0, 16.0)
@@ -87,37 +86,38 @@ class Case:
 
 
 class Distilling:
-    """A source and its context, ready to take steps either way."""
+    """A source and its context, ready to take steps, from noise and on black images."""
 
-    def __init__(self, case: Case, **how: bool) -> None:
-        self.recipe = case.recipe(**how)
+    def __init__(self, recipe: Recipe, *, steps: int = 2) -> None:
+        self.recipe = recipe
         with tempfile.TemporaryDirectory() as folder:
             plan = prepare(
                 self.recipe, out=f"{folder}/run", resources=Resources("cpu", 1), imagine=True
             )
-        task, rule = plan.task, plan.task.rule
-        image = Image(channels=rule.channels, size=rule.size, mean=task.mean, std=task.std)
-        classes = torch.arange(len(task.classes)).repeat_interleave(case.items)
-        self.source: Source = registry.blank(
-            self.recipe.source, image, classes=classes, step_size=self.recipe.step_size
-        )
-        experts = UnrecordedExperts(
-            self.recipe.objective.children[0].experts, task, [], device=torch.device("cpu")
-        )
+        task, wanted = plan.task, self.recipe.objective.expert_plan
+        self.source: Source = blank(self.recipe, task, classes=range(len(task.classes)))
+        experts = wanted and UnrecordedExperts(wanted, task, [], device=torch.device("cpu"))
         self.context = ObjectiveContext(
-            task, seed=0, steps=2, experts=experts, compute=self.recipe.compute
+            task, seed=0, steps=steps, experts=experts, compute=self.recipe.compute
         )
-        from_noise(self.source, self.context)
+        if isinstance(self.source, GaussianSource):
+            from_noise(self.source, self.context)
+        else:
+            for value in self.source.parameters():
+                value.data.normal_(std=0.1, generator=torch.Generator().manual_seed(0))
         groups = self.source.train_only(self.recipe.optimizers)
         self.optimizers = [s.build(groups[p]) for p, s in self.recipe.optimizers.items()]
 
     def descend(self, losses: Iterator[Tensor]) -> None:
         for loss in losses:
-            for optimizer in self.optimizers:
-                optimizer.zero_grad()
-            loss.backward()
-            for optimizer in self.optimizers:
-                optimizer.step()
+            self.back(loss)
+
+    def back(self, loss: Tensor) -> None:
+        for optimizer in self.optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in self.optimizers:
+            optimizer.step()
 
     def ours(self) -> None:
         self.descend(self.recipe.objective.losses(self.source, self.context))
@@ -184,7 +184,7 @@ WAYS: dict[str, dict[str, bool]] = {
 
 
 def _iteration(case: Case, way: str) -> Callable[[], None]:
-    distilling = Distilling(case, **WAYS[way])
+    distilling = Distilling(case.recipe(**WAYS[way]))
     return distilling.plain if way == "plain" else distilling.ours
 
 
@@ -193,6 +193,11 @@ def _peak(case: Case, way: str, steps: int, threads: int) -> float:
     step = _iteration(case, way)
     for _ in range(steps):
         step()
+    return high_water()
+
+
+def high_water() -> float:
+    """MB that this process held at the most."""
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) / 1024
 
 

@@ -13,7 +13,7 @@ from d3data.distill.jobs import CHECKPOINT, image_of
 from d3data.distill.recipe import Recipe, WarmStart
 from d3data.distill.starts.autoencoder import fit
 from d3data.distill.starts.generator import GeneratorStart
-from d3data.errors import RunError
+from d3data.errors import ForeignRunError, RunError
 from d3data.images.tasks import TaskSpec, load_task
 from d3data.nets.checkpoint import Checkpoint
 from d3data.sources import registry
@@ -62,7 +62,8 @@ def pretrain_generator(
         progress: called with every step.
 
     Raises:
-        RunError: `out` is there, or the folder beside it is of other arguments or images.
+        RunError: `out` is there.
+        ForeignRunError: the folder beside it is of other arguments or images.
         D3DataError: the images, the device or the disk cannot be used.
     """
     images, place, out = load_task(task, data=data, size=size), as_device(str(device)), Path(out)
@@ -110,7 +111,7 @@ def _require_same(folder: Path, asked: Mapping[str, Any]) -> None:
             said = ", ".join(
                 f"{key} {kept.get(key, 'unknown')} and not {asked[key]}" for key in other
             )
-            raise RunError(
+            raise ForeignRunError(
                 f"{folder} is of a run that was stopped, with {said}: give what it had, another "
                 "file to write, or remove the folder"
             )
