@@ -1,6 +1,7 @@
 """What a step of each method costs, and how that grows with the images of a class.
 
-    python benchmarks/cost.py [--methods d3 dm dc mtt ...] [--items 1 10 50] [--json FILE]
+    python benchmarks/cost.py [--methods d3 dm dc mtt ...] [--items 1 10 50] [--longest SECONDS]
+        [--json FILE]
 
 A step as `d3data distill` takes it on Fashion-MNIST, by the recipe of a method for one image of a
 class, also where there are more, with networks of width 32, one thread, float32, not compiled:
@@ -8,7 +9,8 @@ class, also where there are more, with networks of width 32, one thread, float32
 Seconds are of the processor, the median of `--rounds` steps after the first turn of a network;
 experts are untrained and images black, neither of which changes what a step costs. Memory is the
 peak of a process of its own over that of one which has everything but took no step. D3 has ten
-priors where the others have an image, and takes trajectories and kernels in turn.
+priors where the others have an image, and takes trajectories and kernels in turn. A number of
+images is left out where a step, if it grew with them, would take longer than `--longest`.
 """
 
 import argparse
@@ -95,12 +97,17 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     parser.add_argument("--items", type=int, nargs="+", default=[1, 10, 50])
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--longest", type=float, default=150.0)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     rows = list[dict[str, Any]]()
     for method in options.methods:
-        for items in options.items:
+        expected = 0.0
+        for items, more in zip(options.items, [*options.items[1:], 0], strict=True):
+            if expected > options.longest:
+                break
             rows.append(measured(method, items, options.rounds))
+            expected = rows[-1]["step_ms"] / 1e3 * more / items
             print(json.dumps(rows[-1]), flush=True)
     result = {
         "benchmark": "a step of each method, by the images of a class",

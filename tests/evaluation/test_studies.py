@@ -3,16 +3,19 @@
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tomli_w
 import torch
 
 import tiny_runs as runs
+from d3data import load
 from d3data.data.sets import as_artifact
-from d3data.errors import D3DataError, JobError
+from d3data.errors import ArtifactError, D3DataError, JobError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
+from d3data.evaluation.studies.noise import scale_noise
 from d3data.evaluation.studies.running import EntryJob
 from d3data.executors.processes import Processes
 from d3data.nets import NetworkSpec
@@ -71,6 +74,34 @@ def test_entries_are_evaluated_alike_and_once(file, tmp_path):
     assert studies.run(file, out=tmp_path / "out", progress=later.append) == page
     assert not later
     assert studies.read_page(tmp_path / "out" / studies.PAGE) == page
+
+
+def test_a_set_that_is_there_may_be_stored_in_fewer_bits(tmp_path):
+    whole = {**SHIPPED, "networks": 1}
+    file = written(tmp_path / "study.toml", entries=[whole, {**whole, "name": "b", "bits": 4}])
+    rows = studies.run(file, out=tmp_path / "out").results
+    bytes_of = {one.entry: one.bytes for one in rows if one.row == "distilled"}
+    assert bytes_of["b"] < bytes_of[whole["name"]]
+
+
+@pytest.mark.parametrize("name", ["digits-ipc4", "cifar10-u8ipc1"])
+def test_draws_of_scaled_noise_are_as_many_times_as_far_from_the_means(tmp_path, name):
+    scale_noise(name, 2.5, out=tmp_path / "set")
+    before, after = load(name), load(tmp_path / "set")
+    epochs, indices = np.zeros(32, np.int64), np.arange(32) * 7
+    one, other = (data.drawer.latents(epochs, indices).latent for data in (before, after))
+    mean = before.drawer.mean_latents(before.drawer.items(epochs, indices)).latent
+    assert (one - mean).abs().amax() > 1e-3
+    torch.testing.assert_close(other - mean, 2.5 * (one - mean), atol=1e-5, rtol=1e-3)
+    assert (
+        as_artifact(tmp_path / "set").ledger.stored_values
+        == as_artifact(name).ledger.stored_values
+    )
+
+
+def test_a_set_without_noise_has_none_to_scale(pixels, tmp_path):
+    with pytest.raises(ArtifactError, match="drawn without noise"):
+        scale_noise(pixels, 2.0, out=tmp_path / "set")
 
 
 def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
@@ -192,7 +223,7 @@ def test_robust_scores_are_those_of_the_report_and_have_columns(tmp_path):
 
 def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monkeypatch):
     def fail(dataset, **options):
-        if "stored-8" in str(dataset):
+        if "stored/tiny-8" in str(dataset).replace("\\", "/"):
             raise D3DataError("it is broken")
         return whole(dataset, **options)
 
@@ -216,7 +247,10 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": []}, "entries"),
         ({"entries": [{"name": "a"}]}, "a: give a recipe or a set, and not both"),
         ({"entries": [{"name": "a", "recipe": "x", "set": "y"}]}, "not both"),
-        ({"entries": [{"name": "a", "set": "y", "bits": 8}]}, "for recipes, not for a set"),
+        (
+            {"entries": [{"name": "a", "set": "y", "changes": ["b=1"]}]},
+            "for recipes, not for a set",
+        ),
         ({"entries": [{"name": "a", "set": "y"}] * 2}, "names of their own: a"),
         ({"entries": [{"name": "../a", "set": "y"}]}, "name"),
         ({"entries": [{"name": "a", "recipe": "digits-ipc5"}]}, "did you mean digits-ipc"),
@@ -228,6 +262,7 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": [SHIPPED], "baselines": ["randm"]}, "did you mean random"),
         ({"own": {"a b": {"like": "quick"}}, "entries": [SHIPPED]}, "own"),
         ({"entries": [{"name": "a", "recipe": "dm-digits-ipc1", "baked": 1}]}, "images already"),
+        ({"entries": [{"name": "a", "recipe": "dm-digits-ipc1", "noise": 2}]}, "leave noise out"),
         ({"protocols": ["quik"], "entries": [SHIPPED]}, "did you mean quick"),
         (
             {"protocols": ["a"], "own": {"a": {"like": "quik"}}, "entries": [SHIPPED]},

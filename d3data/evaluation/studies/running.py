@@ -3,9 +3,10 @@
 import hashlib
 import json
 import math
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from d3data.data.sets import AnySet, as_artifact
 from d3data.distill import runs
 from d3data.errors import D3DataError, JobError
 from d3data.evaluation import evaluate
+from d3data.evaluation.studies.noise import scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
@@ -85,9 +87,8 @@ class EntryJob(Job):
     def _evaluate(self, report: ReportProgress) -> None:
         entry = self.study.entries[self.number]
         baselines = entry.judged_beside(self.study)
-        made, seconds = self._made(report)
-        if entry.baked is not None:
-            made = self._baked(made, entry.baked)
+        distilled, seconds = self._made(report)
+        made = self._derived(distilled)
         rows = list[Result]()
         for protocol in entry.protocols or self.study.protocols:
             rows += results(
@@ -131,19 +132,23 @@ class EntryJob(Job):
                 experts=self.folder / "experts",
                 progress=lambda at: report(at) if at.event == "step" else None,
             )
-            seconds = artifact.read(made).manifest.about.provenance.seconds
-            if entry.bits is None:
-                return made, seconds
-            stored = folder / f"stored-{entry.bits}"
-            if not stored.exists():
-                quantize(made, bits=entry.bits, out=stored)
-            return stored, seconds
+        return made, artifact.read(made).manifest.about.provenance.seconds
 
-    def _baked(self, made: AnySet, draws: int) -> Path:
-        """A set of the images of so many draws of each item."""
-        folder = self.folder / "baked" / f"{self.name}-{self.identity[:12]}"
+    def _derived(self, made: AnySet) -> AnySet:
+        """The set as the entry has it: in fewer bits, with other noise, baked."""
+        entry = self.study.entries[self.number]
+        if entry.bits is not None:
+            made = self._written("stored", partial(quantize, made, bits=entry.bits))
+        if entry.noise is not None:
+            made = self._written("noise", partial(scale_noise, made, entry.noise))
+        if entry.baked is not None:
+            made = self._written("baked", partial(bake, made, draws_per_item=entry.baked))
+        return made
+
+    def _written(self, kind: str, write: Callable[..., object]) -> Path:
+        folder = self.folder / kind / f"{self.name}-{self.identity[:12]}"
         if not folder.exists():
-            bake(made, out=folder, draws_per_item=draws)
+            write(out=folder)
         return folder
 
 

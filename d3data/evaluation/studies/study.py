@@ -27,7 +27,8 @@ class Entry(Extended):
         recipe: a name of `d3data recipes`, or a path to a .toml.
         changes: keys of the recipe, as `--set` takes them.
         set: the name or the folder of a finished set, in place of a recipe.
-        bits: store what the recipe made in so many bits a value, 32, 16, or 8 to 2.
+        bits: store it in so many bits a value, 32, 16, or 8 to 2.
+        noise: draw with so many times the noise that the set has.
         baked: train on the images of so many draws of each item, the same in every epoch.
         networks: how many are trained on it; those of the study unless given.
         protocols: the same.
@@ -39,20 +40,28 @@ class Entry(Extended):
     changes: tuple[str, ...] = ()
     set: str | None = None
     bits: int | None = None
+    noise: float | None = Field(default=None, gt=0)
     baked: int | None = Field(default=None, ge=1)
     networks: int | None = Field(default=None, ge=1)
     protocols: tuple[str, ...] | None = None
     baselines: tuple[str, ...] | None = None
 
-    later: ClassVar[frozenset[str]] = frozenset({"baked"})
+    later: ClassVar[frozenset[str]] = frozenset({"baked", "noise"})
 
     @model_validator(mode="after")
     def _is_made_in_one_way(self) -> Self:
         if (self.recipe is None) == (self.set is None):
             raise ValueError(f"{self.name}: give a recipe or a set, and not both")
-        if self.set is not None and (self.changes or self.bits):
-            raise ValueError(f"{self.name}: changes and bits are for recipes, not for a set")
+        if self.set is not None and self.changes:
+            raise ValueError(f"{self.name}: changes are for recipes, not for a set")
         return self
+
+    def require_kept(self, recipe: Recipe) -> None:
+        """Raise RecipeError if what is to be done with the set cannot be with this recipe's."""
+        if self.baked and "pixels" in recipe.source.purposes:
+            raise RecipeError("pixels are images already: leave baked out")
+        if self.noise and not recipe.source.random:
+            raise RecipeError(f"items of {recipe.source.kind} have no noise: leave noise out")
 
     def made_by(self, folder: Path) -> Recipe | None:
         """The recipe, whose path is from the folder of the study; None for a set."""
@@ -131,8 +140,8 @@ class Study(Extended):
                 recipe = one.made_by(folder)
                 if (finished := one.finished(folder)) is not None:
                     as_artifact(finished)
-                if one.baked and recipe is not None and "pixels" in recipe.source.purposes:
-                    raise RecipeError("pixels are images already: leave baked out")
+                if recipe is not None:
+                    one.require_kept(recipe)
                 for name in one.judged_beside(self):
                     get_baseline(name)
                 for name in one.protocols or self.protocols:
