@@ -11,7 +11,7 @@ import torch
 import tiny_runs as runs
 from d3data import load
 from d3data.data.sets import as_artifact
-from d3data.errors import ArtifactError, D3DataError, JobError
+from d3data.errors import D3DataError, JobError, RecipeError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
@@ -100,7 +100,7 @@ def test_draws_of_scaled_noise_are_as_many_times_as_far_from_the_means(tmp_path,
 
 
 def test_a_set_without_noise_has_none_to_scale(pixels, tmp_path):
-    with pytest.raises(ArtifactError, match="drawn without noise"):
+    with pytest.raises(RecipeError, match="have no noise"):
         scale_noise(pixels, 2.0, out=tmp_path / "set")
 
 
@@ -117,7 +117,38 @@ def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
     assert len(done) == 2
     written(file, networks=1)
     studies.run(file, out=tmp_path / "out", progress=watch)
-    assert done[2:] == ["tiny", "tiny-8", "shipped"]
+    assert done[2:] == ["tiny", "shipped"], "tiny-8 has a number of its own"
+
+
+def test_what_has_other_bits_noise_or_draws_is_another_set(tmp_path):
+    kinds = [{}, {"bits": 4}, {"noise": 2.0}, {"baked": 2}, {"bits": 4, "noise": 2.0, "baked": 2}]
+    entries = [{**SHIPPED, "name": f"e{n}", "networks": 1, **kind} for n, kind in enumerate(kinds)]
+    file = written(tmp_path / "study.toml", entries=entries, baselines=[])
+    rows = studies.run(file, out=tmp_path / "out").results
+    whole, few, _, drawn, all_three = (row.bytes for row in rows)
+    assert few < whole
+    assert all_three < drawn, "drawn images are stored in as few bits"
+
+
+def test_studies_may_share_a_folder(tmp_path):
+    one = written(tmp_path / "one.toml", name="one", entries=[SHIPPED], networks=1)
+    two = written(tmp_path / "two.toml", name="two", entries=[SHIPPED], networks=2)
+    first = studies.run(one, out=tmp_path / "out")
+    studies.run(two, out=tmp_path / "out")
+    later = []
+    assert studies.run(one, out=tmp_path / "out", progress=later.append) == first
+    assert not later
+
+
+def test_a_generator_that_was_fitted_again_is_another_one(tmp_path):
+    weights = tmp_path / "g.safetensors"
+    changes = [f'warm_start.weights="{weights.as_posix()}"']
+    entries = [{"name": "a", "recipe": "glad-digits-ipc1", "changes": changes}]
+    study = studies.read_study(written(tmp_path / "study.toml", entries=entries))
+    weights.write_bytes(b"a")
+    before = studies.identity(study, tmp_path)
+    weights.write_bytes(b"b")
+    assert studies.identity(study, tmp_path) != before
 
 
 def test_an_entry_may_have_no_baselines_where_the_study_has_some(tmp_path):
@@ -263,6 +294,21 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"own": {"a b": {"like": "quick"}}, "entries": [SHIPPED]}, "own"),
         ({"entries": [{"name": "a", "recipe": "dm-digits-ipc1", "baked": 1}]}, "images already"),
         ({"entries": [{"name": "a", "recipe": "dm-digits-ipc1", "noise": 2}]}, "leave noise out"),
+        (
+            {"entries": [{**SHIPPED, "noise": 2, "set": "cifar10-u8ipc1"}], "nets": ["resnet1"]},
+            "did",
+        ),
+        ({"entries": [SHIPPED], "nets": ["vgg11/nonsense"]}, "norm"),
+        ({"entries": [{**SHIPPED, "bits": 33}]}, "bits"),
+        ({"entries": [{**SHIPPED, "set": "cifar10-u8ipc1", "noise": 1e3}]}, "spread"),
+        ({"entries": [{"name": "a", "recipe": "glad-digits-ipc1", "baked": 4}]}, "baked=1"),
+        ({"entries": [SHIPPED, {**SHIPPED, "name": "Shipped"}]}, "names of their own"),
+        (
+            {"entries": [SHIPPED], "protocols": ["quick", "quick"]},
+            "protocols has one twice: quick",
+        ),
+        ({"entries": [{**SHIPPED, "protocols": []}]}, "protocols"),
+        ({"entries": [{**SHIPPED, "set": "./gone"}]}, "gone"),
         ({"protocols": ["quik"], "entries": [SHIPPED]}, "did you mean quick"),
         (
             {"protocols": ["a"], "own": {"a": {"like": "quik"}}, "entries": [SHIPPED]},

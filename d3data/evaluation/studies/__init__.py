@@ -5,7 +5,18 @@ and run again, and gives a page of results, of which `table` makes the same text
 """
 
 from d3data.evaluation.studies.page import Page, Result, read_page, table
-from d3data.evaluation.studies.running import PAGE, run
+from d3data.evaluation.studies.running import PAGE, identity, run
 from d3data.evaluation.studies.study import Entry, Study, read_study
 
-__all__ = ["PAGE", "Entry", "Page", "Result", "Study", "read_page", "read_study", "run", "table"]
+__all__ = [
+    "PAGE",
+    "Entry",
+    "Page",
+    "Result",
+    "Study",
+    "identity",
+    "read_page",
+    "read_study",
+    "run",
+    "table",
+]

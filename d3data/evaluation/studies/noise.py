@@ -4,10 +4,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from d3data import artifact
+from d3data.artifact.ancestry import ancestry
 from d3data.artifact.artifact import Artifact
 from d3data.data.sets import AnySet, as_artifact
-from d3data.errors import ArtifactError
+from d3data.errors import RecipeError
+from d3data.sources.base import SourceSpec
+from d3data.sources.gaussian import GaussianSpec
 from d3data.sources.spatial import SpatialSpec
+
+
+def scaled(source: SourceSpec, factor: float) -> SourceSpec:
+    """The source whose maps are drawn with so many times their spread; one of priors as it is.
+
+    RecipeError if items have no noise, or it becomes wider than is allowed.
+    """
+    if isinstance(source, GaussianSpec):
+        return source
+    if not isinstance(source, SpatialSpec):
+        raise RecipeError(f"items of {source.kind} have no noise: leave noise out")
+    values = {**source.model_dump(), "spread": factor * source.spread}
+    return SpatialSpec.parse(values, where=f"noise {factor:g}")
 
 
 def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
@@ -17,28 +33,26 @@ def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
     is.
 
     Raises:
-        ArtifactError: the set has neither, or `out` exists.
+        RecipeError: items have no noise, or it becomes wider than is allowed.
+        ArtifactError: `out` exists.
     """
     old = as_artifact(dataset)
     content, about = old.manifest.content, old.manifest.about
-    spec, parts = content.source, list(map(old.part, range(len(content.parts))))
-    if isinstance(spec, SpatialSpec):
-        spec = spec.model_copy(update={"spread": factor * spec.spread})
-    elif all("std" in part.tensors for part in parts):
-        parts = [
-            replace(part, tensors={**part.tensors, "std": factor * part.tensors["std"]})
-            for part in parts
-        ]
-    else:
-        raise ArtifactError(f"{about.name} is drawn without noise of a width")
+    parts = list(map(old.part, range(len(content.parts))))
     return artifact.write(
         out,
-        spec=spec,
+        spec=scaled(content.source, factor),
         image=content.image,
         preprocessing=content.preprocessing,
         classes=content.classes,
-        parts=parts,
+        parts=[
+            replace(part, tensors={**part.tensors, "std": factor * part.tensors["std"]})
+            if "std" in part.tensors
+            else part
+            for part in parts
+        ],
         about=about.model_copy(update={"name": f"{about.name}-noise-{factor:g}"}),
         labels=content.labels,
         draws_per_class=content.sampling.draws_per_class,
+        extras=ancestry([old]),
     )

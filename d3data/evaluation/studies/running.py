@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -21,15 +22,16 @@ from d3data.errors import D3DataError, JobError
 from d3data.evaluation import evaluate
 from d3data.evaluation.studies.noise import scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
-from d3data.evaluation.studies.study import Study, read_study
+from d3data.evaluation.studies.study import Entry, Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
 from d3data.utils.atomic import write_json
 from d3data.utils.device import using_threads
+from d3data.utils.hashing import file_sha256
 from d3data.utils.lock import hold_range
 from d3data.utils.packages import naming_packages
 from d3data.utils.paths import from_anywhere
 from d3data.utils.progress import Progress, ReportProgress, ignore
-from d3data.utils.text import counted
+from d3data.utils.text import counted, some
 
 PAGE = "study.json"
 
@@ -45,29 +47,38 @@ class EntryJob(Job):
     @property
     def path(self) -> Path:
         """Where its results go."""
-        return self.folder / "results" / f"{self.name}.json"
+        return self.folder / "results" / f"{self.name}-{self.identity[:12]}.json"
 
     @cached_property
     def identity(self) -> str:
         """The hash of everything in the study that decides its results, the machine aside."""
-        entry = self.study.entries[self.number]
-        recipe = entry.made_by(self.root)
-        content = recipe and recipe.identity
-        if (finished := entry.finished(self.root)) is not None:
-            content = as_artifact(finished).manifest.content_sha256
-        shared = self.study.dump()
-        for key in ("name", "claim", "verdict", "entries", "own"):
-            shared.pop(key, None)
-        rules = [
-            self.study.protocol(name).dump() for name in entry.protocols or self.study.protocols
-        ]
-        page = [entry.dump(), content, shared, rules]
+        study, entry = self.study, self.study.entries[self.number]
+        page = {
+            "name": entry.name,
+            "content": self._content(entry),
+            "derived": [entry.bits, entry.noise, entry.baked],
+            "protocols": [one.dump() for one in entry.judged_by(study)],
+            "networks": [*study.nets, entry.networks or study.networks],
+            "baselines": entry.judged_beside(study),
+            "training": [study.split, study.compile, study.precision, study.scores],
+        }
         return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
+
+    def _content(self, entry: Entry) -> list[str]:
+        """Hashes of what the set is, or of what it is made by."""
+        if (finished := entry.finished(self.root)) is not None:
+            return [as_artifact(finished).manifest.content_sha256]
+        recipe = entry.made_by(self.root)
+        assert recipe is not None, "an entry has a recipe or a set"
+        weights = recipe.warm_start.weights
+        hashes = [] if weights is None else [file_sha256(Path(weights))]
+        return [recipe.identity, *hashes]
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results are of."""
-        return {"identity": self.identity, "data": self.data, "device": self.device}
+        data = self.data or os.environ.get("D3DATA_DATA")
+        return {"identity": self.identity, "data": data, "device": self.device}
 
     @property
     def found(self) -> list[Result] | None:
@@ -90,13 +101,13 @@ class EntryJob(Job):
         distilled, seconds = self._made(report)
         made = self._derived(distilled)
         rows = list[Result]()
-        for protocol in entry.protocols or self.study.protocols:
+        for protocol in entry.judged_by(self.study):
             rows += results(
                 entry.name,
                 evaluate(
                     made,
                     data=self.data,
-                    protocol=self.study.protocol(protocol),
+                    protocol=protocol,
                     nets=self.study.nets or None,
                     seeds=range(entry.networks or self.study.networks),
                     baselines=baselines or "none",
@@ -138,18 +149,33 @@ class EntryJob(Job):
         """The set as the entry has it: in fewer bits, with other noise, baked."""
         entry = self.study.entries[self.number]
         if entry.bits is not None:
-            made = self._written("stored", partial(quantize, made, bits=entry.bits))
+            made = self._written("stored", made, partial(quantize, bits=entry.bits))
         if entry.noise is not None:
-            made = self._written("noise", partial(scale_noise, made, entry.noise))
+            made = self._written("noise", made, partial(scale_noise, factor=entry.noise))
         if entry.baked is not None:
-            made = self._written("baked", partial(bake, made, draws_per_item=entry.baked))
+            bake_draws = partial(bake, draws_per_item=entry.baked, bits=entry.bits or 32)
+            made = self._written("baked", made, bake_draws)
         return made
 
-    def _written(self, kind: str, write: Callable[..., object]) -> Path:
-        folder = self.folder / kind / f"{self.name}-{self.identity[:12]}"
+    def _written(self, kind: str, made: AnySet, write: Callable[..., object]) -> Path:
+        content = as_artifact(made).manifest.content_sha256
+        folder = self.folder / kind / f"{self.name}-{self.identity[:12]}-{content[:12]}"
         if not folder.exists():
-            write(out=folder)
+            write(made, out=folder)
         return folder
+
+
+def identity(study: Study, root: Path) -> str:
+    """The hash of all settings of a study whose paths start at `root`, which its page keeps."""
+    jobs = _jobs(study, root=root, folder=root, device="cpu", threads=1, data=None)
+    return hashlib.sha256("".join(job.identity for job in jobs).encode()).hexdigest()
+
+
+def _jobs(study: Study, **common: Any) -> list[EntryJob]:
+    return [
+        EntryJob(name=entry.name, number=number, study=study, **common)
+        for number, entry in enumerate(study.entries)
+    ]
 
 
 @naming_packages()
@@ -187,28 +213,27 @@ def run(
         study = read_study(study)
     else:
         study.require_sound(root)
-    common: dict[str, Any] = {
-        "folder": folder,
-        "device": str(device),
-        "threads": threads or torch.get_num_threads(),
-        "study": study,
-        "root": root,
-        "data": None if data is None else from_anywhere(data),
-    }
-    jobs = [
-        EntryJob(name=entry.name, number=number, **common)
-        for number, entry in enumerate(study.entries)
-    ]
+    jobs = _jobs(
+        study,
+        root=root,
+        folder=folder,
+        device=str(device),
+        threads=threads or torch.get_num_threads(),
+        data=None if data is None else from_anywhere(data),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     undone = [job for job in jobs if job.found is None]
     if undone:
         told = f"{len(undone)} of {counted(len(jobs), 'entry', 'entries')} to do"
         progress(Progress("study", 0, len(undone), event="planned", message=told))
     _complete(undone, executor or Inline(), progress)
+    rows = {job.name: job.found for job in jobs}
+    if gone := [name for name, found in rows.items() if found is None]:
+        raise JobError(f"results of {some(gone)} are gone from {folder}: run the study again")
     page = Page(
         study=study.name,
-        identity=hashlib.sha256("".join(job.identity for job in jobs).encode()).hexdigest(),
-        results=tuple(result for job in jobs for result in job.found or ()),
+        identity=identity(study, root),
+        results=tuple(result for found in rows.values() for result in found or ()),
     )
     write_json(folder / PAGE, page.dump())
     return page

@@ -1,8 +1,9 @@
 """What a study says: which sets, made by which recipes, evaluated how."""
 
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,9 +11,13 @@ from d3data.data.sets import as_artifact
 from d3data.distill.recipe import Recipe, get_recipe
 from d3data.errors import D3DataError, RecipeError, entry
 from d3data.evaluation.baselines import get_baseline
+from d3data.evaluation.networks import wanted
 from d3data.evaluation.protocols import Protocol, derived, protocols, require_own_name
 from d3data.evaluation.report import SplitName
+from d3data.evaluation.studies.noise import scaled
+from d3data.nets import NetworkSpec
 from d3data.nets.compute import Precision
+from d3data.sources.base import SourceSpec
 from d3data.utils.schema import Extended
 from d3data.utils.text import some
 
@@ -39,11 +44,11 @@ class Entry(Extended):
     recipe: str | None = None
     changes: tuple[str, ...] = ()
     set: str | None = None
-    bits: int | None = None
+    bits: Literal[32, 16, 8, 7, 6, 5, 4, 3, 2] | None = None
     noise: float | None = Field(default=None, gt=0)
     baked: int | None = Field(default=None, ge=1)
     networks: int | None = Field(default=None, ge=1)
-    protocols: tuple[str, ...] | None = None
+    protocols: tuple[str, ...] | None = Field(default=None, min_length=1)
     baselines: tuple[str, ...] | None = None
 
     later: ClassVar[frozenset[str]] = frozenset({"baked", "noise"})
@@ -56,12 +61,14 @@ class Entry(Extended):
             raise ValueError(f"{self.name}: changes are for recipes, not for a set")
         return self
 
-    def require_kept(self, recipe: Recipe) -> None:
-        """Raise RecipeError if what is to be done with the set cannot be with this recipe's."""
-        if self.baked and "pixels" in recipe.source.purposes:
+    def require_fit(self, source: SourceSpec) -> None:
+        """Raise RecipeError if what is to be done with the set cannot be with such a source."""
+        if self.baked and "pixels" in source.purposes:
             raise RecipeError("pixels are images already: leave baked out")
-        if self.noise and not recipe.source.random:
-            raise RecipeError(f"items of {recipe.source.kind} have no noise: leave noise out")
+        if self.baked not in (None, 1) and not source.random:
+            raise RecipeError(f"a {source.kind} item has one image: set baked=1")
+        if self.noise:
+            scaled(source, self.noise)
 
     def made_by(self, folder: Path) -> Recipe | None:
         """The recipe, whose path is from the folder of the study; None for a set."""
@@ -74,10 +81,14 @@ class Entry(Extended):
         """The baselines that it is evaluated beside."""
         return study.baselines if self.baselines is None else self.baselines
 
+    def judged_by(self, study: "Study") -> list[Protocol]:
+        """The protocols that it is evaluated by."""
+        return [study.protocol(name) for name in self.protocols or study.protocols]
+
     def finished(self, folder: Path) -> str | None:
-        """The set that there is, or None; a folder is looked for in that of the study."""
-        here = self.set is not None and "/" in self.set and (folder / self.set).is_dir()
-        return str(folder / str(self.set)) if here else self.set
+        """The set that there is, or None; a path starts in the folder of the study."""
+        is_path = self.set is not None and self.set.startswith((".", "/", "~"))
+        return str(folder / Path(str(self.set)).expanduser()) if is_path else self.set
 
 
 class Study(Extended):
@@ -86,7 +97,8 @@ class Study(Extended):
     Attributes:
         name: of its files.
         claim: what it is about, in a sentence.
-        verdict: what came out: reproduced, not reproduced, or not tested, and why.
+        outcome: what came out, in a word; empty before it is run.
+        verdict: the same in a sentence, with numbers.
         protocols: how networks are trained, each in turn.
         nets: which networks, such as `resnet18/batch`; the protocol's where there are none.
         networks: how many of each are trained on each set.
@@ -101,6 +113,7 @@ class Study(Extended):
 
     name: str = Field(pattern=UNNAMED)
     claim: str
+    outcome: Literal["", "reproduced", "not reproduced", "not decided"] = ""
     verdict: str = ""
     protocols: tuple[str, ...] = Field(default=("quick",), min_length=1)
     nets: tuple[str, ...] = ()
@@ -113,7 +126,9 @@ class Study(Extended):
     own: dict[Annotated[str, Field(pattern=UNNAMED)], dict[str, Any]] = Field(default={})
     entries: tuple[Entry, ...] = Field(min_length=1)
 
-    later: ClassVar[frozenset[str]] = frozenset({"compile", "precision", "scores", "own"})
+    later: ClassVar[frozenset[str]] = frozenset(
+        {"outcome", "compile", "precision", "scores", "own"}
+    )
 
     def protocol(self, name: str) -> Protocol:
         """The protocol of that name, its own or a published one.
@@ -130,31 +145,39 @@ class Study(Extended):
         """Raise an error where an entry's recipe or set, or what judges it, is not there.
 
         Raises:
-            RecipeError: so it is with a recipe or a protocol, or pixels are to be baked.
-            UnknownNameError: so it is with a set or a baseline.
+            RecipeError: so it is with a recipe or a protocol, or an entry asks of a set what it
+                has not, such as noise of pixels.
+            TrainingError: so it is with the normalization of a network.
+            UnknownNameError: so it is with a set, a baseline or a network.
             HubError: a set cannot be had from the Hub.
             ArtifactError: a set is broken.
         """
+        wanted(self.nets or None, NetworkSpec())
         for one in self.entries:
             try:
-                recipe = one.made_by(folder)
+                if (recipe := one.made_by(folder)) is not None:
+                    one.require_fit(recipe.source)
                 if (finished := one.finished(folder)) is not None:
-                    as_artifact(finished)
-                if recipe is not None:
-                    one.require_kept(recipe)
+                    one.require_fit(as_artifact(finished).manifest.content.source)
                 for name in one.judged_beside(self):
                     get_baseline(name)
-                for name in one.protocols or self.protocols:
-                    self.protocol(name)
+                one.judged_by(self)
             except D3DataError as failure:
                 raise type(failure)(f"entry {one.name}: {failure}") from None
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = [one.name for one in self.entries]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f"entries must have names of their own: {some(sorted(twice))}")
+        names = [one.name.lower() for one in self.entries]  # some disks know no capitals
+        _require_once(names, "entries must have names of their own")
+        _require_once(self.nets, "nets has a network twice")
+        for named in (self.protocols, *(one.protocols or () for one in self.entries)):
+            _require_once(named, "protocols has one twice")
         return self
+
+
+def _require_once(names: Sequence[str], refusal: str) -> None:
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f"{refusal}: {some(sorted(twice))}")
 
 
 def read_study(path: str | Path) -> Study:
