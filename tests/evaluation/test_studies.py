@@ -145,10 +145,12 @@ def test_a_generator_that_was_fitted_again_is_another_one(tmp_path):
     changes = [f'warm_start.weights="{weights.as_posix()}"']
     entries = [{"name": "a", "recipe": "glad-digits-ipc1", "changes": changes}]
     study = studies.read_study(written(tmp_path / "study.toml", entries=entries))
+    common = {"folder": tmp_path, "device": "cpu", "threads": 1, "root": tmp_path, "data": None}
+    job = EntryJob(name="a", number=0, study=study, **common)
     weights.write_bytes(b"a")
-    before = studies.identity(study, tmp_path)
+    before = job.settings
     weights.write_bytes(b"b")
-    assert studies.identity(study, tmp_path) != before
+    assert job.settings != before
 
 
 def test_an_entry_may_have_no_baselines_where_the_study_has_some(tmp_path):

@@ -51,7 +51,7 @@ class EntryJob(Job):
 
     @cached_property
     def identity(self) -> str:
-        """The hash of everything in the study that decides its results, the machine aside."""
+        """The hash of all settings that decide its results."""
         study, entry = self.study, self.study.entries[self.number]
         page = {
             "name": entry.name,
@@ -64,21 +64,25 @@ class EntryJob(Job):
         }
         return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
-    def _content(self, entry: Entry) -> list[str]:
-        """Hashes of what the set is, or of what it is made by."""
+    def _content(self, entry: Entry) -> str:
+        """The hash of what the set is, or of what it is made by."""
         if (finished := entry.finished(self.root)) is not None:
-            return [as_artifact(finished).manifest.content_sha256]
+            return as_artifact(finished).manifest.content_sha256
         recipe = entry.made_by(self.root)
         assert recipe is not None, "an entry has a recipe or a set"
-        weights = recipe.warm_start.weights
-        hashes = [] if weights is None else [file_sha256(Path(weights))]
-        return [recipe.identity, *hashes]
+        return recipe.identity
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results are of."""
-        data = self.data or os.environ.get("D3DATA_DATA")
-        return {"identity": self.identity, "data": data, "device": self.device}
+        recipe = self.study.entries[self.number].made_by(self.root)
+        weights = recipe and recipe.warm_start.weights
+        return {
+            "identity": self.identity,
+            "weights": weights and file_sha256(Path(weights)),
+            "data": self.data or os.environ.get("D3DATA_DATA"),
+            "device": self.device,
+        }
 
     @property
     def found(self) -> list[Result] | None:
