@@ -130,6 +130,14 @@ def test_what_has_other_bits_noise_or_draws_is_another_set(tmp_path):
     assert all_three < drawn, "drawn images are stored in as few bits"
 
 
+def test_a_rival_of_several_sets_stands_in_the_table_once(tmp_path):
+    entries = [{**SHIPPED, "networks": 1}, {**SHIPPED, "name": "b", "networks": 1}]
+    page = studies.run(written(tmp_path / "s.toml", entries=entries), out=tmp_path / "out")
+    assert [one.row for one in page.results] == ["distilled", "random"] * 2
+    rows = [line.split(" | ")[0] for line in studies.table(page).splitlines()[2:]]
+    assert rows == ["| shipped", "| random, beside shipped", "| b"]
+
+
 def test_studies_may_share_a_folder(tmp_path):
     one = written(tmp_path / "one.toml", name="one", entries=[SHIPPED], networks=1)
     two = written(tmp_path / "two.toml", name="two", entries=[SHIPPED], networks=2)
@@ -289,6 +297,7 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": [{"name": "a", "recipe": "digits-ipc5"}]}, "did you mean digits-ipc"),
         ({"entries": [{"name": "a", "recipe": "gone.toml"}]}, r"gone\.toml"),
         ({"protocol": "quick"}, "did you mean protocols"),
+        ({"claim": "a|b", "entries": [SHIPPED]}, "claim"),
         ({"networks": 0}, "networks"),
         ({"own": {"a": {"like": 3}}, "entries": [SHIPPED]}, "like is 3"),
         ({"entries": [{"name": "a", "set": "digits-ipc5"}]}, "did you mean digits-ipc4"),

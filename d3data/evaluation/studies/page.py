@@ -109,13 +109,23 @@ def results(entry: str, report: Report, distill_seconds: float | None) -> list[R
 
 
 def table(page: Page) -> str:
-    """The results as a Markdown table, in the order of the study."""
-    lines = [[*HEADINGS], *(one.cells() for one in page.results)]
-    if any(one.scores for one in page.results):
-        robust = [[*SCORES], *(one.robust() for one in page.results)]
+    """The results as a Markdown table, in the order of the study; a rival of several sets once."""
+    first = dict[object, Result]()
+    for one in page.results:
+        first.setdefault(_told(one), one)
+    rows = list(first.values())
+    lines = [[*HEADINGS], *(one.cells() for one in rows)]
+    if any(one.scores for one in rows):
+        robust = [[*SCORES], *(one.robust() for one in rows)]
         lines = [line + more for line, more in zip(lines, robust, strict=True)]
     lines.insert(1, ["---"] * len(lines[0]))
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _told(one: Result) -> tuple[object, ...]:
+    """What makes a row another one: of rivals not the entry that they stand beside."""
+    entry = one.entry if one.row == "distilled" else ""
+    return entry, one.row, one.protocol, one.network, one.labels, one.bytes, one.accuracies
 
 
 def read_page(path: str | Path) -> Page:

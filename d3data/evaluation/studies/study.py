@@ -22,6 +22,7 @@ from d3data.utils.schema import Extended
 from d3data.utils.text import some
 
 UNNAMED = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"  # a file may be called so
+LINE = r"^[^|\n]*$"  # of a table
 
 
 class Entry(Extended):
@@ -112,9 +113,9 @@ class Study(Extended):
     """
 
     name: str = Field(pattern=UNNAMED)
-    claim: str
+    claim: str = Field(pattern=LINE)
     outcome: Literal["", "reproduced", "not reproduced", "not decided"] = ""
-    verdict: str = ""
+    verdict: str = Field(default="", pattern=LINE)
     protocols: tuple[str, ...] = Field(default=("quick",), min_length=1)
     nets: tuple[str, ...] = ()
     networks: int = Field(default=2, ge=1)
