@@ -94,11 +94,11 @@ def measured(method: str, items: int, rounds: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
-    parser.add_argument("--items", type=int, nargs="+", default=[1, 10, 50])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--longest", type=float, default=150.0)
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS, help="all")
+    parser.add_argument("--items", type=int, nargs="+", default=[1, 10, 50], help="a class")
+    parser.add_argument("--rounds", type=int, default=3, help="steps that are timed")
+    parser.add_argument("--longest", type=float, default=150.0, help="seconds of a step")
+    parser.add_argument("--json", type=Path, help="keep the results here")
     options = parser.parse_args()
     rows = list[dict[str, Any]]()
     for method in options.methods:

@@ -11,7 +11,7 @@ import torch
 import tiny_runs as runs
 from d3data import load
 from d3data.data.sets import as_artifact
-from d3data.errors import D3DataError, JobError, RecipeError
+from d3data.errors import D3DataError, JobError, RecipeError, RunError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
@@ -136,6 +136,12 @@ def test_a_rival_of_several_sets_stands_in_the_table_once(tmp_path):
     assert [one.row for one in page.results] == ["distilled", "random"] * 2
     rows = [line.split(" | ")[0] for line in studies.table(page).splitlines()[2:]]
     assert rows == ["| shipped", "| random, beside shipped", "| b"]
+
+
+def test_a_file_is_no_folder_for_results(file, tmp_path):
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(RunError, match="out cannot be a folder: File exists"):
+        studies.run(file, out=tmp_path / "out")
 
 
 def test_studies_may_share_a_folder(tmp_path):
@@ -286,8 +292,8 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
     ("changed", "said"),
     [
         ({"entries": []}, "entries"),
-        ({"entries": [{"name": "a"}]}, "a: give a recipe or a set, and not both"),
-        ({"entries": [{"name": "a", "recipe": "x", "set": "y"}]}, "not both"),
+        ({"entries": [{"name": "a"}]}, "a has neither a recipe nor a set"),
+        ({"entries": [{"name": "a", "recipe": "x", "set": "y"}]}, "a has a recipe and a set"),
         (
             {"entries": [{"name": "a", "set": "y", "changes": ["b=1"]}]},
             "for recipes, not for a set",

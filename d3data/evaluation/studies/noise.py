@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from d3data import artifact
-from d3data.artifact.ancestry import ancestry
+from d3data.artifact.ancestry import RECIPE
 from d3data.artifact.artifact import Artifact
 from d3data.data.sets import AnySet, as_artifact
 from d3data.errors import RecipeError
@@ -39,6 +39,7 @@ def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
     old = as_artifact(dataset)
     content, about = old.manifest.content, old.manifest.about
     parts = list(map(old.part, range(len(content.parts))))
+    recipe = [entry.path for entry in old.manifest.files if entry.path == RECIPE]
     return artifact.write(
         out,
         spec=scaled(content.source, factor),
@@ -54,5 +55,5 @@ def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
         about=about.model_copy(update={"name": f"{about.name}-noise-{factor:g}"}),
         labels=content.labels,
         draws_per_class=content.sampling.draws_per_class,
-        extras=ancestry([old]),
+        extras={path: old.file(path) for path in recipe},
     )

@@ -18,7 +18,7 @@ from d3data.data.bake import bake
 from d3data.data.requantize import quantize
 from d3data.data.sets import AnySet, as_artifact
 from d3data.distill import runs
-from d3data.errors import D3DataError, JobError
+from d3data.errors import D3DataError, JobError, RunError
 from d3data.evaluation import evaluate
 from d3data.evaluation.studies.noise import scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
@@ -209,6 +209,7 @@ def run(
 
     Raises:
         RecipeError: the study, or a recipe of it, cannot be read.
+        RunError: `out` cannot be a folder.
         JobError: entries failed; the results of the others stay.
     """
     root, folder = Path.cwd(), Path(out).absolute()
@@ -225,7 +226,10 @@ def run(
         threads=threads or torch.get_num_threads(),
         data=None if data is None else from_anywhere(data),
     )
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as failure:
+        raise RunError(f"{folder} cannot be a folder: {failure.strerror}") from None
     undone = [job for job in jobs if job.found is None]
     if undone:
         told = f"{len(undone)} of {counted(len(jobs), 'entry', 'entries')} to do"

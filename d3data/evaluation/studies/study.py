@@ -56,8 +56,10 @@ class Entry(Extended):
 
     @model_validator(mode="after")
     def _is_made_in_one_way(self) -> Self:
-        if (self.recipe is None) == (self.set is None):
-            raise ValueError(f"{self.name}: give a recipe or a set, and not both")
+        if self.recipe is None and self.set is None:
+            raise ValueError(f"{self.name} has neither a recipe nor a set: give one")
+        if self.recipe is not None and self.set is not None:
+            raise ValueError(f"{self.name} has a recipe and a set: give one of them")
         if self.set is not None and self.changes:
             raise ValueError(f"{self.name}: changes are for recipes, not for a set")
         return self
@@ -186,8 +188,10 @@ def read_study(path: str | Path) -> Study:
     path = Path(path)
     try:
         values = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as failure:
-        raise RecipeError(f"{path} cannot be read as a study: {failure}") from None
+    except OSError as failure:
+        raise RecipeError(f"{path} cannot be read as a study: {failure.strerror}") from None
+    except ValueError as failure:
+        raise RecipeError(f"{path} is not TOML: {failure}") from None
     study = Study.parse(values, where=str(path))
     try:
         study.require_sound(path.parent)
