@@ -116,7 +116,7 @@ class Study(Extended):
 
     name: str = Field(pattern=UNNAMED)
     claim: str = Field(pattern=LINE)
-    outcome: Literal["", "reproduced", "not reproduced", "not decided"] = ""
+    outcome: Literal["", "reproduced", "reproduced in part", "not reproduced", "not decided"] = ""
     verdict: str = Field(default="", pattern=LINE)
     protocols: tuple[str, ...] = Field(default=("quick",), min_length=1)
     nets: tuple[str, ...] = ()
