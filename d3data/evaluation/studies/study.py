@@ -44,7 +44,7 @@ class Entry(Extended):
     name: str = Field(pattern=UNNAMED)
     recipe: str | None = None
     changes: tuple[str, ...] = ()
-    set: str | None = None
+    set: str | None = Field(default=None, min_length=1)
     bits: Literal[32, 16, 8, 7, 6, 5, 4, 3, 2] | None = None
     noise: float | None = Field(default=None, gt=0)
     baked: int | None = Field(default=None, ge=1)
@@ -90,8 +90,9 @@ class Entry(Extended):
 
     def finished(self, folder: Path) -> str | None:
         """The set that there is, or None; a path starts in the folder of the study."""
-        is_path = self.set is not None and self.set.startswith((".", "/", "~"))
-        return str(folder / Path(str(self.set)).expanduser()) if is_path else self.set
+        if self.set is None or not (self.set[0] in ".~" or Path(self.set).is_absolute()):
+            return self.set
+        return str(folder / Path(self.set).expanduser())
 
 
 class Study(Extended):
