@@ -18,7 +18,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from d3data.errors import ArtifactError
+from d3data.errors import ArtifactError, RecipeError
 from d3data.images.spec import Image
 from d3data.utils.device import normal, to_device
 from d3data.utils.schema import Frozen
@@ -75,6 +75,14 @@ class SourceSpec(Frozen, abc.ABC):
         self, image: Image, *, classes: Tensor, step_size: Tensor, labels: Tensor | None
     ) -> "Source":
         """A source of items of the given `classes` (N,), whose own tensors are on `meta`."""
+
+    def with_noise(self, factor: float, tensors: Tensors) -> tuple["SourceSpec", Tensors]:
+        """A source whose draws are `factor` times as far from their items' means, and its tensors.
+
+        Raises:
+            RecipeError: items have no noise, or it becomes wider than is allowed.
+        """
+        raise RecipeError(f"items of {self.kind} have no noise: leave noise out")
 
     def renormalized(self, tensors: Tensors, old: Image, new: Image) -> Tensors:
         """Tensors that make the same pixels where images are normalized as `new`, not as `old`.

@@ -71,6 +71,11 @@ class GaussianSpec(SourceSpec):
         decoders = "a decoder" if parts == 1 else f"{parts:,} decoders"
         return f"{items:,} Gaussian prior{'s' * (items != 1)} and {decoders}"
 
+    def with_noise(self, factor: float, tensors: Tensors) -> tuple["GaussianSpec", Tensors]:
+        """The same, and standard deviations times `factor`; a residual stays as it is."""
+        scaled = {name: factor * value for name, value in tensors.items() if name == "std"}
+        return self, {**tensors, **scaled}
+
     def std_rows(self, items: int, classes: int) -> tuple[int, ...]:
         """How many standard deviations there are: (N,), (K,) or ()."""
         return {"item": (items,), "class": (classes,), "shared": ()}[self.std]

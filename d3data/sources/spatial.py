@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from d3data.errors import RecipeError
 from d3data.images.spec import Image
-from d3data.sources.base import Layout, Source, SourceSpec
+from d3data.sources.base import Layout, Source, SourceSpec, Tensors
 from d3data.sources.decoders import ValueRange, center, grown, narrowed
 from d3data.utils.text import counted
 
@@ -55,6 +55,11 @@ class SpatialSpec(SourceSpec):
     ) -> "SpatialSource":
         """Maps and a decoder that are still to be filled in."""
         return SpatialSource(self, image, classes=classes, step_size=step_size, labels=labels)
+
+    def with_noise(self, factor: float, tensors: Tensors) -> tuple["SpatialSpec", Tensors]:
+        """`spread` times `factor`, and the same tensors."""
+        values = {**self.model_dump(), "spread": factor * self.spread}
+        return SpatialSpec.parse(values, where=f"noise {factor:g}"), tensors
 
     def describe(self, items: int, parts: int) -> str:
         """Such as `1,060 small maps, drawn with noise of 0.1, and a decoder`."""

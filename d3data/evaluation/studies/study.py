@@ -14,7 +14,6 @@ from d3data.evaluation.baselines import get_baseline
 from d3data.evaluation.networks import wanted
 from d3data.evaluation.protocols import Protocol, derived, protocols, require_own_name
 from d3data.evaluation.report import SplitName
-from d3data.evaluation.studies.noise import scaled
 from d3data.nets import NetworkSpec
 from d3data.nets.compute import Precision
 from d3data.sources.base import SourceSpec
@@ -71,7 +70,7 @@ class Entry(Extended):
         if self.baked not in (None, 1) and not source.random:
             raise RecipeError(f"a {source.kind} item has one image: set baked=1")
         if self.noise:
-            scaled(source, self.noise)
+            source.with_noise(self.noise, {})
 
     def made_by(self, folder: Path) -> Recipe | None:
         """The recipe, whose path is from the folder of the study; None for a set."""
