@@ -1,6 +1,7 @@
 """Studies: entries are made and evaluated alike, once, and their table is made of what is kept."""
 
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from d3data.errors import D3DataError, JobError, RecipeError, RunError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
-from d3data.evaluation.studies.noise import scale_noise
+from d3data.evaluation.studies.deriving import interpolate, scale_noise
 from d3data.evaluation.studies.running import EntryJob
 from d3data.executors.processes import Processes
 from d3data.nets import NetworkSpec
@@ -96,6 +97,31 @@ def test_a_set_without_noise_has_none_to_scale(pixels, tmp_path):
         scale_noise(pixels, 2.0, out=tmp_path / "set")
 
 
+@pytest.mark.parametrize("name", ["digits-ipc4", "cifar10-u8ipc1"])
+def test_interpolated_items_lie_between_two_of_their_class(tmp_path, name):
+    interpolate(name, 7, out=tmp_path / "set")
+    before, after = as_artifact(name), as_artifact(tmp_path / "set")
+    assert len(before.manifest.content.parts) == len(after.manifest.content.parts)
+    for number in range(len(before.manifest.content.parts)):
+        old, new = before.part(number), after.part(number)
+        assert (new.classes, new.items_per_class) == (old.classes, (7,) * len(old.classes))
+        shared = old.tensors.keys() - {"mean"}
+        assert all(torch.equal(new.tensors[one], old.tensors[one]) for one in shared)
+        ends = old.tensors["mean"].split(old.items_per_class)
+        for own, mixed in zip(ends, new.tensors["mean"].split(new.items_per_class), strict=True):
+            for item in mixed.flatten(1):
+                assert _farness(item, own.flatten(1)) < 1e-5
+
+
+def _farness(item, ends):
+    """How far `item` is from the nearest line between two rows of `ends`, beside the longest."""
+    a, b = (ends[list(side)] for side in zip(*combinations(range(len(ends)), 2), strict=True))
+    length = (b - a).square().sum(1)
+    u = (((item - a) * (b - a)).sum(1) / length).clamp(0, 1)
+    gaps = (a + u[:, None] * (b - a) - item).square().sum(1)
+    return (gaps.min() / length.max()).sqrt()
+
+
 def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
     before = studies.run(file, out=tmp_path / "out").results
     (tmp_path / "tiny.toml").write_text(runs.recipe(seed=8).to_toml())
@@ -113,12 +139,19 @@ def test_what_changed_is_done_again_and_nothing_else(file, tmp_path):
 
 
 def test_what_has_other_bits_noise_or_draws_is_another_set(tmp_path):
-    kinds = [{}, {"bits": 4}, {"noise": 2.0}, {"baked": 2}, {"bits": 4, "noise": 2.0, "baked": 2}]
+    kinds = [
+        {},
+        {"bits": 4},
+        {"noise": 2.0},
+        {"baked": 2},
+        {"interpolated": 99},
+        {"bits": 4, "noise": 2.0, "baked": 2},
+    ]
     entries = [{**SHIPPED, "name": f"e{n}", "networks": 1, **kind} for n, kind in enumerate(kinds)]
     file = written(tmp_path / "study.toml", entries=entries, baselines=[])
     rows = studies.run(file, out=tmp_path / "out").results
-    whole, few, _, drawn, all_three = (row.bytes for row in rows)
-    assert few < whole
+    whole, few, _, drawn, more, all_three = (row.bytes for row in rows)
+    assert few < whole < more
     assert all_three < drawn, "drawn images are stored in as few bits"
 
 
@@ -306,6 +339,7 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
         ({"entries": [SHIPPED], "nets": ["resnet1"]}, "did you mean resnet18"),
         ({"entries": [SHIPPED], "nets": ["vgg11/nonsense"]}, "norm"),
         ({"entries": [{**SHIPPED, "bits": 33}]}, "bits"),
+        ({"entries": [{**SHIPPED, "interpolated": 0}]}, "interpolated"),
         ({"entries": [{**SHIPPED, "set": "cifar10-u8ipc1", "noise": 1e3}]}, "spread"),
         ({"entries": [{"name": "a", "recipe": "glad-digits-ipc1", "baked": 4}]}, "baked=1"),
         ({"entries": [SHIPPED, {**SHIPPED, "name": "Shipped"}]}, "names of their own"),

@@ -20,7 +20,7 @@ from d3data.data.sets import AnySet, as_artifact
 from d3data.distill import runs
 from d3data.errors import D3DataError, JobError, RunError
 from d3data.evaluation import evaluate
-from d3data.evaluation.studies.noise import scale_noise
+from d3data.evaluation.studies.deriving import interpolate, scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Entry, Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
@@ -53,10 +53,11 @@ class EntryJob(Job):
     def identity(self) -> str:
         """The hash of all settings that decide its results."""
         study, entry = self.study, self.study.entries[self.number]
+        between = [entry.interpolated] if entry.interpolated else []
         page = {
             "name": entry.name,
             "content": self._content(entry),
-            "derived": [entry.bits, entry.noise, entry.baked],
+            "derived": [entry.bits, entry.noise, entry.baked, *between],
             "protocols": [one.dump() for one in entry.judged_by(study)],
             "networks": [*study.nets, entry.networks or study.networks],
             "baselines": entry.judged_beside(study),
@@ -150,12 +151,15 @@ class EntryJob(Job):
         return made, artifact.read(made).manifest.about.provenance.seconds
 
     def _derived(self, made: AnySet) -> AnySet:
-        """The set as the entry has it: in fewer bits, with other noise, baked."""
+        """The set as the entry has it: in fewer bits, with other noise or items, baked."""
         entry = self.study.entries[self.number]
         if entry.bits is not None:
             made = self._written("stored", made, partial(quantize, bits=entry.bits))
         if entry.noise is not None:
             made = self._written("noise", made, partial(scale_noise, factor=entry.noise))
+        if entry.interpolated is not None:
+            mix = partial(interpolate, items_per_class=entry.interpolated)
+            made = self._written("interpolated", made, mix)
         if entry.baked is not None:
             bake_draws = partial(bake, draws_per_item=entry.baked, bits=entry.bits or 32)
             made = self._written("baked", made, bake_draws)

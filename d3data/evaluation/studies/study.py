@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -17,14 +17,14 @@ from d3data.evaluation.report import SplitName
 from d3data.nets import NetworkSpec
 from d3data.nets.compute import Precision
 from d3data.sources.base import SourceSpec
-from d3data.utils.schema import Extended
+from d3data.utils.schema import Frozen
 from d3data.utils.text import some
 
 UNNAMED = r"^[A-Za-z0-9][A-Za-z0-9._+-]*$"  # a file may be called so
 LINE = r"^[^|\n]*$"  # of a table
 
 
-class Entry(Extended):
+class Entry(Frozen):
     """A set of a study: one that a recipe makes, or one that there is.
 
     Attributes:
@@ -34,6 +34,7 @@ class Entry(Extended):
         set: the name or the folder of a finished set, in place of a recipe.
         bits: store it in so many bits a value, 32, 16, or 8 to 2.
         noise: draw with so many times the noise that the set has.
+        interpolated: in the place of the items of each class, so many at random between two of it.
         baked: train on the images of so many draws of each item, the same in every epoch.
         networks: how many are trained on it; those of the study unless given.
         protocols: the same.
@@ -46,12 +47,11 @@ class Entry(Extended):
     set: str | None = Field(default=None, min_length=1)
     bits: Literal[32, 16, 8, 7, 6, 5, 4, 3, 2] | None = None
     noise: float | None = Field(default=None, gt=0)
+    interpolated: int | None = Field(default=None, ge=1, le=1_000_000)
     baked: int | None = Field(default=None, ge=1)
     networks: int | None = Field(default=None, ge=1)
     protocols: tuple[str, ...] | None = Field(default=None, min_length=1)
     baselines: tuple[str, ...] | None = None
-
-    later: ClassVar[frozenset[str]] = frozenset({"baked", "noise"})
 
     @model_validator(mode="after")
     def _is_made_in_one_way(self) -> Self:
@@ -94,7 +94,7 @@ class Entry(Extended):
         return str(folder / Path(self.set).expanduser())
 
 
-class Study(Extended):
+class Study(Frozen):
     """Sets that are evaluated alike.
 
     Attributes:
@@ -128,10 +128,6 @@ class Study(Extended):
     scores: bool = False
     own: dict[Annotated[str, Field(pattern=UNNAMED)], dict[str, Any]] = Field(default={})
     entries: tuple[Entry, ...] = Field(min_length=1)
-
-    later: ClassVar[frozenset[str]] = frozenset(
-        {"outcome", "compile", "precision", "scores", "own"}
-    )
 
     def protocol(self, name: str) -> Protocol:
         """The protocol of that name, its own or a published one.

@@ -1,0 +1,105 @@
+"""Sets made of a finished one: with more or less noise, with items between its items."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from d3data import artifact
+from d3data.artifact.ancestry import RECIPE
+from d3data.artifact.artifact import Artifact
+from d3data.artifact.manifest import Content
+from d3data.artifact.part import FLOAT32, Part
+from d3data.data.sets import AnySet, as_artifact
+from d3data.sources import registry
+from d3data.sources.base import SourceSpec
+from d3data.utils.rng import generator
+
+
+def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
+    """Write a set whose draws are `factor` times as far from their items' means.
+
+    Raises:
+        RecipeError: items have no noise, or it becomes wider than is allowed.
+        ArtifactError: `out` exists.
+    """
+
+    def change(content: Content, part: Part) -> tuple[SourceSpec, Part]:
+        spec, tensors = content.source.with_noise(factor, part.tensors)
+        return spec, replace(part, tensors=tensors)
+
+    return _derive(dataset, change, name=f"noise-{factor:g}", out=out)
+
+
+def interpolate(dataset: AnySet, items_per_class: int, *, out: Path) -> Artifact:
+    """Write a set with so many items of each class, each at random between two of the old ones.
+
+    What an item has of its own (its latent, its deviations, its soft label) is
+    a + u (b - a) of two items a and b of one class, with u uniform in [0, 1]; stored in float32.
+
+    Raises:
+        ArtifactError: `out` exists.
+    """
+
+    def change(content: Content, part: Part) -> tuple[SourceSpec, Part]:
+        return content.source, _interpolated(content, part, items_per_class)
+
+    return _derive(dataset, change, name=f"interpolated-{items_per_class}", out=out)
+
+
+def _interpolated(content: Content, part: Part, items_per_class: int) -> Part:
+    random = generator(0, "interpolate", *part.classes)
+    ends, before = list[Tensor](), 0
+    for items in part.items_per_class:
+        ends.append(before + torch.randint(items, (2, items_per_class), generator=random))
+        before += items
+    a, b = torch.cat(ends, 1)
+    u = torch.rand(len(a), generator=random)
+    tensors = dict(part.tensors)
+    for name in _of_items(content, part):
+        old = tensors[name]
+        tensors[name] = old[a] + u.view(-1, *[1] * (old.ndim - 1)) * (old[b] - old[a])
+    many = (items_per_class,) * len(part.classes)
+    return replace(part, items_per_class=many, tensors=tensors, quantization=FLOAT32)
+
+
+def _of_items(content: Content, part: Part) -> list[str]:
+    """The tensors with a row for each item: those that more items make longer."""
+    classes, items = len(part.classes), sum(part.items_per_class)
+    now, more = (
+        registry.layout(
+            content.source, content.image, items=n, classes=classes, labels=content.label_values
+        )
+        for n in (items, items + 1)
+    )
+    return [name for name, shape in more.items() if shape != now[name]]
+
+
+def _derive(
+    dataset: AnySet,
+    change: Callable[[Content, Part], tuple[SourceSpec, Part]],
+    *,
+    name: str,
+    out: Path,
+) -> Artifact:
+    old = as_artifact(dataset)
+    content, about = old.manifest.content, old.manifest.about
+    spec, parts = content.source, list[Part]()
+    for part in map(old.part, range(len(content.parts))):
+        spec, changed = change(content, part)
+        parts.append(changed)
+    recipe = [entry.path for entry in old.manifest.files if entry.path == RECIPE]
+    return artifact.write(
+        out,
+        spec=spec,
+        image=content.image,
+        preprocessing=content.preprocessing,
+        classes=content.classes,
+        parts=parts,
+        about=about.model_copy(update={"name": f"{about.name}-{name}"}),
+        labels=content.labels,
+        draws_per_class=content.sampling.draws_per_class,
+        extras={path: old.file(path) for path in recipe},
+    )
