@@ -1,7 +1,7 @@
 """The base class of configuration: immutable records, validated with readable errors."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, ClassVar, Self, get_args
 
@@ -124,10 +124,12 @@ def _follows_from(before: Any, entry: Any) -> bool:
 
 
 def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
-    place = ".".join(printable(str(step), most=60) for step in entry["loc"])
     if entry["type"] == "extra_forbidden":
         *path, key = entry["loc"]
-        return f"unknown key {place!r}: {nearest(str(key)[:60], _keys(model, path))}"
+        names, here = _found(model, path)
+        known = [str(f.validation_alias or k) for m in here for k, f in m.model_fields.items()]
+        return f"unknown key {_dotted([*names, key])!r}: {nearest(str(key)[:60], known)}"
+    place = _dotted(_found(model, entry["loc"])[0])
     message = entry["msg"].removeprefix("Value error, ").replace("Input should", "must", 1)
     message = printable(message, most=500)
     value = entry.get("input")
@@ -136,14 +138,24 @@ def _fault(model: type[pydantic.BaseModel], entry: Any) -> str:
     return f"{place}: {message}" if place else message
 
 
-def _keys(model: type[pydantic.BaseModel], path: list[Any]) -> list[str]:
-    """The keys known at `path` of `model`: fields go by name, united models by `kind`."""
-    here = [model]
+def _dotted(path: list[Any]) -> str:
+    return ".".join(printable(str(step), most=60) for step in path)
+
+
+def _found(
+    model: type[pydantic.BaseModel], path: Iterable[Any]
+) -> tuple[list[Any], list[type[pydantic.BaseModel]]]:
+    """The keys of a file that lead to `path` of `model`, and the models that may be there.
+
+    Fields go by name. Between them `path` has the `kind` of united models, which no key is.
+    """
+    here, keys = [model], list[Any]()
     for step in path:
         fields = [m.model_fields[step] for m in here if step in m.model_fields]
         kinds = [m for m in here if getattr(m.model_fields.get("kind"), "default", None) == step]
         here = kinds or [m for field in fields for m in _models(field.annotation)] or here
-    return [str(f.validation_alias or key) for m in here for key, f in m.model_fields.items()]
+        keys += [] if kinds and not fields else [step]
+    return keys, here
 
 
 def _models(annotation: Any) -> list[type[pydantic.BaseModel]]:
