@@ -111,6 +111,18 @@ def test_interpolated_items_lie_between_two_of_their_class(tmp_path, name):
         for own, mixed in zip(ends, new.tensors["mean"].split(new.items_per_class), strict=True):
             for item in mixed.flatten(1):
                 assert _farness(item, own.flatten(1)) < 1e-5
+            apart = torch.cdist(mixed.flatten(1), own.flatten(1)).amin(1)
+            assert apart.median() > 1e-3, "they are no copies"
+
+
+def test_between_more_items_than_an_epoch_has_draws_all_are_drawn(tmp_path):
+    many = interpolate("digits-ipc4", 200, out=tmp_path / "set").manifest.content
+    assert many.sampling.draws_per_class == 200
+
+
+def test_there_is_nothing_between_the_items_of_a_class_with_one(priors, tmp_path):
+    with pytest.raises(RecipeError, match="one item"):
+        interpolate(priors, 2, out=tmp_path / "set")
 
 
 def _farness(item, ends):

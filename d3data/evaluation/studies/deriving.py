@@ -13,13 +13,16 @@ from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import Content
 from d3data.artifact.part import FLOAT32, Part
 from d3data.data.sets import AnySet, as_artifact
+from d3data.errors import RecipeError
 from d3data.sources import registry
 from d3data.sources.base import SourceSpec
 from d3data.utils.rng import generator
 
 
 def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
-    """Write a set whose draws are `factor` times as far from their items' means.
+    """Write a set whose latents are drawn `factor` times as far from their items' means.
+
+    The noise of a residual field stays.
 
     Raises:
         RecipeError: items have no noise, or it becomes wider than is allowed.
@@ -40,6 +43,7 @@ def interpolate(dataset: AnySet, items_per_class: int, *, out: Path) -> Artifact
     a + u (b - a) of two items a and b of one class, with u uniform in [0, 1]; stored in float32.
 
     Raises:
+        RecipeError: a class has one item, so there is nothing between two.
         ArtifactError: `out` exists.
     """
 
@@ -50,10 +54,14 @@ def interpolate(dataset: AnySet, items_per_class: int, *, out: Path) -> Artifact
 
 
 def _interpolated(content: Content, part: Part, items_per_class: int) -> Part:
+    if 1 in part.items_per_class:
+        raise RecipeError("a class has one item: there is nothing to interpolate between")
     random = generator(0, "interpolate", *part.classes)
     ends, before = list[Tensor](), 0
     for items in part.items_per_class:
-        ends.append(before + torch.randint(items, (2, items_per_class), generator=random))
+        a = torch.randint(items, (items_per_class,), generator=random)
+        b = (a + torch.randint(1, items, (items_per_class,), generator=random)) % items
+        ends.append(before + torch.stack([a, b]))
         before += items
     a, b = torch.cat(ends, 1)
     u = torch.rand(len(a), generator=random)
@@ -90,6 +98,7 @@ def _derive(
     for part in map(old.part, range(len(content.parts))):
         spec, changed = change(content, part)
         parts.append(changed)
+    of_class = [part.items_per_class for part in parts]
     recipe = [entry.path for entry in old.manifest.files if entry.path == RECIPE]
     return artifact.write(
         out,
@@ -100,6 +109,6 @@ def _derive(
         parts=parts,
         about=about.model_copy(update={"name": f"{about.name}-{name}"}),
         labels=content.labels,
-        draws_per_class=content.sampling.draws_per_class,
+        draws_per_class=max(content.sampling.draws_per_class, *map(max, of_class)),
         extras={path: old.file(path) for path in recipe},
     )
