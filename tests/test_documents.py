@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from statistics import fmean
 
 import pytest
 from PIL import Image
@@ -17,6 +18,7 @@ from d3data.cli.commands import app
 from d3data.distill import Recipe, get_recipe, list_recipes
 from d3data.evaluation.protocols import protocols
 from d3data.evaluation.report import stored_report
+from d3data.evaluation.studies import read_page, read_study
 from d3data.hub.index import ZOO
 from d3data.images.formats import columns, folders, layout, metadata, webdataset
 from d3data.images.tasks import TaskSpec
@@ -41,6 +43,16 @@ def test_pages_that_scripts_write_are_current(name, page):
     loader.exec_module(script)
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
     assert text == script.page(), f"run: python scripts/{name}"
+
+
+def test_verdicts_of_studies_quote_accuracies_of_their_tables():
+    kept = [read_page(path) for path in (ROOT / "benchmarks/results/studies").glob("*.json")]
+    means = {f"{100 * fmean(row.accuracies):.1f}" for page in kept for row in page.results}
+    for page in kept:
+        study = read_study(ROOT / "examples/studies" / f"{page.study}.toml")
+        quoted = set(re.findall(r"(?<![\d.])\d+\.\d(?![\d.]*\d| times)", study.verdict))
+        assert quoted, f"{page.study} has no number"
+        assert not quoted - means, f"{page.study}: of no row: {sorted(quoted - means)}"
 
 
 @pytest.mark.parametrize("name", list_recipes())

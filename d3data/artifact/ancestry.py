@@ -1,14 +1,45 @@
-"""What a set was made from that is a set itself: the page `made_from.json` of an artifact."""
+"""Sets made from sets: written again with other parts, and the page `made_from.json`."""
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from d3data.artifact.artifact import Artifact
+from d3data.artifact.artifact import Artifact, write
+from d3data.artifact.part import Part
 from d3data.errors import FormatError
+from d3data.sources.base import SourceSpec
 
 PATH = "made_from.json"
 RECIPE = "recipe.toml"
+
+
+def rewrite(
+    old: Artifact,
+    folder: str | Path,
+    *,
+    name: str,
+    parts: Sequence[Part],
+    spec: SourceSpec | None = None,
+) -> Artifact:
+    """Write a set again with other parts, under another name, to `folder`.
+
+    It keeps recipe and provenance, but not reports and previews, which are of the old content.
+    """
+    content, most = old.manifest.content, max(max(part.items_per_class) for part in parts)
+    recipe = [entry.path for entry in old.manifest.files if entry.path == RECIPE]
+    return write(
+        folder,
+        spec=spec or content.source,
+        image=content.image,
+        preprocessing=content.preprocessing,
+        classes=content.classes,
+        parts=parts,
+        about=old.manifest.about.model_copy(update={"name": name}),
+        labels=content.labels,
+        draws_per_class=max(content.sampling.draws_per_class, most),
+        extras={path: old.file(path) for path in recipe},
+    )
 
 
 def ancestry(sets: Sequence[Artifact]) -> dict[str, bytes]:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
-from d3data import artifact
+from d3data.artifact.ancestry import rewrite
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.part import Part
 from d3data.artifact.quantize import PURPOSES, Quantization
@@ -52,12 +52,12 @@ def quantize(
         HubError: the Hub or its cache cannot provide the set.
     """
     old = as_artifact(dataset)
-    content, about = old.manifest.content, old.manifest.about
+    content = old.manifest.content
     quantization = _quantization(bits, axis)
     if content.labels.kind == "targets" and not isinstance(bits, Mapping):
         quantization = quantization.model_copy(update={"labels": "float32"})
-    about = about.model_copy(update={"name": name or about.name + _suffix(bits)})
-    folder = Path(out) if out else _parent(dataset, old) / about.name
+    name = name or old.manifest.about.name + _suffix(bits)
+    folder = Path(out) if out else _parent(dataset, old) / name
     if folder.exists():
         raise ArtifactError(f"{folder} exists: choose another folder, or delete it first")
     parts = list(map(old.part, range(len(content.parts))))
@@ -75,19 +75,7 @@ def quantize(
             + ", ".join(f"{name} as {fewer[0].of(name)}" for name in PURPOSES if name in stored)
         )
     parts = [replace(part, quantization=q) for part, q in zip(parts, fewer, strict=True)]
-    recipe = [entry.path for entry in old.manifest.files if entry.path == "recipe.toml"]
-    return artifact.write(
-        folder,
-        spec=content.source,
-        image=content.image,
-        preprocessing=content.preprocessing,
-        classes=content.classes,
-        parts=parts,
-        about=about,
-        labels=content.labels,
-        draws_per_class=content.sampling.draws_per_class,
-        extras={path: old.file(path) for path in recipe},
-    )
+    return rewrite(old, folder, name=name, parts=parts)
 
 
 def _fewer(part: Part, wanted: Quantization, stored: set[str]) -> Quantization:

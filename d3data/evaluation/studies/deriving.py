@@ -1,21 +1,18 @@
 """Sets made of a finished one: with more or less noise, with items between its items."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from d3data import artifact
-from d3data.artifact.ancestry import RECIPE
+from d3data.artifact.ancestry import rewrite
 from d3data.artifact.artifact import Artifact
 from d3data.artifact.manifest import Content
 from d3data.artifact.part import FLOAT32, Part
 from d3data.data.sets import AnySet, as_artifact
 from d3data.errors import RecipeError
 from d3data.sources import registry
-from d3data.sources.base import SourceSpec
 from d3data.utils.rng import generator
 
 
@@ -26,14 +23,14 @@ def scale_noise(dataset: AnySet, factor: float, *, out: Path) -> Artifact:
 
     Raises:
         RecipeError: items have no noise, or it becomes wider than is allowed.
-        ArtifactError: `out` exists.
     """
-
-    def change(content: Content, part: Part) -> tuple[SourceSpec, Part]:
-        spec, tensors = content.source.with_noise(factor, part.tensors)
-        return spec, replace(part, tensors=tensors)
-
-    return _derive(dataset, change, name=f"noise-{factor:g}", out=out)
+    old = as_artifact(dataset)
+    spec, parts = old.manifest.content.source, list[Part]()
+    for part in map(old.part, range(len(old.manifest.content.parts))):
+        spec, tensors = old.manifest.content.source.with_noise(factor, part.tensors)
+        parts.append(replace(part, tensors=tensors))
+    name = f"{old.manifest.about.name}-noise-{factor:g}"
+    return rewrite(old, out, name=name, parts=parts, spec=spec)
 
 
 def interpolate(dataset: AnySet, items_per_class: int, *, out: Path) -> Artifact:
@@ -44,13 +41,15 @@ def interpolate(dataset: AnySet, items_per_class: int, *, out: Path) -> Artifact
 
     Raises:
         RecipeError: a class has one item, so there is nothing between two.
-        ArtifactError: `out` exists.
     """
-
-    def change(content: Content, part: Part) -> tuple[SourceSpec, Part]:
-        return content.source, _interpolated(content, part, items_per_class)
-
-    return _derive(dataset, change, name=f"interpolated-{items_per_class}", out=out)
+    old = as_artifact(dataset)
+    content = old.manifest.content
+    parts = [
+        _interpolated(content, old.part(number), items_per_class)
+        for number in range(len(content.parts))
+    ]
+    name = f"{old.manifest.about.name}-interpolated-{items_per_class}"
+    return rewrite(old, out, name=name, parts=parts)
 
 
 def _interpolated(content: Content, part: Part, items_per_class: int) -> Part:
@@ -83,32 +82,3 @@ def _of_items(content: Content, part: Part) -> list[str]:
         for n in (items, items + 1)
     )
     return [name for name, shape in more.items() if shape != now[name]]
-
-
-def _derive(
-    dataset: AnySet,
-    change: Callable[[Content, Part], tuple[SourceSpec, Part]],
-    *,
-    name: str,
-    out: Path,
-) -> Artifact:
-    old = as_artifact(dataset)
-    content, about = old.manifest.content, old.manifest.about
-    spec, parts = content.source, list[Part]()
-    for part in map(old.part, range(len(content.parts))):
-        spec, changed = change(content, part)
-        parts.append(changed)
-    of_class = [part.items_per_class for part in parts]
-    recipe = [entry.path for entry in old.manifest.files if entry.path == RECIPE]
-    return artifact.write(
-        out,
-        spec=spec,
-        image=content.image,
-        preprocessing=content.preprocessing,
-        classes=content.classes,
-        parts=parts,
-        about=about.model_copy(update={"name": f"{about.name}-{name}"}),
-        labels=content.labels,
-        draws_per_class=max(content.sampling.draws_per_class, *map(max, of_class)),
-        extras={path: old.file(path) for path in recipe},
-    )

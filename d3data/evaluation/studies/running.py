@@ -53,7 +53,7 @@ class EntryJob(Job):
     def identity(self) -> str:
         """The hash of all settings that decide its results."""
         study, entry = self.study, self.study.entries[self.number]
-        between = [entry.interpolated] if entry.interpolated else []
+        between = [entry.interpolated] if entry.interpolated else []  # kept results have three
         page = {
             "name": entry.name,
             "content": self._content(entry),
@@ -88,7 +88,7 @@ class EntryJob(Job):
     @property
     def found(self) -> list[Result] | None:
         """Its results; None if there are none yet, or they are of other settings."""
-        with suppress(OSError, ValueError, KeyError, TypeError, D3DataError):
+        with suppress(OSError, ValueError, KeyError, TypeError, AttributeError, D3DataError):
             page = json.loads(self.path.read_bytes())
             if self.settings.items() <= page.items():
                 return [Result.parse(one, where=str(self.path)) for one in page["results"]]
