@@ -201,6 +201,11 @@ class TaskSpec(Frozen):
         """What its folder in `$D3DATA_DATA` is called."""
         return self.name.replace("-", "_")
 
+    def find(self, data: str | Path | None = None) -> ImageIndex:
+        """Find the images and index them, as `load` does, with the same errors."""
+        preset = PRESETS.get(self.name)
+        return _local(self, data or self.data, preset) or _download(self, preset)
+
     def load(
         self, data: str | Path | None = None, *, memory: int | None = None, imagine: bool = False
     ) -> Task:

@@ -24,6 +24,7 @@ from d3data.evaluation.studies.deriving import interpolate, scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
 from d3data.evaluation.studies.study import Entry, Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
+from d3data.images.tasks import TaskSpec
 from d3data.utils.atomic import write_json
 from d3data.utils.device import using_threads
 from d3data.utils.hashing import file_sha256
@@ -214,6 +215,8 @@ def run(
     Raises:
         RecipeError: the study, or a recipe of it, cannot be read.
         RunError: `out` cannot be a folder.
+        DataError: the images of a recipe cannot be read.
+        UnknownNameError: where they are is not known.
         JobError: entries failed; the results of the others stay.
     """
     root, folder = Path.cwd(), Path(out).absolute()
@@ -235,6 +238,7 @@ def run(
     except OSError as failure:
         raise RunError(f"{folder} cannot be a folder: {failure.strerror}") from None
     undone = [job for job in jobs if job.found is None]
+    _require_images(undone)
     if undone:
         told = f"{len(undone)} of {counted(len(jobs), 'entry', 'entries')} to do"
         progress(Progress("study", 0, len(undone), event="planned", message=told))
@@ -249,6 +253,20 @@ def run(
     )
     write_json(folder / PAGE, page.dump())
     return page
+
+
+def _require_images(jobs: list[EntryJob]) -> None:
+    """Raise an error where the images of a recipe cannot be read."""
+    found = set[TaskSpec]()
+    for job in jobs:
+        recipe = job.study.entries[job.number].made_by(job.root)
+        if recipe is None or recipe.task in found:
+            continue
+        try:
+            recipe.task.find(job.data)
+        except D3DataError as failure:
+            raise type(failure)(f"entry {job.name}: {failure}") from None
+        found.add(recipe.task)
 
 
 def _complete(jobs: list[EntryJob], executor: Executor, progress: ReportProgress) -> None:
