@@ -103,6 +103,13 @@ class Photographs:
         return to_device(images, device), to_device(self.labels[indices], device)
 
 
+def is_fixed(data: TrainingData) -> bool:
+    """Whether it is known to have the same images in every epoch."""
+    if isinstance(data, DistilledDataset):
+        return not data.drawer.random
+    return isinstance(data, Photographs)
+
+
 def is_place(data: object) -> bool:
     """Whether it names images that are no artifact: `hf:...`, `torchvision:...`, or files."""
     if isinstance(data, str) and names.is_images(data):

@@ -16,6 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from d3data import nets
 from d3data.errors import TrainingError
+from d3data.evaluation.adapters import is_fixed
 from d3data.evaluation.protocol_epochs import has_learned_labels
 from d3data.evaluation.protocols import Mix, Protocol, batches
 from d3data.evaluation.record import (
@@ -178,13 +179,15 @@ class TrialTraining:
         """Estimate anew the running statistics that training was too short for; on how many draws.
 
         The draws are those of the protocol's batches, without augmentation, as test images are.
+        One batch is enough where each is a number of whole epochs of the same images.
         """
         norms = self.statistics.unsettled(self.batches)
         if not norms:
             return 0
         protocol, device = self.setup.protocol, self.setup.device
         stream = batches(len(self.data), protocol, rng=generator(self.seed, "statistics"))
-        chosen = [*itertools.islice(stream, -(-DRAWS // protocol.batch))]
+        alike = is_fixed(self.data) and protocol.batch % len(self.data) == 0
+        chosen = [*itertools.islice(stream, 1 if alike else -(-DRAWS // protocol.batch))]
         images = (
             torch.cat([self.data.batch(*piece, device=device)[0] for piece in pieces])
             for pieces in chosen

@@ -285,6 +285,19 @@ def test_statistics_that_have_not_arrived_are_estimated_from_draws(task, tiny, p
     assert timeless(slow) == timeless(never)  # a momentum changes no training
 
 
+def test_one_batch_is_enough_for_statistics_where_all_have_the_same_images(
+    task, tiny, photographs, monkeypatch
+):
+    whole = tiny.model_copy(update={"batch": 2 * len(photographs)})
+    build = with_momentum(task, 0.001)
+    one = run(photographs, task, whole, build=build)
+    assert one.reestimated == whole.batch
+    monkeypatch.setattr(trial_training, "is_fixed", lambda data: False)
+    many = run(photographs, task, whole, build=build)
+    assert many.reestimated >= 2048
+    assert one.confusion == many.confusion
+
+
 def test_statistics_of_ones_own_loop_are_estimated_unless_norms_were_frozen(
     task, tiny, photographs
 ):
