@@ -520,7 +520,17 @@ def test_all_failures_of_a_stage_are_told_once_the_others_are_done(tmp_path, mon
 EXPERT_STEPS = 2 * 2 * 3  # experts, epochs, batches
 FASTER = [
     (MMD, {"precision": "bfloat16"}),
-    pytest.param(runs.DM, {"compile": True, "precision": "bfloat16"}, marks=toys.compiler),
+    pytest.param(
+        runs.DM,
+        {"compile": True, "precision": "bfloat16"},
+        marks=[
+            toys.compiler,
+            pytest.mark.skipif(
+                not runs.soaking(),
+                reason="two processes compile, for minutes: make soak (D3DATA_SOAK=1)",
+            ),
+        ],
+    ),
 ]
 
 
