@@ -9,10 +9,11 @@ import pytest
 import tomli_w
 import torch
 
+import made
 import tiny_runs as runs
 from d3data import load
 from d3data.data.sets import as_artifact
-from d3data.errors import D3DataError, JobError, RecipeError, RunError, UnknownNameError
+from d3data.errors import D3DataError, DataError, JobError, RecipeError, RunError, UnknownNameError
 from d3data.evaluation import evaluate, studies
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.studies import running
@@ -328,11 +329,16 @@ def test_entries_that_fail_are_told_and_the_others_are_kept(file, tmp_path, monk
 
 def test_images_that_are_not_here_are_missed_before_anything_is_made(tmp_path, monkeypatch):
     monkeypatch.delenv("D3DATA_DATA", raising=False)
-    lost = {"name": "lost", "recipe": "dm-digits-ipc1", "changes": ["task.name=elsewhere"]}
-    file = written(tmp_path / "study.toml", entries=[SHIPPED, lost])
-    with pytest.raises(UnknownNameError, match=r"entry lost: .*elsewhere.*--data"):
-        studies.run(file, out=tmp_path / "out")
-    assert not any((tmp_path / "out").iterdir())
+    recipe = {"name": "lost", "recipe": "dm-digits-ipc1", "changes": ["task.name=toys"]}
+    finished = {"name": "lost", "set": str(tmp_path / "set")}
+    made.write(tmp_path / "set")
+    for lost in (recipe, finished):
+        file = written(tmp_path / "study.toml", entries=[SHIPPED, lost])
+        with pytest.raises(UnknownNameError, match=r"entry lost: .*toys.*--data"):
+            studies.run(file, out=tmp_path / "out")
+        assert not any((tmp_path / "out").iterdir())
+    with pytest.raises(DataError, match=r"entry shipped: .*gone"):
+        studies.run(file, out=tmp_path / "out", data=tmp_path / "gone")
 
 
 @pytest.mark.parametrize(

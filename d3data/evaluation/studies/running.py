@@ -95,6 +95,16 @@ class EntryJob(Job):
                 return [Result.parse(one, where=str(self.path)) for one in page["results"]]
         return None
 
+    @property
+    def task(self) -> TaskSpec:
+        """The real images that its set is made from, or was."""
+        entry = self.study.entries[self.number]
+        if (recipe := entry.made_by(self.root)) is not None:
+            return recipe.task
+        finished = entry.finished(self.root)
+        assert finished is not None, "an entry has a recipe or a set"
+        return TaskSpec(name=as_artifact(finished).manifest.about.provenance.task)
+
     def perform(self, report: ReportProgress, memory: Memory) -> None:
         if self.found is not None:
             return
@@ -215,7 +225,7 @@ def run(
     Raises:
         RecipeError: the study, or a recipe of it, cannot be read.
         RunError: `out` cannot be a folder.
-        DataError: the images of a recipe cannot be read.
+        DataError: the images of an entry cannot be read.
         UnknownNameError: where they are is not known.
         JobError: entries failed; the results of the others stay.
     """
@@ -256,17 +266,17 @@ def run(
 
 
 def _require_images(jobs: list[EntryJob]) -> None:
-    """Raise an error where the images of a recipe cannot be read."""
+    """Raise an error where the real images of an entry cannot be read."""
     found = set[TaskSpec]()
     for job in jobs:
-        recipe = job.study.entries[job.number].made_by(job.root)
-        if recipe is None or recipe.task in found:
+        task = job.task
+        if task in found:
             continue
         try:
-            recipe.task.find(job.data)
+            task.find(job.data)
         except D3DataError as failure:
             raise type(failure)(f"entry {job.name}: {failure}") from None
-        found.add(recipe.task)
+        found.add(task)
 
 
 def _complete(jobs: list[EntryJob], executor: Executor, progress: ReportProgress) -> None:
