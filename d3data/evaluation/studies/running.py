@@ -298,7 +298,6 @@ def _complete(jobs: list[EntryJob], executor: Executor, progress: ReportProgress
                 done += 1
                 progress(Progress("study", done, len(jobs), job=name, event="done"))
     if failures:
-        raise JobError(
-            f"{len(failures)} of {len(jobs)} entries failed, the others are kept: "
-            + "; ".join(failures)
-        )
+        others = ", the others are kept" if len(failures) < len(jobs) else ""
+        entries = counted(len(jobs), "entry", "entries")
+        raise JobError(f"{len(failures)} of {entries} failed{others}: {'; '.join(failures)}")

@@ -151,7 +151,10 @@ class Study(Frozen):
             HubError: a set cannot be had from the Hub.
             ArtifactError: a set is broken.
         """
-        wanted(self.nets or None, NetworkSpec())
+        try:
+            wanted(self.nets or None, NetworkSpec())
+        except D3DataError as failure:
+            raise type(failure)(f"nets: {failure}") from None
         for one in self.entries:
             try:
                 if (recipe := one.made_by(folder)) is not None:
