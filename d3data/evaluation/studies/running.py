@@ -18,11 +18,12 @@ from d3data.data.bake import bake
 from d3data.data.requantize import quantize
 from d3data.data.sets import AnySet, as_artifact
 from d3data.distill import runs
+from d3data.distill.recipe import Recipe
 from d3data.errors import D3DataError, JobError, RunError
 from d3data.evaluation import evaluate
 from d3data.evaluation.studies.deriving import interpolate, scale_noise
 from d3data.evaluation.studies.page import Page, Result, results
-from d3data.evaluation.studies.study import Entry, Study, read_study
+from d3data.evaluation.studies.study import Study, read_study
 from d3data.executors.base import LOCK, Executor, Failed, Inline, Job, Memory
 from d3data.images.tasks import TaskSpec
 from d3data.utils.atomic import write_json
@@ -57,7 +58,7 @@ class EntryJob(Job):
         between = [entry.interpolated] if entry.interpolated else []  # kept results have three
         page = {
             "name": entry.name,
-            "content": self._content(entry),
+            "content": self._content(),
             "derived": [entry.bits, entry.noise, entry.baked, *between],
             "protocols": [one.dump() for one in entry.judged_by(study)],
             "networks": [*study.nets, entry.networks or study.networks],
@@ -66,19 +67,29 @@ class EntryJob(Job):
         }
         return hashlib.sha256(json.dumps(page, sort_keys=True).encode()).hexdigest()
 
-    def _content(self, entry: Entry) -> str:
+    @property
+    def origin(self) -> Recipe | str:
+        """The recipe of its set, or the set that there is."""
+        return self.study.entries[self.number].origin(self.root)
+
+    @property
+    def task(self) -> TaskSpec:
+        """The real images that its set is made from, or was."""
+        if isinstance(origin := self.origin, Recipe):
+            return origin.task
+        return TaskSpec(name=as_artifact(origin).manifest.about.provenance.task)
+
+    def _content(self) -> str:
         """The hash of what the set is, or of what it is made by."""
-        if (finished := entry.finished(self.root)) is not None:
-            return as_artifact(finished).manifest.content_sha256
-        recipe = entry.made_by(self.root)
-        assert recipe is not None, "an entry has a recipe or a set"
-        return recipe.identity
+        if isinstance(origin := self.origin, Recipe):
+            return origin.identity
+        return as_artifact(origin).manifest.content_sha256
 
     @property
     def settings(self) -> dict[str, Any]:
         """What its results are of."""
-        recipe = self.study.entries[self.number].made_by(self.root)
-        weights = recipe and recipe.warm_start.weights
+        origin = self.origin
+        weights = origin.warm_start.weights if isinstance(origin, Recipe) else None
         return {
             "identity": self.identity,
             "weights": weights and file_sha256(Path(weights)),
@@ -94,16 +105,6 @@ class EntryJob(Job):
             if self.settings.items() <= page.items():
                 return [Result.parse(one, where=str(self.path)) for one in page["results"]]
         return None
-
-    @property
-    def task(self) -> TaskSpec:
-        """The real images that its set is made from, or was."""
-        entry = self.study.entries[self.number]
-        if (recipe := entry.made_by(self.root)) is not None:
-            return recipe.task
-        finished = entry.finished(self.root)
-        assert finished is not None, "an entry has a recipe or a set"
-        return TaskSpec(name=as_artifact(finished).manifest.about.provenance.task)
 
     def perform(self, report: ReportProgress, memory: Memory) -> None:
         if self.found is not None:
@@ -142,12 +143,9 @@ class EntryJob(Job):
 
     def _made(self, report: ReportProgress) -> tuple[str | Path, float | None]:
         """The set, and the seconds that distilling it took where it was not there."""
-        entry = self.study.entries[self.number]
-        recipe = entry.made_by(self.root)
-        if recipe is None:
-            finished = entry.finished(self.root)
-            assert finished is not None, "an entry has a recipe or a set"
-            return finished, None
+        recipe = self.origin
+        if isinstance(recipe, str):
+            return recipe, None
         folder = self.folder / "runs" / f"{recipe.name}-{recipe.identity[:12]}"
         with hold_range(self.folder / "runs" / LOCK, folder.name, patience=math.inf):
             made = runs.run(

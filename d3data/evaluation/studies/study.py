@@ -72,12 +72,15 @@ class Entry(Frozen):
         if self.noise:
             source.with_noise(self.noise, {})
 
-    def made_by(self, folder: Path) -> Recipe | None:
-        """The recipe, whose path is from the folder of the study; None for a set."""
-        if self.recipe is None:
-            return None
-        found = str(folder / self.recipe) if self.recipe.endswith(".toml") else self.recipe
-        return get_recipe(found, overrides=self.changes)
+    def origin(self, folder: Path) -> Recipe | str:
+        """The recipe that makes it, or the set that there is; paths start in `folder`."""
+        if self.recipe is not None:
+            found = str(folder / self.recipe) if self.recipe.endswith(".toml") else self.recipe
+            return get_recipe(found, overrides=self.changes)
+        assert self.set is not None, "an entry has a recipe or a set"
+        if self.set[0] in ".~" or Path(self.set).is_absolute():
+            return str(folder / Path(self.set).expanduser())
+        return self.set
 
     def judged_beside(self, study: "Study") -> tuple[str, ...]:
         """The baselines that it is evaluated beside."""
@@ -86,12 +89,6 @@ class Entry(Frozen):
     def judged_by(self, study: "Study") -> list[Protocol]:
         """The protocols that it is evaluated by."""
         return [study.protocol(name) for name in self.protocols or study.protocols]
-
-    def finished(self, folder: Path) -> str | None:
-        """The set that there is, or None; a path starts in the folder of the study."""
-        if self.set is None or not (self.set[0] in ".~" or Path(self.set).is_absolute()):
-            return self.set
-        return str(folder / Path(self.set).expanduser())
 
 
 class Study(Frozen):
@@ -157,10 +154,11 @@ class Study(Frozen):
             raise type(failure)(f"nets: {failure}") from None
         for one in self.entries:
             try:
-                if (recipe := one.made_by(folder)) is not None:
-                    one.require_fit(recipe.source)
-                if (finished := one.finished(folder)) is not None:
-                    one.require_fit(as_artifact(finished).manifest.content.source)
+                origin = one.origin(folder)
+                if isinstance(origin, Recipe):
+                    one.require_fit(origin.source)
+                else:
+                    one.require_fit(as_artifact(origin).manifest.content.source)
                 for name in one.judged_beside(self):
                     get_baseline(name)
                 one.judged_by(self)
