@@ -1,9 +1,10 @@
-"""How many times as fast networks train compiled, and in bfloat16, as they do as written.
+"""How many times as fast networks and decoders train compiled, and in bfloat16, as as written.
 
     python benchmarks/computing.py [--rounds 7] [--steps 5] [--json results.json]
 
-Forward and backward passes of the field's ConvNet on 128 images of 3 x 32 x 32, on one thread. All
-ways take turns; the ratios of median times are the numbers.
+Forward and backward passes, on one thread, of the field's ConvNet on 128 images of 3 x 32 x 32,
+and of a decoder of width 32 on as many maps that it enlarges to such images. All ways take turns;
+the ratios of median times are the numbers.
 """
 
 import argparse
@@ -11,30 +12,42 @@ import json
 import platform
 import statistics
 import time
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
+from d3data.images.spec import Image
 from d3data.nets.compute import AS_WRITTEN, Compute
 from d3data.nets.convnet import convnet
 from d3data.nets.network import logits
+from d3data.sources.spatial import SpatialSpec, SubPixelDecoder, sizes
 
-WIDTHS = (32, 64, 128)
+BATCH = 128
 FASTER = {
     "compiled": Compute(compile=True),
     "compiled, bfloat16": Compute(compile=True, precision="bfloat16"),
 }
 
 
-def seconds(compute: Compute, network: nn.Module, images: Tensor, labels: Tensor, steps: int):
+def passes() -> Iterator[tuple[str, nn.Module, Tensor]]:
+    """What is trained, and what goes through it."""
+    for width in (32, 64, 128):
+        network = convnet(channels=3, size=32, classes=10, width=width)
+        yield f"width {width}", network, torch.randn(BATCH, 3, 32, 32)
+    image = Image(channels=3, size=32, mean=(0.5,) * 3, std=(0.25,) * 3)
+    decoder = SubPixelDecoder(sizes(SpatialSpec(width=32), image))
+    yield "decoder", decoder, torch.randn(BATCH, 4, 8, 8)
+
+
+def seconds(compute: Compute, network: nn.Module, inputs: Tensor, steps: int) -> float:
     """Seconds of one step."""
     begin = time.perf_counter()
     for _ in range(steps):
         network.zero_grad()
-        cross_entropy(compute(logits, network, images), labels).backward()
+        compute(logits, network, inputs).square().mean().backward()
     return (time.perf_counter() - begin) / steps
 
 
@@ -46,26 +59,24 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    images, labels = torch.randn(128, 3, 32, 32), torch.arange(128) % 10
     result = {
-        "benchmark": "steps of a ConvNet as written over compiled ones, 1 thread",
+        "benchmark": "steps of networks as written over compiled ones, 1 thread",
         "date": date.today().isoformat(),
         "hardware": platform.processor() or platform.machine(),
         "torch": torch.__version__,
     }
-    for width in WIDTHS:
-        network = convnet(channels=3, size=32, classes=10, width=width)
-        ways = [AS_WRITTEN, *FASTER.values()]
+    ways = [AS_WRITTEN, *FASTER.values()]
+    for name, network, inputs in passes():
         for compute in ways:
-            seconds(compute, network, images, labels, 2)
+            seconds(compute, network, inputs, 2)
         rounds = [
-            [seconds(compute, network, images, labels, options.steps) for compute in ways]
+            [seconds(compute, network, inputs, options.steps) for compute in ways]
             for _ in range(options.rounds)
         ]
         written, *faster = (statistics.median(times) for times in zip(*rounds, strict=True))
-        result[f"width {width}, ms as written"] = round(1e3 * written, 1)
+        result[f"{name}, ms as written"] = round(1e3 * written, 1)
         for way, median in zip(FASTER, faster, strict=True):
-            result[f"width {width}, {way}"] = round(written / median, 2)
+            result[f"{name}, {way}"] = round(written / median, 2)
     for key, value in result.items():
         print(f"{key:>30}  {value}")
     if options.json:

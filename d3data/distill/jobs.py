@@ -300,12 +300,15 @@ class Result:
 
 @contextlib.contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
-    before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(wanted or before)
+    debugging: Any = torch.utils.deterministic  # would fill all new memory with NaN
+    before = torch.are_deterministic_algorithms_enabled(), debugging.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(wanted or before[0])
+    debugging.fill_uninitialized_memory = before[0] and before[1]
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before)
+        torch.use_deterministic_algorithms(before[0])
+        debugging.fill_uninitialized_memory = before[1]
 
 
 def loader(task: Task | None = None) -> Load:

@@ -130,6 +130,16 @@ def center(images: Tensor, size: int) -> Tensor:
     return images[..., edge : edge + size, edge : edge + size]
 
 
+def leaky(maps: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.01.
+
+    Compiled without a comparison: torch.compile stores its mask for the gradient value by value.
+    """
+    if torch.compiler.is_compiling():
+        return 0.505 * maps + 0.495 * maps.abs()
+    return F.leaky_relu(maps, 0.01, inplace=not torch.is_grad_enabled())
+
+
 class ValueRange(nn.Module):
     """What a decoder's output in [-1, 1] stands for, as normalized values.
 
@@ -184,7 +194,7 @@ class Decoder(nn.Module):
         hidden = latents if self.project is None else self.project(latents)
         hidden = hidden.unflatten(1, (self.sizes.channels[0], self.sizes.base, self.sizes.base))
         for up, norm in zip(self.ups, self.norms, strict=True):
-            hidden = F.leaky_relu(norm(up(hidden)), 0.01, inplace=not torch.is_grad_enabled())
+            hidden = leaky(norm(up(hidden)))
         return center(torch.tanh(self.out(hidden)), self.sizes.image.size)
 
     @torch.no_grad()

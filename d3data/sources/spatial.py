@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from d3data.errors import RecipeError
 from d3data.images.spec import Image
 from d3data.sources.base import Layout, Source, SourceSpec, Tensors
-from d3data.sources.decoders import ValueRange, center, grown, narrowed
+from d3data.sources.decoders import ValueRange, center, grown, leaky, narrowed
 from d3data.utils.text import counted
 
 MOST_LATENTS = 16384  # values of a latent
@@ -115,6 +115,22 @@ def sizes(spec: SpatialSpec, image: Image) -> SpatialSizes:
     return SpatialSizes(latent, narrowed(spec.width, spec.stages), spec.blocks, image)
 
 
+class SubPixel(nn.Conv2d):
+    """A sub-pixel convolution: (B, c, h, w) -> (B, c', 2h, 2w)."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Compiled with the channels of a pixel next to each other, which loops take together."""
+        if not torch.compiler.is_compiling():
+            return F.pixel_shuffle(super().forward(maps), 2)
+        after = self.out_channels // 4
+        weight = self.weight.unflatten(0, (after, 4)).transpose(0, 1).flatten(0, 1)
+        bias = self.bias if self.bias is None else self.bias.view(after, 4).T.flatten()
+        made = F.conv2d(maps, weight, bias, padding=1)  # (B, 4 c', h, w)
+        pixels = made.unflatten(1, (2, 2, after)).permute(0, 3, 4, 1, 5, 2)  # (B, c', h, 2, w, 2)
+        doubled: Tensor = pixels.flatten(4, 5).flatten(2, 3)
+        return doubled
+
+
 class SubPixelDecoder(nn.Module):
     """(B, c, g, g) -> (B, C, H, W) in [-1, 1]."""
 
@@ -133,18 +149,17 @@ class SubPixelDecoder(nn.Module):
             nn.Conv2d(width, width, 3, padding=1) for _ in range(sizes.blocks)
         )
         self.steps = nn.ModuleList(
-            nn.Conv2d(before, 4 * after, 3, padding=1)
-            for before, after in pairwise(sizes.channels)
+            SubPixel(before, 4 * after, 3, padding=1) for before, after in pairwise(sizes.channels)
         )
         self.out = nn.Conv2d(last, sizes.image.channels, 3, padding=1)
 
     def forward(self, maps: Tensor) -> Tensor:
         """Enlarge maps; what is larger than the image is cropped to its centre."""
-        hidden = F.leaky_relu(self.first(maps), 0.01)
+        hidden = leaky(self.first(maps))
         for block in self.blocks:
-            hidden = hidden + F.leaky_relu(block(hidden), 0.01)
+            hidden = hidden + leaky(block(hidden))
         for step in self.steps:
-            hidden = F.leaky_relu(F.pixel_shuffle(step(hidden), 2), 0.01)
+            hidden = leaky(step(hidden))
         return center(torch.tanh(self.out(hidden)), self.size)
 
 

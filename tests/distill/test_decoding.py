@@ -52,6 +52,16 @@ def test_decoders_are_compiled_where_networks_are(compute, compiles, monkeypatch
     assert seen == [source] * compiles
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "spatial"])
+def test_what_is_compiled_computes_the_same(kind, monkeypatch):
+    source = toys.source(kind).double()
+    exact, wanted = gradients(source, source)
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: True)
+    images, found = gradients(source, source)
+    assert torch.allclose(images, exact, rtol=0, atol=1e-12)
+    assert torch.allclose(found, wanted, rtol=1e-9, atol=1e-12)
+
+
 def test_a_recipe_says_so(tmp_path):
     """And those that do not say it are what they were."""
     recipes = [runs.recipe(compute=compute) for compute in ({}, {"decoding": "bfloat16"})]
