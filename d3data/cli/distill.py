@@ -220,6 +220,8 @@ def _forecast(plan: "Plan", resources: "Resources", gpu: str | None, *, as_json:
             f"the images of {plan.task.name} are not on this machine: planned with as many black "
             "images, and nothing was timed"
         )
+    else:
+        say("timing a few steps of each stage on this machine")
     speed = None if gpu is None else gpu_speed(gpu)
     device, workers = resources.device, resources.workers
     numbers, stages = plan.numbers(), forecast(plan, device, workers=workers)

@@ -23,6 +23,7 @@ class Preset(Frozen):
     fit: Fit = "exact"
     elsewhere: Fit = "squash"
     splits: dict[Role, str] | None = None
+    every: int = 1
     test: Role = "test"
     license: str
     source: str

@@ -347,7 +347,7 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
     try:
         columns = spec.columns or (preset.image, preset.label)
         splits: Any = spec.splits.dump() if spec.splits else preset.splits
-        return hub_datasets.read(preset.hub, columns, splits)
+        return hub_datasets.read(preset.hub, columns, splits).every(preset.every)
     except DataError as failure:
         raise DataError(
             f"{spec.name} is not on this machine, and {failure}; {remedy}"

@@ -98,6 +98,7 @@ def _float32(outputs: Any) -> Any:
 @functools.cache
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     warnings.filterwarnings("ignore", "The .grad attribute of a Tensor")  # that torch looks at
+    warnings.filterwarnings("ignore", "bf16 and fp16 are mixed")  # said of bfloat16 alone
 
     def call(*inputs: Any) -> Any:
         try:

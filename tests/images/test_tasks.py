@@ -13,6 +13,7 @@ import d3data.images
 import pictures
 from d3data.errors import DataError, UnknownNameError
 from d3data.images.formats import hub_datasets, parquet
+from d3data.images.formats.index import array_images, index_images
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.presets import PRESETS
 from d3data.images.tasks import TaskSpec, load_task
@@ -134,6 +135,21 @@ def test_a_preset_that_cannot_be_fetched_says_where_to_put_it(nowhere, monkeypat
         load_task("cifar100")
 
 
+def test_a_preset_of_some_classes_has_the_images_of_these(nowhere, monkeypatch):
+    numbers = np.arange(400) % 200
+    pixels = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (400, 64, 64, 3))
+    images = array_images(pixels, 400, "drawn")
+    stored = {"train": (images, numbers, "a"), "validation": (images, numbers, "b")}
+    whole = index_images(stored, [f"class {number}" for number in range(200)], "hf:drawn")
+    monkeypatch.setattr(hub_datasets, "read", lambda *_: whole)
+    task = load_task("tiny-imagenet-20")
+    assert task.classes == tuple(f"class {number}" for number in range(0, 200, 10))
+    assert (len(task.train), len(task.validation), len(task.test)) == (20, 20, 40)
+    for split in (task.train, task.validation, task.test):
+        shown = split.pixels(range(len(split)))[:, 0, 0, 0]
+        assert torch.equal(shown.long(), 10 * split.labels)
+
+
 def written(folder: Path, side: int, channels: int) -> Path:
     rng = torch.Generator().manual_seed(0)
     pixels = torch.randint(256, (20, channels, side, side), generator=rng, dtype=torch.uint8)
@@ -208,7 +224,11 @@ def test_no_module_imports_the_library_of_a_format_before_it_is_needed():
 @needs_real
 @pytest.mark.parametrize(
     ("name", "counts", "tolerance"),
-    [("fashion-mnist", (54000, 6000, 10000), 0.004), ("cifar10", (45000, 5000, 10000), 0.02)],
+    [
+        ("fashion-mnist", (54000, 6000, 10000), 0.004),
+        ("cifar10", (45000, 5000, 10000), 0.02),
+        ("tiny-imagenet-20", (9000, 1000, 1000), 0.02),
+    ],
 )
 def test_real_presets_have_their_published_moments(name, counts, tolerance):
     task = load_task(name)

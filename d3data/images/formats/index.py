@@ -114,6 +114,17 @@ class ImageIndex:
             classes = tuple(name for name in classes if name not in unused)
         return replace(self, classes=classes, splits=splits, notes=(*self.notes, *notes))
 
+    def every(self, step: int) -> "ImageIndex":
+        """Of the classes those numbered 0, step, 2 step and so on."""
+        if step == 1:
+            return self
+        splits = {}
+        for part, own in self.splits.items():
+            rows = np.flatnonzero(own.labels % step == 0).tolist()
+            stored = (own.images, own.labels // step, own.identity)
+            splits[part] = IndexedSplit(*some_rows(stored, rows, f"every {step}"))
+        return replace(self, classes=self.classes[::step], splits=splits)
+
 
 def index_images(
     stored: Mapping[Role, StoredSplit],
