@@ -91,9 +91,9 @@ def under_field(found: artifact.Artifact) -> str:
     kept = ROOT / "benchmarks/results/field" / f"{found.manifest.about.name}.json"
     if not kept.exists():
         return "–"
-    report = read_report(kept)
+    report = read_report(kept.read_bytes(), where=str(kept))
     assert report.protocol == protocols["field"]
-    assert report.content_sha256 == found.content_sha256, f"of another version: {kept}"
+    assert report.content_sha256 == found.manifest.content_sha256, f"of another version: {kept}"
     (row,) = report.rows
     spread = f" ± {row.std:.1%}" if len(row.trials) > 1 else ""
     return f"{row.mean:.1%}{spread}".replace("%", "")

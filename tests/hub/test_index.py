@@ -92,7 +92,7 @@ def test_shipped_sets_have_cards_and_recipes_that_are_their_own() -> None:
 
 def test_budgets_are_what_the_names_say() -> None:
     values = {"cifar10": 30720, "digits": 640, "fashion-mnist": 7840, "mnist": 7840}
-    values |= {"imagenet": 12_288_000, "tiny-imagenet": 2_457_600}
+    values |= {"imagenet": 12_288_000, "tiny-imagenet": 2_457_600, "tiny-imagenet-20": 245_760}
     for name, entry in index.shipped().sets.items():
         task, _, size = name.rpartition("-")
         unit, count = size.split("ipc")
