@@ -1,4 +1,4 @@
-"""How many times as fast networks and decoders train compiled, and in bfloat16, as as written.
+"""How much faster networks and decoders train compiled, and in bfloat16, than as written.
 
     python benchmarks/computing.py [--rounds 7] [--steps 5] [--json results.json]
 

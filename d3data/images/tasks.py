@@ -321,19 +321,26 @@ def load_task(
 
 def _local(spec: TaskSpec, data: str | Path | None, preset: Preset | None) -> ImageIndex | None:
     if data is not None:
-        return _read(spec, data)
+        return _read(spec, data, preset)
     if preset and not preset.hub:
         return builtin.digits()
     root = Path(os.environ.get("D3DATA_DATA") or os.devnull)
     for place in sorted(root.iterdir()) if root.is_dir() else ():
         if place.name.replace("-", "_") == spec.folder:
-            return _read(spec, place)
+            return _read(spec, place, preset)
     return None
 
 
-def _read(spec: TaskSpec, place: str | Path) -> ImageIndex:
+def _read(spec: TaskSpec, place: str | Path, preset: Preset | None) -> ImageIndex:
     splits: Any = spec.splits and spec.splits.dump()
-    return formats.read(place, columns=spec.columns, splits=splits)
+    return _of_preset(formats.read(place, columns=spec.columns, splits=splits), preset)
+
+
+def _of_preset(index: ImageIndex, preset: Preset | None) -> ImageIndex:
+    """The classes that a preset has of a larger data set, where `index` is that of all of it."""
+    if preset and len(index.classes) == preset.every * preset.classes:
+        return index.every(preset.every)
+    return index
 
 
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
@@ -347,7 +354,7 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
     try:
         columns = spec.columns or (preset.image, preset.label)
         splits: Any = spec.splits.dump() if spec.splits else preset.splits
-        return hub_datasets.read(preset.hub, columns, splits).every(preset.every)
+        return _of_preset(hub_datasets.read(preset.hub, columns, splits), preset)
     except DataError as failure:
         raise DataError(
             f"{spec.name} is not on this machine, and {failure}; {remedy}"

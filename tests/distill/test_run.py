@@ -699,3 +699,14 @@ def test_an_expert_that_runs_share_is_trained_by_one_at_a_time(tmp_path):
         other.stdin.flush()
         mine.join()
     assert expert.path.read_bytes() == b"of the other"
+
+
+def test_sums_of_a_job_are_in_fixed_order_and_no_memory_is_filled():
+    def state():
+        filled = torch.utils.deterministic.fill_uninitialized_memory
+        return torch.are_deterministic_algorithms_enabled(), filled
+
+    before = state()
+    with jobs._deterministic(True):
+        inside = state()
+    assert (before, inside, state()) == ((False, True), (True, False), (False, True))

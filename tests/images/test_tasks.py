@@ -12,6 +12,7 @@ import torch
 import d3data.images
 import pictures
 from d3data.errors import DataError, UnknownNameError
+from d3data.images import formats
 from d3data.images.formats import hub_datasets, parquet
 from d3data.images.formats.index import array_images, index_images
 from d3data.images.preprocessing import Preprocessing
@@ -135,14 +136,16 @@ def test_a_preset_that_cannot_be_fetched_says_where_to_put_it(nowhere, monkeypat
         load_task("cifar100")
 
 
-def test_a_preset_of_some_classes_has_the_images_of_these(nowhere, monkeypatch):
+@pytest.mark.parametrize("data", [None, "all"])
+def test_a_preset_of_some_classes_has_the_images_of_these(data, nowhere, monkeypatch):
     numbers = np.arange(400) % 200
     pixels = np.broadcast_to(numbers.astype(np.uint8)[:, None, None, None], (400, 64, 64, 3))
     images = array_images(pixels, 400, "drawn")
     stored = {"train": (images, numbers, "a"), "validation": (images, numbers, "b")}
     whole = index_images(stored, [f"class {number}" for number in range(200)], "hf:drawn")
     monkeypatch.setattr(hub_datasets, "read", lambda *_: whole)
-    task = load_task("tiny-imagenet-20")
+    monkeypatch.setattr(formats, "read", lambda *_, **__: whole)
+    task = load_task("tiny-imagenet-20", data=data)
     assert task.classes == tuple(f"class {number}" for number in range(0, 200, 10))
     assert (len(task.train), len(task.validation), len(task.test)) == (20, 20, 40)
     for split in (task.train, task.validation, task.test):
