@@ -99,6 +99,12 @@ def under_field(found: artifact.Artifact) -> str:
     return f"{row.mean:.1%}{spread}".replace("%", "")
 
 
+def test_the_notice_says_whose_images_each_shipped_set_is_made_of():
+    notice = (ROOT / "NOTICE").read_text(encoding="utf-8")
+    named = re.findall(r"^\S*-\w*ipc\d+(?:, \S+-\w*ipc\d+)*$", notice, re.MULTILINE)
+    assert sorted(", ".join(named).split(", ")) == sorted(place.name for place in ZOO.iterdir())
+
+
 def test_every_protocol_is_explained():
     text = (ROOT / "docs" / "evaluation.md").read_text(encoding="utf-8")
     assert all(f"`{name}`" in text for name in protocols)
