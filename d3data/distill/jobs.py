@@ -301,14 +301,15 @@ class Result:
 @contextlib.contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
     debugging: Any = torch.utils.deterministic  # would fill all new memory with NaN
-    before = torch.are_deterministic_algorithms_enabled(), debugging.fill_uninitialized_memory
-    torch.use_deterministic_algorithms(wanted or before[0])
-    debugging.fill_uninitialized_memory = before[0] and before[1]
+    enabled = torch.are_deterministic_algorithms_enabled()
+    filling = debugging.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(wanted or enabled)
+    debugging.fill_uninitialized_memory = enabled and filling
     try:
         yield
     finally:
-        torch.use_deterministic_algorithms(before[0])
-        debugging.fill_uninitialized_memory = before[1]
+        torch.use_deterministic_algorithms(enabled)
+        debugging.fill_uninitialized_memory = filling
 
 
 def loader(task: Task | None = None) -> Load:

@@ -338,9 +338,10 @@ def _read(spec: TaskSpec, place: str | Path, preset: Preset | None) -> ImageInde
 
 def _of_preset(index: ImageIndex, preset: Preset | None) -> ImageIndex:
     """The classes that a preset has of a larger data set, where `index` is that of all of it."""
-    if preset and len(index.classes) == preset.every * preset.classes:
-        return index.every(preset.every)
-    return index
+    if preset is None or preset.every == 1:
+        return index
+    whole = len(index.classes) == preset.every * preset.classes
+    return index.every(preset.every) if whole else index
 
 
 def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:

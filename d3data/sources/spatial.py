@@ -122,9 +122,10 @@ class SubPixel(nn.Conv2d):
         """Compiled with the channels of a pixel next to each other, which loops take together."""
         if not torch.compiler.is_compiling():
             return F.pixel_shuffle(super().forward(maps), 2)
+        assert self.bias is not None
         after = self.out_channels // 4
         weight = self.weight.unflatten(0, (after, 4)).transpose(0, 1).flatten(0, 1)
-        bias = self.bias if self.bias is None else self.bias.view(after, 4).T.flatten()
+        bias = self.bias.view(after, 4).T.flatten()
         made = F.conv2d(maps, weight, bias, padding=1).permute(0, 2, 3, 1)  # (B, h, w, 4 c')
         pixels = made.unflatten(3, (2, 2, after)).transpose(2, 3)  # (B, h, 2, w, 2, c')
         doubled: Tensor = pixels.flatten(3, 4).flatten(1, 2).permute(0, 3, 1, 2)

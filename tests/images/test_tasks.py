@@ -14,7 +14,8 @@ import pictures
 from d3data.errors import DataError, UnknownNameError
 from d3data.images import formats
 from d3data.images.formats import hub_datasets, parquet
-from d3data.images.formats.index import array_images, index_images
+from d3data.images.formats.index import ImageIndex, IndexedSplit, array_images, index_images
+from d3data.images.formats.labels import UNLABELED
 from d3data.images.preprocessing import Preprocessing
 from d3data.images.presets import PRESETS
 from d3data.images.tasks import TaskSpec, load_task
@@ -151,6 +152,13 @@ def test_a_preset_of_some_classes_has_the_images_of_these(data, nowhere, monkeyp
     for split in (task.train, task.validation, task.test):
         shown = split.pixels(range(len(split)))[:, 0, 0, 0]
         assert torch.equal(shown.long(), 10 * split.labels)
+
+
+def test_an_image_without_a_label_is_of_no_class_and_stays():
+    images = array_images(np.zeros((4, 8, 8), np.uint8), 4, "drawn")
+    labels = np.array([2, 1, UNLABELED, 0])
+    index = ImageIndex(("a", "b", "c"), {"train": IndexedSplit(images, labels, "a")}, "drawn")
+    assert index.every(2).splits["train"].labels.tolist() == [1, UNLABELED, 0]
 
 
 def written(folder: Path, side: int, channels: int) -> Path:

@@ -115,13 +115,13 @@ class ImageIndex:
         return replace(self, classes=classes, splits=splits, notes=(*self.notes, *notes))
 
     def every(self, step: int) -> "ImageIndex":
-        """Of the classes those numbered 0, step, 2 step and so on."""
-        if step == 1:
-            return self
+        """Of the classes those numbered 0, step, 2 step and so on, and what has no label."""
         splits = {}
         for part, own in self.splits.items():
-            rows = np.flatnonzero(own.labels % step == 0).tolist()
-            stored = (own.images, own.labels // step, own.identity)
+            chosen = (own.labels % step == 0) | (own.labels == UNLABELED)
+            labels = np.where(own.labels == UNLABELED, UNLABELED, own.labels // step)
+            stored = (own.images, labels, own.identity)
+            rows = np.flatnonzero(chosen).tolist()
             splits[part] = IndexedSplit(*some_rows(stored, rows, f"every {step}"))
         return replace(self, classes=self.classes[::step], splits=splits)
 
