@@ -51,7 +51,8 @@ def init(
 ) -> None:
     """Look at real images, time a few steps, and write a recipe that fits bytes and minutes."""
     from d3data.distill.budget import parse_size
-    from d3data.distill.suggest import forecast_text, suggest
+    from d3data.distill.suggest import suggest
+    from d3data.distill.suggest_notes import forecast_text
     from d3data.images.scan import scan_images
 
     if out.suffix != ".toml":
