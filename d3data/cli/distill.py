@@ -163,7 +163,7 @@ def distill(
         report = quote(as_name(_report(made)))
         say(f"a page of it: d3data report {report} --html verdict.html")
         say(f"a card with it: d3data card {where} --report {report} --out README.md")
-    say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own} --protocol quick")
+    say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own}")
     given = {"artifact": str(made), "verdict": judged and judged.dump()}
     give(as_name(made), given, as_json=json)
 
