@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from d3data.cli.audit import audit
 from d3data.cli.cards import card, describe, preview
 from d3data.cli.convert import convert
 from d3data.cli.distill import distill, pretrain_generator, recipes, status
-from d3data.cli.evaluation import audit, compare, evaluate, protocols, report
+from d3data.cli.evaluation import compare, evaluate, protocols, report
 from d3data.cli.export import bake, export, merge, quantize
 from d3data.cli.hub import info, list_sets, publish, pull, verify
 from d3data.cli.init import init

@@ -1,6 +1,5 @@
 """Commands that make artifacts: recipes, distill, pretrain-generator, status."""
 
-import contextlib
 from dataclasses import asdict
 from pathlib import Path
 from shlex import quote
@@ -10,21 +9,16 @@ import typer
 
 from d3data.cli import completion
 from d3data.cli.executors import Address, Carry, Gpus, SlurmOptions, Where, executor_of
+from d3data.cli.forecast import give_forecast
 from d3data.cli.options import Data, Device, Json
-from d3data.cli.output import give, read_report, say
+from d3data.cli.output import give, say
 from d3data.cli.progress import Display, stoppable
-from d3data.errors import D3DataError
-from d3data.utils.atomic import write_json
+from d3data.cli.verdict import judged
 from d3data.utils.paths import as_name
-from d3data.utils.text import counted, duration, table
+from d3data.utils.text import duration, table
 
 if TYPE_CHECKING:
-    from d3data.distill.plan import Plan
-    from d3data.evaluation import Report
-    from d3data.images.tasks import Task
-    from d3data.utils.device import Resources
-
-LONG = 3.0  # times the minutes of a verdict, from which there is none
+    pass
 
 recipes: typer.Typer = typer.Typer(
     help="The recipes that come with d3data.", invoke_without_command=True
@@ -108,7 +102,6 @@ def distill(
 ) -> None:
     """Make an artifact from a recipe; the same command resumes a run that was stopped."""
     from d3data import distill
-    from d3data.evaluation.verdict import verdict as sentences
     from d3data.hub import resolve
     from d3data.images.presets import PRESETS
     from d3data.utils.device import find_resources
@@ -133,7 +126,7 @@ def distill(
             start=start,
             imagine=True,
         )
-        _forecast(plan, resources, gpu, as_json=json)
+        give_forecast(plan, resources, gpu, as_json=json)
         if verdict and isinstance(place, str):
             say(f"and then a verdict, about {duration(60 * verdict)} (--verdict 0: none)")
         return
@@ -157,101 +150,10 @@ def distill(
     tested = real is None or real.test is not None
     own = "" if tested or chosen.task.name in PRESETS else " --split validation"
     where, more = quote(as_name(made)), f" --data {quote(data)}" if data else ""
-    judged = None
-    if real is not None and (judged := _judged(made, real, device, verdict)) is not None:
-        say(f"verdict: {sentences(judged)}")
-        report = quote(as_name(_report(made)))
-        say(f"a page of it: d3data report {report} --html verdict.html")
-        say(f"a card with it: d3data card {where} --report {report} --out README.md")
+    report = None if real is None else judged(made, real, device, verdict)
     say(f"next: d3data preview {where}; d3data evaluate {where}{more}{own}")
-    given = {"artifact": str(made), "verdict": judged and judged.dump()}
+    given = {"artifact": str(made), "verdict": report and report.dump()}
     give(as_name(made), given, as_json=json)
-
-
-def _report(made: Path) -> Path:
-    return made.parent / "verdict.json"
-
-
-def _known(stored: Path) -> "Report | None":
-    """The report in a file; None where there is none that can be read."""
-    if not stored.is_file():
-        return None
-    with contextlib.suppress(D3DataError):
-        return read_report(stored)
-    return None
-
-
-def _judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | None":
-    """A short evaluation of what a run has made, kept in its folder; None where it takes long."""
-    from d3data import artifact
-    from d3data.cli.evaluation import run_plan
-    from d3data.evaluation import plan
-
-    stored, split = _report(made), "test" if task.test is not None else "validation"
-    known = _known(stored)
-    if known is not None and (known.content_sha256, known.fingerprint, known.split) == (
-        artifact.read(made).manifest.content_sha256,
-        task.fingerprint,
-        split,
-    ):
-        say(f"as {as_name(stored)} has it; d3data evaluate measures longer")
-        return known
-    say(
-        f"{as_name(made)} is finished; evaluating it for about {duration(60 * minutes)} "
-        "(--verdict 0: not); Ctrl-C stops that, and the same command goes on"
-    )
-    planned = plan(
-        made, task, protocol="quick", baselines="fair", split=split, device=device, minutes=minutes
-    )
-    if (takes := planned.estimate().seconds) > LONG * 60 * minutes:
-        say(f"no verdict, as it takes {duration(takes)}: give more, --verdict {takes / 60:.0f}")
-        return None
-    report = run_plan(planned)
-    write_json(stored, report.dump())
-    planned.clear()
-    return report
-
-
-def _forecast(plan: "Plan", resources: "Resources", gpu: str | None, *, as_json: bool) -> None:
-    from d3data.distill.forecast import forecast, gpu_speed, start_seconds
-
-    if plan.imagined:
-        say(
-            f"the images of {plan.task.name} are not on this machine: planned with as many black "
-            "images, and nothing was timed"
-        )
-    else:
-        say("timing a few steps of each stage on this machine")
-    speed = None if gpu is None else gpu_speed(gpu)
-    device, workers = resources.device, resources.workers
-    numbers, stages = plan.numbers(), forecast(plan, device, workers=workers)
-    columns = ["stage", "jobs", "steps", "TFLOP", "GB memory of a job", "GB disk", "GB read"]
-    rows = [
-        [
-            stage.name,
-            stage.jobs,
-            stage.steps,
-            round(stage.flops / 1e12),
-            f"{stage.memory / 1e9:.2f}",
-            f"{stage.disk / 1e9:.3f}",
-            f"{stage.traffic / 1e9:.1f}",
-            "not timed" if stage.wall is None else duration(stage.wall),
-            *([] if speed is None else [duration(stage.flops / speed)]),
-        ]
-        for stage in stages
-    ]
-    columns += [f"time on {device}", *([] if gpu is None else [f"{gpu} at 30 % of its peak"])]
-    lines = [table(["what", "number"], list(numbers.items())), "", table(columns, rows)]
-    seconds = [stage.wall for stage in stages if stage.wall is not None]
-    shown = [asdict(stage) for stage in stages]
-    if len(seconds) == len(stages):
-        starts = start_seconds() * sum(map(bool, plan.stages.values()))
-        numbers["seconds"] = starts + sum(seconds)
-        jobs = f", {counted(workers, 'job')} at a time" if workers > 1 else ""
-        lines += ["", f"all: about {duration(numbers['seconds'])} on this machine{jobs}"]
-    if speed is not None:
-        shown = [stage | {"gpu_seconds": stage["flops"] / speed} for stage in shown]
-    give("\n".join(lines), numbers | {"stages": shown}, as_json=as_json)
 
 
 def pretrain_generator(

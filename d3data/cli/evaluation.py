@@ -1,10 +1,9 @@
-"""Commands that measure data sets: evaluate, report, compare, protocols, audit."""
+"""Commands that measure data sets: evaluate, report, compare, protocols."""
 
 import contextlib
 import os
 from collections.abc import Callable
 from functools import partial
-from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -23,7 +22,7 @@ from d3data.cli.options import (
     White,
     named_splits,
 )
-from d3data.cli.output import give, read_report, require_suffix, say
+from d3data.cli.output import give, read_report, require_suffix, say, say_notes
 from d3data.cli.progress import Display, stoppable
 from d3data.utils import atomic
 from d3data.utils.text import table
@@ -54,9 +53,6 @@ Html = Annotated[
 ]
 Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the charts here, as PNG.")]
 QUICK = 10.0  # minutes
-PAIRS = 5  # of each space that an audit prints
-PAIR_NUMBERS = attrgetter("train", "train_distance", "test", "test_distance", "ratio")
-PAIR_HEADINGS = ("by", "item", "draw", "train", "distance", "test", "distance", "ratio")
 
 
 def evaluate(
@@ -160,7 +156,7 @@ def evaluate(
         minutes=QUICK if usual and protocol == "quick" else minutes,
     )
     planned = plan(name, task, options)
-    _say_notes(planned.data)
+    say_notes(planned.data)
     if not tested and planned.split == "validation":
         say("there are no test images: networks are tested on validation images")
     if dry_run:
@@ -241,7 +237,7 @@ def compare(
     require_comparable([*zip(names, shared, strict=True)])
     for one in known:
         if not isinstance(one, Report):
-            _say_notes(one.data)
+            say_notes(one.data)
     comparison = compared([one if isinstance(one, Report) else run_plan(one) for one in known])
     for one in known:
         if not isinstance(one, Report):
@@ -271,74 +267,6 @@ def protocols(json: Json = False) -> None:
         for one in known.values()
     ]
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
-
-
-def audit(
-    name: Trained,
-    data: Data = None,
-    task: Task = None,
-    columns: Columns = None,
-    split: Splits = None,
-    white: White = None,
-    draws: Annotated[int, typer.Option(min=1, help="Of each prior, beside its mean.")] = 64,
-    device: Device = "cpu",
-    out: Annotated[Path | None, typer.Option(help="Write all of it here, as JSON.")] = None,
-    pairs: Annotated[
-        Path | None, typer.Option(help="Draw the closest pairs: a PNG that shows REAL images.")
-    ] = None,
-    attach: Annotated[
-        bool, typer.Option("--attach", help="Write it into the artifact, for its card.")
-    ] = False,
-    json: Json = False,
-) -> None:
-    """Say how near a data set comes to the real images that it was made from.
-
-    For every item the nearest train and test images are found, by pixels and by a network's
-    features. It finds copies; it is no proof of privacy.
-    """
-    from d3data import artifact
-    from d3data.artifact.manifest import NAME
-    from d3data.evaluation import audit as audited
-    from d3data.evaluation import pairs as drawn
-    from d3data.evaluation.leakage.audit import PATH, opened
-    from d3data.utils import canonical_json
-
-    folder = Path(name)
-    if attach and not (folder / NAME).is_file():
-        raise typer.BadParameter("--attach writes into the folder of a set: name it so, ./x or /x")
-    require_suffix(pairs, ".png")
-    for parent in pairs.resolve().parents if pairs else ():
-        if (parent / NAME).exists():
-            raise typer.BadParameter(
-                f"{pairs} would lie in the artifact {parent}, and shows real images: write it "
-                "elsewhere"
-            )
-    reading = {"columns": columns, "splits": named_splits(split or []), "white": white}
-    made, real = opened(name, task, data, **reading)
-    _say_notes(made)
-    with Display() as display:
-        result = audited(made, real, draws=draws, device=device, progress=display.show, name=name)
-    if out is not None:
-        atomic.write_json(out, result.dump())
-    if pairs is not None:
-        atomic.write_bytes(pairs, drawn(result, made, real))
-        say(f"{pairs} shows real images: their terms hold for it, and it may be private")
-    if attach:
-        artifact.extend(folder, {PATH: canonical_json.encode(result.brief().dump())})
-        say(f"{folder / PATH} is written: `d3data card {name}` includes it")
-    rows = [
-        [one.space, pair.item, pair.draw or "mean", *PAIR_NUMBERS(pair)]
-        for one in result.spaces
-        for pair in one.closest[:PAIRS]
-    ]
-    text = "\n\n".join([result.data, *result.sentences(), table(PAIR_HEADINGS, rows)])
-    give(text, result.dump(), as_json=json)
-
-
-def _say_notes(data: object) -> None:
-    """What was taken of images that are no distilled set, and what was left out."""
-    for note in getattr(data, "notes", ()):
-        say(note)
 
 
 def run_plan(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":

@@ -19,6 +19,12 @@ def say(text: str) -> None:
     typer.echo("".join(shown), err=True)
 
 
+def say_notes(data: object) -> None:
+    """What was taken of images that are no distilled set, and what was left out."""
+    for note in getattr(data, "notes", ()):
+        say(note)
+
+
 def give(text: str, document: Any, *, as_json: bool) -> None:
     """Give a command's result, as text or as a JSON document."""
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False) if as_json else text)
