@@ -119,10 +119,10 @@ class Runner:
         if rate is None:
             rates = self._rates(f"{name}, {self.network}, {labels} labels", first)
             rate = max(rates, key=rates.__getitem__) if rates else None
-        trials = []
+        trials, codec = [], [first.note] if first.note else []
         for number, (seed, one) in enumerate(zip(seeds, chain([first], made), strict=False), 1):
             stage = f"{name}, {self.network}, network {number} of {len(seeds)}"
-            entry = self._entry(name, labels, seed)
+            entry = self._entry(name, labels, seed, *codec)
             trials.append(
                 self._trial(stage, one.data, entry, seed=seed, rate=rate, steps=one.steps)
             )

@@ -15,11 +15,14 @@ from d3data import nets
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
-from d3data.evaluation.baselines import BaselineContext, Photographs
+from d3data.evaluation.baselines import BaselineContext, Photographs, compressed_images
 from d3data.evaluation.baselines.compressed_images import (
     Codec,
+    best,
     codecs,
+    filled,
     fitting,
+    kept,
     neighbours,
     rounds,
     stored,
@@ -176,42 +179,67 @@ def test_real_is_all_of_train_the_same_in_every_epoch(digits):
 
 
 @pytest.mark.parametrize("format", ["jpeg", "webp"])
-@pytest.mark.parametrize("side", [8, 4])
-def test_files_are_files_and_come_back(digits, format, side):
-    codec, pixels = Codec(format, side, 90), digits.train.pixels([3])[0]
+@pytest.mark.parametrize("side", [8, 5, 4])
+@pytest.mark.parametrize("count", [1, 5, 9])
+def test_a_sheet_is_one_file_and_its_images_come_back(digits, format, side, count):
+    codec, pixels = Codec(format, side, 95), digits.train.pixels(range(count))
     file = codec.encode(pixels)
     with PIL.open(io.BytesIO(file)) as image:
-        assert (image.format.lower(), image.size) == (format, (side, side))
-    back = codec.decode(file, channels=1, size=8)
-    assert back.shape == (1, 8, 8)
-    if side == 8:
-        assert (back.int() - pixels.int()).abs().float().mean() < 8
+        columns = {1: 1, 5: 3, 9: 3}[count]
+        assert image.format.lower() == format
+        assert image.size == (8 * columns, 8 * -(-count // columns))
+    back = codec.decode(file, count, channels=1, size=8)
+    assert back.shape == pixels.shape
+    alone = torch.cat(
+        [codec.decode(codec.encode(one[None]), 1, channels=1, size=8) for one in pixels]
+    )
+    apart = (back[:, None].float() - alone[None].float()).abs().mean((2, 3, 4))  # (N, N)
+    assert torch.equal(apart.argmin(1), torch.arange(count))
+    assert (back.float() - pixels.float()).abs().mean() < {8: 8, 5: 60, 4: 70}[side]
+
+
+def test_colours_of_a_sheet_stay_with_their_images():
+    pixels = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
+    for number in range(3):
+        pixels[number, number] = 255
+    for format in ("jpeg", "webp"):
+        codec = Codec(format, 16, 75)
+        back = codec.decode(codec.encode(pixels), 3, channels=3, size=16)
+        assert (back.float() - pixels.float()).abs().mean() < 16
+
+
+@pytest.mark.parametrize("header", [0, 40])
+@pytest.mark.parametrize("room", [30, 100, 1_000, 9_999])
+def test_a_sheet_is_filled(header, room):
+    """Where it has a header and an image has ten bytes more or less."""
+    sheet = lambda count: bytes(header + 10 * count + count % 3)  # noqa: E731
+    for guess in (1, 500):
+        count, file = filled(sheet, room, most=400, guess=guess)
+        assert (len(file), 1 <= count <= 400) == (len(sheet(count)), True)
+        assert len(file) <= room or count == 1
+        fuller = next((n for n in range(401, 0, -1) if n <= 400 and len(sheet(n)) <= room), 1)
+        assert count >= 0.98 * fuller - 1
 
 
 @pytest.mark.parametrize("size", [3_000, 12_671])
 def test_compressed_photographs_fill_the_bytes_of_the_set(digits, size):
-    codec = Codec("webp", 8, 30)
-    row = stored(context(digits, size=size), codec, generator(0))
-    counts = row.data.labels.bincount()
-    assert row.bytes <= size or counts.min() == 1
-    assert counts.min() >= 1
-    most = max(len(codec.encode(p)) for p in digits.train.pixels(range(200)))
-    assert row.bytes > size - 10 * most
-    assert row.note == "webp of 8 px at quality 30"
+    row = stored(context(digits, size=size), Codec("webp", 8, 30), generator(0))
+    assert 0.9 * size < row.bytes <= size
+    assert row.data.labels.bincount().min() >= 1
+    assert row.note == "webp sheets of 8 px at quality 30"
 
 
 def test_compressed_photographs_are_of_train_class_by_class(task):
-    codec = Codec("jpeg", 8, 30)
+    codec = Codec("jpeg", 8, 90)
     row = stored(context(task, size=3_000), codec, generator(0))
-    files = map(codec.encode, task.train.pixels(range(len(task.train))))
-    back = torch.stack([codec.decode(file, channels=1, size=8) for file in files])
-    for label in range(3):
-        mine = task.normalized(back[task.train.labels == label])
-        assert keys(row.data.images[row.data.labels == label]) <= keys(mine)
+    train = task.train.read(range(len(task.train)))
+    nearest = torch.cdist(row.data.images.flatten(1), train.flatten(1)).argmin(1)
+    assert torch.equal(task.train.labels[nearest], row.data.labels)
+    assert len({*nearest.tolist()}) == len(nearest)
 
 
 def test_the_codec_is_the_one_that_does_best_and_is_chosen_once(digits):
-    """By successive halving: only the best third is trained on for longer."""
+    """By successive halving: of few, all are trained on once."""
     score = {str(codec): rank for rank, codec in enumerate(codecs(8))}
     calls = []
 
@@ -221,15 +249,46 @@ def test_the_codec_is_the_one_that_does_best_and_is_chosen_once(digits):
 
     where = context(digits, size=3_000, validate=validate)
     notes = {make("compressed", where, seed).note for seed in (0, 1)}
-    tried = [name for name, divisor in calls if divisor == 16]
-    assert [divisor for _, divisor in calls] == [16] * 4 + [8] * 2
-    assert [name for name, _ in calls[4:]] == sorted(tried, key=score.get, reverse=True)[:2]
-    assert notes == {max(tried, key=score.get)}
+    assert [divisor for _, divisor in calls] == [16] * 3
+    assert notes == {max((name for name, _ in calls), key=score.get)}
+
+
+def test_of_each_size_the_nearest_codecs_that_fit_are_tried(monkeypatch):
+    """And the best third of them for twice as long."""
+    known = codecs(32)
+    assert {codec.side for codec in known} == {8, 16, 32}
+    near = {codec: (7 * number) % len(known) for number, codec in enumerate(known)}
+    small = {codec for number, codec in enumerate(known) if number % 4}
+    calls = []
+    row = lambda _, codec, rng: SimpleNamespace(  # noqa: E731
+        bytes=1 if codec in small else 99, data=codec
+    )
+    monkeypatch.setattr(compressed_images, "stored", row)
+    monkeypatch.setattr(compressed_images, "neighbours", lambda _, data: near[data])
+
+    def validate(name, data, divisor):
+        calls.append((data, divisor))
+        return near[data]
+
+    found = best(
+        SimpleNamespace(
+            task=SimpleNamespace(size=32, validation=None), bytes=10, networks=1, validate=validate
+        )
+    )
+    expected = [
+        codec
+        for side in (8, 16, 32)
+        for codec in sorted((c for c in small if c.side == side), key=near.get)[-3:]
+    ]
+    longer = sorted(expected, key=near.get, reverse=True)[:3]
+    assert sorted(map(str, (c for c, d in calls if d == 16))) == sorted(map(str, expected))
+    assert [c for c, d in calls if d == 8] == longer
+    assert found == longer[0]
 
 
 @pytest.mark.parametrize("networks", range(1, 40))
 def test_choosing_a_codec_takes_fewer_steps_than_the_networks_of_the_row(networks):
-    for count in range(1, 9):
+    for count in range(1, kept(512) + 1):
         assert sum(tried / part for tried, part in rounds(count, networks)) <= networks
 
 

@@ -1,15 +1,16 @@
 """Real images compressed to as many bytes as the set: the baseline that is hardest to beat.
 
-JPEG or WebP files, at the size and the quality that train best on validation images. A file's
-bytes are counted, its name and its label are not. Of each size, the codecs are kept whose images
-are the nearest ones of most validation images of their class; among these one is chosen by
-successive halving (Jamieson & Talwalkar 2016, arXiv 1502.07943): all are trained on for a part of
-the protocol's steps, the best third of them for twice as long. Choosing costs less than the
-networks of the row.
+One JPEG or WebP sheet for each class, so that headers are paid for once, at the size and the
+quality that train best on validation images. A sheet's bytes are counted, its name and its class
+are not. Of each size, the codecs are kept whose images are the nearest ones of most validation
+images of their class; among these one is chosen by successive halving (Jamieson & Talwalkar 2016,
+arXiv 1502.07943): all are trained on for a part of the protocol's steps, the best third of them
+for twice as long. Choosing costs less than the networks of the row.
 """
 
 import io
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import product
 from typing import Literal
@@ -27,51 +28,68 @@ from d3data.utils.rng import generator
 Format = Literal["jpeg", "webp"]
 
 FORMATS: tuple[Format, ...] = ("jpeg", "webp")
-SHRUNK = (1, 2)  # divisors of the side of the image
+SHRUNK = (1, 2, 4)  # divisors of the side of the image
 QUALITIES = (1, 5, 15, 30, 50, 75)
 SMALLEST = 8  # pixels of a side
-KEPT = 4  # codecs of each size that networks are trained on
+KEPT = 3  # codecs of each size that networks are trained on
 FIRST_DIVISOR = 16  # of the protocol's steps, in the first round, for a row of one network
 NEIGHBOURS = 500  # validation images whose nearest ones are looked for
 LOOKED = 16  # pixels of a side at which they are
-AT_ONCE = 64  # images that are compressed before the room left is checked
+BLOCK = 8  # pixels, to whose multiples images of a sheet are padded, as codecs work in blocks
+LARGEST = 16_383  # pixels of a WebP's side
+FULL = 0.99  # of its room, from which no more images are tried for a sheet
+TRIED = 8  # sheets of one class at most
 
 
 @dataclass(frozen=True)
 class Codec:
-    """How an image is stored."""
+    """How images are stored: side by side, in a sheet."""
 
     format: Format
     side: int
     quality: int
 
     def __str__(self) -> str:
-        return f"{self.format} of {self.side} px at quality {self.quality}"
+        return f"{self.format} sheets of {self.side} px at quality {self.quality}"
+
+    @property
+    def pitch(self) -> int:
+        """Pixels from one image of a sheet to the next."""
+        return -(-self.side // BLOCK) * BLOCK
 
     def encode(self, pixels: Tensor) -> bytes:
-        """A file of uint8 (C, H, W) pixels."""
+        """A sheet of uint8 (N, C, H, W) pixels."""
         from PIL import Image
 
-        gray = len(pixels) == 1
-        image = Image.fromarray((pixels[0] if gray else pixels.permute(1, 2, 0)).numpy())
-        if self.side != pixels.shape[-1]:
-            image = image.resize((self.side, self.side), Image.Resampling.BOX)
+        small = F.adaptive_avg_pool2d(pixels.float(), self.side).round()
+        margin, columns = self.pitch - self.side, _columns(len(pixels))
+        padded = F.pad(small, (0, margin, 0, margin), mode="replicate").byte()
+        blank = padded.new_zeros(-len(padded) % columns, *padded.shape[1:])
+        grid = torch.cat([padded, blank]).unflatten(0, (-1, columns))
+        sheet = grid.permute(0, 3, 1, 4, 2).flatten(0, 1).flatten(1, 2)  # (rows H, columns W, C)
+        image = Image.fromarray(sheet.squeeze(-1).numpy())
         file = io.BytesIO()
         options = {"method": 6} if self.format == "webp" else {"optimize": True}
         image.save(file, self.format, quality=self.quality, **options)
         return file.getvalue()
 
-    def decode(self, file: bytes, *, channels: int, size: int) -> Tensor:
-        """The file's pixels at full size, uint8 (C, H, W)."""
+    def decode(self, file: bytes, count: int, *, channels: int, size: int) -> Tensor:
+        """The images of a sheet at full size, uint8 (N, C, H, W)."""
         from PIL import Image
         from torchvision.transforms.v2.functional import pil_to_tensor
 
         with Image.open(io.BytesIO(file)) as image:
-            full = image.convert("L" if channels == 1 else "RGB")
-            if self.side != size:
-                full = full.resize((size, size), Image.Resampling.BICUBIC)
-            pixels: Tensor = pil_to_tensor(full)
-            return pixels
+            sheet = pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
+        grid = sheet.unflatten(2, (-1, self.pitch)).unflatten(1, (-1, self.pitch))
+        small = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)[:count, :, : self.side, : self.side]
+        if self.side == size:
+            return small
+        full = F.interpolate(small.float(), size, mode="bicubic")
+        return full.round().clamp(0, 255).byte()
+
+
+def _columns(images: int) -> int:
+    return math.ceil(math.sqrt(images))
 
 
 def compressed(context: BaselineContext, *, rng: torch.Generator) -> RowData:
@@ -145,27 +163,47 @@ def codecs(size: int) -> list[Codec]:
 def stored(context: BaselineContext, codec: Codec, rng: torch.Generator) -> RowData:
     """As many random images of each class as its share of the set's bytes holds, at least 1."""
     assert context.bytes is not None, "baselines of equal bytes need bytes"
-    task, room = context.task, context.bytes / context.classes
-    files, labels = list[bytes](), list[int]()
-    for label, rows in enumerate(rows_of_classes(task.train)):
-        order, size = rows[torch.randperm(len(rows), generator=rng)], 0
-        for number, file in enumerate(_files(context, codec, order)):
-            size += len(file)
-            if number and size > room:
-                break
-            files.append(file)
-            labels.append(label)
+    task, room = context.task, context.bytes // context.classes
     shape = {"channels": task.channels, "size": task.size}
-    pixels = torch.stack([codec.decode(file, **shape) for file in files])
+    images, counts, size, count = list[Tensor](), list[int](), 0, 1
+    for rows in rows_of_classes(task.train):
+        order = rows[torch.randperm(len(rows), generator=rng)]
+
+        def sheet(count: int, order: Tensor = order) -> bytes:
+            return codec.encode(task.train.pixels(order[:count]))
+
+        most = min(len(order), (LARGEST // codec.pitch) ** 2)
+        count, file = filled(sheet, room, most=most, guess=count)
+        images.append(codec.decode(file, count, **shape))
+        counts.append(count)
+        size += len(file)
+    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
     return RowData(
-        Photographs(task.normalized(pixels), torch.tensor(labels)),
-        round(len(files) / context.classes),
-        len(files) * context.pixels,
-        sum(map(len, files)),
+        Photographs(task.normalized(torch.cat(images)), labels),
+        round(len(labels) / context.classes),
+        len(labels) * context.pixels,
+        size,
         str(codec),
     )
 
 
-def _files(context: BaselineContext, codec: Codec, rows: Tensor) -> Iterator[bytes]:
-    for piece in rows.split(AT_ONCE):
-        yield from map(codec.encode, context.task.train.pixels(piece))
+def filled(
+    sheet: Callable[[int], bytes], room: int, *, most: int, guess: int = 1
+) -> tuple[int, bytes]:
+    """The largest sheet that was found in `room` bytes, of `most` images; one image at least.
+
+    The next number of images is what the bytes of the last one promise.
+    """
+    least, best, count = 1, sheet(1), min(guess, most)
+    beyond = most + 1
+    for _ in range(TRIED):
+        if least + 1 >= beyond or len(best) >= FULL * room:
+            break
+        count = min(max(count, least + 1), beyond - 1)
+        file = sheet(count)
+        if len(file) <= room:
+            least, best = count, file
+        else:
+            beyond = count
+        count = count * room // len(file)
+    return least, best
