@@ -105,7 +105,8 @@ class WarmStart(Extended):
     `latents` are what those of a generator begin as: of random styles of their class, of the mean
     of such styles, or normal with the mean and deviation that the layer's inputs have. `weights`
     is the file of a generator, in whose place one is fitted else, unless the source has a seed;
-    `weights_sha256` is what it must hold.
+    `weights_sha256` is what it must hold. A recipe that goes on from a finished set, and has no
+    start of its own, says `after` which recipe that set comes; it then needs `--from`.
     """
 
     steps: int = Field(default=2000, ge=0)
@@ -119,9 +120,10 @@ class WarmStart(Extended):
     latents: FirstLatents = "random"
     weights: str | None = None
     weights_sha256: Digest | None = None
+    after: Name | None = None
 
     later: ClassVar[frozenset[str]] = frozenset(
-        {"perceptual", "images", "latents", "weights", "weights_sha256"}
+        {"perceptual", "images", "latents", "weights", "weights_sha256", "after"}
     )
 
 
@@ -241,6 +243,11 @@ class Recipe(Extended):
                     "so: leave it out"
                 )
         return self
+
+    @property
+    def continued(self) -> "Recipe":
+        """The same for a run that goes on from a finished set: there is no warm start."""
+        return self.model_copy(update={"warm_start": WarmStart(steps=0)})
 
     def items(self, images: Sequence[int], *, of: Sequence[int] | None = None) -> tuple[int, ...]:
         """How many items each class has that has so many train `images`.

@@ -17,7 +17,7 @@ from d3data.artifact.artifact import Artifact
 from d3data.distill.driver import Driver, about
 from d3data.distill.jobs import LOADER, loader
 from d3data.distill.plan import Plan, plan_run
-from d3data.distill.recipe import Recipe, WarmStart, get_recipe
+from d3data.distill.recipe import Recipe, get_recipe
 from d3data.distill.run_status import ENVIRONMENT, LOCK, RECIPE, read_environment
 from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunLockedError, nearest
@@ -141,7 +141,12 @@ def prepare(
     given = start if isinstance(start, Artifact | None) else artifact.read(start)
     begun = (Path(out) / RECIPE).exists()
     if made := finished.chosen(Path(out), given, begun=begun):
-        recipe = recipe.model_copy(update={"warm_start": WarmStart(steps=0)})
+        recipe = recipe.continued
+    elif (before := recipe.warm_start.after) is not None:
+        raise RecipeError(
+            f"{recipe.name} goes on from {before}: `d3data distill {before}`, and then this with "
+            f"--from ./runs/{before}/artifact"
+        )
     started = _started(Path(out), recipe)
     plan = plan_run(
         recipe,
@@ -228,8 +233,7 @@ def _claim(
         "options": options,
     }
     if not (folder / RECIPE).exists():
-        if plan.start:
-            finished.keep(folder, plan.start)
+        finished.keep(folder, plan.start)
         write_json(folder / ENVIRONMENT, now)
         write_bytes(folder / RECIPE, plan.recipe.to_toml().encode())
         return

@@ -10,6 +10,7 @@ import d3data
 import tiny_runs as runs
 from d3data import artifact, distill
 from d3data.distill.engine import MetricsLog
+from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError
 
 MORE = {"name": "more", "seed": 4, "optimizers": {"priors": {"learning_rate": 0.01}}}
@@ -72,6 +73,22 @@ def test_a_run_that_was_stopped_goes_on_without_the_set(first, tmp_path, monkeyp
     made = run(recipe, tmp_path / "cut")
     assert made.manifest.content_sha256 == undisturbed.manifest.content_sha256
     assert run(recipe, tmp_path / "cut", start=first).folder == made.folder
+
+
+def test_a_set_that_a_killed_run_has_left_is_not_begun_with(first, tmp_path):
+    """It was kept before the recipe was, so that the run had not begun."""
+    finished.keep(tmp_path / "left", first)
+    clean, made = (run(runs.recipe(**MORE), tmp_path / name) for name in ("clean", "left"))
+    assert made.manifest.content_sha256 == clean.manifest.content_sha256
+    assert not [entry for entry in made.manifest.files if entry.path == "made_from.json"]
+
+
+def test_a_recipe_that_only_goes_on_needs_a_set(first, tmp_path):
+    recipe = runs.recipe(**MORE, warm_start={"after": "digits-ipc4"})
+    with pytest.raises(RecipeError, match=r"`d3data distill digits-ipc4`.* --from \./runs/digits"):
+        run(recipe, tmp_path / "none")
+    made = run(recipe, tmp_path / "some", start=first)
+    assert made.manifest.about.provenance.recipe_sha256 == recipe.continued.identity
 
 
 def test_parts_that_were_merged_are_subtasks(tmp_path):

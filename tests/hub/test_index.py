@@ -87,7 +87,8 @@ def test_shipped_sets_have_cards_and_recipes_that_are_their_own() -> None:
         shown = tomllib.loads(found.file("recipe.toml").decode())
         recipe = Recipe.parse(shown, where=place.name)
         assert found.manifest.about.provenance.recipe_sha256 == recipe.identity
-        assert recipe == get_recipe(place.name)
+        known = get_recipe(place.name)
+        assert recipe == (known.continued if known.warm_start.after else known)
 
 
 def test_budgets_are_what_the_names_say() -> None:

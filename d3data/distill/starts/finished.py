@@ -1,5 +1,6 @@
 """Start from a finished set: its tensors as they are, kept in the run folder."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,8 +23,14 @@ def kept(run: Path) -> Artifact | None:
     return artifact.read(run / FOLDER) if (run / FOLDER / NAME).exists() else None
 
 
-def keep(run: Path, start: Artifact) -> None:
-    """Copy what a run needs of the set, so that it can be resumed, and on other machines."""
+def keep(run: Path, start: Artifact | None) -> None:
+    """Copy what a run needs of the set, so that it can be resumed, and on other machines.
+
+    Without a set, remove the one that is left of a run that was killed before it began.
+    """
+    if start is None:
+        shutil.rmtree(run / FOLDER, ignore_errors=True)
+        return
     paths = [entry.path for entry in start.manifest.content.parts]
     paths += [one.path for one in start.manifest.files if one.path in (PATH, RECIPE)]
     files = {path: start.file(path) for path in paths}
