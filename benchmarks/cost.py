@@ -28,7 +28,8 @@ from distill import Distilling, high_water, processor
 from torch import Tensor
 
 from d3data.distill.forecast import ENDLESS
-from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe
 
 STUDIES = Path(__file__).parents[1] / "examples" / "studies"
 PRIORS = 10  # of D3, for an image of the others

@@ -19,7 +19,7 @@ from pathlib import Path
 import torch
 
 from d3data.distill.engine import MetricsLog, Setting, Stage, optimize
-from d3data.distill.recipe import get_recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.distill.starts.gaussian import from_noise
 from d3data.images.spec import Image
 from d3data.nets.checkpoint import Checkpoint

@@ -17,7 +17,7 @@ import hubs
 import made
 from d3data import artifact
 from d3data.distill import suggest
-from d3data.evaluation import planner
+from d3data.evaluation import evaluation_plan
 from pictures import needs_real
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
@@ -153,7 +153,7 @@ def test_an_artifact_is_read_without_us():
 def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys):
     """In a few steps; its last cell says what the set is worth."""
     monkeypatch.setenv("FIRST_HOUR_MINUTES", "0.05")
-    monkeypatch.setattr(planner, "LEAST_STEPS", 2)
+    monkeypatch.setattr(evaluation_plan, "LEAST_STEPS", 2)
     monkeypatch.setattr(suggest, "LEAST", 1)
     shown = SimpleNamespace(Image=lambda content: content, display=lambda one: None)
     monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(display=shown))
@@ -164,5 +164,5 @@ def test_the_notebook_runs_from_top_to_bottom(monkeypatch, capsys):
         if cell["cell_type"] == "code":
             assert not cell["outputs"]
             exec("".join(cell["source"]), names)
-    assert "guessing 10.3 %" in capsys.readouterr().out
+    assert "guessing reaches 10.3 %" in capsys.readouterr().out
     assert names["report"].tests == len(names["digits"].test)

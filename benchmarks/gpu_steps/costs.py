@@ -16,7 +16,8 @@ from d3data.distill.experts import Course, UnrecordedExperts
 from d3data.distill.jobs import blank
 from d3data.distill.objectives import Objective
 from d3data.distill.objectives.base import choose_real, sample_items
-from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.distill.tracing import META, MOMENTS, traced
 from d3data.evaluation.protocols import get_protocol
 from d3data.evaluation.record import EvalSetup

@@ -17,7 +17,8 @@ from d3data import artifact, distill
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import record
 from d3data.distill.objectives import KernelMatching
-from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.errors import DeviceError
 from d3data.images.tasks import Task
 from d3data.nets.compute import AS_WRITTEN, Compute

@@ -6,7 +6,8 @@ from d3data.distill.context import ObjectiveContext
 from d3data.distill.objectives import Objective, get_objective, list_objectives
 from d3data.distill.objectives.base import sample_items, sample_real
 from d3data.distill.pretraining import pretrain_generator
-from d3data.distill.recipe import Recipe, get_recipe, list_recipes
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe, list_recipes
 from d3data.distill.run_status import Status, SubtaskStatus, status
 from d3data.distill.runs import prepare, run
 from d3data.executors.base import Done, Executor, Failed, Inline, Retries

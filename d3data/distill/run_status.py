@@ -13,7 +13,7 @@ from typing import Any
 from d3data.artifact.manifest import NAME as MANIFEST
 from d3data.distill.driver import LOG
 from d3data.distill.jobs import Result, subtask_folder
-from d3data.distill.recipe import get_recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.errors import RunError
 from d3data.utils.lock import Holder, holder
 

@@ -17,7 +17,8 @@ from d3data.artifact.artifact import Artifact
 from d3data.distill.driver import Driver, about
 from d3data.distill.jobs import LOADER, loader
 from d3data.distill.plan import Plan, plan_run
-from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.distill.run_status import ENVIRONMENT, LOCK, RECIPE, read_environment
 from d3data.distill.starts import finished
 from d3data.errors import ForeignRunError, RecipeError, RunLockedError, nearest

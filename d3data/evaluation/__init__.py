@@ -16,10 +16,11 @@ from d3data.data.sets import AnySet
 from d3data.evaluation.baselines import get_baseline, list_baselines
 from d3data.evaluation.comparison import Comparison, Difference, compare
 from d3data.evaluation.estimate import Estimate
+from d3data.evaluation.evaluation_plan import EvaluationPlan
 from d3data.evaluation.leakage.audit import audit
 from d3data.evaluation.leakage.picture import pairs
 from d3data.evaluation.leakage.record import Audit, Leakage
-from d3data.evaluation.planner import EvaluationOptions, EvaluationPlan, plan
+from d3data.evaluation.planner import EvaluationOptions, plan
 from d3data.evaluation.protocols import Protocol, get_protocol, list_protocols
 from d3data.evaluation.record import Labels, Point, Row, TrainingData, TrainingLoop, Trial
 from d3data.evaluation.report import Report, SplitName

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from d3data.errors import DataError
-from d3data.evaluation.planner import EvaluationOptions, EvaluationPlan, plan
+from d3data.evaluation.evaluation_plan import EvaluationPlan
+from d3data.evaluation.planner import EvaluationOptions, plan
 from d3data.evaluation.protocols import Protocol
 from d3data.executors.base import Executor, Failed, Job, Memory
 from d3data.executors.processes import Processes

@@ -103,15 +103,13 @@ def descend(
     unread.read()
 
 
-def cosine(step: int, steps: int, *, warmup: int = 0) -> float:
-    """The factor on a learning rate: linear warm-up, then half a cosine from 1 to 0.
+def cosine(step: int, steps: int) -> float:
+    """The factor on a learning rate: half a cosine from 1 to 0.
 
     >>> [round(cosine(step, 4), 2) for step in range(5)]
     [1.0, 0.85, 0.5, 0.15, 0.0]
     """
-    if step < warmup:
-        return (step + 1) / warmup
-    return 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    return 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
 
 
 def scheduled(

@@ -20,7 +20,8 @@ import toys
 from d3data import artifact, distill
 from d3data.distill import driver, jobs
 from d3data.distill import plan as planning
-from d3data.distill.recipe import SoftLabels, get_recipe
+from d3data.distill.recipe import SoftLabels
+from d3data.distill.recipe_files import get_recipe
 from d3data.distill.run_status import LOCK
 from d3data.errors import (
     D3DataError,

@@ -9,7 +9,16 @@ import torch
 
 from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, DeviceError
-from d3data.evaluation import EvaluationOptions, evaluate, plan, planner, runner, shares, validate
+from d3data.evaluation import (
+    EvaluationOptions,
+    evaluate,
+    evaluation_plan,
+    plan,
+    planner,
+    runner,
+    shares,
+    validate,
+)
 from d3data.evaluation.baselines import Photographs
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_cache import TrialCache
@@ -110,8 +119,8 @@ def test_other_arithmetic_and_sets_that_differ_anywhere_are_kept_elsewhere(
     with monkeypatch.context() as other:
         other.setattr(planner, "useful_threads", lambda size, share: 7)
         assert plan(pixels, protocol=tiny).cache != before
-    assert {"torch", "torchvision"} <= set(planner.VERSIONS)
-    monkeypatch.setitem(planner.VERSIONS, "torchvision", "0")
+    assert {"torch", "torchvision"} <= set(evaluation_plan.VERSIONS)
+    monkeypatch.setitem(evaluation_plan.VERSIONS, "torchvision", "0")
     assert plan(pixels, protocol=tiny).cache != before
     images, labels = torch.zeros(5000, 1, 8, 8), torch.arange(5000) % 10
     one = validate.identity(Photographs(images, labels))

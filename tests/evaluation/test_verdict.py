@@ -8,7 +8,7 @@ import reports
 from d3data.errors import TrainingError
 from d3data.evaluation import evaluate, plan
 from d3data.evaluation.estimate import Speed
-from d3data.evaluation.planner import LEAST_STEPS, EvaluationPlan
+from d3data.evaluation.evaluation_plan import LEAST_STEPS, EvaluationPlan
 from d3data.evaluation.verdict import Measured, verdict
 
 
@@ -47,7 +47,7 @@ def test_the_error_is_that_of_test_images_and_of_networks():
 def test_a_difference_is_told_where_it_is_twice_its_error(own, rival, tests, sentence):
     text = said(own, rival, tests)
     assert sentence in text
-    assert "guessing 50.0 %" in text
+    assert "guessing reaches 50.0 %" in text
 
 
 def test_all_real_images_are_no_rival_of_as_many_bytes():
@@ -63,8 +63,9 @@ def test_guessing_is_the_commonest_class():
     trials = tuple(t.model_copy(update={"confusion": confusion}) for t in found.trials)
     row = found.model_copy(update={"trials": trials})
     text = verdict(reports.report("a", row).model_copy(update={"tests": 100}))
-    assert "guessing 90.0 %" in text
+    assert "guessing reaches 90.0 %" in text
     assert "no better than guessing" in text
+    assert "guessing reaches 90.0 %" in reports.report("a", row).table()
 
 
 SPEED = Speed(own=1.0, real=2.0, image=0.0)

@@ -15,10 +15,10 @@ from d3data.data.dataset import DistilledDataset
 from d3data.data.sets import AnySet
 from d3data.errors import DataError, FormatError
 from d3data.evaluation import adapters, networks, protocols, validate
+from d3data.evaluation.evaluation_plan import provenance
 from d3data.evaluation.leakage.distances import SetImages, features, pixels
 from d3data.evaluation.leakage.record import Audit
 from d3data.evaluation.leakage.search import RATE, REFERENCE, real_images, search
-from d3data.evaluation.planner import provenance
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup, TrainingData
 from d3data.evaluation.runner import train_teacher

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from d3data.data.sets import as_artifact
-from d3data.distill.recipe import Recipe, get_recipe
+from d3data.distill.recipe import Recipe
+from d3data.distill.recipe_files import get_recipe
 from d3data.errors import D3DataError, RecipeError, entry
 from d3data.evaluation.baselines import get_baseline
 from d3data.evaluation.networks import wanted
