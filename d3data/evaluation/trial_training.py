@@ -6,19 +6,18 @@ All of its state can be saved, so that a trial that was stopped goes on to the s
 import contextlib
 import itertools
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy, one_hot
-from torch.utils.flop_counter import FlopCounterMode
+from torch.nn.functional import cross_entropy
 
-from d3data import nets
 from d3data.errors import TrainingError
 from d3data.evaluation.adapters import is_fixed
+from d3data.evaluation.mixing import mixed
 from d3data.evaluation.protocol_epochs import has_learned_labels
-from d3data.evaluation.protocols import Mix, Protocol, batches
+from d3data.evaluation.protocols import Protocol, batches
 from d3data.evaluation.record import (
     CHUNK,
     MOST_CONFUSED,
@@ -30,14 +29,15 @@ from d3data.evaluation.record import (
     Trial,
 )
 from d3data.evaluation.trial_cache import TrialEntry
+from d3data.evaluation.trial_costs import flops_per_image, peak_memory
 from d3data.evaluation.weight_average import WeightAverage
 from d3data.images.augment import augmentation
-from d3data.images.tasks import Split, Task
+from d3data.images.tasks import Split
 from d3data.nets.checkpoint import Stateful
 from d3data.nets.network import logits
 from d3data.nets.statistics import DRAWS, RunningStatistics
 from d3data.nets.training import Unread, Watch, descend, ignore, scheduled
-from d3data.utils.rng import generator, globally_seeded, restore, seeded, states
+from d3data.utils.rng import generator, restore, seeded, states
 
 POINTS = 10  # of a learning curve
 MOST_VALIDATED = 1000  # validation images behind a point of it
@@ -283,28 +283,6 @@ class _Counted:
         return self._data.batch(epoch, indices, device=device)
 
 
-def mixed(
-    name: Mix, images: Tensor, labels: Tensor, *, classes: int, rng: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Images are mixed with others of their batch, and so are their labels, as torchvision does.
-
-    CutMix: Yun et al. 2019, arXiv 1905.04899. Mixup: Zhang et al. 2018, arXiv 1710.09412.
-    (B, C, H, W) and (B,) or (B, K) -> (B, C, H, W) and (B, K), unless `name` is none.
-    """
-    if name == "cutmix-half":
-        name = "cutmix" if torch.rand((), generator=rng) < 0.5 else "none"
-    if name == "none":
-        return images, labels
-    from torchvision.transforms.v2 import CutMix, MixUp
-
-    change = {"cutmix": CutMix, "mixup": MixUp}[name](num_classes=classes)
-    soft = labels if labels.is_floating_point() else one_hot(labels, classes).float()
-    number = int(torch.randint(1 << 62, (), generator=rng))
-    with globally_seeded(number):  # torchvision takes no generator
-        images, soft = change(images, soft)
-    return images, soft
-
-
 def predictions(
     network: nn.Module, images: Split, device: torch.device, rows: Tensor | None = None
 ) -> Tensor:
@@ -324,35 +302,6 @@ def predictions(
     if not torch.stack(finite).all():
         raise TrainingError("the network's logits are not finite: lower the learning rate")
     return torch.cat(classes).cpu()
-
-
-def flops_per_image(network: nn.Module, data: TrainingData, task: Task) -> int | None:
-    """Floating-point operations of training on one image: decoding, forward and backward.
-
-    Convolutions and matrix products alone, two for each multiplication with its addition. None
-    for a network whose operations cannot be counted.
-    """
-    try:
-        trained = nets.count_flops(network, (task.channels, task.size, task.size)).training
-    except Exception:  # a network of the user's own may do anything with its inputs
-        return None
-    with FlopCounterMode(display=False) as counter:
-        data.batch(0, torch.zeros(1, dtype=torch.int64), device=torch.device("cpu"))
-    return trained + int(counter.get_total_flops()) if trained else None
-
-
-@contextlib.contextmanager
-def peak_memory(device: torch.device) -> Iterator[Callable[[], int | None]]:
-    """Yields a callable that returns the peak memory allocated in the block, in bytes.
-
-    On a CUDA device beyond what was allocated before; None elsewhere.
-    """
-    if device.type != "cuda":
-        yield lambda: None
-        return
-    torch.cuda.reset_peak_memory_stats(device)
-    before = torch.cuda.memory_allocated(device)
-    yield lambda: torch.cuda.max_memory_allocated(device) - before
 
 
 def _optimizer(network: nn.Module, protocol: Protocol, rate: float) -> torch.optim.Optimizer:

@@ -18,9 +18,9 @@ from d3data.errors import DataError, RecipeError
 from d3data.evaluation import evaluate, trial_training
 from d3data.evaluation import protocols as published
 from d3data.evaluation.baselines import Photographs
+from d3data.evaluation.mixing import mixed
 from d3data.evaluation.protocol_epochs import MeansAndDraws, trained_on
 from d3data.evaluation.protocols import Protocol, batches, get_protocol, halfway, protocols
-from d3data.evaluation.trial_training import mixed
 from d3data.hub.index import ZOO
 from d3data.images.augment import augmentations
 from d3data.images.tasks import TaskSpec
@@ -295,6 +295,12 @@ def test_frepo_takes_one_step_an_epoch_and_as_many_as_published():
 def test_all_real_images_are_trained_on_for_the_epochs_of_the_protocol():
     assert protocols["dsa"].length_on_real(50_000, 300) == 300
     assert protocols["dd-ranking"].length_on_real(50_000, 300) == 200 * 391
+
+
+@pytest.mark.parametrize(("draws", "steps"), [(128, 10), (129, 10), (130, 20), (257, 20)])
+def test_epochs_of_real_images_are_as_long_as_those_of_a_set(draws, steps):
+    protocol = Protocol(**settings(batch=128, epochs=10, real_epochs=10))
+    assert protocol.length_on_real(draws, 300) == protocol.length(draws) == steps
 
 
 def test_a_floor_is_that_of_a_cosine():

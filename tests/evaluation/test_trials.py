@@ -17,12 +17,8 @@ from d3data.evaluation.baselines.choices import random_rows
 from d3data.evaluation.protocols import Protocol
 from d3data.evaluation.record import EvalSetup
 from d3data.evaluation.trial_cache import TrialEntry
-from d3data.evaluation.trial_training import (
-    TrialTraining,
-    flops_per_image,
-    predictions,
-    run_trial,
-)
+from d3data.evaluation.trial_costs import flops_per_image
+from d3data.evaluation.trial_training import TrialTraining, predictions, run_trial
 from d3data.nets import NetworkSpec, checkpoint
 from d3data.nets.statistics import RunningStatistics
 from d3data.nets.training import ignore

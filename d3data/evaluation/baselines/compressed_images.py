@@ -81,7 +81,8 @@ class Codec:
         with Image.open(io.BytesIO(file)) as image:
             sheet = pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
         grid = sheet.unflatten(2, (-1, self.pitch)).unflatten(1, (-1, self.pitch))
-        small: Tensor = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)[:count, :, : self.side, : self.side]
+        padded: Tensor = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)[:count]
+        small = padded[..., : self.side, : self.side]
         if self.side == size:
             return small
         full = F.interpolate(small.float(), size, mode="bicubic")
