@@ -94,6 +94,20 @@ def test_networks_do_not_find_each_others_trials(pixels, tiny, monkeypatch):
     assert [row.note for row in report.rows] == [row.note for row in whole.rows]
 
 
+def test_networks_of_another_codec_are_not_gone_on_with(pixels, tiny, monkeypatch):
+    """More networks give the choice more steps, so that it may fall on another codec."""
+    chosen = lambda context: compressed.Codec("jpeg", 8, 5 if context.networks == 1 else 90)  # noqa: E731
+    monkeypatch.setattr(compressed, "best", chosen)
+    options = {"protocol": tiny, "seeds": [0], "baselines": ["compressed"]}
+    plan(pixels, baseline_seeds=[0], **options).run()
+    more = plan(pixels, baseline_seeds=[0, 1], **options)
+    row = more.run().rows[1]
+    more.clear()
+    whole = evaluate(pixels, baseline_seeds=[0, 1], resume=False, **options).rows[1]
+    assert row.note == whole.note == "jpeg sheets of 8 px at quality 90"
+    assert [one.loss for one in row.trials] == [one.loss for one in whole.trials]
+
+
 def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digits):
     first = plan(pixels, protocol=tiny)
     others = [
