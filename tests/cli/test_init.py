@@ -9,19 +9,13 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from d3data.cli.commands import app
-from d3data.distill import get_recipe, prepare, suggest
+from d3data.distill import get_recipe, prepare
 from d3data.images.tasks import load_task
 from d3data.utils.device import find_resources
 from pictures import encoded, picture
 from places import PNG, pets, put, samples, table
 
 RESOURCES = find_resources("cpu", 1, inline=True)
-
-
-@pytest.fixture(autouse=True)
-def started(monkeypatch):
-    """Processes start in a second, which is not measured anew by every `init`."""
-    monkeypatch.setattr(suggest, "start_seconds", lambda: 1.0)
 
 
 def init(place: Path, *options: object, code: int = 0) -> str:
