@@ -50,7 +50,8 @@ class ObjectiveContext:
         self.compute = compute
         self.kept: dict[str, Stateful] = {}
         self._experts, self._seed, self._path = experts, seed, path
-        self._sum: str | None = None  # the path of the sum that this is a child of
+        # the outermost sum that this is within: its path, its step at step 0, and how many a step
+        self._sum: tuple[str, int, int] | None = None
         self._restored = {} if restored is None else restored
 
     @property
@@ -74,8 +75,11 @@ class ObjectiveContext:
         return rng.generator(self._seed, self._path + stream, step)
 
     def expert_rng(self, own: torch.Generator, step: int) -> torch.Generator:
-        """What a step's expert is chosen by: `own`, or what all children of a sum share."""
-        return own if self._sum is None else rng.generator(self._seed, self._sum + "expert", step)
+        """What a step's expert is chosen by: `own`, or what all share within the outermost sum."""
+        if self._sum is None:
+            return own
+        path, first, each = self._sum
+        return rng.generator(self._seed, path + "expert", first + each * step)
 
     def keep(self, name: str, build: Callable[[], T]) -> T:
         """Build what must survive a yield; after a restart its saved state is loaded into it.
@@ -95,10 +99,14 @@ class ObjectiveContext:
     ) -> "ObjectiveContext":
         """The context of a child objective, with its own names; it has every `of`-th turn.
 
-        Children that are `together` look through the same expert at each step.
+        Children that are `together` look through the same expert at each step, and so do theirs.
         """
         child = copy.copy(self)  # which shares `kept`
         child.start, child.steps = (-((turn - step) // of) for step in (self.start, self.steps))
         child._path = f"{self._path}{name}/"
-        child._sum = self._path if together else self._sum
+        if self._sum is not None:
+            path, first, each = self._sum
+            child._sum = path, first + each * turn, each * of
+        elif together:
+            child._sum = self._path, 0, 1
         return child

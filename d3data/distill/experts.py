@@ -138,7 +138,7 @@ def record(
         after=after,
         lower=f"their learning_rate, {plan.learning_rate:g}",
     )
-    snapshots = torch.stack([one.to(device) for one in course.snapshots]).cpu()
+    snapshots = torch.stack([one.cpu() for one in course.snapshots])
     write_bytes(path, safetensors.torch.save({"snapshots": snapshots}))
     checkpoint.path.unlink(missing_ok=True)
 

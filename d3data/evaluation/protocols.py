@@ -101,8 +101,7 @@ class Protocol(Extended):
 
     def length(self, draws: int) -> int:
         """The optimizer steps of a training on a set of `draws` images per epoch."""
-        lone = draws > self.batch and draws % self.batch == 1
-        return self.steps or (self.epochs or 0) * (-(-draws // self.batch) - lone)
+        return self.steps or (self.epochs or 0) * self._steps_of_epoch(draws)
 
     @property
     def rate(self) -> float:
@@ -128,7 +127,13 @@ class Protocol(Extended):
 
     def length_on_real(self, draws: int, steps: int) -> int:
         """The optimizer steps on all real images, `draws`, where the set is given `steps`."""
-        return steps if self.real_epochs is None else self.real_epochs * -(-draws // self.batch)
+        if self.real_epochs is None:
+            return steps
+        return self.real_epochs * self._steps_of_epoch(draws)
+
+    def _steps_of_epoch(self, draws: int) -> int:
+        lone = draws > self.batch and draws % self.batch == 1
+        return -(-draws // self.batch) - lone
 
 
 def batches(

@@ -93,7 +93,7 @@ class Alternate(_Combined):
 class WeightedSum(_Combined):
     """Adds up its children's losses: sum over i of weight_i loss_i.
 
-    At a step, all of its children look through the same expert, after the same epoch where their
+    At a step, all methods within it look through the same expert, after the same epoch where their
     windows are the same.
     """
 

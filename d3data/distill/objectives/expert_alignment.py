@@ -29,10 +29,10 @@ class ExpertAlignment(ThroughExperts):
 
         mean over draws x of  -log p(class of x | A(x))
 
-    p are the probabilities of an expert after epoch e + a, but not after its last one; e is
-    uniform in the window `epochs`, by default all from 1 on, and a from 0 to `ahead`: so in a sum
-    with a method that matches features after epoch e, draws are told apart as the same expert
-    does a little later. A is an augmentation; `samples` draws of each class.
+    p are the probabilities of an expert after epoch min(e + a, last); e is uniform in the window
+    `epochs`, by default all from 1 on, and a from 0 to `ahead`: so in a sum with a method that
+    matches features after epoch e, draws are told apart as the same expert does a little later.
+    A is an augmentation; `samples` draws of each class.
     """
 
     kind: Literal["align"] = "align"

@@ -34,7 +34,8 @@ class MeanMatching(ThroughExperts):
     `experts` in its place, a recorded one after a random epoch of the window `epochs`, by default
     from 1 on; A is one augmentation, the same on both sides: one for all classes or, `by_class`,
     another for each, as published. `samples` draws and `real` real images of each class; of a
-    source without noise each item once, as published, up to `samples`.
+    source without noise each item once, as published, up to `samples`, but where classes differ in
+    size and it is not `by_class`, no more of each than the smallest has.
     """
 
     kind: Literal["dm"] = "dm"

@@ -268,6 +268,13 @@ class Watched:
     def __len__(self):
         return len(self.experts)
 
+    def network(self):
+        return self.experts.network()
+
+    def snapshot(self, expert, epoch):
+        self.chosen.append((expert, epoch))
+        return self.experts.snapshot(expert, epoch)
+
     def viewer(self):
         view = self.experts.viewer()
 
@@ -291,6 +298,36 @@ def test_children_of_a_sum_look_through_one_expert_some_epochs_apart(experts):
     assert {one[0] for one, _ in pairs} == {0, 1}
 
 
+def test_trajectories_are_matched_through_the_expert_of_their_sum(experts):
+    watched = Watched(experts)
+    match = toys.MMD.model_copy(update={"epochs": (0, 1)})  # the window of mtt
+    whole = WeightedSum(children=(toys.MTT, match), weights=(1, 1))
+    assert len([*whole.losses(toys.source("pixels"), toys.context(watched, steps=24))])
+    starts, ends, matched = (watched.chosen[first::3] for first in range(3))
+    assert starts == matched
+    assert ends == [(expert, epoch + 1) for expert, epoch in starts]
+    assert set(starts) == {(0, 0), (0, 1), (1, 0), (1, 1)}
+
+
+def test_all_within_a_sum_look_through_one_expert_a_step(experts):
+    """At its own step, whatever steps those within count, from wherever it begins."""
+    one = toys.MMD.model_copy(update={"epochs": (0, 3), "samples": 2})
+    turns = Alternate(children=(one, Alternate(children=(one, one))))
+    inner = WeightedSum(children=(one, turns), weights=(1, 1))
+    whole = Alternate(children=(one, WeightedSum(children=(one, turns, inner), weights=(1,) * 3)))
+    found = []
+    for start in (0, 3):
+        watched, source = Watched(experts), toys.source("pixels")
+        context = toys.context(watched, steps=24, start=start)
+        assert len([*whole.losses(source, context)]) == 24 - start
+        chosen = iter(watched.chosen)
+        steps = [[next(chosen) for _ in range(1 + 3 * (n % 2))] for n in range(start, 24)]
+        assert all(len(set(step)) == 1 for step in steps)
+        found.append(steps)
+    assert found[0][3:] == found[1]
+    assert {step[0][0] for step in found[0][1::2]} == {0, 1}
+
+
 @pytest.mark.parametrize(
     ("objective", "epochs"),
     [(toys.ALIGN, {0, 1, 2, 3}), (toys.MMD, {3}), (MeanMatching(experts=toys.PLAN), {1, 2, 3})],
@@ -311,9 +348,11 @@ def test_a_window_is_within_what_is_recorded(kind, epochs):
         MeanMatching.parse({"epochs": (0, 1)}, where="recipe")
 
 
-def test_alignment_is_the_cross_entropy_of_an_expert_a_little_later(experts):
+@pytest.mark.parametrize("augment", ["none", "siamese-noflip"])
+def test_alignment_is_the_cross_entropy_of_an_expert_a_little_later(augment, experts):
     source = toys.source("pixels")
-    objective = toys.ALIGN.model_copy(update={"epochs": (1, 1), "ahead": 0, "samples": 3})
+    chosen = {"epochs": (1, 1), "ahead": 0, "samples": 3, "augment": augment}
+    objective = toys.ALIGN.model_copy(update=chosen)
     context = toys.context(experts, steps=1)
     loss = next(objective.losses(source, context))
     rng = context.rng("align", 0)
@@ -322,10 +361,11 @@ def test_alignment_is_the_cross_entropy_of_an_expert_a_little_later(experts):
     network = experts.network().requires_grad_(False).double()
     nn.utils.vector_to_parameters(experts.snapshot(expert, 1).double(), network.parameters())
     expected = 0.0
-    for label, items in enumerate(sample_items(source, 3, rng)):
-        for item in items:
-            (logits,) = network(source.pixels[item][None].double())
-            expected += (logits.exp().sum().log() - logits[label]).item() / 9
+    items = sample_items(source, 3, rng).flatten()
+    images = augmentation(augment)(source.pixels.detach()[items], rng)
+    for image, label in zip(images, source.classes[items], strict=True):
+        (logits,) = network(image[None].double())
+        expected += (logits.exp().sum().log() - logits[label]).item() / 9
     assert epoch == 1
     assert loss.item() == pytest.approx(expected, rel=1e-4)
 
