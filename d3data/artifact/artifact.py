@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from shlex import quote
 from typing import get_args
 
 from d3data.artifact import ledger, reference_draws
@@ -37,7 +38,7 @@ from d3data.sources.base import Source, SourceSpec
 from d3data.utils import safe_open
 from d3data.utils.atomic import file_sizes, replace_folder, require_replaceable
 from d3data.utils.canonical_json import MOST_BYTES
-from d3data.utils.paths import ZOO
+from d3data.utils.paths import ZOO, as_name
 from d3data.utils.safe_open import Verify
 
 
@@ -172,7 +173,10 @@ def read(
     folder, links = Path(folder), links or {}
     page = links.get(NAME, folder / NAME)
     if safe_open.absent(page.parent, page.name):
-        raise ArtifactError(f"{folder} is not an artifact: it has no {NAME}")
+        raise ArtifactError(
+            f"{folder} is not a data set of d3data (no {NAME}): write the folder that holds one, "
+            f"or `d3data init {quote(as_name(folder))}` if these are images to distill"
+        )
     text = safe_open.read(page.parent, page.name, most=MOST_BYTES)
     return Artifact(folder, parse(text, where=str(folder / NAME)), verify, links)
 

@@ -10,7 +10,7 @@ from d3data.artifact import safetensors_file
 from d3data.artifact.manifest import NAME, Manifest
 from d3data.sources.base import purpose
 from d3data.utils import safe_open
-from d3data.utils.text import table
+from d3data.utils.text import figures, percent, table
 
 Locate = Callable[[str], tuple[Path, str]]
 ALWAYS = ("priors", "decoder", "labels", "augmentation", "scales")  # told also where they are 0
@@ -66,23 +66,30 @@ class Ledger:
         """Bytes of manifest and parts / bytes of the real images at this size, as uint8."""
         return self.content_bytes / self.source_bytes
 
-    def rows(self) -> list[tuple[str, str, float]]:
+    @property
+    def against(self) -> dict[str, str]:
+        """Bytes of manifest and parts against those of real images, with their unit."""
+        return {
+            "one uint8 image per class": f"{figures(self.ipc_bytes)} times",
+            "one float32 image per class": f"{figures(self.ipc_prototypes)} times",
+            "all real images, as uint8 at this size": percent(self.share_of_source),
+        }
+
+    def rows(self) -> list[tuple[str, str, str]]:
         """(section, entry, number) of everything, in order, for tables."""
         return [
-            ("values", "as papers count them", self.published_values),
-            ("values", "stored in the parts", self.stored_values),
-            ("values", "in values of one image per class (ipc_floats)", self.ipc_floats),
-            *(("bytes", name, size) for name, size in self.purposes.items()),
-            ("bytes", "manifest and parts", self.content_bytes),
-            ("against", "one uint8 image per class (ipc_bytes)", self.ipc_bytes),
-            ("against", "one float32 image per class", self.ipc_prototypes),
-            ("against", "the real images, as uint8", self.share_of_source),
-            *(("extras", name, size) for name, size in self.extras.items()),
-            ("files", "all that is here", self.total_bytes),
+            ("values", "as papers count them", f"{self.published_values:,}"),
+            ("values", "stored in the parts", f"{self.stored_values:,}"),
+            ("values", "in images per class (ipc_floats)", figures(self.ipc_floats)),
+            *(("bytes", name, f"{size:,}") for name, size in self.purposes.items()),
+            ("bytes", "manifest and parts", f"{self.content_bytes:,}"),
+            *(("against", what, number) for what, number in self.against.items()),
+            *(("extras", name, f"{size:,}") for name, size in self.extras.items()),
+            ("files", "all that is here", f"{self.total_bytes:,}"),
         ]
 
     def __str__(self) -> str:
-        return table((), self.rows())
+        return table((), self.rows(), words=2)
 
 
 def measure(manifest: Manifest, *, locate: Locate, sizes: Mapping[str, int]) -> Ledger:

@@ -3,7 +3,6 @@
 import tomllib
 from typing import Any
 
-from d3data.artifact.manifest import Content
 from d3data.artifact.quantize import PURPOSES, Quantization
 from d3data.cards.facts import HEADINGS, LIMITS, Facts
 from d3data.cards.merging import BEGIN, END, joined, tagged
@@ -78,7 +77,7 @@ def _text(facts: Facts) -> str:
         load=fenced(LOAD.format(facts.load_name, HERE * (facts.load_name == ".")), "python"),
         samples=f"{counted(draws, 'draw')} of each of {counted(classes, 'class', 'classes')}",
         headings=HEADINGS,
-        reproduce=Markdown(reproduce(content, facts.recipe) if facts.recipe else ""),
+        reproduce=Markdown(reproduce(facts) if facts.recipe else ""),
         limits=LIMITS,
         citation=fenced(facts.citation, "bibtex"),
         counted=counted,
@@ -87,12 +86,13 @@ def _text(facts: Facts) -> str:
     )
 
 
-def reproduce(content: Content, recipe: str) -> str:
+def reproduce(facts: Facts) -> str:
     """A sentence in Markdown: which commands make the set again; empty for a broken recipe."""
-    distill = "`d3data distill recipe.toml`"
+    content = facts.manifest.content
+    distill = f"`d3data distill recipe.toml{' --data FOLDER' * (not facts.preset)}`"
     purposes = {purpose(name) for name in content.layout(content.parts[0])}
     rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
-    first, wanted = next(iter(rules.values())), _quantization(recipe)
+    first, wanted = next(iter(rules.values())), _quantization(facts.recipe)
     if wanted is None:
         return ""
     if len(rules) == 1 and wanted.within(purposes) == first:

@@ -21,7 +21,7 @@ from d3data.hub import errors, index, names
 from d3data.images.presets import PRESETS
 from d3data.utils import templates
 from d3data.utils.markdown import address
-from d3data.utils.text import counted, duration, figures, percent, upright, weight
+from d3data.utils.text import counted, duration, figures, upright, weight
 
 HUB = "https://huggingface.co"
 RECIPE = "recipe.toml"
@@ -204,6 +204,11 @@ class Facts:
         return bibtex(self.manifest.about)
 
     @property
+    def preset(self) -> bool:
+        """Whether d3data knows the real images by name, and fetches them."""
+        return self.manifest.about.provenance.task in PRESETS
+
+    @property
     def origin(self) -> str | None:
         """The repository of the real images on the Hub, where it is known."""
         preset = PRESETS.get(self.manifest.about.provenance.task)
@@ -227,9 +232,7 @@ class Facts:
         return [
             ("values, as papers count them", f"{ledger.published_values:,}"),
             ("values, in images per class", figures(ledger.ipc_floats)),
-            ("bytes, in uint8 images per class", figures(ledger.ipc_bytes)),
-            ("bytes, in float32 images per class", figures(ledger.ipc_prototypes)),
-            ("of the real images, as uint8 at this size", percent(ledger.share_of_source)),
+            *((f"bytes, against {what}", number) for what, number in ledger.against.items()),
         ]
 
     @property

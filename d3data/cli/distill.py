@@ -28,11 +28,12 @@ recipes: typer.Typer = typer.Typer(
 @recipes.callback()
 def list_recipes(context: typer.Context, json: Json = False) -> None:
     """List the recipes that come with d3data."""
-    from d3data.distill import list_recipes
+    from d3data.distill import get_recipe, list_recipes
 
     if context.invoked_subcommand is None:
         names = list_recipes()
-        give("\n".join(names), names, as_json=json)
+        rows = [] if json else [[name, get_recipe(name).description] for name in names]
+        give(table(["name", "what it makes"], rows), names, as_json=json)
 
 
 @recipes.command()
@@ -43,7 +44,7 @@ def show(
     ],
 ) -> None:
     """Print a recipe: TOML, to be redirected into a file and changed."""
-    from d3data.distill.recipe import recipe_text
+    from d3data.distill.recipe_files import recipe_text
 
     typer.echo(recipe_text(name), nl=False)
 

@@ -1,7 +1,5 @@
 """Commands that measure data sets: evaluate, report, compare, protocols."""
 
-import contextlib
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -22,8 +20,15 @@ from d3data.cli.options import (
     White,
     named_splits,
 )
-from d3data.cli.output import give, read_report, require_suffix, say, say_notes
-from d3data.cli.progress import Display, stoppable
+from d3data.cli.output import (
+    give,
+    read_report,
+    require_suffix,
+    require_writable,
+    say,
+    say_notes,
+)
+from d3data.cli.progress import Display, stoppable, telling
 from d3data.utils import atomic
 from d3data.utils.text import table
 
@@ -53,6 +58,8 @@ Html = Annotated[
 ]
 Png = Annotated[Path | None, typer.Option(metavar="FOLDER", help="Write the charts here, as PNG.")]
 QUICK = 10.0  # minutes
+LEAST = 2  # networks on each set that is compared
+STOPPED = "run the same command again to continue from here"
 
 
 def evaluate(
@@ -165,12 +172,14 @@ def evaluate(
         if minutes is None and guess.seconds > 60 * QUICK:
             say(f"--minutes {QUICK:g} has it done in so many, with fewer networks or steps")
         return
-    report = run_plan(planned, partial(deal, name, task, options))
-    if out is not None:
-        atomic.write_json(out, report.dump())
-    of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
-    _draw([report], of, html=html, png=png)
-    planned.clear()
+    rows = "; --dry-run shows each row"
+    with telling(STOPPED):
+        report = run_plan(planned, partial(deal, name, task, options), more=rows)
+        if out is not None:
+            atomic.write_json(out, report.dump())
+        of = planned.data.artifact if isinstance(planned.data, DistilledDataset) else None
+        _draw([report], of, html=html, png=png)
+        planned.clear()
     give(f"{report.table()}\n\n{report.costs()}", report.dump(), as_json=json)
 
 
@@ -238,7 +247,13 @@ def compare(
     for one in known:
         if not isinstance(one, Report):
             say_notes(one.data)
-    comparison = compared([one if isinstance(one, Report) else run_plan(one) for one in known])
+    with telling(STOPPED):
+        comparison = compared(
+            [
+                one if isinstance(one, Report) else run_plan(one, of=f"{name}: ", more=_less(one))
+                for name, one in zip(names, known, strict=True)
+            ]
+        )
     for one in known:
         if not isinstance(one, Report):
             one.clear()
@@ -269,28 +284,36 @@ def protocols(json: Json = False) -> None:
     give(table(headings, rows), {n: one.dump() for n, one in known.items()}, as_json=json)
 
 
-def run_plan(planned: "EvaluationPlan", deal: Callable[..., None] | None = None) -> "Report":
-    """Say how long it takes, and run it; after a first Ctrl-C all is saved that can be."""
-    stopped = "run the same command again to continue from here"
-    guess = planned.estimate()
-    say(f"{guess.summary()} on this machine; --dry-run shows each row")
-    with Display(stopped, total=guess.steps) as display, stoppable(display.show) as step:
-        if deal is not None:
-            deal(planned, step)
-        return planned.run(progress=step)
+def run_plan(
+    planned: "EvaluationPlan",
+    deal: Callable[..., None] | None = None,
+    *,
+    of: str = "",
+    more: str = "",
+) -> "Report":
+    """Say how long it takes, and run it; after a first Ctrl-C all is saved that can be.
+
+    `of` is said before the time, `more` after it.
+    """
+    with telling(STOPPED):
+        guess = planned.estimate()
+        say(f"{of}{guess.summary()} on this machine{more}")
+        with Display(STOPPED, total=guess.steps) as display, stoppable(display.show) as step:
+            if deal is not None:
+                deal(planned, step)
+            return planned.run(progress=step)
+
+
+def _less(planned: "EvaluationPlan") -> str:
+    """How `compare` takes less time; nothing where it is as short as can be."""
+    short = planned.setup.protocol.name == "quick" and len(planned.seeds) <= LEAST
+    return "" if short else f"; --protocol quick --seeds {LEAST} is shorter"
 
 
 def _require_places(html: Path | None, png: Path | None, out: Path | None = None) -> None:
     """Refuse what cannot be written, before anything is trained."""
     for path in filter(None, (html, png, out)):
-        try:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                path.lstat()
-        except OSError as failure:
-            raise typer.BadParameter(f"{path}: {failure.strerror}") from None
-        above = next(folder for folder in path.absolute().parents if folder.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
+        require_writable(path)
     require_suffix(html, ".html")
     if out is not None and out.is_dir():
         raise typer.BadParameter(f"{out} is a folder: name a file for --out, such as {out}.json")

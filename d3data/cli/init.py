@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from d3data.cli.options import Columns, Device, Splits, White, named_splits
-from d3data.cli.output import say
+from d3data.cli.output import require_writable, say
 from d3data.errors import RecipeError
 from d3data.utils.atomic import write_bytes
-from d3data.utils.text import counted, figures, some
+from d3data.utils.text import counted, some
 
 if TYPE_CHECKING:
     from d3data.images.scan import ImageScan
@@ -57,6 +57,7 @@ def init(
 
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
+    require_writable(out)
     if out.exists():
         raise RecipeError(f"{out} exists: give another --out, or remove it")
     options: dict[str, Any] = {"columns": columns, "classes": classes, "white": white}
@@ -69,7 +70,7 @@ def init(
     takes = forecast_text(made.seconds, made.verdict_seconds)
     said = [*made.notes, takes]
     command = f"d3data distill {quote(str(out))} --data {quote(place)}"
-    command += f" --verdict {figures(made.verdict_seconds / 60)}"
+    command += f" --verdict {max(0.1, made.verdict_seconds / 60):.1f}"
     command += f" --device {device}" * (device != "cpu")
     sizes = {"minutes": f"{minutes:g}", "size": size, "licence": licence}
     typed = _spelled(options, split or []) + _spelled(sizes, [])

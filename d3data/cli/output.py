@@ -1,6 +1,8 @@
 """What commands write: results to stdout, everything else to stderr."""
 
+import contextlib
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +44,18 @@ def require_suffix(path: Path | None, suffix: str) -> None:
         raise typer.BadParameter(
             f"{path} exists, and d3data did not make it: choose another name, or delete it first"
         )
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a place that cannot be written, before there is anything to write."""
+    try:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()
+    except OSError as failure:
+        raise typer.BadParameter(f"{path}: {failure.strerror}") from None
+    above = next(folder for folder in path.absolute().parents if folder.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise typer.BadParameter(f"{path} cannot be written: you may not write to {above}")
 
 
 def read_file(path: Path) -> bytes:

@@ -133,6 +133,16 @@ class Display:
 
 
 @contextlib.contextmanager
+def telling(stopped: str) -> "Iterator[None]":
+    """After a Ctrl-C, which ends the command with 130, tell `stopped`."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"stopped; {stopped}" if stopped else "stopped")
+        raise typer.Exit(130) from None
+
+
+@contextlib.contextmanager
 def stoppable(step: "ReportProgress", defers: bool = True) -> "Iterator[ReportProgress]":
     """Yields `step`; a first Ctrl-C stops after it, when all can be saved, a second at once.
 

@@ -55,8 +55,8 @@ def _evaluated(
     from d3data.evaluation import plan
 
     say(
-        f"{as_name(made)} is finished; evaluating it for about {duration(60 * minutes)} "
-        "(--verdict 0: not); Ctrl-C stops that, and the same command goes on"
+        f"{as_name(made)} is finished; evaluating it (--verdict 0: not); Ctrl-C stops that, "
+        "and the same command goes on"
     )
     planned = plan(
         made,

@@ -22,6 +22,7 @@ from d3data.images.tasks import Task
 from d3data.nets.checkpoint import Checkpoint, Saved, Stateful
 from d3data.nets.training import Deferred, Unread, descend, scheduled
 from d3data.sources.base import Source
+from d3data.utils.atomic import is_full
 from d3data.utils.progress import Progress, ReportProgress
 
 START: Mapping[str, float] = {"bytes": 0, "seconds": 0.0}  # the state of an empty log
@@ -77,9 +78,10 @@ class MetricsLog:
 
 def cannot_log(path: Path, failure: OSError) -> RunError:
     """The error for a log that cannot be written."""
+    remedy = "free some space" if is_full(failure) else "make the folder writable"
     return RunError(
-        f"cannot write {path}: {failure.strerror}; free some space and repeat: the run resumes "
-        "from its last checkpoint"
+        f"cannot write {path}: {failure.strerror}; {remedy} and repeat: the run resumes from its "
+        "last checkpoint"
     )
 
 

@@ -21,6 +21,7 @@ from d3data.utils.text import counted, duration
 
 STEPS = 5  # that are timed, after one that is not
 TESTS = 256  # images that are classified
+CHOOSING = "choosing compressed"  # begins the names of rows of networks that only choose
 
 
 class RowEstimate(Frozen):
@@ -31,6 +32,11 @@ class RowEstimate(Frozen):
     networks: int
     steps: int
     seconds: float
+
+    @property
+    def choosing(self) -> bool:
+        """Whether its networks choose how another row is made, and are in no report."""
+        return self.name.startswith(CHOOSING)
 
 
 class Estimate(Frozen):
@@ -51,7 +57,11 @@ class Estimate(Frozen):
 
     def summary(self) -> str:
         """Such as `protocol quick: 12 networks, about 4 minutes`."""
-        networks = counted(sum(row.networks for row in self.rows), "network")
+        tried = sum(row.networks for row in self.rows if row.choosing)
+        networks = counted(sum(row.networks for row in self.rows) - tried, "network")
+        if tried:
+            shorter = counted(tried, "shorter one")
+            networks += f", and {shorter} to choose how images are compressed"
         return f"protocol {self.protocol}: {networks}, about {duration(self.seconds)}"
 
     def table(self) -> str:
@@ -98,7 +108,7 @@ def estimate_rows(
         rows.append((name, networks, steps, steps * at.real + testing))
         few = rounds(kept(task.size), context.networks) if name == "compressed" else ()
         for count, divisor in few:
-            part, what = max(1, steps // divisor), f"choosing compressed, 1/{divisor} of the steps"
+            part, what = max(1, steps // divisor), f"{CHOOSING}, 1/{divisor} of the steps"
             rows.append((what, count, part, part * at.real + choosing))
     if {*NEED_TEACHER} & {*names}:
         steps = teacher_steps(setup)

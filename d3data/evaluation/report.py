@@ -69,6 +69,15 @@ class Report(Extended):
         return self.rows[0].trials[0].steps == 0
 
     @property
+    def guessing(self) -> float:
+        """The accuracy of naming the class that most test images are of; in [0, 1].
+
+        Of more than 100 classes there is no count, and as many images of each are assumed.
+        """
+        counts = [*map(sum, self.rows[0].trials[0].confusion or ())]
+        return max(counts) / sum(counts) if sum(counts) else 1 / len(self.classes)
+
+    @property
     def networks(self) -> str:
         """How many networks were trained for each row, in words."""
         own = len(self.rows[0].trials)
@@ -106,7 +115,7 @@ class Report(Extended):
         title = (
             f"{self.data} on {self.task}: {self.tests:,} {self.split} images, protocol "
             f"{self.protocol.name} v{self.protocol.version}, {self.networks}, "
-            f"guessing reaches {100 / len(self.classes):.1f} %"
+            f"guessing reaches {100 * self.guessing:.1f} %"
         )
         rows = _table([row.cells() for row in self.rows])
         notes = dict.fromkeys(f"{row.name}: {row.note}" for row in self.rows if row.note)
@@ -175,7 +184,7 @@ def measured(report: Report) -> str:
         f"({', '.join(dict.fromkeys(row.network for row in report.rows))}), "
         f"{trained} and tested once, after the last step, on {report.tests:,} "
         f"{report.split} images of {report.task}; mean ± standard deviation of networks. "
-        f"Guessing reaches {100 / len(report.classes):.1f} %. Measured {report.date} on "
+        f"Guessing reaches {100 * report.guessing:.1f} %. Measured {report.date} on "
         f"{report.device}, {counted(report.threads, 'thread')}, {'compiled, ' * report.compiled}"
         f"{f'{report.precision}, ' * (report.precision != 'float32')}"
         + ", ".join(f"{name} {v}" for name, v in sorted(report.versions.items()))

@@ -51,19 +51,13 @@ def verdict(report: Report) -> str:
     network = report.rows[0].network
     rows = [Measured.of(r, report.tests) for r in report.rows if r.network == network]
     own, rivals = rows[0], rows[1:]
-    chance = 100 * _commonest(report)
+    chance = 100 * report.guessing
     line = (
-        f"{own}; " + "".join(f"{rival}; " for rival in rivals) + f"guessing {chance:.1f} %"
+        f"{own}; " + "".join(f"{rival}; " for rival in rivals) + f"guessing reaches {chance:.1f} %"
         f" ({counted(report.tests, report.split + ' image')}, "
         f"{report.protocol.name}, {report.networks})"
     )
     return f"{line}\n{_sentence(own, rivals, chance, report.tests)}"
-
-
-def _commonest(report: Report) -> float:
-    """The share of the class that most test images are of."""
-    counts = [*map(sum, report.rows[0].trials[0].confusion or ())]
-    return max(counts) / sum(counts) if sum(counts) else 1 / len(report.classes)
 
 
 def _sentence(own: Measured, rivals: list[Measured], chance: float, tests: int) -> str:

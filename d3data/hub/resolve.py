@@ -150,6 +150,12 @@ def _folder(path: Path) -> LocalCopy:
             f"{path} is a file of a set: write its folder, {as_name(path.parent)}"
         )
     if not path.is_dir():
+        known = index.shipped().sets.get(path.name)
+        if known is not None and index.Found(path.name, known).shipped:
+            raise UnknownNameError(
+                f"{as_name(path)} is not a folder: {path.name}, written without a slash, is a set "
+                "that comes with d3data"
+            )
         raise UnknownNameError(
             f"{as_name(path)} is not a folder: a short name is written without a slash, a data "
             "set of the Hub as org/name"

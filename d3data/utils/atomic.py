@@ -1,6 +1,7 @@
 """Files and folders that are replaced as a whole or not at all."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
@@ -111,8 +112,13 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
+def is_full(failure: OSError) -> bool:
+    """Whether there is no room, or none is left to this user."""
+    return failure.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def _cannot_write(path: Path, failure: OSError, error: type[D3DataError]) -> D3DataError:
     return error(
         f"cannot write {path}: {failure.strerror or failure}; what was there is unchanged: "
-        "free some space or choose another folder, then repeat"
+        f"{'free some space or ' * is_full(failure)}choose another folder, then repeat"
     )

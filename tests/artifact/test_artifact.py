@@ -235,7 +235,8 @@ def test_a_file_that_is_not_listed_is_not_read(tmp_path: Path) -> None:
 
 
 def test_what_is_no_artifact_says_so(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match=r"is not an artifact: it has no d3data\.json"):
+    told = r"is not a data set of d3data \(no d3data\.json\): .*d3data init"
+    with pytest.raises(ArtifactError, match=told):
         artifact.read(tmp_path)
 
 

@@ -141,8 +141,10 @@ def test_false_colors_of_whitened_values_and_the_teacher_of_soft_labels_are_said
 
 
 def test_a_recipe_is_said_to_make_what_it_makes(toys, tmp_path):
-    again = "`d3data distill recipe.toml` makes it again."
+    again = "`d3data distill recipe.toml --data FOLDER` makes it again."
     assert again in card(facts(toys))
+    known = dataclasses.replace(with_about(toys, task="digits"), recipe=facts(toys).recipe)
+    assert "`d3data distill recipe.toml` makes it again." in card(known)
     bare = made.write(tmp_path / "bare", extras={})
     assert "recipe.toml" not in card(facts(bare))
     bits = b"[quantize]\npriors = 'int3'\ndecoder = 'int8'\nlabels = 'float16'\naxis = 'items'\n"
@@ -158,9 +160,8 @@ def test_what_is_rounded_afterwards_is_said_to_be(toys, tmp_path, bits):
     rounded = requantize.quantize(toys, bits=bits, out=tmp_path / "a")
     text = card(facts(rounded))
     assert "makes it again" not in text
-    found = re.search(
-        "`d3data distill recipe.toml` and then `d3data quantize .* --bits (.*) --out", text
-    )
+    distill = "`d3data distill recipe.toml --data FOLDER`"
+    found = re.search(f"{distill} and then `d3data quantize .* --bits (.*) --out", text)
     widths = {name: int(n) for name, _, n in (p.partition("=") for p in found[1].split(","))}
     same = requantize.quantize(toys, bits=widths, out=tmp_path / "b")
     assert same.manifest.content == rounded.manifest.content

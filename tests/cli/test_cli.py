@@ -21,7 +21,7 @@ from d3data.cli.executors import executor_of
 from d3data.cli.progress import Display
 from d3data.distill import Ray, Slurm, get_recipe
 from d3data.distill.run_status import _command
-from d3data.evaluation import protocols
+from d3data.evaluation import EvaluationPlan, protocols
 from d3data.nets import NetworkSpec
 from d3data.nets.checkpoint import Checkpoint
 from d3data.utils import atomic
@@ -134,7 +134,10 @@ def test_recipes_are_listed_and_shown_and_toml_is_their_fixed_point(toml, tmp_pa
     assert get_recipe(toml).to_toml() == toml.read_text()
     names = document("recipes")
     assert "digits-ipc4" in names
-    assert call("recipes")[0].split() == names
+    lines = call("recipes")[0].splitlines()[1:]
+    assert [line.split()[0] for line in lines] == names
+    told = [get_recipe(name).description for name in names]
+    assert all(words in line for words, line in zip(told, lines, strict=True))
     for name in names:
         path = tmp_path / f"{name}.toml"
         path.write_text(call("recipes", "show", name)[0])
@@ -150,6 +153,11 @@ def test_list_and_info(tmp_path):
     found = document("info", tmp_path / "toys")
     assert found["manifest"]["content"]["classes"] == list(made.NAMES)
     assert found["ledger"]["published_values"] > 0
+    times = artifact.read(tmp_path / "toys").ledger.against["one uint8 image per class"]
+    assert re.search(f"against +one uint8 image per class +{times}\n", stdout)
+    wrong(1, "digits-ipc4, written without a slash, is a set that comes", "info", "./digits-ipc4")
+    (tmp_path / "empty").mkdir()
+    wrong(1, "is not a data set of d3data .*d3data init", "info", tmp_path / "empty")
 
 
 def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
@@ -172,6 +180,10 @@ def test_init_writes_a_recipe_that_fits_the_budget(tmp_path):
     call("distill", out, "--data", images, "--out", tmp_path / "run", *small)
     ledger = document("info", tmp_path / "run" / "artifact")["ledger"]
     assert sum(ledger["bytes"].values()) <= 12_000
+    assert re.search(r"--verdict \d+\.\d\n", stderr)
+    (tmp_path / "file").write_text("")
+    unwritable = ["--out", tmp_path / "file" / "own.toml"]
+    assert "cannot be written" in call("init", images, *unwritable, code=2)[1]
     assert "exists: give another --out" in call("init", images, "--out", out, code=1)[1]
     assert "must end in .toml" in call("init", images, "--out", tmp_path / "own", code=2)[1]
     artifact, quick = tmp_path / "run" / "artifact", ["--protocol", "quick", "--seeds", "1"]
@@ -244,6 +256,17 @@ def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
     assert signal.getsignal(signal.SIGINT) == before
 
 
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_a_command_that_is_stopped_before_it_trains_says_it_too(run, monkeypatch, command):
+    def stopped(plan):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(EvaluationPlan, "estimate", stopped)
+    names = [run[0] / "artifact"] * (2 if command == "compare" else 1)
+    said = call(command, *names, "--protocol", "quick", code=130)[1]
+    assert "stopped; run the same command again to continue" in said
+
+
 def test_a_dry_run_says_how_long_it_takes(run):
     options = ["--protocol", "quick", "--seeds", "2", "--dry-run", "--nets", "mlp,convnet/batch"]
     options += ["--baselines", "random"]
@@ -286,6 +309,10 @@ def test_sets_and_reports_are_compared(run, tmp_path):
     assert [difference["mean"] for difference in found["differences"]] == [0]
     wrong(2, r"no\.json is not a file", "compare", artifact, tmp_path / "no.json", *quick)
     wrong(2, "name at least two", "compare", artifact, *quick)
+    said = call("compare", artifact, path, *quick)[1]
+    assert f"{artifact}: protocol quick: 2 networks, about" in said
+    assert "dry-run" not in said
+    assert "is shorter" not in said
     path.write_text("[")
     wrong(3, r"report\.json", "compare", artifact, path, *quick)
     wrong(2, "write hard", "evaluate", artifact, *quick, "--labels", "sft")
@@ -414,11 +441,12 @@ def test_distill_ends_with_what_the_set_is_worth(run):
     again = ["distill", out / "recipe.toml", "--out", out, "--verdict", "5"]
     _, stderr = call(*again)
     assert "verdict: this set in" in stderr
-    assert "guessing 10.3 %" in stderr  # 37 of 359 test images
+    assert "guessing reaches 10.3 %" in stderr  # 37 of 359 test images
     assert "worth its bytes" in stderr or "no better than guessing" in stderr
     found = json.loads((out / "verdict.json").read_text())
     assert [row["name"] for row in found["rows"]] == ["distilled", "random-bytes", "compressed"]
-    assert "evaluating it" in stderr
+    assert "evaluating it (--verdict 0: not)" in stderr
+    assert re.search(r"\d networks, and \d+ shorter ones to .*, about .* machine\n", stderr)
     assert "evaluating it" not in call(*again)[1]
 
 

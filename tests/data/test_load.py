@@ -42,7 +42,7 @@ def test_options_arrive(toys: Artifact) -> None:
 def test_faults_are_told(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="is not a folder"):
         d3data.load(tmp_path / "nothing")
-    with pytest.raises(ArtifactError, match="is not an artifact"):
+    with pytest.raises(ArtifactError, match="is not a data set of d3data"):
         d3data.load(tmp_path)
 
 

@@ -32,7 +32,7 @@ def test_json_holds_all_of_it_and_the_table():
     assert json.loads(text)["rows"][1]["trials"][0]["seed"] == 0
     assert known.table().splitlines() == [
         "three-digits 1.0.0 on digits: 359 test images, protocol quick v1, "
-        "2 networks for each row, guessing reaches 50.0 %",
+        "2 networks for each row, guessing reaches 100.0 %",
         "trained on  network      labels  images/class  values  bytes   accuracy %  all seconds",
         "distilled   convnet-w32  hard               -   1,280  5,120   85.0 ± 7.1            3",
         "random      convnet-w32  hard               2   1,280  5,120  60.0 ± 14.1            3",

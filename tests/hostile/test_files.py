@@ -86,7 +86,7 @@ def test_links_on_the_way_are_refused(place: Path) -> None:
 
 def test_a_dangling_link_is_no_artifact(tmp_path: Path) -> None:
     (tmp_path / "d3data.json").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(ArtifactError, match="is not an artifact"):
+    with pytest.raises(ArtifactError, match="is not a data set of d3data"):
         artifact.read(tmp_path)
 
 

@@ -123,7 +123,7 @@ def test_a_broken_file_is_exit_3_until_it_is_fetched_again(hub: LocalHub, commit
         (("pull", "Bad Name"), 2, "not a valid data set name"),
         (("list", "digts*"), 1, "did you mean digits-ipc"),
         (("publish", ".", "toys"), 2, "not a valid repository name"),
-        (("publish", ".", "me/toys"), 1, "is not an artifact"),
+        (("publish", ".", "me/toys"), 1, "is not a data set of d3data"),
         (("publish", ".", "me/toys", "--report", "nowhere.json"), 2, "is not a file"),
         (("pull", "https://huggingface.co/datasets/me/toys"), 2, "write me/toys"),
         (("pull",), 2, "Missing argument"),

@@ -60,6 +60,14 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == ["file"]
 
 
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_freeing_space_is_advised_where_there_is_none(number, tmp_path):
+    with pytest.raises(errors.RunError) as told, atomic.replacing(tmp_path / "file"):
+        raise OSError(number, os.strerror(number))
+    assert ("free some space" in str(told.value)) == (number != errno.EROFS)
+    assert "choose another folder" in str(told.value)
+
+
 def test_a_writer_that_is_killed_leaves_the_old_file(tmp_path):
     path = tmp_path / "file"
     atomic.write_bytes(path, b"old")
