@@ -55,6 +55,11 @@ def _text(recipe: str | Path) -> str:
         return recipe_text(recipe)
     try:
         return Path(recipe).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise RecipeError(
+            f"there is no {recipe}: `d3data init FOLDER` writes a recipe for images, `d3data "
+            "recipes` lists those that come with d3data"
+        ) from None
     except (OSError, UnicodeDecodeError) as failure:
         raise RecipeError(f"cannot read the recipe {recipe}: {failure}") from None
 

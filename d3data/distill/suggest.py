@@ -16,7 +16,7 @@ from d3data.errors import BudgetError, DataError
 from d3data.images.scan import ImageScan
 from d3data.images.tasks import TaskSpec
 from d3data.utils.device import find_resources
-from d3data.utils.text import counted
+from d3data.utils.text import counted, duration
 
 SPARE = 0.1  # of the minutes, by which steps were seen to take longer than those that are timed
 VERDICT = 0.35  # of the rest, for networks that are trained on the set and on its rivals
@@ -120,8 +120,8 @@ def suggest(
     steps = fitted.steps
     if steps.distill < LEAST:
         raise BudgetError(
-            f"{minutes:g} minutes are {counted(steps.distill, 'step')} on images of {fitted.side} "
-            f"px on this machine: give {_more(fitted, overhead)}"
+            f"{duration(60 * minutes)} on this machine are enough for {counted(steps.distill, 'step')} on "
+            f"images of {fitted.side} px: give {_more(fitted, overhead)}"
         )
     notes = [
         *size_notes(fitted.maker, fitted.side, sides, given=side is not None),
@@ -209,11 +209,12 @@ def _overhead() -> float:
 
 
 def _more(fitted: Fitted, overhead: float) -> str:
-    """The minutes that give `ENOUGH` steps of distillation, as they are typed."""
+    """The minutes that give `ENOUGH` steps of distillation on images of this side, as typed."""
     seconds = ENOUGH * fitted.step["distill"] / SHARES["distill"] + overhead
     minutes = math.ceil(seconds / (1 - VERDICT) / (1 - SPARE) / 60)
+    size = f" --size {fitted.side}" if fitted.side != fitted.maker.native else ""
     smaller = f", or a smaller --size than {fitted.side}" if fitted.side > SMALLEST else ""
-    return f"--minutes {minutes}, which is {ENOUGH} steps{smaller}"
+    return f"--minutes {minutes}{size}, which is {ENOUGH} steps{smaller}"
 
 
 def held_out(scan: ImageScan) -> tuple[TaskSpec, int]:

@@ -87,9 +87,12 @@ def test_fewer_minutes_make_smaller_images_and_say_so(images, clock):
     assert sides == sorted(sides, reverse=True)
     assert sides[0] == 64 > sides[-1]
     assert any(note.startswith("problem") and "steps are few" in note for note in made.notes)
-    with pytest.raises(BudgetError, match=r"10 minutes are \d+ steps on images of 48 px") as few:
+    with pytest.raises(
+        BudgetError, match=r"10 minutes .* enough for \d+ steps on images of 48 px"
+    ) as few:
         suggest(images, size=50_000, minutes=10, side=48)
-    needed = int(str(few.value).partition("--minutes ")[2].split(",")[0])
+    needed = int(str(few.value).partition("--minutes ")[2].removesuffix(",").split()[0])
+    assert "--size 48, which is" in str(few.value)
     given = suggest(images, size=50_000, minutes=needed, side=48)
     assert given.recipe.task.size == 48
     assert given.recipe.quantize.steps >= ENOUGH
