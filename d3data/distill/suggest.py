@@ -120,8 +120,9 @@ def suggest(
     steps = fitted.steps
     if steps.distill < LEAST:
         raise BudgetError(
-            f"{duration(60 * minutes)} on this machine are enough for {counted(steps.distill, 'step')} on "
-            f"images of {fitted.side} px: give {_more(fitted, overhead)}"
+            f"{duration(60 * minutes)} on this machine are enough for "
+            f"{counted(steps.distill, 'step')} on images of {fitted.side} px: give "
+            f"{_more(fitted, overhead)}"
         )
     notes = [
         *size_notes(fitted.maker, fitted.side, sides, given=side is not None),
