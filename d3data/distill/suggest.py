@@ -167,11 +167,11 @@ def _fit(maker: Maker, sides: list[int], seconds: float, *, images: int) -> Fitt
     """The largest side with enough steps, in the faster precision."""
     workers, epoch = _workers(maker), _epoch(images)
     guess = next((one for one in sides if one <= GUESS), sides[-1])
-    full, half = (replace(maker, precision=name) for name in ("float32", "bfloat16"))
-    step, halved = full.timed(guess, images), half.timed(guess, images)
-    maker = full
-    if step["distill"] >= 1.2 * halved["distill"]:
-        maker, step = half, halved
+    exact, short = (replace(maker, precision=name) for name in ("float32", "bfloat16"))
+    step, shorter = exact.timed(guess, images), short.timed(guess, images)
+    maker = exact
+    if step["distill"] >= 1.2 * shorter["distill"]:
+        maker, step = short, shorter
     for side in sides:
         grown = {stage: one * (side / guess) ** 2 for stage, one in step.items()}
         steps = allot(seconds, grown, epoch=epoch, workers=workers)

@@ -18,12 +18,14 @@ def size_notes(maker: Maker, chosen: int, sides: list[int], *, given: bool) -> I
     if given:
         yield f"images: {native} -> {chosen} px, as --size says"
         return
-    reason = f"to fit {weight(maker.size)}" if chosen == sides[0] else "to fit the minutes"
-    more = f"about four times the --minutes would give {2 * chosen}; "
     if chosen == sides[0]:
+        reason = f"to fit {weight(maker.size)}"
         budgets = (maker.size * factor for factor in (2, 5, 10, 50))
         larger = next((size for size in budgets if maker.affords(2 * chosen, size)), None)
         more = f"{weight(larger)} would give {2 * chosen}; " if larger else ""
+    else:
+        reason = "to fit the minutes"
+        more = f"about four times the --minutes would give {2 * chosen}; "
     yield f"images: {native} -> {chosen} px {reason} ({more}--size chooses)"
 
 
