@@ -16,8 +16,10 @@ from typer.testing import CliRunner
 
 import d3data
 import hubs
+import tiny_runs
 from d3data.cli.commands import app
 from d3data.distill import Recipe, get_recipe
+from d3data.evaluation.protocols import Protocol
 from d3data.hub.index import FILE, ZOO, Index
 
 ROOT = Path(__file__).parent.parent
@@ -77,6 +79,8 @@ def perform(page, folder):
 def test_a_page_runs(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
+    if not tiny_runs.soaking():
+        monkeypatch.setattr(Protocol, "length", lambda protocol, draws: 20)
     names = perform(page, tmp_path)
     told = capsys.readouterr().out
     for shown in re.findall(r"```text\n(.*?)```", page.read_text("utf-8"), re.DOTALL):

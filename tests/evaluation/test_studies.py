@@ -400,9 +400,10 @@ def test_studies_that_cannot_be_run_are_refused_before_anything_is_made(tmp_path
 
 
 def test_workers_do_what_one_process_does(tmp_path, monkeypatch):
-    """In processes of their own, where protocols are whole."""
+    """In processes of their own, where the protocol is as short as the study says."""
     monkeypatch.setattr(running, "evaluate", evaluate)
-    values = {"networks": 1, "baselines": [], "nets": ["mlp"]}
+    own = {"brief": {"like": "quick", "steps": 5}}
+    values = {"networks": 1, "baselines": [], "nets": ["mlp"], "protocols": ["brief"], "own": own}
     entries = [{"name": str(n), "set": "digits-ipc4"} for n in range(2)]
     path = written(tmp_path / "study.toml", entries=entries, **values)
     run = partial(studies.run, path, threads=1)

@@ -561,7 +561,7 @@ def test_interrupted_anywhere_it_can_be_repeated(
     publish(toys, "me/counted")
     places = range(len(hub.requests) - 1)  # but the last, which notes the tag in a cache
     kinds = (Drop(), Drop(acted=True), Answer(500, acted=True), Answer(403))
-    cuts = list(itertools.product(places, kinds))[:: 1 if tiny_runs.soaking() else 11]
+    cuts = list(itertools.product(places, kinds))[:: 1 if tiny_runs.soaking() else 23]
     truth = hubs.images(d3data.load(toys))
     for number, (place, fault) in enumerate(cuts):
         name = f"me/cut-{number}"
