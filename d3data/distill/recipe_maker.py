@@ -4,6 +4,7 @@ Means are matched and classes told apart by experts; docs/experiments.md has wha
 worth.
 """
 
+import functools
 import math
 import tempfile
 from dataclasses import dataclass
@@ -66,14 +67,7 @@ class Maker:
         return Image(channels=channels, size=side, mean=middle, std=middle)
 
     def bought(self, side: int, size: int | None = None) -> Budget:
-        return plan_budget(
-            self.image(side),
-            classes=len(self.scan.classes),
-            size=size or self.size,
-            kind="spatial",
-            stored=STORED,
-            most_per_class=self.least,
-        )
+        return _maps(self.image(side), len(self.scan.classes), size or self.size, self.least)
 
     def require(self, side: int) -> None:
         """BudgetError, which names the least that would do, where too few bytes were given."""
@@ -162,6 +156,14 @@ class Maker:
             raise BudgetError(f"a step on images of {side} px takes too long: lower --size")
         each = {stage.name: (times[stage.name] or 0.0) / stage.steps for stage in stages}
         return {"experts": math.inf, **each}
+
+
+@functools.cache
+def _maps(image: Image, classes: int, size: int, most: int) -> Budget:
+    """What so many bytes buy: asked many times of the same, and a third of a second each."""
+    return plan_budget(
+        image, classes=classes, size=size, kind="spatial", stored=STORED, most_per_class=most
+    )
 
 
 def map_values(bought: Budget, image: Image) -> int:
