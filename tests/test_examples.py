@@ -15,6 +15,7 @@ from PIL import Image
 import d3data.distill
 import hubs
 import made
+import tiny_runs
 from d3data import artifact
 from d3data.distill import suggest
 from d3data.evaluation import evaluation_plan
@@ -73,8 +74,9 @@ def test_the_rehearsal_of_imagenet_goes_from_its_recipe_to_a_short_name(tmp_path
     small = {"count": 1, "epochs": 1, "network.width": 2, "batch": 1000}
     experts = [f"objective.experts.{key}={value}" for key, value in small.items()]
     slow = ["compute.compile=false", "compute.precision=float32"]
+    few = [] if tiny_runs.soaking() else ["task.size=32", "items_per_class=8"]
     page = EXAMPLES / "tiny_imagenet_20.toml"
-    recipe = d3data.distill.get_recipe(page, overrides=short + experts + slow)
+    recipe = d3data.distill.get_recipe(page, overrides=short + experts + slow + few)
     folder = d3data.distill.run(recipe, out=tmp_path / "run", executor="inline")
     found = artifact.read(folder)
     assert len(found.manifest.content.parts) == 4

@@ -173,8 +173,13 @@ def texts(folder: Path) -> list[Path]:
 
 
 def test_no_token_is_told_or_kept(
-    tmp_path: Path, toys: Path, caplog: Log, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path,
+    toys: Path,
+    caplog: Log,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("time.sleep", lambda seconds: None)  # between attempts
     told = []
     with LocalHub(users=(User("me", TOKEN),)) as hub, hub.using(tmp_path / "home"):
         with caplog.at_level(logging.DEBUG):
