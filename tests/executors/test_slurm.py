@@ -20,9 +20,10 @@ from d3data.executors.slurm import Slurm
 
 TOKEN = f"D3DATA_TEST={secrets.token_hex(8)}"
 FAST = Retries(attempts=5, pause=0.1)
-OFTEN = ("preempted", "disk")
 SEED = int(os.environ.get("D3DATA_SOAK_SEED", "0"))
-LOCAL = faulty.OF_SUBMITIT if runs.soaking() else random.Random(SEED).sample(OFTEN, 1)
+LOCAL = (
+    faulty.OF_SUBMITIT if runs.soaking() else [random.Random(SEED).choice(["preempted", "disk"])]
+)
 
 
 @pytest.fixture(scope="module", autouse=True)
