@@ -74,7 +74,7 @@ def test_the_rehearsal_of_imagenet_goes_from_its_recipe_to_a_short_name(tmp_path
     small = {"count": 1, "epochs": 1, "network.width": 2, "batch": 1000}
     experts = [f"objective.experts.{key}={value}" for key, value in small.items()]
     slow = ["compute.compile=false", "compute.precision=float32"]
-    few = [] if tiny_runs.soaking() else ["task.size=32", "items_per_class=8"]
+    few = [] if tiny_runs.soaking() else ["task.size=16", "items_per_class=8"]
     page = EXAMPLES / "tiny_imagenet_20.toml"
     recipe = d3data.distill.get_recipe(page, overrides=short + experts + slow + few)
     folder = d3data.distill.run(recipe, out=tmp_path / "run", executor="inline")

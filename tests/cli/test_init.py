@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+import tiny_runs
 from d3data.cli.commands import app
 from d3data.distill import get_recipe, prepare
 from d3data.images.tasks import load_task
@@ -90,7 +91,7 @@ def test_the_range_of_deep_images_is_said_and_kept(tmp_path):
     assert "white is 65535" in init(place, "--white", 65535)
 
 
-@pytest.mark.parametrize("seed", range(30))
+@pytest.mark.parametrize("seed", range(30 if tiny_runs.soaking() else 10))
 def test_what_init_accepts_distill_accepts(seed, tmp_path):
     rng = random.Random(seed)
     place = put(tmp_path / rng.choice(["own", "MNIST", "cifar10", "a b"]), _files(rng))
