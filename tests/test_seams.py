@@ -6,12 +6,15 @@ import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 import d3data
 import tiny_runs as runs
-from d3data import artifact
+from d3data import artifact, distill
+from d3data.distill.experts import ExpertPlan
+from d3data.distill.objectives import Objective
 from d3data.errors import RecipeError
 
 ROOT = Path(d3data.__file__).parent
@@ -232,3 +235,25 @@ def test_a_kind_that_is_not_listed_names_the_nearest():
 def test_what_is_no_objective_is_refused(kind, message):
     with pytest.raises(RecipeError, match=message):
         assert runs.recipe(objective={"kind": kind}).objective.expert_plan
+
+
+class OfOthers(Objective):
+    """Looks through experts of its own."""
+
+    kind: str = "mine:OfOthers"
+
+    @property
+    def expert_plan(self):
+        return ExpertPlan(**runs.EXPERTS | {"epochs": 9})
+
+    def losses(self, source, context):
+        raise AssertionError("no run begins")
+
+
+def test_an_objective_of_ones_own_shares_the_experts_of_its_sum(monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "mine", SimpleNamespace(OfOthers=OfOthers))
+    own = {"kind": "mine:OfOthers"}
+    recipe = runs.recipe(objective={"kind": "sum", "children": [runs.MTT, own], "weights": [1, 1]})
+    with pytest.raises(RecipeError, match="sum: children must share one plan of experts"):
+        distill.run(recipe, out=tmp_path / "run")
+    assert not (tmp_path / "run").exists()

@@ -4,7 +4,8 @@ An integer of b bits is a code q from -(2^(b-1) - 1) to 2^(b-1) - 1 and stands f
 scale is the largest magnitude of its slice / (2^(b-1) - 1), rounded to float16; q is value /
 scale, rounded half to even. So values are rounded where they stand, nothing is learned, and
 rounding again changes nothing. Labels are divided by the sum of their row when they are read, so
-that they stay probabilities. `docs/format.md` fixes every bit.
+that they stay probabilities; written again, they may be rounded to other ones. `docs/format.md`
+fixes every bit.
 """
 
 import math

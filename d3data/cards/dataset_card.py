@@ -1,5 +1,6 @@
 """The dataset card: front matter that the Hub reads, and a text for people."""
 
+import contextlib
 import tomllib
 from typing import Any
 
@@ -89,7 +90,11 @@ def _text(facts: Facts) -> str:
 def reproduce(facts: Facts) -> str:
     """A sentence in Markdown: which commands make the set again; empty for a broken recipe."""
     content = facts.manifest.content
-    distill = f"`d3data distill recipe.toml{' --data FOLDER' * (not facts.preset)}`"
+    after = _begun_with(facts.recipe)
+    options = " --from START" * bool(after) + " --data FOLDER" * (not facts.preset)
+    distill = f"`d3data distill recipe.toml{options}`"
+    if after:
+        distill += f", where START is {after} (its recipe is in `made_from.json`),"
     purposes = {purpose(name) for name in content.layout(content.parts[0])}
     rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
     first, wanted = next(iter(rules.values())), _quantization(facts.recipe)
@@ -100,6 +105,14 @@ def reproduce(facts: Facts) -> str:
     if len(rules) > 1:
         return f"{distill} makes it again, but for the bits of its values."
     return f"{distill} and then {_rounding(first)} make it again."
+
+
+def _begun_with(recipe: str) -> str | None:
+    """The name of the set that a recipe goes on from."""
+    with contextlib.suppress(tomllib.TOMLDecodeError, AttributeError):
+        after = tomllib.loads(recipe).get("warm_start", {}).get("after")
+        return text(after) if isinstance(after, str) else None
+    return None
 
 
 def _quantization(recipe: str) -> Quantization | None:

@@ -30,16 +30,17 @@ def quantize(
 ) -> Artifact:
     """Write an artifact again with fewer bits per value.
 
-    Every tensor is rounded as `docs/format.md` says; a recipe's `[quantize]` distills through the
-    rounding instead, which loses less. The new set has other content, so it has another name; it
-    keeps recipe and provenance, but not reports and previews, which are of the old content.
+    Every tensor is rounded as `docs/format.md` says; the steps of a recipe's `[quantize]` distill
+    through the rounding instead, which loses less. The new set has other content, so it has
+    another name; it keeps recipe and provenance, but not reports and previews, which are of the
+    old content.
 
     Args:
         dataset: a set that was loaded, an artifact, a name or a folder.
         bits: 32, 16, or 8 to 2, for all tensors, or for each of "priors", "decoder", "labels",
             "pixels", "maps" and "styles" (as they are where one is not named). What is
-            stored in fewer bits already stays as it is. With one number for
-            all, labels keep 8, and learned ones 32.
+            stored in fewer bits already keeps them; labels in integers are rounded again, each by
+            less than their step. With one number for all, labels keep 8, and learned ones 32.
         out: where to write it; by default a folder of the new name, beside the artifact's folder
             or, if `dataset` is a name, in the working directory.
         axis: which values share a scale where priors are integers: "latents" or "items".

@@ -240,10 +240,10 @@ class Recipe(Extended):
                 )
         return self
 
-    @property
-    def continued(self) -> "Recipe":
-        """The same for a run that goes on from a finished set: there is no warm start."""
-        return self.model_copy(update={"warm_start": WarmStart(steps=0)})
+    def continued(self, start: str) -> "Recipe":
+        """The same for a run that goes on from a set of this name: there is no warm start."""
+        after = self.warm_start.after or start
+        return self.model_copy(update={"warm_start": WarmStart(steps=0, after=after)})
 
     def items(self, images: Sequence[int], *, of: Sequence[int] | None = None) -> tuple[int, ...]:
         """How many items each class has that has so many train `images`.

@@ -142,7 +142,7 @@ def prepare(
     given = start if isinstance(start, Artifact | None) else artifact.read(start)
     begun = (Path(out) / RECIPE).exists()
     if made := finished.chosen(Path(out), given, begun=begun):
-        recipe = recipe.continued
+        recipe = recipe.continued(made.manifest.about.name)
     elif (before := recipe.warm_start.after) is not None:
         raise RecipeError(
             f"{recipe.name} goes on from {before}: `d3data distill {before}`, and then this with "

@@ -122,7 +122,7 @@ class Runner:
         trials, codec = [], [first.note] if first.note else []
         for number, (seed, one) in enumerate(zip(seeds, chain([first], made), strict=False), 1):
             stage = f"{name}, {self.network}, network {number} of {len(seeds)}"
-            entry = self._entry(name, labels, seed, *codec)
+            entry = self._entry(name, labels, seed, *codec, steps=one.steps)
             trials.append(
                 self._trial(stage, one.data, entry, seed=seed, rate=rate, steps=one.steps)
             )
@@ -143,7 +143,8 @@ class Runner:
         """The validation accuracy of one network; 0 where its loss did not stay finite."""
         runner = replace(self, setup=replace(self.setup, tests=self.setup.task.validation))
         try:
-            return runner._trial(stage, data, self._entry(stage), points=0, **how).accuracy
+            entry = self._entry(stage, steps=how.get("steps"))
+            return runner._trial(stage, data, entry, points=0, **how).accuracy
         except TrainingError:
             return 0.0
 
@@ -177,8 +178,9 @@ class Runner:
                 "protocol, distill the set again with lower learning rates"
             ) from failure
 
-    def _entry(self, *name: str | float) -> TrialEntry | None:
-        return self.cache.entry(*name) if self.cache else None
+    def _entry(self, *name: str | float, steps: int | None = None) -> TrialEntry | None:
+        """Where a trial is kept, of `steps` where it has not as many as its images ask for."""
+        return self.cache.entry(*name, *([] if steps is None else [steps])) if self.cache else None
 
 
 def train_teacher(

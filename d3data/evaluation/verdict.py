@@ -55,7 +55,7 @@ def verdict(report: Report) -> str:
     line = (
         f"{own}; " + "".join(f"{rival}; " for rival in rivals) + f"guessing reaches {chance:.1f} %"
         f" ({counted(report.tests, report.split + ' image')}, "
-        f"{report.protocol.name}, {report.networks})"
+        f"{report.protocol.name}, {report.networks}; ± is the standard error)"
     )
     return f"{line}\n{_sentence(own, rivals, chance, report.tests)}"
 

@@ -230,7 +230,7 @@ def test_an_evaluation_is_that_of_the_cpu(kind):
         assert found.state == state
 
 
-NETWORKS = ["alexnet", "lenet", "resnet18", "vgg11", "mlp", "vit-tiny"]
+NETWORKS = ["lenet", "alexnet", "resnet18", "vgg11", "mlp", "vit-tiny"]
 
 
 @pytest.mark.parametrize("name", NETWORKS if runs.soaking() else NETWORKS[:2])
@@ -240,7 +240,9 @@ def test_a_network_is_trained_as_on_the_cpu(name):
     with card():
         found = scored("gpu", nets=name, **options)
     if name in ("alexnet", "vit-tiny"):  # dropout draws from the device's own generator
-        assert found[0][0] == expected[0][0]
+        (_, _, loss, confusion), (_, _, _, other) = *found, *expected
+        assert math.isfinite(loss)
+        assert [sum(row) for row in confusion] == [sum(row) for row in other]
     else:
         assert found == expected
 

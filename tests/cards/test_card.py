@@ -147,6 +147,8 @@ def test_a_recipe_is_said_to_make_what_it_makes(toys, tmp_path):
     assert "`d3data distill recipe.toml` makes it again." in card(known)
     bare = made.write(tmp_path / "bare", extras={})
     assert "recipe.toml" not in card(facts(bare))
+    later = artifact.extend(bare.folder, {"recipe.toml": b"[warm_start]\nafter = 'a_b'\n"})
+    assert "recipe.toml --from START --data FOLDER`, where START is a\\_b (" in card(facts(later))
     bits = b"[quantize]\npriors = 'int3'\ndecoder = 'int8'\nlabels = 'float16'\naxis = 'items'\n"
     asked = made.rounded(tmp_path / "asked")
     assert again in card(facts(artifact.extend(asked.folder, {"recipe.toml": bits})))

@@ -88,7 +88,9 @@ def test_a_recipe_that_only_goes_on_needs_a_set(first, tmp_path):
     with pytest.raises(RecipeError, match=r"`d3data distill digits-ipc4`.* --from \./runs/digits"):
         run(recipe, tmp_path / "none")
     made = run(recipe, tmp_path / "some", start=first)
-    assert made.manifest.about.provenance.recipe_sha256 == recipe.continued.identity
+    with pytest.raises(RecipeError, match="goes on from digits-ipc4"):
+        run(distill.get_recipe(made.folder / "recipe.toml"), tmp_path / "again")
+    assert made.manifest.about.provenance.recipe_sha256 == recipe.continued("").identity
 
 
 def test_parts_that_were_merged_are_subtasks(tmp_path):

@@ -16,6 +16,7 @@ from d3data.data.dataset import DistilledDataset
 from d3data.errors import DataError, RecipeError, TrainingError
 from d3data.evaluation import baselines
 from d3data.evaluation.baselines import BaselineContext, Photographs, compressed_images
+from d3data.evaluation.baselines.choices import rows_of_classes
 from d3data.evaluation.baselines.compressed_images import (
     Codec,
     best,
@@ -198,14 +199,16 @@ def test_a_sheet_is_one_file_and_its_images_come_back(digits, format, side, coun
     assert (back.float() - pixels.float()).abs().mean() < {8: 8, 5: 60, 4: 70}[side]
 
 
-def test_colours_of_a_sheet_stay_with_their_images():
-    pixels = torch.zeros(3, 3, 16, 16, dtype=torch.uint8)
+@pytest.mark.parametrize("format", ["jpeg", "webp"])
+@pytest.mark.parametrize(("side", "most"), [(8, 5), (16, 5), (24, 2), (28, 2)])
+def test_colours_of_a_sheet_stay_with_their_images(format, side, most):
+    """But for the edges: codecs keep colours at half the side, and smooth them."""
+    pixels = torch.zeros(4, 3, side, side, dtype=torch.uint8)
     for number in range(3):
         pixels[number, number] = 255
-    for format in ("jpeg", "webp"):
-        codec = Codec(format, 16, 75)
-        back = codec.decode(codec.encode(pixels), 3, channels=3, size=16)
-        assert (back.float() - pixels.float()).abs().mean() < 16
+    codec = Codec(format, side, 75)
+    back = codec.decode(codec.encode(pixels), 4, channels=3, size=side)
+    assert (back.float() - pixels.float()).abs().mean() < most
 
 
 @pytest.mark.parametrize("header", [0, 40])
@@ -227,6 +230,21 @@ def test_compressed_photographs_fill_the_bytes_of_the_set(digits, size):
     assert 0.9 * size < row.bytes <= size
     assert row.data.labels.bincount().min() >= 1
     assert row.note == "webp sheets of 8 px at quality 30"
+
+
+@pytest.mark.parametrize("few", [(), range(6), range(4, 10)])
+def test_what_a_class_of_few_images_leaves_is_filled_by_the_others(digits, few, monkeypatch):
+    """Whichever classes have four."""
+    members = [
+        rows[:4] if n in few else rows for n, rows in enumerate(rows_of_classes(digits.train))
+    ]
+    monkeypatch.setattr(compressed_images, "rows_of_classes", lambda train: members)
+    row = stored(context(digits, size=9_000), Codec("webp", 8, 30), generator(0))
+    counts = row.data.labels.bincount()
+    assert 0.9 * 9_000 < row.bytes <= 9_000
+    assert all(counts[n] == 4 for n in few)
+    others = counts[[n for n in range(10) if n not in few]]
+    assert others.max() < 1.5 * others.min()
 
 
 def test_compressed_photographs_are_of_train_class_by_class(task):

@@ -223,7 +223,7 @@ def test_an_estimate_counts_networks_and_steps(pixels, tiny):
 
 def test_an_estimate_counts_as_it_will_be(priors, digits, tiny, monkeypatch):
     """Under epochs every row has its own length; scores train some rows once more."""
-    monkeypatch.setattr(compressed, "QUALITIES", (30,))
+    monkeypatch.setattr(compressed, "QUALITIES", {"jpeg": (30,), "webp": (30,)})
     epochs = tiny.model_copy(update={"steps": None, "epochs": 1})
     options = {"baselines": ["random", "means", "compressed"], "scores": True, "seeds": [0]}
     planned = plan(priors, digits, protocol=epochs, **options)
@@ -265,7 +265,7 @@ def test_nothing_is_chosen_on_test_images(pixels, digits, tiny, monkeypatch):
 
     Each round of codecs is trained for its part of the steps.
     """
-    monkeypatch.setattr(compressed, "QUALITIES", (5, 30))
+    monkeypatch.setattr(compressed, "QUALITIES", {"jpeg": (5, 30), "webp": (5, 30)})
     spy, finals, choosing = Spy(digits.test), [], {}
 
     def watch(progress):

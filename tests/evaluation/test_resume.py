@@ -83,7 +83,7 @@ def test_a_teacher_is_trained_as_the_protocol_says_for_at_most_1500_steps(digits
 
 def test_networks_do_not_find_each_others_trials(pixels, tiny, monkeypatch):
     """Killed in the second network's last row, it goes on with what is its own."""
-    monkeypatch.setattr(compressed, "QUALITIES", (30,))
+    monkeypatch.setattr(compressed, "QUALITIES", {"jpeg": (30,), "webp": (30,)})
     short = tiny.model_copy(update={"steps": 2, "networks": 1})
     rows = {"nets": ["mlp", "lenet"], "baselines": ["soft", "compressed"]}
     options = {"protocol": short, **rows}
@@ -106,6 +106,17 @@ def test_networks_of_another_codec_are_not_gone_on_with(pixels, tiny, monkeypatc
     whole = evaluate(pixels, baseline_seeds=[0, 1], resume=False, **options).rows[1]
     assert row.note == whole.note == "jpeg sheets of 8 px at quality 90"
     assert [one.loss for one in row.trials] == [one.loss for one in whole.trials]
+
+
+def test_networks_of_other_steps_are_not_taken(priors, digits, tiny):
+    """Real images are trained on as long as the set, whose kinds of labels differ in that."""
+    epochs = tiny.model_copy(update={"steps": None, "epochs": 3, "draws": "means"})
+    options = {"protocol": epochs, "baselines": ["real"], "seeds": [0]}
+    plan(priors, digits, labels=["soft"], **options).run()
+    kept = plan(priors, digits, labels=["hard"], **options).run().rows
+    alone = evaluate(priors, digits, labels=["hard"], resume=False, **options).rows
+    for row, other in zip(kept, alone, strict=True):
+        assert [one.steps for one in row.trials] == [one.steps for one in other.trials]
 
 
 def test_what_decides_the_numbers_decides_where_they_are_kept(pixels, tiny, digits):

@@ -22,7 +22,7 @@ TOKEN = f"D3DATA_TEST={secrets.token_hex(8)}"
 FAST = Retries(attempts=5, pause=0.1)
 SEED = int(os.environ.get("D3DATA_SOAK_SEED", "0"))
 LOCAL = (
-    faulty.OF_SUBMITIT if runs.soaking() else [random.Random(SEED).choice(["preempted", "disk"])]
+    faulty.OF_SUBMITIT if runs.soaking() else [random.Random(SEED).choice(["preempted", "task"])]
 )
 
 

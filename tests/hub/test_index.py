@@ -88,7 +88,7 @@ def test_shipped_sets_have_cards_and_recipes_that_are_their_own() -> None:
         recipe = Recipe.parse(shown, where=place.name)
         assert found.manifest.about.provenance.recipe_sha256 == recipe.identity
         known = get_recipe(place.name)
-        assert recipe == (known.continued if known.warm_start.after else known)
+        assert recipe == (known.continued("") if known.warm_start.after else known)
 
 
 def test_budgets_are_what_the_names_say() -> None:

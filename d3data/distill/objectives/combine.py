@@ -11,10 +11,20 @@ from torch import Tensor
 from d3data.distill.context import ObjectiveContext
 from d3data.distill.experts import ExpertPlan
 from d3data.distill.objectives.base import Objective, OwnObjective
+from d3data.errors import RecipeError
 from d3data.sources.base import Source
 
 if TYPE_CHECKING:
     AnyObjective = Objective  # the table's union, once the table is there
+
+
+SHARED = "children must share one plan of experts: make their tables equal"
+
+
+def _share_experts(children: Sequence[Objective]) -> bool:
+    """Whether all that look through experts have the same plan; imports those of one's own."""
+    plans = [plan for child in children if (plan := child.expert_plan) is not None]
+    return all(plan == plans[0] for plan in plans)
 
 
 class _Combined(Objective):
@@ -53,13 +63,13 @@ class _Combined(Objective):
     def require_fit(self, *, classes: int, items: Sequence[int], step_sizes: int) -> None:
         for child in self.children:
             child.require_fit(classes=classes, items=items, step_sizes=step_sizes)
+        if not _share_experts(self.children):
+            raise RecipeError(f"the objective {self.kind}: {SHARED}")
 
     @model_validator(mode="after")
     def _one_plan(self) -> Self:
-        listed = [child for child in self.children if not isinstance(child, OwnObjective)]
-        plans = [child.expert_plan for child in listed if child.expert_plan is not None]
-        if any(plan != plans[0] for plan in plans):
-            raise ValueError("children must share one plan of experts: make their tables equal")
+        if not _share_experts([one for one in self.children if not isinstance(one, OwnObjective)]):
+            raise ValueError(SHARED)
         return self
 
 

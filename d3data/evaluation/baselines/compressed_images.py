@@ -1,4 +1,4 @@
-"""Real images compressed to as many bytes as the set: the baseline that is hardest to beat.
+"""Real images compressed to as many bytes as the set: of the baselines, the hardest to beat.
 
 One JPEG or WebP sheet for each class, so that headers are paid for once, at the size and the
 quality that train best on validation images. A sheet's bytes are counted, its name and its class
@@ -10,9 +10,8 @@ for twice as long. Choosing costs less than the networks of the row.
 
 import io
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Literal
 
 import torch
@@ -29,13 +28,15 @@ Format = Literal["jpeg", "webp"]
 
 FORMATS: tuple[Format, ...] = ("jpeg", "webp")
 SHRUNK = (1, 2, 4)  # divisors of the side of the image
-QUALITIES = (1, 5, 15, 30, 50, 75)
+QUALITIES: Mapping[Format, Sequence[int]] = {
+    "jpeg": (1, 5, 15, 30, 50, 75),
+    "webp": (0, 1, 5, 15, 30, 50, 75),
+}
 SMALLEST = 8  # pixels of a side
 KEPT = 3  # codecs of each size that networks are trained on
 FIRST_DIVISOR = 16  # of the protocol's steps, in the first round, for a row of one network
 NEIGHBOURS = 500  # validation images whose nearest ones are looked for
 LOOKED = 16  # pixels of a side at which they are
-BLOCK = 8  # pixels, to whose multiples images of a sheet are padded, as codecs work in blocks
 LARGEST = 16_383  # pixels of a WebP's side
 FULL = 0.99  # of its room, from which no more images are tried for a sheet
 TRIED = 8  # sheets of one class at most
@@ -52,17 +53,17 @@ class Codec:
     def __str__(self) -> str:
         return f"{self.format} sheets of {self.side} px at quality {self.quality}"
 
-    @property
-    def pitch(self) -> int:
-        """Pixels from one image of a sheet to the next."""
-        return -(-self.side // BLOCK) * BLOCK
+    def pitch(self, channels: int) -> int:
+        """Pixels from one image of a sheet to the next: whole blocks, whose colours are halved."""
+        block = 8 if channels == 1 else 16
+        return -(-self.side // block) * block
 
     def encode(self, pixels: Tensor) -> bytes:
         """A sheet of uint8 (N, C, H, W) pixels."""
         from PIL import Image
 
         small = F.adaptive_avg_pool2d(pixels.float(), self.side).round()
-        margin, columns = self.pitch - self.side, _columns(len(pixels))
+        margin, columns = self.pitch(pixels.shape[1]) - self.side, _columns(len(pixels))
         padded = F.pad(small, (0, margin, 0, margin), mode="replicate").byte()
         blank = padded.new_zeros(-len(padded) % columns, *padded.shape[1:])
         grid = torch.cat([padded, blank]).unflatten(0, (-1, columns))
@@ -80,7 +81,8 @@ class Codec:
 
         with Image.open(io.BytesIO(file)) as image:
             sheet = pil_to_tensor(image.convert("L" if channels == 1 else "RGB"))
-        grid = sheet.unflatten(2, (-1, self.pitch)).unflatten(1, (-1, self.pitch))
+        pitch = self.pitch(channels)
+        grid = sheet.unflatten(2, (-1, pitch)).unflatten(1, (-1, pitch))
         padded: Tensor = grid.permute(1, 3, 0, 2, 4).flatten(0, 1)[:count]
         small = padded[..., : self.side, : self.side]
         if self.side == size:
@@ -158,31 +160,45 @@ def kept(size: int) -> int:
 def codecs(size: int) -> list[Codec]:
     """The codecs that are tried for images of `size` pixels."""
     sides = [side for side in {size // by for by in SHRUNK} if side >= SMALLEST]
-    return [Codec(*one) for one in product(FORMATS, sorted(sides), QUALITIES)]
+    return [
+        Codec(format, side, quality)
+        for format in FORMATS
+        for side in sorted(sides)
+        for quality in QUALITIES[format]
+    ]
 
 
 def stored(context: BaselineContext, codec: Codec, rng: torch.Generator) -> RowData:
-    """As many random images of each class as its share of the set's bytes holds, at least 1."""
+    """As many random images of each class as its share of the set's bytes holds, at least 1.
+
+    What a class leaves that has no more images is shared by those that have more.
+    """
     assert context.bytes is not None, "baselines of equal bytes need bytes"
     task, room = context.task, context.bytes // context.classes
     shape = {"channels": task.channels, "size": task.size}
-    images, counts, size, count = list[Tensor](), list[int](), 0, 1
-    for rows in rows_of_classes(task.train):
-        order = rows[torch.randperm(len(rows), generator=rng)]
+    orders = [
+        rows[torch.randperm(len(rows), generator=rng)] for rows in rows_of_classes(task.train)
+    ]
+    images, labels, size, count = list[Tensor](), list[Tensor](), 0, 1
+    fewest_first = sorted(range(len(orders)), key=lambda label: len(orders[label]))
+    for left, label in zip(range(len(orders) - 1, -1, -1), fewest_first, strict=True):
+        order = orders[label]
 
         def sheet(count: int, order: Tensor = order) -> bytes:
             return codec.encode(task.train.pixels(order[:count]))
 
-        most = min(len(order), (LARGEST // codec.pitch) ** 2)
+        most = min(len(order), (LARGEST // codec.pitch(task.channels)) ** 2)
         count, file = filled(sheet, room, most=most, guess=count)
+        if count == most and left:
+            room += (room - len(file)) // left
         images.append(codec.decode(file, count, **shape))
-        counts.append(count)
+        labels.append(torch.full((count,), label))
         size += len(file)
-    labels = torch.arange(len(counts)).repeat_interleave(torch.tensor(counts))
+    of_all = torch.cat(labels)
     return RowData(
-        Photographs(task.normalized(torch.cat(images)), labels),
-        round(len(labels) / context.classes),
-        len(labels) * context.pixels,
+        Photographs(task.normalized(torch.cat(images)), of_all),
+        round(len(of_all) / context.classes),
+        len(of_all) * context.pixels,
         size,
         str(codec),
     )
