@@ -99,7 +99,7 @@ class Display:
     """Shows how far things are while it is entered.
 
     `stopped` is what to tell after a Ctrl-C, which ends the command with 130. Where the steps of
-    all stages together are known, `total`, there is one bar for the whole.
+    all stages together are known, `total`, there is one bar for the whole, without what is kept.
     """
 
     def __init__(self, stopped: str = "", *, total: int = 0) -> None:
@@ -118,7 +118,9 @@ class Display:
 
     def show(self, at: "Progress") -> None:
         """Something got on, or happened in a run."""
-        if at.event == "step" and self._total:
+        if at.event == "kept" and at.stage not in self._stages:
+            self._total = max(0, self._total - at.steps)
+        elif at.event == "step" and self._total:
             self._stages[at.stage] = at.step
             done = min(self._total, sum(self._stages.values()))
             self._shown.whole(replace(at, step=done, steps=self._total))

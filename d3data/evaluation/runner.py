@@ -23,7 +23,7 @@ from d3data.evaluation.trial_cache import TrialCache, TrialEntry
 from d3data.evaluation.trial_training import TrialTraining, run_trial
 from d3data.nets import Network
 from d3data.nets.training import Watch
-from d3data.utils.progress import ReportProgress, after_each_step, ignore
+from d3data.utils.progress import Progress, ReportProgress, after_each_step, ignore
 from d3data.utils.rng import generator, seeded
 
 MOST_TEACHER_STEPS = 1500
@@ -168,6 +168,8 @@ class Runner:
         protocol = self.setup.protocol
         how["steps"] = how["steps"] or protocol.length(len(data))
         watch = after_each_step(self.progress, stage, how["steps"])
+        if entry and entry.finished():
+            self.progress(Progress(stage, how["steps"], how["steps"], event="kept"))
         try:
             return run_trial(data, self.build, self.setup, entry=entry, watch=watch, **how)
         except TrainingError as failure:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from d3data.utils.renamed import warn
 
-Event = Literal["step", "planned", "done", "failed", "note", "written"]
+Event = Literal["step", "planned", "done", "failed", "note", "written", "kept"]
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,9 @@ class Progress:
         loss: of the step, where it has one.
         job: which job of a run, where a run has several.
         event: "step"; or what else happened: jobs were "planned" or are "done", an attempt at one
-            "failed" (there may be others), the artifact is "written", or a "note" for the user.
-            Of a run the steps are then its jobs.
+            "failed" (there may be others), the artifact is "written", what an evaluation trained
+            before it was stopped is "kept", or a "note" for the user. Of a run the steps are then
+            its jobs.
         message: what to tell the user, where there is something.
     """
 

@@ -18,13 +18,14 @@ import tiny_runs as runs
 from d3data import artifact
 from d3data.cli.commands import app
 from d3data.cli.executors import executor_of
-from d3data.cli.progress import Display
+from d3data.cli.progress import Display, Lines
 from d3data.distill import Ray, Slurm, get_recipe
 from d3data.distill.run_status import _command
 from d3data.evaluation import EvaluationPlan, protocols
 from d3data.nets import NetworkSpec
 from d3data.nets.checkpoint import Checkpoint
 from d3data.utils import atomic
+from d3data.utils.progress import Progress
 from d3data.utils.text import table
 
 COMMANDS = """list info preview card init distill status evaluate env export recipes pull verify
@@ -254,6 +255,18 @@ def test_a_stopped_evaluation_says_how_it_goes_on(run, monkeypatch, cache):
     assert "run the same command again" in call(*command, code=130)[1]
     assert len([*cache.rglob("*.safetensors")]) == 1
     assert signal.getsignal(signal.SIGINT) == before
+
+
+def test_one_bar_is_of_what_is_left(monkeypatch):
+    shown = []
+    monkeypatch.setattr(Lines, "whole", lambda self, at: shown.append((at.step, at.steps)))
+    with Display(total=30) as display:
+        display.show(Progress("one", 10, 10, event="kept"))
+        for step in (4, 10):
+            display.show(Progress("two", step, 10))
+        display.show(Progress("two", 10, 10, event="kept"))  # as others trained it in between
+        display.show(Progress("three", 5, 10))
+    assert shown == [(4, 20), (10, 20), (15, 20)]
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare"])

@@ -53,10 +53,13 @@ def killed(when, data, **options):
 def test_a_killed_evaluation_goes_on(pixels, tiny, report, cache):
     options = {"protocol": tiny, "baselines": "random"}
     killed(lambda p: p.stage.startswith("random") and p.step == 3, pixels, **options)
-    stages = []
-    again = evaluate(pixels, progress=lambda p: stages.append(p.stage), **options)
-    assert not [stage for stage in stages if stage.startswith("distilled")]
-    assert len(stages) == 2 * 12
+    seen = []
+    again = evaluate(pixels, progress=seen.append, **options)
+    kept = [(at.stage, at.steps) for at in seen if at.event == "kept"]
+    assert kept == [(f"distilled, convnet-w4, network {n} of 2", 12) for n in (1, 2)]
+    steps = [at for at in seen if at.event == "step"]
+    assert not [at for at in steps if at.stage.startswith("distilled")]
+    assert len(steps) == 2 * 12
     assert outcomes(again) == outcomes(report)
     assert not [*cache.rglob("*.json")]
 
@@ -69,8 +72,8 @@ def test_a_teacher_is_short_and_is_not_trained_again(pixels, tiny, monkeypatch):
     teacher = [(p.step, p.steps) for p in seen if p.stage.startswith("teacher")]
     assert teacher == [(step, 5) for step in range(1, 6)]
     later = []
-    report = evaluate(pixels, progress=lambda p: later.append(p.stage), **options)
-    assert set(later) == {"soft, convnet-w4, network 1 of 1"}
+    report = evaluate(pixels, progress=later.append, **options)
+    assert {at.stage for at in later if at.event == "step"} == {"soft, convnet-w4, network 1 of 1"}
     assert outcomes(report) == outcomes(evaluate(pixels, resume=False, **options))
 
 
