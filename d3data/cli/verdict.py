@@ -29,7 +29,8 @@ def judged(made: Path, task: "Task", device: str, minutes: float) -> "Report | N
         where, page = quote(as_name(made)), quote(as_name(stored))
         say(f"verdict: {verdict(report)}")
         say(f"a page of it: d3data report {page} --html verdict.html")
-        say(f"a card with it: d3data card {where} --report {page} --out README.md")
+        card = quote(as_name(made.parent / "README.md"))
+        say(f"a card with it: d3data card {where} --report {page} --out {card}")
     return report
 
 

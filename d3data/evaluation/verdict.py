@@ -78,8 +78,10 @@ def _sentence(own: Measured, rivals: list[Measured], chance: float, tests: int) 
             f"It is not worth its bytes: {best.name} are {-lead:.1f} ± {error:.1f} points above "
             "it. Take these, or give distillation more minutes."
         )
-    return (
-        f"Whether it is worth its bytes cannot be told: it differs by {lead:+.1f} ± {error:.1f} "
-        f"points from {best.name}, less than twice the error, which "
-        f"{counted(tests, 'test image')} do not tell from 0."
+    alike = (
+        f"it differs by {lead:+.1f} ± {error:.1f} points from {best.name}, less than twice the "
+        f"error, which {counted(tests, 'test image')} do not tell from 0."
     )
+    if best.bytes is not None and own.bytes is not None and 2 * best.bytes < own.bytes:
+        return f"It is not worth its bytes: {best.name} take {weight(best.bytes)}, and {alike}"
+    return f"Whether it is worth its bytes cannot be told: {alike}"

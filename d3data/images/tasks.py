@@ -350,7 +350,7 @@ def _download(spec: TaskSpec, preset: Preset | None) -> ImageIndex:
         near = get_close_matches(spec.name, PRESETS, n=1, cutoff=0.8)
         meant = f"did you mean {near[0]}? Else " if near else ""
         raise UnknownNameError(
-            f"where the images of {spec.name!r} are is not known: {meant}{remedy}"
+            f"no place is known for the images of {spec.name!r}: {meant}{remedy}"
         )
     try:
         columns = spec.columns or (preset.image, preset.label)

@@ -486,7 +486,7 @@ def test_what_is_no_run_is_told(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.toml").write_text(runs.recipe().to_toml())
     wrong(1, "is not a run: it has no env.json", "status", ".")
-    wrong(1, "is not known", "distill", "recipe.toml", "--set", "task.name=mine")
+    wrong(1, "no place is known", "distill", "recipe.toml", "--set", "task.name=mine")
     assert not (tmp_path / "runs" / "tiny").exists()
 
 
