@@ -58,11 +58,11 @@ def init(
     if out.suffix != ".toml":
         raise typer.BadParameter(f"{out}: the path to a recipe must end in .toml")
     require_writable(out)
-    if out.exists():
-        raise RecipeError(f"{out} exists: give another --out, or remove it")
     options: dict[str, Any] = {"columns": columns, "classes": classes, "white": white}
     options |= {"name": name, "splits": named_splits(split or [])}
     limit, images = parse_size(budget), scan_images(place, **options)
+    if out.exists():
+        raise RecipeError(f"{out} exists: give another --out, or remove it")
     say(describe(images))
     if not images.problems:
         say("timing a few steps, which takes up to a minute ...")
