@@ -99,7 +99,8 @@ class Display:
     """Shows how far things are while it is entered.
 
     `stopped` is what to tell after a Ctrl-C, which ends the command with 130. Where the steps of
-    all stages together are known, `total`, there is one bar for the whole, without what is kept.
+    all stages together are known, `total`, there is one bar for the whole, without those that are
+    kept before the first one.
     """
 
     def __init__(self, stopped: str = "", *, total: int = 0) -> None:
@@ -118,7 +119,7 @@ class Display:
 
     def show(self, at: "Progress") -> None:
         """Something got on, or happened in a run."""
-        if at.event == "kept" and at.stage not in self._stages:
+        if at.event == "kept" and not self._stages:
             self._total = max(0, self._total - at.steps)
         elif at.event == "step" and self._total:
             self._stages[at.stage] = at.step

@@ -264,7 +264,7 @@ def test_one_bar_is_of_what_is_left(monkeypatch):
         display.show(Progress("one", 10, 10, event="kept"))
         for step in (4, 10):
             display.show(Progress("two", step, 10))
-        display.show(Progress("two", 10, 10, event="kept"))  # as others trained it in between
+        display.show(Progress("two of 3", 10, 10, event="kept"))  # workers trained it as "two"
         display.show(Progress("three", 5, 10))
     assert shown == [(4, 20), (10, 20), (15, 20)]
 
