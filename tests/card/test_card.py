@@ -230,7 +230,7 @@ def test_an_evaluation_is_that_of_the_cpu(kind):
         assert found.state == state
 
 
-NETWORKS = ["lenet", "alexnet", "resnet18", "vgg11", "mlp", "vit-tiny"]
+NETWORKS = ["mlp", "vit-tiny", "lenet", "alexnet", "resnet18", "vgg11"]
 
 
 @pytest.mark.parametrize("name", NETWORKS if runs.soaking() else NETWORKS[:2])
