@@ -7,6 +7,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+unexport PYTHONDONTWRITEBYTECODE  # what pip leaves uncompiled is compiled once, not in each process
 
 .PHONY: demo test soak package site clean
 

@@ -1,6 +1,5 @@
 """The dataset card: front matter that the Hub reads, and a text for people."""
 
-import contextlib
 import tomllib
 from typing import Any
 
@@ -90,14 +89,19 @@ def _text(facts: Facts) -> str:
 def reproduce(facts: Facts) -> str:
     """A sentence in Markdown: which commands make the set again; empty for a broken recipe."""
     content = facts.manifest.content
-    after = _begun_with(facts.recipe)
+    try:
+        recipe = tomllib.loads(facts.recipe)
+    except tomllib.TOMLDecodeError:
+        return ""
+    start = recipe.get("warm_start")
+    after = start.get("after") if isinstance(start, dict) else None
     options = " --from START" * bool(after) + " --data FOLDER" * (not facts.preset)
     distill = f"`d3data distill recipe.toml{options}`"
     if after:
-        distill += f", where START is {after} (its recipe is in `made_from.json`),"
+        distill += f", where START is {text(after)} (its recipe is in `made_from.json`),"
     purposes = {purpose(name) for name in content.layout(content.parts[0])}
     rules = {part.quantization.model_dump_json(): part.quantization for part in content.parts}
-    first, wanted = next(iter(rules.values())), _quantization(facts.recipe)
+    first, wanted = next(iter(rules.values())), _quantization(recipe)
     if wanted is None:
         return ""
     if len(rules) == 1 and wanted.within(purposes) == first:
@@ -107,20 +111,12 @@ def reproduce(facts: Facts) -> str:
     return f"{distill} and then {_rounding(first)} make it again."
 
 
-def _begun_with(recipe: str) -> str | None:
-    """The name of the set that a recipe goes on from."""
-    with contextlib.suppress(tomllib.TOMLDecodeError, AttributeError):
-        after = tomllib.loads(recipe).get("warm_start", {}).get("after")
-        return text(after) if isinstance(after, str) else None
-    return None
-
-
-def _quantization(recipe: str) -> Quantization | None:
+def _quantization(recipe: dict[str, Any]) -> Quantization | None:
     try:
-        table = tomllib.loads(recipe).get("quantize", {})
+        table = recipe.get("quantize", {})
         wanted = {key: table[key] for key in table if key != "steps"}
         return Quantization.parse(wanted, where="quantize", error=FormatError)
-    except (tomllib.TOMLDecodeError, FormatError, TypeError):
+    except (FormatError, TypeError):
         return None
 
 

@@ -82,6 +82,6 @@ def _sentence(own: Measured, rivals: list[Measured], chance: float, tests: int) 
         f"it differs by {lead:+.1f} ± {error:.1f} points from {best.name}, less than twice the "
         f"error, which {counted(tests, 'test image')} do not tell from 0."
     )
-    if best.bytes is not None and own.bytes is not None and 2 * best.bytes < own.bytes:
+    if lead <= 0 and best.bytes and own.bytes and 2 * best.bytes < own.bytes:
         return f"It is not worth its bytes: {best.name} take {weight(best.bytes)}, and {alike}"
     return f"Whether it is worth its bytes cannot be told: {alike}"
